@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The calling convention of hypercalls: registers to fields, fields against the
+ * row, status to result value. Pure; order of the checks as Documentation/hypercalls.rst says.
+ */
+#include <linux/kernel.h>
+
+#include "khv/hcall.h"
+
+static u64 pair(u64 high, u64 low)
+{
+	return high << 32 | (u32)low;
+}
+
+void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_regs *regs)
+{
+	hc->longmode = regs->longmode;
+	if (regs->longmode) {
+		hc->control = regs->cx;
+		hc->in = regs->dx;
+		hc->out = regs->r8;
+	} else {
+		hc->control = pair(regs->dx, regs->ax);
+		hc->in = pair(regs->bx, regs->cx);
+		hc->out = pair(regs->di, regs->si);
+	}
+
+	hc->code = hc->control & KHV_CTL_CODE;
+	hc->fast = hc->control & KHV_CTL_FAST;
+	hc->varhdr = (hc->control & KHV_CTL_VARHDR) >> 17;
+	hc->rep_count = (hc->control & KHV_CTL_REP_COUNT) >> 32;
+	hc->rep_start = (hc->control & KHV_CTL_REP_START) >> 48;
+	hc->reps_done = hc->rep_start;
+}
+
+u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row)
+{
+	return row->hdr + hc->varhdr * sizeof(u64) + hc->rep_count * row->rep;
+}
+
+u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row)
+{
+	u32 len;
+
+	if (hc->control & KHV_CTL_RSVDZ)
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (!row)
+		return HV_STATUS_INVALID_HYPERCALL_CODE;
+
+	if (row->flags & KHV_REP) {
+		if (hc->rep_start >= hc->rep_count)
+			return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	} else if (hc->rep_count || hc->rep_start) {
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	}
+	if (hc->varhdr && !(row->flags & KHV_VARHDR))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+
+	len = khv_hcall_input_len(hc, row);
+	if (hc->fast) {
+		u32 room = row->flags & KHV_XMM ? KHV_FAST_MAX_BYTES : KHV_FAST_REGS_BYTES;
+
+		if (!(row->flags & KHV_FAST) || len > room)
+			return HV_STATUS_INVALID_HYPERCALL_INPUT;
+		return HV_STATUS_SUCCESS;
+	}
+
+	if (len && (hc->in % sizeof(u64) || (hc->in & 0xfff) + len > 4096))
+		return HV_STATUS_INVALID_ALIGNMENT;
+	return HV_STATUS_SUCCESS;
+}
+
+u64 khv_hcall_result(const struct khv_hcall *hc, u16 status)
+{
+	return status | (u64)hc->reps_done << KHV_RESULT_REPS_SHIFT;
+}

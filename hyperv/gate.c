@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Which rows a VP may use, from its CPUID (KVM_CAP_HYPERV_ENFORCE_CPUID).
+ * Pure. The answer is two masks, so that a check on a hot path is one bit test.
+ */
+#include <linux/kernel.h>
+
+#include "khv/tables.h"
+
+bool khv_priv_held(const struct khv_cpuid *cpuid, struct khv_priv priv)
+{
+	u32 reg = cpuid->reg[priv.reg];
+
+	if (priv.reg == KHV_CPUID_NONE)
+		return true;
+	if (priv.bit == KHV_WHOLE_REG)
+		return reg && reg != U32_MAX;
+	return reg & BIT(priv.bit);
+}
+
+static bool privs_held(const struct khv_cpuid *cpuid, const struct khv_priv *need)
+{
+	unsigned int i;
+
+	for (i = 0; i < KHV_MAX_PRIVS; i++) {
+		if (!khv_priv_held(cpuid, need[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool hc_allowed(const struct khv_cpuid *cpuid, const struct khv_hc_row *row)
+{
+	static const struct khv_priv syndbg = KHV_PRIV(SYNDBG_EAX, ALLOW_KERNEL_DEBUGGING);
+
+	/* With the debugger off the call answers "invalid code", not "access denied". */
+	if ((row->flags & KHV_NEED_IF_SYNDBG) && !khv_priv_held(cpuid, syndbg))
+		return true;
+	return privs_held(cpuid, row->need);
+}
+
+void khv_gate_compute(struct khv_gate *gate, const struct khv_cpuid *cpuid, bool enforce)
+{
+	static const struct khv_priv xmm = KHV_PRIV(FEATURES_EDX, XMM_INPUT);
+	static const struct khv_priv lock = KHV_PRIV(FEATURES_EDX, HYPERCALL_LOCK);
+	unsigned int i;
+
+	*gate = (struct khv_gate){};
+	if (!cpuid->present)
+		return;
+
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		if (!enforce || privs_held(cpuid, khv_msrs[i].need))
+			gate->msr |= BIT_ULL(i);
+	}
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		if (!enforce || hc_allowed(cpuid, &khv_hcs[i]))
+			gate->hc |= BIT_ULL(i);
+	}
+	gate->xmm = !enforce || khv_priv_held(cpuid, xmm);
+	gate->lock = !enforce || khv_priv_held(cpuid, lock);
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The tables as data, their check and the two look-ups.
+ * Pure: compiled in the module, under KUnit and in user space. The indices are
+ * written once by khv_tables_check() and only read afterwards.
+ */
+#include <linux/build_bug.h>
+#include <linux/cache.h>
+#include <linux/errno.h>
+#include <linux/kernel.h>
+#include <linux/nospec.h>
+#include <linux/string.h>
+
+#include "khv/tables.h"
+
+#define KHV_ENLIGHTENMENT(_id, _name, ...) \
+	[KHV_ENL_##_id] = { .id = #_id, .name = (_name), __VA_ARGS__ },
+const struct khv_enl_row khv_enls[KHV_NR_ENLS] = {
+#include "khv/enlightenments.def.h"
+};
+#undef KHV_ENLIGHTENMENT
+
+/* A row overrides the defaults on purpose: count and stride are 1 unless it says more. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init"
+
+#define KHV_MSR(_name, _first, _ops, ...) \
+	[KHV_MSR_ROW_##_name] = { .name = #_name, .first = (_first), .count = 1, .stride = 1, \
+				  __VA_ARGS__ },
+const struct khv_msr_row khv_msrs[KHV_NR_MSR_ROWS] = {
+#include "khv/msrs.def.h"
+};
+#undef KHV_MSR
+
+#define KHV_HYPERCALL(_name, _code, _handler, ...) \
+	[KHV_HC_ROW_##_name] = { .name = #_name, .code = (_code), .count = 1, __VA_ARGS__ },
+const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS] = {
+#include "khv/hypercalls.def.h"
+};
+#undef KHV_HYPERCALL
+
+#pragma GCC diagnostic pop
+
+/* Every MSR row lies here; index 0 means no row, n means row n - 1. */
+#define KHV_MSR_BASE	0x40000000
+#define KHV_MSR_SPAN	0x120
+#define KHV_HC_SPAN	0x100
+
+static u8 msr_index[KHV_MSR_SPAN] __read_mostly;
+static u8 hc_index[KHV_HC_SPAN] __read_mostly;
+
+int khv_msr_find(u32 msr)
+{
+	u32 i = msr - KHV_MSR_BASE;
+
+	if (i >= KHV_MSR_SPAN)
+		return -1;
+	return (int)msr_index[array_index_nospec(i, KHV_MSR_SPAN)] - 1;
+}
+
+int khv_hc_find(u16 code)
+{
+	const struct khv_hc_row *ext = &khv_hcs[KHV_HC_ROW_EXT_CALL];
+
+	if (code < KHV_HC_SPAN)
+		return (int)hc_index[array_index_nospec(code, KHV_HC_SPAN)] - 1;
+	if (code >= ext->code && code - ext->code < ext->count)
+		return KHV_HC_ROW_EXT_CALL;
+	return -1;
+}
+
+static bool privs_sound(const struct khv_priv *priv)
+{
+	unsigned int i;
+
+	for (i = 0; i < KHV_MAX_PRIVS; i++) {
+		if (priv[i].reg >= KHV_NR_CPUID_REGS || priv[i].bit > KHV_WHOLE_REG)
+			return false;
+	}
+	return true;
+}
+
+static bool msr_row_sound(unsigned int row)
+{
+	const struct khv_msr_row *r = &khv_msrs[row];
+	unsigned int i;
+
+	if (!r->count || !r->stride || r->enl >= KHV_NR_ENLS || !privs_sound(r->need))
+		return false;
+	if (!r->need[0].reg)
+		return false;
+	if ((r->flags & KHV_MSR_ABSENT) && !(r->flags & KHV_MSR_STOCK))
+		return false;
+	if (row && r->first <= khv_msrs[row - 1].first)
+		return false;
+
+	for (i = 0; i < r->count; i++) {
+		u32 at = r->first + i * r->stride - KHV_MSR_BASE;
+
+		if (at >= KHV_MSR_SPAN || msr_index[at])
+			return false;
+		msr_index[at] = row + 1;
+	}
+	return true;
+}
+
+static bool hc_row_sound(unsigned int row)
+{
+	const struct khv_hc_row *r = &khv_hcs[row];
+	unsigned int i;
+
+	if (!r->count || r->enl >= KHV_NR_ENLS || !privs_sound(r->need))
+		return false;
+	if (!r->need[0].reg || r->hdr > 4096)
+		return false;
+	if (!(r->flags & KHV_REP) != !r->rep)
+		return false;
+	if ((r->flags & KHV_XMM) && !(r->flags & KHV_FAST))
+		return false;
+	/* Without XMM the fast form is the two registers. */
+	if ((r->flags & KHV_FAST) && !(r->flags & KHV_XMM) && r->hdr > KHV_FAST_REGS_BYTES)
+		return false;
+	if ((r->flags & KHV_ABSENT) && !(r->flags & KHV_STOCK))
+		return false;
+	if (row && r->code < khv_hcs[row - 1].code + khv_hcs[row - 1].count)
+		return false;
+	if (row == KHV_HC_ROW_EXT_CALL)
+		return r->code >= KHV_HC_SPAN;
+
+	for (i = 0; i < r->count; i++) {
+		if (r->code + i >= KHV_HC_SPAN)
+			return false;
+		hc_index[r->code + i] = row + 1;
+	}
+	return true;
+}
+
+int khv_tables_check(const char **bad)
+{
+	unsigned int i;
+
+	memset(msr_index, 0, sizeof(msr_index));
+	memset(hc_index, 0, sizeof(hc_index));
+
+	for (i = 0; i < KHV_NR_ENLS; i++) {
+		*bad = khv_enls[i].name;
+		if (!privs_sound(khv_enls[i].offer))
+			return -EINVAL;
+	}
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		*bad = khv_msrs[i].name;
+		if (!msr_row_sound(i))
+			return -EINVAL;
+	}
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		*bad = khv_hcs[i].name;
+		if (!hc_row_sound(i))
+			return -EINVAL;
+	}
+	*bad = NULL;
+	return 0;
+}
+
+enum khv_answer khv_enl_answer(unsigned int enl)
+{
+	enum khv_answer answer = KHV_ANSWER_MODULE;
+	bool has_row = false;
+	unsigned int i;
+
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		if (khv_msrs[i].enl != enl)
+			continue;
+		has_row = true;
+		if (khv_msrs[i].flags & KHV_MSR_ABSENT)
+			return KHV_ANSWER_NOBODY;
+		if (khv_msrs[i].flags & KHV_MSR_STOCK)
+			answer = KHV_ANSWER_STOCK;
+	}
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		if (khv_hcs[i].enl != enl)
+			continue;
+		has_row = true;
+		if (khv_hcs[i].flags & KHV_ABSENT)
+			return KHV_ANSWER_NOBODY;
+		if (khv_hcs[i].flags & KHV_STOCK)
+			answer = KHV_ANSWER_STOCK;
+	}
+	return has_row ? answer : khv_enls[enl].answer;
+}

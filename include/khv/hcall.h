@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A hypercall, decoded. The calling convention and the form checks are pure
+ * (hyperv/decode.c); gathering the input and completion need KVM (hyperv/hypercall.c).
+ * Handlers get this struct only: they touch no register, no RIP, no guest page.
+ */
+#ifndef KHV_HCALL_H
+#define KHV_HCALL_H
+
+#include "khv/tables.h"
+
+/**
+ * struct khv_call_regs - the registers a call is made with
+ * @longmode: 64-bit calling convention
+ * @ax: RAX
+ * @bx: RBX
+ * @cx: RCX
+ * @dx: RDX
+ * @si: RSI
+ * @di: RDI
+ * @r8: R8
+ *
+ * TLFS chapter "Hypercall Inputs": 64-bit uses RCX, RDX and R8, 32-bit uses
+ * EDX:EAX, EBX:ECX and EDI:ESI.
+ */
+struct khv_call_regs {
+	bool longmode;
+	u64 ax, bx, cx, dx, si, di, r8;
+};
+
+/**
+ * struct khv_hcall - a decoded hypercall and its gathered input
+ * @control: the input value
+ * @in: input GPA, or the first 8 bytes of fast input
+ * @out: output GPA, or the second 8 bytes of fast input
+ * @code: call code
+ * @varhdr: size of the variable header in 8-byte units
+ * @rep_count: number of reps, 0 for a simple call
+ * @rep_start: first rep to do, below @rep_count
+ * @reps_done: set by a rep handler: absolute index after the last rep done
+ * @fast: register form
+ * @longmode: 64-bit calling convention
+ * @input: input block, read exactly once
+ * @input_len: valid bytes in @input
+ */
+struct khv_hcall {
+	u64 control;
+	u64 in;
+	u64 out;
+	u16 code;
+	u16 varhdr;
+	u16 rep_count;
+	u16 rep_start;
+	u16 reps_done;
+	bool fast;
+	bool longmode;
+	u32 input_len;
+	u8 input[KHV_FAST_MAX_BYTES] __aligned(16);
+};
+
+/**
+ * khv_hcall_decode() - split the registers of a call into its fields
+ * @hc: result; input and input_len are left alone
+ * @regs: registers at the call
+ *
+ * Context: any, no lock.
+ */
+void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_regs *regs);
+
+/**
+ * khv_hcall_check() - verify reserved bits and form against the row
+ * @hc: decoded call
+ * @row: its row, or NULL for an unknown code
+ *
+ * Does not look at privileges or at the input block.
+ *
+ * Return: HV_STATUS_SUCCESS, HV_STATUS_INVALID_HYPERCALL_INPUT for a malformed
+ * control word, HV_STATUS_INVALID_HYPERCALL_CODE for no row,
+ * HV_STATUS_INVALID_ALIGNMENT for a misaligned or page-crossing input block.
+ * Context: any, no lock.
+ */
+u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row);
+
+/**
+ * khv_hcall_input_len() - bytes of input that a call carries
+ * @hc: decoded call
+ * @row: its row
+ *
+ * Return: fixed header, variable header and all rep elements, in bytes.
+ */
+u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row);
+
+/**
+ * khv_hcall_result() - the result value of a call
+ * @hc: decoded call, reps_done set by the handler
+ * @status: HV_STATUS_*
+ *
+ * Return: value for RAX, or EDX:EAX in 32-bit mode.
+ */
+u64 khv_hcall_result(const struct khv_hcall *hc, u16 status);
+
+#endif

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The rows that drive everything: enlightenments, MSRs and hypercalls.
+ * The lists themselves are *.def.h beside this file (X-macros); this header
+ * gives a row its type and every row its number. Pure: no KVM, no locks.
+ */
+#ifndef KHV_TABLES_H
+#define KHV_TABLES_H
+
+#include "khv/tlfs.h"
+
+/*
+ * What the KVM underneath has of its own. KHV_HAVE_* come from the probes of
+ * include/compat/Kbuild.include.
+ */
+#ifdef KHV_HAVE_FLUSH_FIFO
+#define KHV_STOCK_FLUSH_FIFO	KHV_ANSWER_STOCK
+#else
+#define KHV_STOCK_FLUSH_FIFO	KHV_ANSWER_NOBODY
+#endif
+#ifdef KHV_HAVE_EXT_CALLS
+#define KHV_STOCK_EXT_CALLS	0
+#else
+#define KHV_STOCK_EXT_CALLS	KHV_ABSENT
+#endif
+#ifdef KHV_HAVE_TSC_INVARIANT
+#define KHV_TSC_INVARIANT_ROUTE	0
+#else
+#define KHV_TSC_INVARIANT_ROUTE	KHV_MSR_UNROUTED
+#endif
+
+/**
+ * enum khv_cpuid_reg - CPUID output registers that carry privileges and hints
+ * @KHV_CPUID_NONE: no register; a &struct khv_priv of zero asks for nothing
+ * @KHV_CPUID_FEATURES_EAX: leaf 0x40000003, partition privileges, low
+ * @KHV_CPUID_FEATURES_EBX: leaf 0x40000003, partition privileges, high
+ * @KHV_CPUID_FEATURES_EDX: leaf 0x40000003, features
+ * @KHV_CPUID_HINTS_EAX: leaf 0x40000004, recommendations
+ * @KHV_CPUID_HINTS_EBX: leaf 0x40000004, spinlock retries
+ * @KHV_CPUID_NESTED_EAX: leaf 0x4000000A, nested features
+ * @KHV_CPUID_NESTED_EBX: leaf 0x4000000A, nested features, second word
+ * @KHV_CPUID_SYNDBG_EAX: leaf 0x40000082, synthetic debugger
+ * @KHV_NR_CPUID_REGS: number of values above
+ *
+ * TLFS chapter "Feature and Interface Discovery".
+ */
+enum khv_cpuid_reg {
+	KHV_CPUID_NONE,
+	KHV_CPUID_FEATURES_EAX,
+	KHV_CPUID_FEATURES_EBX,
+	KHV_CPUID_FEATURES_EDX,
+	KHV_CPUID_HINTS_EAX,
+	KHV_CPUID_HINTS_EBX,
+	KHV_CPUID_NESTED_EAX,
+	KHV_CPUID_NESTED_EBX,
+	KHV_CPUID_SYNDBG_EAX,
+	KHV_NR_CPUID_REGS,
+};
+
+/**
+ * struct khv_cpuid - the guest's Hyper-V CPUID, as user space set it
+ * @present: leaf 0x40000001 shows "Hv#1"; nothing is reachable without it
+ * @reg: register values, indexed by &enum khv_cpuid_reg
+ */
+struct khv_cpuid {
+	bool present;
+	u32 reg[KHV_NR_CPUID_REGS];
+};
+
+/* The register as a whole: neither 0 nor all ones (spinlock retries). */
+#define KHV_WHOLE_REG	32
+
+/**
+ * struct khv_priv - one CPUID bit that a row needs or an enlightenment sets
+ * @reg: &enum khv_cpuid_reg, KHV_CPUID_NONE ends a list
+ * @bit: 0 to 31, or KHV_WHOLE_REG
+ */
+struct khv_priv {
+	u8 reg;
+	u8 bit;
+};
+
+#define KHV_MAX_PRIVS	4
+#define KHV_PRIV(_reg, _bit)	{ KHV_CPUID_##_reg, KHV_##_reg##_##_bit }
+#define KHV_PRIV_WHOLE(_reg)	{ KHV_CPUID_##_reg, KHV_WHOLE_REG }
+
+/**
+ * enum khv_answer - who answers
+ * @KHV_ANSWER_MODULE: this module
+ * @KHV_ANSWER_STOCK: KVM's own code, from inside a VM of ours
+ * @KHV_ANSWER_NOBODY: not implemented here and absent from this kernel's KVM
+ */
+enum khv_answer {
+	KHV_ANSWER_MODULE,
+	KHV_ANSWER_STOCK,
+	KHV_ANSWER_NOBODY,
+};
+
+/**
+ * enum khv_cond - what the host or VM must have for an enlightenment to be offered
+ * @KHV_COND_ALWAYS: nothing
+ * @KHV_COND_LAPIC: an in-kernel local APIC
+ * @KHV_COND_EVMCS: enlightened VMCS enabled or, for the system ioctl, possible
+ * @KHV_COND_NO_SMT: SMT impossible on this host
+ */
+enum khv_cond {
+	KHV_COND_ALWAYS,
+	KHV_COND_LAPIC,
+	KHV_COND_EVMCS,
+	KHV_COND_NO_SMT,
+};
+
+/**
+ * struct khv_enl_row - an enlightenment, by the name QEMU gives it
+ * @id: enumerator, for reports
+ * @name: QEMU's flag
+ * @offer: CPUID bits set in KVM_GET_SUPPORTED_HV_CPUID; the first one tells
+ *	whether a guest is shown the enlightenment. Empty: always shown.
+ * @cond: &enum khv_cond
+ * @answer: &enum khv_answer where no MSR or hypercall row belongs to it
+ */
+struct khv_enl_row {
+	const char *id;
+	const char *name;
+	struct khv_priv offer[KHV_MAX_PRIVS];
+	u8 cond;
+	u8 answer;
+};
+
+/**
+ * enum khv_msr_flags - properties of an MSR row
+ * @KHV_MSR_RO: a guest write is #GP; a host write reaches the write handler, or
+ *	is accepted and ignored where the row has none
+ * @KHV_MSR_VM: partition-wide (one value for all VPs)
+ * @KHV_MSR_STOCK: answered by KVM's own code for now
+ * @KHV_MSR_ABSENT: answered by KVM's own code, but not by this kernel's
+ * @KHV_MSR_UNROUTED: this kernel's KVM does not route the number to its
+ *	Hyper-V code; needs the hooks on kvm_{get,set}_msr_common
+ */
+enum khv_msr_flags {
+	KHV_MSR_RO = BIT(0),
+	KHV_MSR_VM = BIT(1),
+	KHV_MSR_STOCK = BIT(2),
+	KHV_MSR_ABSENT = BIT(3),
+	KHV_MSR_UNROUTED = BIT(4),
+};
+
+/**
+ * struct khv_msr_row - a synthetic MSR, or an array of them
+ * @name: TLFS name without HV_X64_MSR_
+ * @first: number of the first register
+ * @count: number of registers, at least 1
+ * @stride: distance between them, at least 1
+ * @flags: &enum khv_msr_flags
+ * @enl: &enum khv_enl it belongs to
+ * @reserved: bits that a write must leave 0, else #GP
+ * @need: privileges asked for under KVM_CAP_HYPERV_ENFORCE_CPUID, all of them
+ */
+struct khv_msr_row {
+	const char *name;
+	u32 first;
+	u16 count;
+	u8 stride;
+	u8 flags;
+	u8 enl;
+	u64 reserved;
+	struct khv_priv need[KHV_MAX_PRIVS];
+};
+
+/**
+ * enum khv_hc_flags - form and properties of a hypercall row
+ * @KHV_FAST: has a fast (register) form
+ * @KHV_XMM: its fast form continues in XMM0 to XMM5
+ * @KHV_VARHDR: takes a variable-sized header
+ * @KHV_REP: rep call: needs a rep count above the start index
+ * @KHV_STOCK: answered by KVM's own code for now
+ * @KHV_ABSENT: answered by KVM's own code, but not by this kernel's
+ * @KHV_NEED_IF_SYNDBG: the privilege counts only when the debugger is enabled
+ */
+enum khv_hc_flags {
+	KHV_FAST = BIT(0),
+	KHV_XMM = BIT(1),
+	KHV_VARHDR = BIT(2),
+	KHV_REP = BIT(3),
+	KHV_STOCK = BIT(4),
+	KHV_ABSENT = BIT(5),
+	KHV_NEED_IF_SYNDBG = BIT(6),
+};
+
+/**
+ * struct khv_hc_row - a hypercall, or a range of call codes
+ * @name: TLFS name without HVCALL_
+ * @code: first call code
+ * @count: number of codes, at least 1
+ * @flags: &enum khv_hc_flags
+ * @enl: &enum khv_enl it belongs to
+ * @hdr: bytes of fixed input, 0 to 4096
+ * @rep: bytes of one rep element, 0 for a simple call
+ * @need: privileges asked for under KVM_CAP_HYPERV_ENFORCE_CPUID, all of them
+ */
+struct khv_hc_row {
+	const char *name;
+	u16 code;
+	u16 count;
+	u8 flags;
+	u8 enl;
+	u16 hdr;
+	u16 rep;
+	struct khv_priv need[KHV_MAX_PRIVS];
+};
+
+#define KHV_ENLIGHTENMENT(_id, _name, ...)		KHV_ENL_##_id,
+enum khv_enl {
+#include "khv/enlightenments.def.h"
+	KHV_NR_ENLS,
+};
+#undef KHV_ENLIGHTENMENT
+
+#define KHV_MSR(_name, _first, _ops, ...)		KHV_MSR_ROW_##_name,
+enum khv_msr_id {
+#include "khv/msrs.def.h"
+	KHV_NR_MSR_ROWS,
+};
+#undef KHV_MSR
+
+#define KHV_HYPERCALL(_name, _code, _handler, ...)	KHV_HC_ROW_##_name,
+enum khv_hc_id {
+#include "khv/hypercalls.def.h"
+	KHV_NR_HC_ROWS,
+};
+#undef KHV_HYPERCALL
+
+extern const struct khv_enl_row khv_enls[KHV_NR_ENLS];
+extern const struct khv_msr_row khv_msrs[KHV_NR_MSR_ROWS];
+extern const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS];
+
+/**
+ * khv_tables_check() - verify the rows and build the look-up indices
+ * @bad: set to the name of the offending row, or NULL
+ *
+ * Rows must be sorted and disjoint, flags consistent and privileges within
+ * their registers. Call once, before any look-up. Context: any, no lock.
+ *
+ * Return: 0, or -EINVAL with @bad set.
+ */
+int khv_tables_check(const char **bad);
+
+/**
+ * khv_msr_find() - the row of an MSR
+ * @msr: MSR number; guest-chosen, bounds are handled
+ *
+ * Return: row number, or -1. Context: any, no lock, O(1).
+ */
+int khv_msr_find(u32 msr);
+
+/**
+ * khv_hc_find() - the row of a hypercall
+ * @code: call code; guest-chosen, bounds are handled
+ *
+ * Return: row number, or -1. Context: any, no lock, O(1).
+ */
+int khv_hc_find(u16 code);
+
+/**
+ * khv_enl_answer() - who answers for an enlightenment
+ * @enl: &enum khv_enl
+ *
+ * NOBODY as soon as one of its rows is absent, STOCK when a row is still
+ * KVM's, else MODULE; what its own row says where no row belongs to it.
+ *
+ * Return: &enum khv_answer. Context: any.
+ */
+enum khv_answer khv_enl_answer(unsigned int enl);
+
+/**
+ * struct khv_gate - rows that a VP may use, worked out from its CPUID
+ * @msr: bit set: the MSR row is allowed
+ * @hc: bit set: the hypercall row is allowed
+ * @xmm: XMM fast input is allowed
+ * @lock: the Locked bit of HV_X64_MSR_HYPERCALL is allowed
+ *
+ * TLFS chapter "Partition Privilege Flags".
+ */
+struct khv_gate {
+	u64 msr;
+	u64 hc;
+	bool xmm;
+	bool lock;
+};
+
+static_assert(KHV_NR_MSR_ROWS <= 64 && KHV_NR_HC_ROWS <= 64 && KHV_NR_ENLS <= 64,
+	      "struct khv_gate and khv_vm.shown: widen the masks");
+
+/**
+ * khv_priv_held() - does the guest's CPUID show this bit?
+ * @cpuid: the guest's CPUID
+ * @priv: bit to look for; KHV_CPUID_NONE is always held
+ *
+ * Return: true if it does. Context: any.
+ */
+bool khv_priv_held(const struct khv_cpuid *cpuid, struct khv_priv priv);
+
+/**
+ * khv_gate_compute() - work out which rows a VP may use
+ * @gate: result
+ * @cpuid: the guest's CPUID
+ * @enforce: KVM_CAP_HYPERV_ENFORCE_CPUID is on
+ *
+ * Without "Hv#1" nothing is allowed; with it and without @enforce everything
+ * that is implemented is. Call after each change of CPUID or of @enforce, under vcpu->mutex.
+ */
+void khv_gate_compute(struct khv_gate *gate, const struct khv_cpuid *cpuid, bool enforce);
+
+#endif
