@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Included ahead of every source file (-include): the supported range of kernels.
+ * The only place that compares kernel versions. What differs between kernels is a
+ * KHV_HAVE_* of Kbuild.include, or stands beside this file.
+ */
+#ifndef KHV_COMPAT_H
+#define KHV_COMPAT_H
+
+#include <linux/version.h>
+#include <linux/kconfig.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
+#error "kvm-hyperv supports Linux 6.1 to 6.12; see Documentation/porting.rst for other kernels"
+#endif
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0) && !IS_ENABLED(CONFIG_KVM_HYPERV)
+#error "kvm-hyperv takes over code that needs CONFIG_KVM_HYPERV=y in this kernel"
+#endif
+
+#if !IS_ENABLED(CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS) || !IS_ENABLED(CONFIG_KPROBES)
+#error "kvm-hyperv needs CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y and CONFIG_KPROBES=y"
+#endif
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Functions of the host kernel that are found by name at load, because they are
+ * KVM's (nothing of KVM is linked against) or not exported. Each becomes a static
+ * call khv_<name>(). Every one is required: a missing name fails the load.
+ *
+ * KHV_IMPORT(module, return type, name, (parameters), (arguments))
+ * module: "kvm", or NULL for the kernel itself
+ *
+ * Origins (all of them the same on 6.1 and 6.12): kvm_main.c, x86.c, hyperv.c,
+ * kernel/sched/core.c, kernel/module/main.c, kernel/trace/ftrace.c.
+ */
+#ifdef KHV_IMPORT
+KHV_IMPORT("kvm", int, kvm_vcpu_read_guest,
+	   (struct kvm_vcpu *vcpu, gpa_t gpa, void *data, unsigned long len),
+	   (vcpu, gpa, data, len))
+KHV_IMPORT("kvm", int, kvm_vcpu_write_guest,
+	   (struct kvm_vcpu *vcpu, gpa_t gpa, const void *data, unsigned long len),
+	   (vcpu, gpa, data, len))
+KHV_IMPORT("kvm", int, kvm_skip_emulated_instruction, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT("kvm", void, kvm_queue_exception, (struct kvm_vcpu *vcpu, unsigned int nr), (vcpu, nr))
+KHV_IMPORT("kvm", void, kvm_vcpu_on_spin, (struct kvm_vcpu *vcpu, bool yield_to_kernel_mode),
+	   (vcpu, yield_to_kernel_mode))
+KHV_IMPORT(NULL, u64, task_sched_runtime, (struct task_struct *p), (p))
+KHV_IMPORT(NULL, unsigned long, ftrace_location, (unsigned long ip), (ip))
+KHV_IMPORT(NULL, struct module *, find_module, (const char *name), (name))
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Declarations that KVM keeps in arch/x86/kvm/, which no headers package ships:
+ * the functions that are replaced, with their return type, parameters, arguments
+ * and the sentence to print when one is missing. The hook table is this list.
+ *
+ * KHV_HOOK(type, name, (parameters), (arguments), "what it would break")
+ *
+ * Origin: hyperv.h, x86.h, cpuid.h; the same on 6.1 and 6.12. The order is the
+ * order of installation: kvm_hv_init_vm comes last, because a VM is ours from
+ * there on and needs every other hook. Removal goes the other way round.
+ */
+#ifdef KHV_HOOK
+KHV_HOOK(int, kvm_hv_vcpu_init, (struct kvm_vcpu *vcpu), (vcpu),
+	 "no VP could be given its state")
+KHV_HOOK(void, kvm_hv_vcpu_uninit, (struct kvm_vcpu *vcpu), (vcpu),
+	 "the state of a VP would leak")
+KHV_HOOK(void, kvm_hv_set_cpuid, (struct kvm_vcpu *vcpu, bool hyperv_enabled),
+	 (vcpu, hyperv_enabled),
+	 "the guest's privileges would stay unknown")
+KHV_HOOK(int, kvm_hv_set_enforce_cpuid, (struct kvm_vcpu *vcpu, bool enforce), (vcpu, enforce),
+	 "KVM_CAP_HYPERV_ENFORCE_CPUID would be ignored")
+KHV_HOOK(int, kvm_get_hv_cpuid,
+	 (struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid, struct kvm_cpuid_entry2 __user *entries),
+	 (vcpu, cpuid, entries),
+	 "KVM_GET_SUPPORTED_HV_CPUID would not tell what is implemented")
+KHV_HOOK(int, kvm_hv_get_msr_common, (struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host),
+	 (vcpu, msr, pdata, host),
+	 "synthetic MSRs could not be read")
+KHV_HOOK(int, kvm_hv_set_msr_common, (struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host),
+	 (vcpu, msr, data, host),
+	 "synthetic MSRs could not be written")
+KHV_HOOK(int, kvm_hv_hypercall, (struct kvm_vcpu *vcpu), (vcpu),
+	 "hypercalls could not be answered")
+KHV_HOOK(int, kvm_arch_vcpu_ioctl_run, (struct kvm_vcpu *vcpu), (vcpu),
+	 "VP_RUNTIME could not tell the guest's time from the VMM's")
+#ifndef KHV_HAVE_TSC_INVARIANT
+KHV_HOOK(int, kvm_get_msr_common, (struct kvm_vcpu *vcpu, struct msr_data *msr), (vcpu, msr),
+	 "MSRs that this KVM does not route to its Hyper-V code could not be read")
+KHV_HOOK(int, kvm_set_msr_common, (struct kvm_vcpu *vcpu, struct msr_data *msr), (vcpu, msr),
+	 "MSRs that this KVM does not route to its Hyper-V code could not be written")
+KHV_HOOK(bool, kvm_cpuid,
+	 (struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx, bool exact_only),
+	 (vcpu, eax, ebx, ecx, edx, exact_only),
+	 "TSC_INVARIANT_CONTROL could not hide the invariant TSC")
+#endif
+KHV_HOOK(void, kvm_hv_destroy_vm, (struct kvm *kvm), (kvm),
+	 "the state of a VM would leak")
+KHV_HOOK(void, kvm_hv_init_vm, (struct kvm *kvm), (kvm),
+	 "no VM could be taken over")
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The hook table: which KVM functions are replaced, and how that is undone.
+ */
+#ifndef KHV_HOOKS_H
+#define KHV_HOOKS_H
+
+#include <linux/ftrace.h>
+#include <linux/percpu.h>
+#include <linux/seq_file.h>
+
+#include "khv/port.h"
+
+#define KHV_HOOK(_ret, _name, _params, _args, _why)	KHV_HOOK_##_name,
+enum khv_hook_id {
+#include "compat/kvm_private.h"
+	KHV_NR_HOOKS,
+};
+#undef KHV_HOOK
+
+#define KHV_SITE_BYTES	MCOUNT_INSN_SIZE
+
+/**
+ * struct khv_hook - one replaced function
+ * @name: KVM's function
+ * @why: what would break without it, for the message
+ * @stub: where its ftrace site is sent
+ * @site: address of the ftrace site, found by khv_hooks_check()
+ * @before: bytes of the site before the hook stood
+ * @ops: per-function ftrace_ops, so that nothing is shared or searched on a call
+ * @installed: the site leads to @stub
+ */
+struct khv_hook {
+	const char *name;
+	const char *why;
+	void *stub;
+	unsigned long site;
+	u8 before[KHV_SITE_BYTES];
+	struct ftrace_ops ops;
+	bool installed;
+};
+
+extern struct khv_hook khv_hooks[KHV_NR_HOOKS];
+
+/**
+ * struct khv_hook_hits - calls of the replaced functions on one CPU
+ * @ours: answered here
+ * @passed: handed to the original, because the VM is not ours or the part is still KVM's
+ */
+struct khv_hook_hits {
+	u64 ours[KHV_NR_HOOKS];
+	u64 passed[KHV_NR_HOOKS];
+};
+
+DECLARE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
+
+#define khv_hit_ours(_name)	this_cpu_inc(khv_hook_hits.ours[KHV_HOOK_##_name])
+#define khv_hit_passed(_name)	this_cpu_inc(khv_hook_hits.passed[KHV_HOOK_##_name])
+
+/**
+ * khv_hooks_check() - look at every target without changing it
+ * @report: called once per target that cannot be hooked, with the reason
+ *
+ * After khv_imports_resolve() succeeded. Context: may sleep.
+ * Return: number of targets that cannot be hooked.
+ */
+int khv_hooks_check(void (*report)(const char *name, const char *why));
+
+/**
+ * khv_hooks_install() - replace all functions, or none
+ *
+ * Context: may sleep.
+ * Return: 0, or the errno of the hook that failed, after undoing the others.
+ */
+int khv_hooks_install(void);
+
+/**
+ * khv_hooks_remove() - put everything back, in reverse order
+ *
+ * Returns when no task is left on the way into a stub. Context: may sleep.
+ */
+void khv_hooks_remove(void);
+
+/**
+ * khv_hooks_restored() - do the text bytes equal those before the hooks?
+ *
+ * Return: number of sites that differ; 0 is right, unless somebody else hooked meanwhile.
+ */
+int khv_hooks_restored(void);
+
+#endif

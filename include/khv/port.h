@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The module's side of KVM: functions found by name, the originals behind the
+ * hooks, and register access. Parts call KVM through this header only.
+ */
+#ifndef KHV_PORT_H
+#define KHV_PORT_H
+
+#include <linux/kvm_host.h>
+#include <linux/static_call.h>
+
+#include "khv/state.h"
+
+/* khv_<import>(): the host kernel's function, patched in at load. */
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args)			\
+	_ret khv_proto_##_name _params;					\
+	DECLARE_STATIC_CALL(khv_import_##_name, khv_proto_##_name);	\
+	static __always_inline _ret khv_##_name _params			\
+	{								\
+		return static_call(khv_import_##_name)_args;	\
+	}
+#include "compat/imports.def.h"
+#undef KHV_IMPORT
+
+/* khv_orig_<hook>(): the replaced function, entered past its ftrace site. */
+#define KHV_HOOK(_ret, _name, _params, _args, _why)			\
+	_ret khv_hook_##_name _params;					\
+	DECLARE_STATIC_CALL(khv_call_##_name, khv_hook_##_name);	\
+	static __always_inline _ret khv_orig_##_name _params		\
+	{								\
+		return static_call(khv_call_##_name)_args;		\
+	}
+#include "compat/kvm_private.h"
+#undef KHV_HOOK
+
+/* Vendor functions behind kvm_x86_ops that hot paths need. */
+int khv_proto_get_cpl(struct kvm_vcpu *vcpu);
+void khv_proto_get_cs_db_l_bits(struct kvm_vcpu *vcpu, int *db, int *l);
+DECLARE_STATIC_CALL(khv_x86_get_cpl, khv_proto_get_cpl);
+DECLARE_STATIC_CALL(khv_x86_get_cs_db_l_bits, khv_proto_get_cs_db_l_bits);
+
+/* KVM's table of vendor functions, valid between khv_imports_resolve() and unload. */
+extern struct kvm_x86_ops *khv_x86_ops;
+
+/**
+ * khv_longmode() - is the caller using the 64-bit calling convention?
+ * @vcpu: running vCPU
+ *
+ * Return: true for a 64-bit code segment, and for guests whose state is hidden.
+ */
+static inline bool khv_longmode(struct kvm_vcpu *vcpu)
+{
+	int db, l;
+
+	if (vcpu->arch.guest_state_protected)
+		return true;
+	if (!(vcpu->arch.efer & EFER_LMA))
+		return false;
+	static_call(khv_x86_get_cs_db_l_bits)(vcpu, &db, &l);
+	return l;
+}
+
+/**
+ * khv_may_hypercall() - may the current mode and CPL make hypercalls?
+ * @vcpu: running vCPU
+ *
+ * Return: false where the TLFS ("Legal Hypercall Environments") wants #UD.
+ */
+static inline bool khv_may_hypercall(struct kvm_vcpu *vcpu)
+{
+	return (vcpu->arch.cr0 & X86_CR0_PE) && !static_call(khv_x86_get_cpl)(vcpu);
+}
+
+/**
+ * khv_call_regs() - read the registers that a hypercall uses
+ * @vcpu: running vCPU
+ *
+ * Return: the registers.
+ */
+static inline struct khv_call_regs khv_call_regs(struct kvm_vcpu *vcpu)
+{
+	const unsigned long *regs = vcpu->arch.regs;
+
+	return (struct khv_call_regs){
+		.longmode = khv_longmode(vcpu),
+		.ax = regs[VCPU_REGS_RAX],
+		.bx = regs[VCPU_REGS_RBX],
+		.cx = regs[VCPU_REGS_RCX],
+		.dx = regs[VCPU_REGS_RDX],
+		.si = regs[VCPU_REGS_RSI],
+		.di = regs[VCPU_REGS_RDI],
+		.r8 = regs[VCPU_REGS_R8],
+	};
+}
+
+/**
+ * khv_set_result() - write a hypercall's result value to its registers
+ * @vcpu: running vCPU
+ * @longmode: calling convention
+ * @result: result value
+ */
+static inline void khv_set_result(struct kvm_vcpu *vcpu, bool longmode, u64 result)
+{
+	unsigned long *regs = vcpu->arch.regs;
+
+	if (longmode) {
+		regs[VCPU_REGS_RAX] = result;
+	} else {
+		regs[VCPU_REGS_RDX] = result >> 32;
+		regs[VCPU_REGS_RAX] = (u32)result;
+	}
+}
+
+/**
+ * khv_read_xmm() - read XMM0 to XMM5 of the running guest
+ * @buf: KHV_FAST_XMM_BYTES bytes
+ *
+ * Context: vCPU thread, preemptible; loads the guest's FPU state if it was put aside.
+ */
+void khv_read_xmm(u8 *buf);
+
+/**
+ * khv_symbols_init() - make names resolvable, and resolve those of the kernel itself
+ * @report: called once per missing name, with what it is for
+ *
+ * Context: module load, may sleep.
+ * Return: 0; -EOPNOTSUPP when a name is missing; the errno of the probe on
+ * kallsyms_lookup_name() when names cannot be looked up at all.
+ */
+int khv_symbols_init(void (*report)(const char *name, const char *why));
+
+/**
+ * khv_imports_resolve() - find every function of KVM that is called or replaced
+ * @report: called once per missing name, with what it is for
+ *
+ * After khv_symbols_init(), with KVM pinned. Context: module load, may sleep.
+ * Return: number of missing names.
+ */
+int khv_imports_resolve(void (*report)(const char *name, const char *why));
+
+/**
+ * khv_symbol() - address of a kernel or module symbol
+ * @module: "kvm", or NULL for the kernel itself
+ * @name: its name
+ *
+ * After khv_imports_resolve(). Return: address, or 0.
+ */
+unsigned long khv_symbol(const char *module, const char *name);
+
+#endif
