@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The hypercall driver: mode and CPL, decode, gate, form, gather the input once,
+ * handler, completion. khv_complete() is the only writer of the result registers
+ * and of RIP. Calls that are still KVM's go to its own code before any of that.
+ */
+#include <linux/kvm_host.h>
+
+#include "khv/hooks.h"
+#include "khv/parts.h"
+#include "khv/port.h"
+#include "khv/trace.h"
+
+#define khv_hc_stock	NULL
+
+#define KHV_HYPERCALL(_name, _code, _handler, ...) [KHV_HC_ROW_##_name] = khv_hc_##_handler,
+static const khv_hc_fn hc_handlers[KHV_NR_HC_ROWS] = {
+#include "khv/hypercalls.def.h"
+};
+#undef KHV_HYPERCALL
+
+static int queue_ud(struct kvm_vcpu *vcpu)
+{
+	khv_kvm_queue_exception(vcpu, UD_VECTOR);
+	return 1;
+}
+
+/* Bring the input into hc->input: from registers, XMM, or one read of guest memory. */
+static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_hc_row *row)
+{
+	hc->input_len = khv_hcall_input_len(hc, row);
+	if (!hc->input_len)
+		return HV_STATUS_SUCCESS;
+
+	if (hc->fast) {
+		memcpy(hc->input, &hc->in, sizeof(hc->in));
+		memcpy(hc->input + sizeof(hc->in), &hc->out, sizeof(hc->out));
+		if (hc->input_len > KHV_FAST_REGS_BYTES)
+			khv_read_xmm(hc->input + KHV_FAST_REGS_BYTES);
+		return HV_STATUS_SUCCESS;
+	}
+
+	if (hc->input_len > sizeof(hc->input))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (khv_kvm_vcpu_read_guest(vcpu, hc->in, hc->input, hc->input_len))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	return HV_STATUS_SUCCESS;
+}
+
+static int khv_complete(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u16 status)
+{
+	u64 result = khv_hcall_result(hc, status);
+
+	trace_khv_hypercall_done(vcpu->vcpu_id, hc->code, result);
+	khv_set_result(vcpu, hc->longmode, result);
+	++vcpu->stat.hypercalls;
+	return khv_kvm_skip_emulated_instruction(vcpu);
+}
+
+int khv_hypercall(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_hcall *hc = &vp->hcall;
+	struct khv_call_regs regs;
+	const struct khv_hc_row *row;
+	u16 status;
+	int id;
+
+	if (!khv_may_hypercall(vcpu))
+		return queue_ud(vcpu);
+
+	regs = khv_call_regs(vcpu);
+	khv_hcall_decode(hc, &regs);
+	id = khv_hc_find(hc->code);
+	row = id < 0 ? NULL : &khv_hcs[id];
+
+	trace_khv_hypercall(vcpu->vcpu_id, hc);
+
+	if (!row) {
+		vp->counts.hc_unknown++;
+	} else {
+		vp->counts.hc[id]++;
+		if (hc->fast && (row->flags & KHV_XMM))
+			vp->counts.hc_xmm++;
+		if (row->flags & KHV_STOCK) {
+			khv_hit_passed(kvm_hv_hypercall);
+			return khv_orig_kvm_hv_hypercall(vcpu);
+		}
+	}
+	khv_hit_ours(kvm_hv_hypercall);
+
+	if (row && !(vp->gate.hc & BIT_ULL(id))) {
+		status = HV_STATUS_ACCESS_DENIED;
+		goto done;
+	}
+	status = khv_hcall_check(hc, row);
+	if (status)
+		goto done;
+	if (hc->fast && (row->flags & KHV_XMM) && !vp->gate.xmm)
+		return queue_ud(vcpu);
+	status = gather(vcpu, hc, row);
+	if (!status)
+		status = hc_handlers[id](vcpu, hc);
+done:
+	return khv_complete(vcpu, hc, status);
+}
+
+/* TLFS "HvCallNotifyLongSpinWait": let a VP run that was preempted in its kernel. */
+u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	khv_kvm_vcpu_on_spin(vcpu, true);
+	return HV_STATUS_SUCCESS;
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The MSR driver: row, gate, read-only and reserved bits, count, handler, trace.
+ * Handlers live with their part. Rows that are still KVM's go to its own code
+ * behind the same gate.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kvm_host.h>
+
+#include "khv/hooks.h"
+#include "khv/parts.h"
+#include "khv/port.h"
+#include "khv/trace.h"
+
+struct khv_msr_ops {
+	khv_msr_fn read;
+	khv_msr_fn write;
+};
+
+#define khv_msr_stock_read		NULL
+#define khv_msr_stock_write		NULL
+#define khv_msr_tsc_frequency_write	NULL
+#define khv_msr_apic_frequency_write	NULL
+
+#define KHV_MSR(_name, _first, _ops, ...) \
+	[KHV_MSR_ROW_##_name] = { khv_msr_##_ops##_read, khv_msr_##_ops##_write },
+static const struct khv_msr_ops msr_ops[KHV_NR_MSR_ROWS] = {
+#include "khv/msrs.def.h"
+};
+#undef KHV_MSR
+
+/* A guest that probes must not fill the log: one line for each load of the module. */
+static void report_unknown(u32 msr)
+{
+	pr_info_once("no row for MSR 0x%x; to add one: KHV_MSR(<NAME>, 0x%x, <ops>, .enl = ..., .need = { ... })\n",
+		     msr, msr);
+}
+
+/* Fill in an access; false means #GP. */
+static bool open_access(struct khv_msr_access *a, struct kvm_vcpu *vcpu, u32 msr, bool host)
+{
+	const struct khv_msr_row *row;
+
+	if (!host && !vcpu->arch.hyperv_enabled)
+		return false;
+	if (khv_vcpu_create(vcpu))
+		return false;
+
+	a->vcpu = vcpu;
+	a->vp = to_khv_vcpu(vcpu);
+	a->vm = a->vp->vm;
+	a->host = host;
+	a->row = khv_msr_find(msr);
+	if (a->row < 0) {
+		report_unknown(msr);
+		return false;
+	}
+	if (!host && !(a->vp->gate.msr & BIT_ULL(a->row)))
+		return false;
+
+	row = &khv_msrs[a->row];
+	a->index = row->count == 1 ? 0 : (msr - row->first) / row->stride;
+	return true;
+}
+
+static enum khv_msr_result read_row(struct khv_msr_access *a, u32 msr)
+{
+	const struct khv_msr_row *row = &khv_msrs[a->row];
+
+	if (!a->host)
+		a->vp->counts.msr_read[a->row]++;
+	if (row->flags & KHV_MSR_STOCK) {
+		khv_hit_passed(kvm_hv_get_msr_common);
+		return khv_orig_kvm_hv_get_msr_common(a->vcpu, msr, &a->data, a->host);
+	}
+	khv_hit_ours(kvm_hv_get_msr_common);
+	return msr_ops[a->row].read(a);
+}
+
+static enum khv_msr_result write_row(struct khv_msr_access *a, u32 msr)
+{
+	const struct khv_msr_row *row = &khv_msrs[a->row];
+
+	if (!a->host)
+		a->vp->counts.msr_write[a->row]++;
+	if (row->flags & KHV_MSR_STOCK) {
+		khv_hit_passed(kvm_hv_set_msr_common);
+		return khv_orig_kvm_hv_set_msr_common(a->vcpu, msr, a->data, a->host);
+	}
+	khv_hit_ours(kvm_hv_set_msr_common);
+	if (!a->host && (row->flags & KHV_MSR_RO))
+		return KHV_MSR_FAULT;
+	if (a->data & row->reserved)
+		return KHV_MSR_FAULT;
+	/* A value that nobody can set is accepted from user space, for save and restore. */
+	if (!msr_ops[a->row].write)
+		return KHV_MSR_OK;
+	return msr_ops[a->row].write(a);
+}
+
+int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host)
+{
+	struct khv_msr_access a = { .data = 0 };
+	enum khv_msr_result ret = KHV_MSR_FAULT;
+
+	if (open_access(&a, vcpu, msr, host))
+		ret = read_row(&a, msr);
+	trace_khv_msr(vcpu->vcpu_id, msr, a.data, false, host, ret);
+	if (ret != KHV_MSR_OK)
+		return 1;
+	*data = a.data;
+	return 0;
+}
+
+int khv_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host)
+{
+	struct khv_msr_access a = { .data = data };
+	enum khv_msr_result ret = KHV_MSR_FAULT;
+
+	if (open_access(&a, vcpu, msr, host))
+		ret = write_row(&a, msr);
+	trace_khv_msr(vcpu->vcpu_id, msr, data, true, host, ret);
+	return ret != KHV_MSR_OK;
+}

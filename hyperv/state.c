@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who owns a VM, and the life of struct khv_vm and struct khv_vcpu.
+ * khv_vms_lock guards the lists that reports walk; no hot path takes it.
+ */
+#include <linux/hrtimer.h>
+#include <linux/kfifo.h>
+#include <linux/kvm_host.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+#include "khv/state.h"
+
+LIST_HEAD(khv_vms);
+DEFINE_MUTEX(khv_vms_lock);
+struct khv_counts khv_ended_counts;
+u64 khv_ended_shown;
+u32 khv_vms_created;
+
+/*
+ * What stock code makes of a new VP. Its timer callback and initial values are
+ * not reachable by name; they are learnt once, from a VP that no VM has.
+ */
+static struct kvm_vcpu_hv *template;
+
+int khv_state_init(void)
+{
+	struct kvm_vcpu *vcpu = kvzalloc(sizeof(*vcpu), GFP_KERNEL);
+	int ret;
+
+	if (!vcpu)
+		return -ENOMEM;
+	ret = khv_orig_kvm_hv_vcpu_init(vcpu);
+	if (!ret)
+		template = vcpu->arch.hyperv;
+	kvfree(vcpu);
+	return ret;
+}
+
+void khv_state_exit(void)
+{
+	kfree(template);
+	template = NULL;
+}
+
+int khv_vm_create(struct kvm *kvm)
+{
+	struct khv_vm *vm;
+
+	/* Fails once the module goes away: the VM is then KVM's own. */
+	if (!try_module_get(THIS_MODULE))
+		return -ENODEV;
+
+	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	if (!vm) {
+		module_put(THIS_MODULE);
+		return -ENOMEM;
+	}
+	vm->kvm = kvm;
+	vm->pid = current->pid;
+	vm->crash_ctl = KHV_CRASH_NOTIFY | KHV_CRASH_MESSAGE;
+	INIT_LIST_HEAD(&vm->vps);
+
+	mutex_lock(&khv_vms_lock);
+	vm->id = khv_vms_created++;
+	list_add_tail(&vm->link, &khv_vms);
+	mutex_unlock(&khv_vms_lock);
+
+	/* Nobody else knows the VM yet, so this needs no barrier. */
+	WRITE_ONCE(kvm->arch.hyperv.hv_crash_ctl, (u64)vm);
+	return 0;
+}
+
+void khv_vm_destroy(struct kvm *kvm)
+{
+	struct khv_vm *vm = to_khv_vm(kvm);
+
+	mutex_lock(&khv_vms_lock);
+	WARN_ON_ONCE(!list_empty(&vm->vps));
+	list_del(&vm->link);
+	khv_counts_add(&khv_ended_counts, &vm->ended);
+	khv_ended_shown |= vm->shown;
+	mutex_unlock(&khv_vms_lock);
+
+	WRITE_ONCE(kvm->arch.hyperv.hv_crash_ctl, 0);
+	khv_overlay_free(&vm->hypercall_page);
+	kfree(vm);
+	module_put(THIS_MODULE);
+}
+
+/* Give every member that holds its own address a new one. */
+static void relocate_stock(struct kvm_vcpu_hv *hv)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(hv->stimer); i++) {
+		struct hrtimer *timer = &hv->stimer[i].timer;
+		enum hrtimer_restart (*function)(struct hrtimer *) =
+			template->stimer[i].timer.function;
+
+		hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS);
+		timer->function = function;
+	}
+#ifdef KHV_HAVE_FLUSH_FIFO
+	for (i = 0; i < HV_NR_TLB_FLUSH_FIFOS; i++) {
+		INIT_KFIFO(hv->tlb_flush_fifo[i].entries);
+		spin_lock_init(&hv->tlb_flush_fifo[i].write_lock);
+	}
+#endif
+}
+
+int khv_vcpu_create(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp;
+
+	if (to_khv_vcpu(vcpu))
+		return 0;
+
+	vp = kzalloc(sizeof(*vp), GFP_KERNEL_ACCOUNT);
+	if (!vp)
+		return -ENOMEM;
+
+	memcpy(&vp->stock, template, sizeof(vp->stock));
+	relocate_stock(&vp->stock);
+	vp->stock.vcpu = vcpu;
+	vp->stock.vp_index = vcpu->vcpu_idx;
+	vp->vm = to_khv_vm(vcpu->kvm);
+
+	mutex_lock(&khv_vms_lock);
+	list_add_tail(&vp->link, &vp->vm->vps);
+	mutex_unlock(&khv_vms_lock);
+
+	/* Other vCPUs look this one up without a lock; show it complete. */
+	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
+	return 0;
+}
+
+void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	int i;
+
+	if (!vp)
+		return;
+
+	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++)
+		hrtimer_cancel(&vp->stock.stimer[i].timer);
+
+	mutex_lock(&khv_vms_lock);
+	list_del(&vp->link);
+	khv_counts_add(&vp->vm->ended, &vp->counts);
+	mutex_unlock(&khv_vms_lock);
+
+	vcpu->arch.hyperv = NULL;
+	kfree(vp);
+}
+
+void khv_counts_add(struct khv_counts *sum, const struct khv_counts *add)
+{
+	int i;
+
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		sum->msr_read[i] += READ_ONCE(add->msr_read[i]);
+		sum->msr_write[i] += READ_ONCE(add->msr_write[i]);
+	}
+	for (i = 0; i < KHV_NR_HC_ROWS; i++)
+		sum->hc[i] += READ_ONCE(add->hc[i]);
+	sum->hc_xmm += READ_ONCE(add->hc_xmm);
+	sum->hc_unknown += READ_ONCE(add->hc_unknown);
+}

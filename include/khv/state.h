@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * State of our own: struct khv_vm beside struct kvm, struct khv_vcpu around the
+ * stock struct kvm_vcpu_hv. Who owns a VM is decided in khv_vm_create() and never
+ * changes; every path asks to_khv_vm(), which takes no lock.
+ */
+#ifndef KHV_STATE_H
+#define KHV_STATE_H
+
+#include <linux/kvm_host.h>
+#include <linux/list.h>
+
+#include "khv/hcall.h"
+
+/**
+ * struct khv_counts - how often each row was used
+ * @msr_read: per MSR row
+ * @msr_write: per MSR row
+ * @hc: per hypercall row
+ * @hc_xmm: hypercalls that carried XMM input
+ * @hc_unknown: hypercalls without a row
+ *
+ * Written by the VP's own thread only; read without a lock for reports.
+ */
+struct khv_counts {
+	u64 msr_read[KHV_NR_MSR_ROWS];
+	u64 msr_write[KHV_NR_MSR_ROWS];
+	u64 hc[KHV_NR_HC_ROWS];
+	u64 hc_xmm;
+	u64 hc_unknown;
+};
+
+/**
+ * struct khv_overlay - a guest page that a register maps something over
+ * @gpa: where it is, valid while @mapped
+ * @mapped: the page stands in guest memory
+ * @saved: what the guest's RAM held below it, or NULL when that is unknown
+ * @image: what was written there
+ *
+ * Protected by the lock of the register it belongs to.
+ * TLFS chapter "GPA Overlay Pages".
+ */
+struct khv_overlay {
+	gpa_t gpa;
+	bool mapped;
+	u8 *saved;
+	u8 *image;
+};
+
+/**
+ * struct khv_vm - a VM whose enlightenments are answered by this module
+ * @kvm: the VM
+ * @link: entry of khv_vms, under khv_vms_lock
+ * @vps: its VPs, under khv_vms_lock
+ * @id: number since load, for reports
+ * @pid: process that created it, for reports
+ * @shown: enlightenments that its VPs' CPUID ever showed, one bit each, for reports
+ * @ended: counts of VPs that are gone, under khv_vms_lock
+ * @hypercall_page: the page of HV_X64_MSR_HYPERCALL, under kvm->arch.hyperv.hv_lock
+ * @crash_p: HV_X64_MSR_CRASH_P0 to P4, under hv_lock
+ * @crash_ctl: what a read of HV_X64_MSR_CRASH_CTL shows, under hv_lock
+ * @crash_notice: what the guest last wrote to it, 0 for nothing, under hv_lock
+ * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL, under hv_lock; read without
+ *
+ * Freed in khv_vm_destroy(), when no vCPU is left.
+ */
+struct khv_vm {
+	struct kvm *kvm;
+	struct list_head link;
+	struct list_head vps;
+	u32 id;
+	pid_t pid;
+	u64 shown;
+	struct khv_counts ended;
+	struct khv_overlay hypercall_page;
+	u64 crash_p[5];
+	u64 crash_ctl;
+	u64 crash_notice;
+	u64 tsc_invariant;
+};
+
+/**
+ * struct khv_vcpu - a virtual processor of a VM of ours
+ * @stock: KVM's own state, first: inline code in KVM reads it through
+ *	vcpu->arch.hyperv and cannot be hooked. Truthful at every moment.
+ * @vm: its VM
+ * @link: entry of &khv_vm.vps, under khv_vms_lock
+ * @cpuid: Hyper-V CPUID of the guest, under vcpu->mutex
+ * @gate: what the VP may use, follows @cpuid, under vcpu->mutex
+ * @counts: see &struct khv_counts
+ * @runtime_ns: CPU time spent inside KVM_RUN before the current one, ns
+ * @run_start_ns: the thread's CPU time when the current KVM_RUN began, ns
+ * @running: inside KVM_RUN, so that @run_start_ns is valid
+ * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
+ * @hcall: the call in flight, under vcpu->mutex
+ */
+struct khv_vcpu {
+	struct kvm_vcpu_hv stock;
+	struct khv_vm *vm;
+	struct list_head link;
+	struct khv_cpuid cpuid;
+	struct khv_gate gate;
+	struct khv_counts counts;
+	u64 runtime_ns;
+	u64 run_start_ns;
+	bool running;
+	u64 runtime_base;
+	struct khv_hcall hcall;
+};
+
+static_assert(offsetof(struct khv_vcpu, stock) == 0);
+
+/**
+ * to_khv_vm() - is this VM ours?
+ * @kvm: any VM
+ *
+ * The pointer lives in hv_crash_ctl. KVM's own code only ever stores 0 or
+ * bit 63 there, whatever a guest or user space writes, and no kernel pointer
+ * is either; in a VM of ours that code is never entered with a crash MSR.
+ * selftests/crash_test.c pins the assumption on stock.
+ *
+ * Return: our state, or NULL for a VM of KVM's own. Context: any, no lock.
+ */
+static inline struct khv_vm *to_khv_vm(struct kvm *kvm)
+{
+	u64 word = READ_ONCE(kvm->arch.hyperv.hv_crash_ctl);
+
+	return word > KHV_CRASH_NOTIFY ? (struct khv_vm *)word : NULL;
+}
+
+/**
+ * to_khv_vcpu() - our state of a VP
+ * @vcpu: a vCPU of a VM of ours
+ *
+ * Return: our state, or NULL while nothing of Hyper-V was asked for.
+ */
+static inline struct khv_vcpu *to_khv_vcpu(struct kvm_vcpu *vcpu)
+{
+	/* The member is the first one, so NULL stays NULL. */
+	return container_of(vcpu->arch.hyperv, struct khv_vcpu, stock);
+}
+
+/* All VMs of ours, and the counts of those that ended; for reports. */
+extern struct list_head khv_vms;
+extern struct mutex khv_vms_lock;
+extern struct khv_counts khv_ended_counts;
+extern u64 khv_ended_shown;
+extern u32 khv_vms_created;
+
+/**
+ * khv_counts_add() - add one set of counts to another
+ * @sum: changed
+ * @add: may be written at the same time by its VP
+ */
+void khv_counts_add(struct khv_counts *sum, const struct khv_counts *add);
+
+/**
+ * khv_state_init() - learn what stock code puts into a new VP
+ *
+ * Before any hook stands. Context: may sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int khv_state_init(void);
+
+/**
+ * khv_vm_create() - make a VM ours
+ * @kvm: a VM under construction, stock state initialised
+ *
+ * Takes a reference on this module. Context: may sleep.
+ * Return: 0; -ENOMEM; -ENODEV while the module goes away. The VM is then KVM's own.
+ */
+int khv_vm_create(struct kvm *kvm);
+
+/**
+ * khv_vm_destroy() - forget a VM
+ * @kvm: a VM of ours without vCPUs
+ *
+ * Drops the reference on this module. Context: may sleep.
+ */
+void khv_vm_destroy(struct kvm *kvm);
+
+/**
+ * khv_vcpu_create() - give a VP of a VM of ours its state, once
+ * @vcpu: the vCPU
+ *
+ * Context: may sleep, vcpu->mutex held or the vCPU not yet visible.
+ * Return: 0, or -ENOMEM.
+ */
+int khv_vcpu_create(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_vcpu_destroy() - free the state of a VP
+ * @vcpu: a vCPU of a VM of ours that will not run again
+ *
+ * Context: may sleep.
+ */
+void khv_vcpu_destroy(struct kvm_vcpu *vcpu);
+
+#endif

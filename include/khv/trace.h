@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Tracepoints: events/kvm_hyperv/ in tracefs. One event per access, with who asked.
+ */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM kvm_hyperv
+
+#if !defined(KHV_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define KHV_TRACE_H
+
+#include <linux/tracepoint.h>
+
+#include "khv/hcall.h"
+
+TRACE_EVENT(khv_msr,
+	TP_PROTO(int vcpu_id, u32 msr, u64 data, bool write, bool host, int fault),
+	TP_ARGS(vcpu_id, msr, data, write, host, fault),
+	TP_STRUCT__entry(
+		__field(int, vcpu_id)
+		__field(u32, msr)
+		__field(u64, data)
+		__field(bool, write)
+		__field(bool, host)
+		__field(bool, fault)
+	),
+	TP_fast_assign(
+		__entry->vcpu_id = vcpu_id;
+		__entry->msr = msr;
+		__entry->data = data;
+		__entry->write = write;
+		__entry->host = host;
+		__entry->fault = fault;
+	),
+	TP_printk("vcpu %d %s 0x%x 0x%llx%s%s", __entry->vcpu_id,
+		  __entry->write ? "wrmsr" : "rdmsr", __entry->msr, __entry->data,
+		  __entry->host ? " host" : "", __entry->fault ? " fault" : "")
+);
+
+TRACE_EVENT(khv_hypercall,
+	TP_PROTO(int vcpu_id, const struct khv_hcall *hc),
+	TP_ARGS(vcpu_id, hc),
+	TP_STRUCT__entry(
+		__field(int, vcpu_id)
+		__field(u64, control)
+		__field(u64, in)
+		__field(u64, out)
+	),
+	TP_fast_assign(
+		__entry->vcpu_id = vcpu_id;
+		__entry->control = hc->control;
+		__entry->in = hc->in;
+		__entry->out = hc->out;
+	),
+	TP_printk("vcpu %d code 0x%llx control 0x%llx in 0x%llx out 0x%llx", __entry->vcpu_id,
+		  __entry->control & KHV_CTL_CODE, __entry->control, __entry->in, __entry->out)
+);
+
+TRACE_EVENT(khv_hypercall_done,
+	TP_PROTO(int vcpu_id, u16 code, u64 result),
+	TP_ARGS(vcpu_id, code, result),
+	TP_STRUCT__entry(
+		__field(int, vcpu_id)
+		__field(u16, code)
+		__field(u64, result)
+	),
+	TP_fast_assign(
+		__entry->vcpu_id = vcpu_id;
+		__entry->code = code;
+		__entry->result = result;
+	),
+	TP_printk("vcpu %d code 0x%x result 0x%llx", __entry->vcpu_id, __entry->code,
+		  __entry->result)
+);
+
+#endif
+
+#undef TRACE_INCLUDE_PATH
+#define TRACE_INCLUDE_PATH khv
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE trace
+#include <trace/define_trace.h>
