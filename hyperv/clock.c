@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY and
+ * HV_X64_MSR_TSC_INVARIANT_CONTROL. TLFS chapters "Timers" and "Partition Properties".
+ */
+#include <linux/kvm_host.h>
+#include <linux/math64.h>
+
+#include "khv/parts.h"
+
+enum khv_msr_result khv_msr_tsc_frequency_read(struct khv_msr_access *a)
+{
+	a->data = (u64)a->vcpu->arch.virtual_tsc_khz * 1000;
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_apic_frequency_read(struct khv_msr_access *a)
+{
+#ifdef KHV_HAVE_APIC_BUS_CYCLE
+	a->data = div64_u64(NSEC_PER_SEC, a->vcpu->kvm->arch.apic_bus_cycle_ns);
+#else
+	/* Where KVM's APIC bus cannot be configured a cycle takes one nanosecond. */
+	a->data = NSEC_PER_SEC;
+#endif
+	return KHV_MSR_OK;
+}
+
+/* Where KVM knows the control itself, its CPUID code reads it from struct kvm_hv. */
+static u64 *tsc_invariant(struct khv_vm *vm)
+{
+#ifdef KHV_HAVE_TSC_INVARIANT
+	return &vm->kvm->arch.hyperv.hv_invtsc_control;
+#else
+	return &vm->tsc_invariant;
+#endif
+}
+
+enum khv_msr_result khv_msr_tsc_invariant_read(struct khv_msr_access *a)
+{
+	a->data = READ_ONCE(*tsc_invariant(a->vm));
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_tsc_invariant_write(struct khv_msr_access *a)
+{
+	struct mutex *lock = &a->vcpu->kvm->arch.hyperv.hv_lock;
+	enum khv_msr_result ret = KHV_MSR_OK;
+	u64 *control = tsc_invariant(a->vm);
+
+	mutex_lock(lock);
+	/* A guest cannot take it back: software may rely on the bit by then. */
+	if (!a->host && *control && !a->data)
+		ret = KHV_MSR_FAULT;
+	else
+		WRITE_ONCE(*control, a->data);
+	mutex_unlock(lock);
+	return ret;
+}
+
+bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp)
+{
+	static const struct khv_priv priv = KHV_PRIV(FEATURES_EAX, TSC_INVARIANT);
+
+	return khv_priv_held(&vp->cpuid, priv) && !READ_ONCE(*tsc_invariant(vp->vm));
+}

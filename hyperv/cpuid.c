@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * CPUID both ways: what KVM_GET_SUPPORTED_HV_CPUID may offer, derived from the
+ * tables so that nothing is advertised that nobody implements, and what user space
+ * set, kept per VP for the gate. TLFS chapter "Feature and Interface Discovery".
+ */
+#include <linux/cpu.h>
+#include <linux/kvm_host.h>
+#include <linux/uaccess.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+
+/* Retries before a guest's spinlock calls HvCallNotifyLongSpinWait, as Hyper-V 2016. */
+#define SPINLOCK_RETRIES	0xfff
+#define MAX_LOGICAL_PROCESSORS	64
+#define EVMCS_VERSIONS		GENMASK(15, 0)
+
+static bool cond_holds(enum khv_cond cond, struct kvm_vcpu *vcpu, u16 evmcs)
+{
+	switch (cond) {
+	case KHV_COND_LAPIC:
+		return !vcpu || vcpu->arch.apic;
+	case KHV_COND_EVMCS:
+		return evmcs;
+	case KHV_COND_NO_SMT:
+		return !cpu_smt_possible();
+	case KHV_COND_ALWAYS:
+		break;
+	}
+	return true;
+}
+
+static void offer(u32 *reg, struct kvm_vcpu *vcpu, u16 evmcs)
+{
+	int i, j;
+
+	for (i = 0; i < KHV_NR_ENLS; i++) {
+		const struct khv_enl_row *enl = &khv_enls[i];
+
+		if (khv_enl_answer(i) == KHV_ANSWER_NOBODY || !cond_holds(enl->cond, vcpu, evmcs))
+			continue;
+		for (j = 0; j < KHV_MAX_PRIVS && enl->offer[j].reg; j++) {
+			if (enl->offer[j].bit != KHV_WHOLE_REG)
+				reg[enl->offer[j].reg] |= BIT(enl->offer[j].bit);
+		}
+	}
+	reg[KHV_CPUID_HINTS_EBX] = SPINLOCK_RETRIES;
+	reg[KHV_CPUID_NESTED_EAX] |= evmcs & EVMCS_VERSIONS;
+}
+
+static struct kvm_cpuid_entry2 signature_leaf(u32 leaf, u32 max)
+{
+	/* "Linux KVM Hv"; user space puts the vendor that guests look for. */
+	return (struct kvm_cpuid_entry2){
+		.function = leaf, .eax = max,
+		.ebx = 0x756e694c, .ecx = 0x564b2078, .edx = 0x7648204d,
+	};
+}
+
+int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
+			struct kvm_cpuid_entry2 __user *entries)
+{
+	u32 reg[KHV_NR_CPUID_REGS] = {};
+	u16 evmcs = 0;
+
+	if (khv_x86_ops->nested_ops->get_evmcs_version)
+		evmcs = khv_x86_ops->nested_ops->get_evmcs_version(vcpu);
+	offer(reg, vcpu, evmcs);
+
+	const struct kvm_cpuid_entry2 leaves[] = {
+		signature_leaf(KHV_CPUID_LEAF_VENDOR, KHV_CPUID_LEAF_SYNDBG_CAPS),
+		{ .function = KHV_CPUID_LEAF_INTERFACE, .eax = KHV_CPUID_SIGNATURE },
+		/* Build 14393 of version 10.0, as KVM's own. */
+		{ .function = KHV_CPUID_LEAF_VERSION, .eax = 0x3839, .ebx = 0xa0000 },
+		{ .function = KHV_CPUID_LEAF_FEATURES, .eax = reg[KHV_CPUID_FEATURES_EAX],
+		  .ebx = reg[KHV_CPUID_FEATURES_EBX], .edx = reg[KHV_CPUID_FEATURES_EDX] },
+		{ .function = KHV_CPUID_LEAF_HINTS, .eax = reg[KHV_CPUID_HINTS_EAX],
+		  .ebx = reg[KHV_CPUID_HINTS_EBX] },
+		{ .function = KHV_CPUID_LEAF_LIMITS, .eax = KVM_MAX_VCPUS,
+		  .ebx = MAX_LOGICAL_PROCESSORS },
+		signature_leaf(KHV_CPUID_LEAF_SYNDBG_VENDOR, 0),
+		/* "VS#1" */
+		{ .function = KHV_CPUID_LEAF_SYNDBG_INTERFACE, .eax = 0x31235356 },
+		{ .function = KHV_CPUID_LEAF_SYNDBG_CAPS, .eax = reg[KHV_CPUID_SYNDBG_EAX] },
+		{ .function = KHV_CPUID_LEAF_NESTED, .eax = reg[KHV_CPUID_NESTED_EAX],
+		  .ebx = reg[KHV_CPUID_NESTED_EBX] },
+	};
+
+	if (cpuid->nent < ARRAY_SIZE(leaves))
+		return -E2BIG;
+	cpuid->nent = ARRAY_SIZE(leaves);
+	return copy_to_user(entries, leaves, sizeof(leaves)) ? -EFAULT : 0;
+}
+
+/* For reports: an enlightenment was shown once the first of its bits was set. */
+static void note_shown(struct khv_vcpu *vp)
+{
+	int i;
+
+	if (!vp->cpuid.present)
+		return;
+	mutex_lock(&khv_vms_lock);
+	for (i = 0; i < KHV_NR_ENLS; i++) {
+		if (khv_priv_held(&vp->cpuid, khv_enls[i].offer[0]))
+			vp->vm->shown |= BIT_ULL(i);
+	}
+	mutex_unlock(&khv_vms_lock);
+}
+
+void khv_cpuid_update(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_cpuid new = {};
+	int i;
+
+	if (!vp)
+		return;
+
+	for (i = 0; i < vcpu->arch.cpuid_nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &vcpu->arch.cpuid_entries[i];
+
+		switch (e->function) {
+		case KHV_CPUID_LEAF_FEATURES:
+			new.reg[KHV_CPUID_FEATURES_EAX] = e->eax;
+			new.reg[KHV_CPUID_FEATURES_EBX] = e->ebx;
+			new.reg[KHV_CPUID_FEATURES_EDX] = e->edx;
+			break;
+		case KHV_CPUID_LEAF_HINTS:
+			new.reg[KHV_CPUID_HINTS_EAX] = e->eax;
+			new.reg[KHV_CPUID_HINTS_EBX] = e->ebx;
+			break;
+		case KHV_CPUID_LEAF_NESTED:
+			new.reg[KHV_CPUID_NESTED_EAX] = e->eax;
+			new.reg[KHV_CPUID_NESTED_EBX] = e->ebx;
+			break;
+		case KHV_CPUID_LEAF_SYNDBG_CAPS:
+			new.reg[KHV_CPUID_SYNDBG_EAX] = e->eax;
+			break;
+		}
+	}
+	new.present = vcpu->arch.hyperv_enabled;
+	if (!new.present)
+		memset(new.reg, 0, sizeof(new.reg));
+
+	vp->cpuid = new;
+	khv_gate_compute(&vp->gate, &vp->cpuid, vp->stock.enforce_cpuid);
+	note_shown(vp);
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * HV_X64_MSR_CRASH_P0 to P4, HV_X64_MSR_CRASH_CTL and HV_X64_MSR_RESET: how a
+ * guest ends. The values are our own, under hv_lock; the word of stock state for
+ * CRASH_CTL holds the owner (state.h). TLFS chapter "Guest Crash Enlightenment".
+ */
+#include <linux/kvm_host.h>
+#include <linux/nospec.h>
+
+#include "khv/parts.h"
+
+static u64 *crash_p(struct khv_msr_access *a)
+{
+	return &a->vm->crash_p[array_index_nospec(a->index, ARRAY_SIZE(a->vm->crash_p))];
+}
+
+enum khv_msr_result khv_msr_crash_p_read(struct khv_msr_access *a)
+{
+	a->data = READ_ONCE(*crash_p(a));
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_crash_p_write(struct khv_msr_access *a)
+{
+	WRITE_ONCE(*crash_p(a), a->data);
+	return KHV_MSR_OK;
+}
+
+/*
+ * The guest reads what is supported. User space, after a crash, reads what the
+ * guest said: with KHV_CRASH_MESSAGE, P3 and P4 are address and length of a text.
+ */
+enum khv_msr_result khv_msr_crash_ctl_read(struct khv_msr_access *a)
+{
+	u64 notice = READ_ONCE(a->vm->crash_notice);
+
+	a->data = a->host && notice ? notice : READ_ONCE(a->vm->crash_ctl);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_crash_ctl_write(struct khv_msr_access *a)
+{
+	u64 known = a->data & (KHV_CRASH_NOTIFY | KHV_CRASH_MESSAGE);
+
+	if (a->host) {
+		WRITE_ONCE(a->vm->crash_ctl, known);
+		WRITE_ONCE(a->vm->crash_notice, 0);
+	} else if (known & KHV_CRASH_NOTIFY) {
+		WRITE_ONCE(a->vm->crash_notice, known);
+		kvm_make_request(KVM_REQ_HV_CRASH, a->vcpu);
+	}
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_reset_read(struct khv_msr_access *a)
+{
+	a->data = 0;
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_reset_write(struct khv_msr_access *a)
+{
+	if (!a->host && a->data == 1)
+		kvm_make_request(KVM_REQ_HV_RESET, a->vcpu);
+	return KHV_MSR_OK;
+}

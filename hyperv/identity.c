@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * HV_X64_MSR_GUEST_OS_ID and HV_X64_MSR_HYPERCALL: who the guest is, and the page
+ * it calls through. Both values live in the stock struct kvm_hv, because inline
+ * code of KVM reads them; the lock is its hv_lock. TLFS chapter "Establishing the
+ * Hypercall Interface".
+ */
+#include <linux/kvm_host.h>
+#include <linux/slab.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+
+#define INSN_RET	0xc3
+#define INSN_INT3	0xcc
+#define INSN_VMCALL_LEN	3
+
+/* Locked holds for the guest only, and only where CPUID gives it the bit. */
+static bool page_locked(const struct khv_msr_access *a, const struct kvm_hv *hv)
+{
+	return !a->host && a->vp->gate.lock && (hv->hv_hypercall & KHV_HYPERCALL_LOCKED);
+}
+
+static void fill_page(struct kvm_vcpu *vcpu, u8 *page)
+{
+	/* or $0x80000000, %eax: tells the call from a Xen one where both are on. */
+	static const u8 not_xen[] = { 0x0d, 0x00, 0x00, 0x00, 0x80 };
+	u8 *p = page;
+
+	memset(page, INSN_INT3, PAGE_SIZE);
+	if (vcpu->kvm->arch.xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL) {
+		memcpy(p, not_xen, sizeof(not_xen));
+		p += sizeof(not_xen);
+	}
+	khv_x86_ops->patch_hypercall(vcpu, p);
+	p[INSN_VMCALL_LEN] = INSN_RET;
+}
+
+static enum khv_msr_result move_page(struct khv_msr_access *a, gpa_t gpa)
+{
+	struct khv_overlay *old = &a->vm->hypercall_page;
+	struct khv_overlay new = {};
+	u8 *page;
+	int ret;
+
+	/* Contents are stable while the page stands; only user space renews them. */
+	if (!a->host && old->mapped && old->gpa == gpa)
+		return KHV_MSR_OK;
+
+	page = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+	if (!page)
+		return KHV_MSR_FAULT;
+	fill_page(a->vcpu, page);
+	/*
+	 * User space writes the register when it restores memory too: what the
+	 * RAM holds then is not what the page hid.
+	 */
+	ret = khv_overlay_map(a->vcpu, &new, gpa, page, !a->host);
+	kfree(page);
+	if (ret)
+		return KHV_MSR_FAULT;
+
+	khv_overlay_unmap(a->vcpu, old, !a->host);
+	*old = new;
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_guest_os_id_read(struct khv_msr_access *a)
+{
+	a->data = a->vcpu->kvm->arch.hyperv.hv_guest_os_id;
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_guest_os_id_write(struct khv_msr_access *a)
+{
+	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
+
+	mutex_lock(&hv->hv_lock);
+	hv->hv_guest_os_id = a->data;
+	if (!a->data && !page_locked(a, hv)) {
+		hv->hv_hypercall &= ~KHV_HYPERCALL_ENABLE;
+		khv_overlay_unmap(a->vcpu, &a->vm->hypercall_page, !a->host);
+	}
+	mutex_unlock(&hv->hv_lock);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_hypercall_read(struct khv_msr_access *a)
+{
+	a->data = a->vcpu->kvm->arch.hyperv.hv_hypercall;
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_hypercall_write(struct khv_msr_access *a)
+{
+	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
+	enum khv_msr_result ret = KHV_MSR_OK;
+
+	mutex_lock(&hv->hv_lock);
+	if (page_locked(a, hv)) {
+		ret = KHV_MSR_FAULT;
+		goto out;
+	}
+	/* The page cannot be enabled by a guest that has not said who it is. */
+	if (!hv->hv_guest_os_id)
+		a->data &= ~KHV_HYPERCALL_ENABLE;
+
+	if (a->data & KHV_HYPERCALL_ENABLE)
+		ret = move_page(a, a->data & KHV_PAGE_GPFN);
+	else
+		khv_overlay_unmap(a->vcpu, &a->vm->hypercall_page, !a->host);
+	if (ret == KHV_MSR_OK)
+		hv->hv_hypercall = a->data;
+out:
+	mutex_unlock(&hv->hv_lock);
+	return ret;
+}

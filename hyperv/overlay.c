@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A guest page that a register lays over the guest's RAM. A module cannot hide RAM
+ * (memslots are user space's), so the image is written into it and the RAM's own
+ * contents are put back afterwards; Documentation/divergences.rst, D1.
+ * The caller holds the lock of the register.
+ */
+#include <linux/kvm_host.h>
+#include <linux/slab.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+
+int khv_overlay_map(struct kvm_vcpu *vcpu, struct khv_overlay *o, gpa_t gpa, const u8 *image,
+		    bool keep)
+{
+	int ret = -ENOMEM;
+
+	o->image = kmemdup(image, PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+	if (!o->image)
+		return ret;
+	if (keep) {
+		o->saved = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+		if (!o->saved)
+			goto err_free;
+		ret = khv_kvm_vcpu_read_guest(vcpu, gpa, o->saved, PAGE_SIZE);
+		if (ret)
+			goto err_free;
+	}
+	ret = khv_kvm_vcpu_write_guest(vcpu, gpa, image, PAGE_SIZE);
+	if (ret)
+		goto err_free;
+	o->gpa = gpa;
+	o->mapped = true;
+	return 0;
+
+err_free:
+	khv_overlay_free(o);
+	return ret;
+}
+
+void khv_overlay_unmap(struct kvm_vcpu *vcpu, struct khv_overlay *o, bool restore)
+{
+	u8 *now;
+
+	if (!o->mapped)
+		return;
+	if (!restore || !o->saved)
+		goto out;
+
+	/*
+	 * The guest could write to the page, which a true overlay forbids. What
+	 * it wrote is worth more than what the page hid.
+	 */
+	now = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+	if (now && !khv_kvm_vcpu_read_guest(vcpu, o->gpa, now, PAGE_SIZE) &&
+	    !memcmp(now, o->image, PAGE_SIZE))
+		khv_kvm_vcpu_write_guest(vcpu, o->gpa, o->saved, PAGE_SIZE);
+	kfree(now);
+out:
+	khv_overlay_free(o);
+}
+
+void khv_overlay_free(struct khv_overlay *o)
+{
+	kfree(o->saved);
+	kfree(o->image);
+	*o = (struct khv_overlay){};
+}
