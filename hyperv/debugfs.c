@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reports under /sys/kernel/debug/kvm-hyperv/: what is hooked, which row was used
+ * how often, which enlightenment a guest was shown and who answered. Read only;
+ * takes khv_vms_lock, which no hot path takes.
+ */
+#include <linux/debugfs.h>
+#include <linux/kvm_host.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "khv/hooks.h"
+#include "khv/parts.h"
+
+static struct dentry *root;
+
+static const char *const answer_name[] = {
+	[KHV_ANSWER_MODULE] = "module",
+	[KHV_ANSWER_STOCK] = "stock",
+	[KHV_ANSWER_NOBODY] = "nobody",
+};
+
+/* Sum over the VMs that live and those that ended. */
+static void collect(struct khv_counts *counts, u64 *shown)
+{
+	struct khv_vm *vm;
+	struct khv_vcpu *vp;
+
+	mutex_lock(&khv_vms_lock);
+	khv_counts_add(counts, &khv_ended_counts);
+	*shown = khv_ended_shown;
+	list_for_each_entry(vm, &khv_vms, link) {
+		khv_counts_add(counts, &vm->ended);
+		*shown |= READ_ONCE(vm->shown);
+		list_for_each_entry(vp, &vm->vps, link)
+			khv_counts_add(counts, &vp->counts);
+	}
+	mutex_unlock(&khv_vms_lock);
+}
+
+/* Uses of an enlightenment's rows, by who answered them. */
+static void count_enl(unsigned int enl, const struct khv_counts *counts, u64 *module, u64 *stock)
+{
+	int i;
+
+	*module = 0;
+	*stock = 0;
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		if (khv_msrs[i].enl == enl)
+			*(khv_msrs[i].flags & KHV_MSR_STOCK ? stock : module) +=
+				counts->msr_read[i] + counts->msr_write[i];
+	}
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		if (khv_hcs[i].enl == enl)
+			*(khv_hcs[i].flags & KHV_STOCK ? stock : module) += counts->hc[i];
+	}
+	if (enl == KHV_ENL_XMM_INPUT)
+		*stock = counts->hc_xmm;
+}
+
+static int enlightenments_show(struct seq_file *m, void *unused)
+{
+	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);
+	u64 module, stock, shown;
+	int i;
+
+	if (!counts)
+		return -ENOMEM;
+	collect(counts, &shown);
+
+	seq_printf(m, "%-28s %-10s %-11s %-5s %12s %12s\n", "enlightenment", "answered",
+		   "advertised", "used", "by-module", "by-stock");
+	for (i = 0; i < KHV_NR_ENLS; i++) {
+		count_enl(i, counts, &module, &stock);
+		seq_printf(m, "%-28s %-10s %-11s %-5s %12llu %12llu\n", khv_enls[i].name,
+			   answer_name[khv_enl_answer(i)],
+			   shown & BIT_ULL(i) ? "yes" : "no",
+			   module || stock ? "yes" : "-", module, stock);
+	}
+	kfree(counts);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(enlightenments);
+
+static int rows_show(struct seq_file *m, void *unused)
+{
+	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);
+	u64 shown;
+	int i;
+
+	if (!counts)
+		return -ENOMEM;
+	collect(counts, &shown);
+
+	seq_printf(m, "%-32s %-10s %-8s %12s %12s\n", "msr", "number", "answered", "reads", "writes");
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
+		seq_printf(m, "%-32s 0x%08x %-8s %12llu %12llu\n", khv_msrs[i].name,
+			   khv_msrs[i].first,
+			   khv_msrs[i].flags & KHV_MSR_STOCK ? "stock" : "module",
+			   counts->msr_read[i], counts->msr_write[i]);
+	seq_printf(m, "\n%-32s %-10s %-8s %12s\n", "hypercall", "code", "answered", "calls");
+	for (i = 0; i < KHV_NR_HC_ROWS; i++)
+		seq_printf(m, "%-32s 0x%04x     %-8s %12llu\n", khv_hcs[i].name, khv_hcs[i].code,
+			   khv_hcs[i].flags & KHV_STOCK ? "stock" : "module", counts->hc[i]);
+	seq_printf(m, "%-32s %-10s %-8s %12llu\n", "(no row)", "", "module", counts->hc_unknown);
+	kfree(counts);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(rows);
+
+static int hooks_show(struct seq_file *m, void *unused)
+{
+	int i, cpu;
+
+	seq_printf(m, "%-28s %-18s %12s %12s\n", "function", "site", "ours", "passed");
+	for (i = 0; i < KHV_NR_HOOKS; i++) {
+		u64 ours = 0, passed = 0;
+
+		for_each_possible_cpu(cpu) {
+			ours += per_cpu(khv_hook_hits.ours[i], cpu);
+			passed += per_cpu(khv_hook_hits.passed[i], cpu);
+		}
+		seq_printf(m, "%-28s %-18px %12llu %12llu\n", khv_hooks[i].name,
+			   (void *)khv_hooks[i].site, ours, passed);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(hooks);
+
+static int vms_show(struct seq_file *m, void *unused)
+{
+	struct khv_vcpu *vp;
+	struct khv_vm *vm;
+
+	mutex_lock(&khv_vms_lock);
+	seq_printf(m, "created %u\n", khv_vms_created);
+	seq_printf(m, "%-6s %-8s %-6s %-18s %-18s\n", "vm", "pid", "vps", "guest-os-id", "hypercall");
+	list_for_each_entry(vm, &khv_vms, link) {
+		unsigned int vps = 0;
+
+		list_for_each_entry(vp, &vm->vps, link)
+			vps++;
+		seq_printf(m, "%-6u %-8d %-6u 0x%016llx 0x%016llx\n", vm->id, vm->pid, vps,
+			   vm->kvm->arch.hyperv.hv_guest_os_id,
+			   vm->kvm->arch.hyperv.hv_hypercall);
+	}
+	mutex_unlock(&khv_vms_lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(vms);
+
+void khv_debugfs_init(void)
+{
+	root = debugfs_create_dir("kvm-hyperv", NULL);
+	debugfs_create_file("enlightenments", 0444, root, NULL, &enlightenments_fops);
+	debugfs_create_file("rows", 0444, root, NULL, &rows_fops);
+	debugfs_create_file("hooks", 0400, root, NULL, &hooks_fops);
+	debugfs_create_file("vms", 0444, root, NULL, &vms_fops);
+}
+
+void khv_debugfs_exit(void)
+{
+	debugfs_remove(root);
+}

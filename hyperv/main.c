@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Load and unload. States, each transition with one fixed line in the log (the
+ * inner ones with pr_debug):
+ *
+ *   state    host text  new VMs   rmmod
+ *   IDLE     untouched  KVM's     -
+ *   CHECKED  untouched  KVM's     -        every need is met, KVM is pinned
+ *   HOOKED   replaced   KVM's     -        all hooks stand, kvm_hv_init_vm last
+ *   ACTIVE   replaced   ours      refused while a VM of ours lives
+ *
+ * A load that fails names everything that is missing at once and stays IDLE.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/module.h>
+#include <linux/utsname.h>
+#include <generated/utsrelease.h>
+
+#include "khv/hooks.h"
+#include "khv/parts.h"
+#include "khv/port.h"
+#include "khv/takeover.h"
+
+#define KHV_VERSION "0.1"
+
+static int set_takeover(const char *val, const struct kernel_param *kp)
+{
+	int ret = param_set_bool(val, kp);
+
+	if (ret)
+		pr_err("takeover=%s is not a boolean; use takeover=1 (new VMs are ours) or takeover=0 (new VMs stay with KVM)\n",
+		       val);
+	return ret;
+}
+
+static const struct kernel_param_ops takeover_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_takeover,
+	.get = param_get_bool,
+};
+module_param_cb(takeover, &takeover_ops, &khv_takeover, 0644);
+MODULE_PARM_DESC(takeover, "Take over VMs created from now on (default on; can be changed at any time)");
+
+static char *require = "";
+module_param(require, charp, 0444);
+MODULE_PARM_DESC(require, "Names of further KVM functions, separated by commas, without which not to load");
+
+static struct module *kvm_module, *vendor_module;
+
+/* Names of what is missing, for one message. */
+static char missing[1024];
+
+static void note_missing(const char *name, const char *why)
+{
+	size_t len = strlen(missing);
+
+	scnprintf(missing + len, sizeof(missing) - len, "%s%s (%s)", len ? ", " : "", name, why);
+}
+
+static int check_required(void)
+{
+	char *names = kstrdup(require, GFP_KERNEL);
+	char *rest = names, *name;
+	int bad = 0;
+
+	if (!names)
+		return -ENOMEM;
+	while ((name = strsep(&rest, ",")) != NULL) {
+		if (*name && !khv_symbol("kvm", name)) {
+			note_missing(name, "named by require=");
+			bad++;
+		}
+	}
+	kfree(names);
+	return bad;
+}
+
+static struct module *pin(const char *name)
+{
+	struct module *mod;
+
+	preempt_disable();
+	mod = khv_find_module(name);
+	if (mod && !try_module_get(mod))
+		mod = NULL;
+	preempt_enable();
+	return mod;
+}
+
+static void unpin(void)
+{
+	module_put(vendor_module);
+	module_put(kvm_module);
+	vendor_module = NULL;
+	kvm_module = NULL;
+}
+
+static int pin_kvm(void)
+{
+	kvm_module = pin("kvm");
+	if (!kvm_module) {
+		pr_err("kvm is not loaded; run 'modprobe kvm_intel' or 'modprobe kvm_amd' first\n");
+		return -ENODEV;
+	}
+	vendor_module = pin("kvm_intel");
+	if (!vendor_module)
+		vendor_module = pin("kvm_amd");
+	if (!vendor_module) {
+		pr_err("kvm is loaded without a vendor module; run 'modprobe kvm_intel' or 'modprobe kvm_amd' first\n");
+		return -ENODEV;
+	}
+	return 0;
+}
+
+/* IDLE -> CHECKED */
+static int check(void)
+{
+	const char *row;
+	int bad, ret;
+
+	if (strcmp(utsname()->release, UTS_RELEASE)) {
+		pr_err("built for Linux %s, this is %s; build it against this kernel's headers: make KDIR=/lib/modules/%s/build\n",
+		       UTS_RELEASE, utsname()->release, utsname()->release);
+		return -ENOEXEC;
+	}
+	ret = khv_tables_check(&row);
+	if (ret) {
+		pr_err("table row %s is not sound (order, overlap, flags or privileges)\n", row);
+		return ret;
+	}
+	ret = khv_symbols_init(note_missing);
+	if (ret) {
+		pr_err("cannot look up kernel symbols (%d): %s; the kernel needs CONFIG_KPROBES=y and CONFIG_KALLSYMS_ALL=y\n",
+		       ret, missing);
+		return ret;
+	}
+	ret = pin_kvm();
+	if (ret)
+		goto err_unpin;
+
+	bad = khv_imports_resolve(note_missing);
+	ret = check_required();
+	if (ret < 0)
+		goto err_unpin;
+	bad += ret;
+	if (bad) {
+		pr_err("%d functions of kvm are missing: %s; this kernel's KVM is too old or too new (supported: 6.1 to 6.12) or built without CONFIG_KVM_HYPERV\n",
+		       bad, missing);
+		ret = -EOPNOTSUPP;
+		goto err_unpin;
+	}
+	bad = khv_hooks_check(note_missing);
+	if (bad) {
+		pr_err("%d functions of kvm cannot be hooked: %s; stop what traces or patches them and load again\n",
+		       bad, missing);
+		ret = -EBUSY;
+		goto err_unpin;
+	}
+	pr_debug("checked\n");
+	return 0;
+
+err_unpin:
+	unpin();
+	return ret;
+}
+
+static int __init khv_init(void)
+{
+	int ret;
+
+	ret = check();
+	if (ret)
+		return ret;
+	ret = khv_state_init();
+	if (ret)
+		goto err_unpin;
+	khv_debugfs_init();
+
+	/* CHECKED -> HOOKED -> ACTIVE: the last hook is the one that makes VMs ours. */
+	ret = khv_hooks_install();
+	if (ret)
+		goto err_debugfs;
+
+	pr_info("version %s active on %s and %s: %d functions replaced, VMs created from now on are %s\n",
+		KHV_VERSION, kvm_module->name, vendor_module->name, KHV_NR_HOOKS,
+		khv_takeover ? "ours" : "KVM's own (takeover=0)");
+	return 0;
+
+err_debugfs:
+	khv_takeover_drain();
+	khv_debugfs_exit();
+	khv_state_exit();
+err_unpin:
+	unpin();
+	return ret;
+}
+
+static void __exit khv_exit(void)
+{
+	int differ;
+
+	khv_hooks_remove();
+	khv_takeover_drain();
+	khv_debugfs_exit();
+	khv_state_exit();
+
+	differ = khv_hooks_restored();
+	unpin();
+	if (differ)
+		pr_notice("unloaded; %d functions carry hooks of somebody else now\n", differ);
+	else
+		pr_info("unloaded; all %d functions are as they were\n", KHV_NR_HOOKS);
+}
+
+module_init(khv_init);
+module_exit(khv_exit);
+MODULE_LICENSE("GPL");
+MODULE_VERSION(KHV_VERSION);
+MODULE_DESCRIPTION("Takes over KVM's Hyper-V enlightenments");

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The replacements. Each asks whether the VM is ours and, if not, jumps to the
+ * original. That jump leaves no frame of this module on the stack, so that rmmod
+ * need not wait for VMs of KVM's own (selftests/rig/check proves the jumps).
+ * In a VM of ours a frame may stay: the VM holds a reference on the module.
+ * Creation and destruction of a VM are the exception, and stand under khv_inflight.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kvm_host.h>
+#include <linux/srcu.h>
+
+#include "khv/hooks.h"
+#include "khv/parts.h"
+#include "khv/port.h"
+#include "khv/takeover.h"
+
+DEFINE_STATIC_SRCU(khv_inflight);
+
+/* Whether new VMs become ours; the module parameter of that name. */
+bool khv_takeover = true;
+
+void khv_takeover_drain(void)
+{
+	synchronize_srcu(&khv_inflight);
+	/* The last instructions of a replacement lie behind the read section. */
+	synchronize_rcu_tasks();
+}
+
+static __always_inline bool ours(struct kvm_vcpu *vcpu)
+{
+	return to_khv_vm(vcpu->kvm);
+}
+
+void khv_hook_kvm_hv_init_vm(struct kvm *kvm)
+{
+	int idx = srcu_read_lock(&khv_inflight);
+	int ret;
+
+	khv_orig_kvm_hv_init_vm(kvm);
+	if (READ_ONCE(khv_takeover)) {
+		khv_hit_ours(kvm_hv_init_vm);
+		ret = khv_vm_create(kvm);
+		if (ret == -ENOMEM)
+			pr_warn_ratelimited("out of memory: a new VM stays with KVM\n");
+	} else {
+		khv_hit_passed(kvm_hv_init_vm);
+	}
+	srcu_read_unlock(&khv_inflight, idx);
+}
+
+void khv_hook_kvm_hv_destroy_vm(struct kvm *kvm)
+{
+	int idx = srcu_read_lock(&khv_inflight);
+
+	khv_orig_kvm_hv_destroy_vm(kvm);
+	if (to_khv_vm(kvm)) {
+		khv_hit_ours(kvm_hv_destroy_vm);
+		khv_vm_destroy(kvm);
+	} else {
+		khv_hit_passed(kvm_hv_destroy_vm);
+	}
+	srcu_read_unlock(&khv_inflight, idx);
+}
+
+int khv_hook_kvm_hv_vcpu_init(struct kvm_vcpu *vcpu)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_hv_vcpu_init);
+		return khv_orig_kvm_hv_vcpu_init(vcpu);
+	}
+	khv_hit_ours(kvm_hv_vcpu_init);
+	return khv_vcpu_create(vcpu);
+}
+
+void khv_hook_kvm_hv_vcpu_uninit(struct kvm_vcpu *vcpu)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_hv_vcpu_uninit);
+		return khv_orig_kvm_hv_vcpu_uninit(vcpu);
+	}
+	khv_hit_ours(kvm_hv_vcpu_uninit);
+	khv_vcpu_destroy(vcpu);
+}
+
+static noinline void set_cpuid(struct kvm_vcpu *vcpu, bool hyperv_enabled)
+{
+	/* The stock cache stays truthful: inline code reads it. */
+	khv_orig_kvm_hv_set_cpuid(vcpu, hyperv_enabled);
+	khv_cpuid_update(vcpu);
+}
+
+void khv_hook_kvm_hv_set_cpuid(struct kvm_vcpu *vcpu, bool hyperv_enabled)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_hv_set_cpuid);
+		return khv_orig_kvm_hv_set_cpuid(vcpu, hyperv_enabled);
+	}
+	khv_hit_ours(kvm_hv_set_cpuid);
+	set_cpuid(vcpu, hyperv_enabled);
+}
+
+static int set_enforce_cpuid(struct kvm_vcpu *vcpu, bool enforce)
+{
+	int ret = khv_vcpu_create(vcpu);
+
+	if (ret)
+		return ret;
+	to_khv_vcpu(vcpu)->stock.enforce_cpuid = enforce;
+	khv_cpuid_update(vcpu);
+	return 0;
+}
+
+int khv_hook_kvm_hv_set_enforce_cpuid(struct kvm_vcpu *vcpu, bool enforce)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_hv_set_enforce_cpuid);
+		return khv_orig_kvm_hv_set_enforce_cpuid(vcpu, enforce);
+	}
+	khv_hit_ours(kvm_hv_set_enforce_cpuid);
+	return set_enforce_cpuid(vcpu, enforce);
+}
+
+/* Without a vCPU it is the system ioctl: it tells what the next VM may have. */
+int khv_hook_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
+			      struct kvm_cpuid_entry2 __user *entries)
+{
+	int idx, ret;
+
+	if (vcpu ? !ours(vcpu) : !READ_ONCE(khv_takeover)) {
+		khv_hit_passed(kvm_get_hv_cpuid);
+		return khv_orig_kvm_get_hv_cpuid(vcpu, cpuid, entries);
+	}
+	khv_hit_ours(kvm_get_hv_cpuid);
+	/* It may sleep in copy_to_user() with no VM holding the module. */
+	idx = srcu_read_lock(&khv_inflight);
+	ret = khv_supported_cpuid(vcpu, cpuid, entries);
+	srcu_read_unlock(&khv_inflight, idx);
+	return ret;
+}
+
+int khv_hook_kvm_hv_get_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_hv_get_msr_common);
+		return khv_orig_kvm_hv_get_msr_common(vcpu, msr, pdata, host);
+	}
+	return khv_msr_read(vcpu, msr, pdata, host);
+}
+
+int khv_hook_kvm_hv_set_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_hv_set_msr_common);
+		return khv_orig_kvm_hv_set_msr_common(vcpu, msr, data, host);
+	}
+	return khv_msr_write(vcpu, msr, data, host);
+}
+
+int khv_hook_kvm_hv_hypercall(struct kvm_vcpu *vcpu)
+{
+	/* Calls of an L2 guest (direct flush) are still KVM's. */
+	if (!ours(vcpu) || (vcpu->arch.hflags & HF_GUEST_MASK)) {
+		khv_hit_passed(kvm_hv_hypercall);
+		return khv_orig_kvm_hv_hypercall(vcpu);
+	}
+	return khv_hypercall(vcpu);
+}
+
+int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
+{
+	if (!ours(vcpu) || !to_khv_vcpu(vcpu)) {
+		khv_hit_passed(kvm_arch_vcpu_ioctl_run);
+		return khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
+	}
+	khv_hit_ours(kvm_arch_vcpu_ioctl_run);
+	return khv_run(vcpu);
+}
+
+#ifndef KHV_HAVE_TSC_INVARIANT
+static bool unrouted(struct kvm_vcpu *vcpu, u32 msr)
+{
+	int row = khv_msr_find(msr);
+
+	return row >= 0 && (khv_msrs[row].flags & KHV_MSR_UNROUTED) && ours(vcpu);
+}
+
+int khv_hook_kvm_get_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
+{
+	if (!unrouted(vcpu, msr->index)) {
+		khv_hit_passed(kvm_get_msr_common);
+		return khv_orig_kvm_get_msr_common(vcpu, msr);
+	}
+	khv_hit_ours(kvm_get_msr_common);
+	return khv_msr_read(vcpu, msr->index, &msr->data, msr->host_initiated);
+}
+
+int khv_hook_kvm_set_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
+{
+	if (!unrouted(vcpu, msr->index)) {
+		khv_hit_passed(kvm_set_msr_common);
+		return khv_orig_kvm_set_msr_common(vcpu, msr);
+	}
+	khv_hit_ours(kvm_set_msr_common);
+	return khv_msr_write(vcpu, msr->index, msr->data, msr->host_initiated);
+}
+
+#define CPUID_LEAF_APM		0x80000007
+#define CPUID_APM_INVARIANT_TSC	BIT(8)
+
+static noinline bool cpuid_apm(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx, bool exact)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	bool found = khv_orig_kvm_cpuid(vcpu, eax, ebx, ecx, edx, exact);
+
+	if (vp && khv_tsc_invariant_hidden(vp))
+		*edx &= ~CPUID_APM_INVARIANT_TSC;
+	return found;
+}
+
+bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx,
+			bool exact_only)
+{
+	if (*eax != CPUID_LEAF_APM || !ours(vcpu)) {
+		khv_hit_passed(kvm_cpuid);
+		return khv_orig_kvm_cpuid(vcpu, eax, ebx, ecx, edx, exact_only);
+	}
+	khv_hit_ours(kvm_cpuid);
+	return cpuid_apm(vcpu, eax, ebx, ecx, edx, exact_only);
+}
+#endif
