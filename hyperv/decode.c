@@ -46,6 +46,8 @@ u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	if (!row)
 		return HV_STATUS_INVALID_HYPERCALL_CODE;
+	if (row->flags & KHV_ANY_FORM)
+		return HV_STATUS_SUCCESS;
 
 	if (row->flags & KHV_REP) {
 		if (hc->rep_start >= hc->rep_count)

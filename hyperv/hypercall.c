@@ -28,7 +28,7 @@ static int queue_ud(struct kvm_vcpu *vcpu)
 /* Bring the input into hc->input: from registers, XMM, or one read of guest memory. */
 static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_hc_row *row)
 {
-	hc->input_len = khv_hcall_input_len(hc, row);
+	hc->input_len = row->flags & KHV_ANY_FORM ? 0 : khv_hcall_input_len(hc, row);
 	if (!hc->input_len)
 		return HV_STATUS_SUCCESS;
 
@@ -47,14 +47,32 @@ static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_
 	return HV_STATUS_SUCCESS;
 }
 
-static int khv_complete(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u16 status)
+static int khv_complete(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u64 result)
 {
-	u64 result = khv_hcall_result(hc, status);
-
 	trace_khv_hypercall_done(vcpu->vcpu_id, hc->code, result);
 	khv_set_result(vcpu, hc->longmode, result);
 	++vcpu->stat.hypercalls;
 	return khv_kvm_skip_emulated_instruction(vcpu);
+}
+
+static int complete_from_user(struct kvm_vcpu *vcpu)
+{
+	return khv_complete(vcpu, &to_khv_vcpu(vcpu)->hcall,
+			    READ_ONCE(vcpu->run->hyperv.u.hcall.result));
+}
+
+/* KVM_EXIT_HYPERV_HCALL: the registers as the guest passed them. */
+static int exit_to_user(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
+{
+	struct kvm_hyperv_exit *exit = &vcpu->run->hyperv;
+
+	vcpu->run->exit_reason = KVM_EXIT_HYPERV;
+	exit->type = KVM_EXIT_HYPERV_HCALL;
+	exit->u.hcall.input = hc->control;
+	exit->u.hcall.params[0] = hc->in;
+	exit->u.hcall.params[1] = hc->out;
+	vcpu->arch.complete_userspace_io = complete_from_user;
+	return 0;
 }
 
 int khv_hypercall(struct kvm_vcpu *vcpu)
@@ -101,8 +119,10 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 	status = gather(vcpu, hc, row);
 	if (!status)
 		status = hc_handlers[id](vcpu, hc);
+	if (!status && (row->flags & KHV_USER_EXIT))
+		return exit_to_user(vcpu, hc);
 done:
-	return khv_complete(vcpu, hc, status);
+	return khv_complete(vcpu, hc, khv_hcall_result(hc, status));
 }
 
 /* TLFS "HvCallNotifyLongSpinWait": let a VP run that was preempted in its kernel. */
@@ -110,4 +130,10 @@ u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	khv_kvm_vcpu_on_spin(vcpu, true);
 	return HV_STATUS_SUCCESS;
+}
+
+/* The exit to user space has no room for register input beyond the two parameters. */
+u16 khv_hc_ext_call(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	return hc->fast ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
 }

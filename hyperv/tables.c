@@ -115,6 +115,9 @@ static bool hc_row_sound(unsigned int row)
 		return false;
 	if (!(r->flags & KHV_REP) != !r->rep)
 		return false;
+	/* Nobody here may look at an input whose form nobody here has checked. */
+	if ((r->flags & KHV_ANY_FORM) && (!(r->flags & KHV_USER_EXIT) || r->hdr))
+		return false;
 	if ((r->flags & KHV_XMM) && !(r->flags & KHV_FAST))
 		return false;
 	/* Without XMM the fast form is the two registers. */

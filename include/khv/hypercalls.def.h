@@ -50,7 +50,7 @@ KHV_HYPERCALL(RESET_DEBUG_SESSION, 0x006b, stock, .hdr = 8,
 	      .flags = KHV_FAST | KHV_STOCK | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,
 	      .need = { KHV_PRIV(FEATURES_EBX, DEBUGGING) })
 /* HvExtCallQueryCapabilities and the 64 calls that its answer has bits for. */
-KHV_HYPERCALL(EXT_CALL, 0x8001, stock, .count = 65,
-	      .flags = KHV_STOCK | KHV_STOCK_EXT_CALLS, .enl = KHV_ENL_EXT_HYPERCALLS,
+KHV_HYPERCALL(EXT_CALL, 0x8001, ext_call, .count = 65,
+	      .flags = KHV_USER_EXIT | KHV_ANY_FORM, .enl = KHV_ENL_EXT_HYPERCALLS,
 	      .need = { KHV_PRIV(FEATURES_EBX, EXTENDED_HYPERCALLS) })
 #endif

@@ -64,6 +64,7 @@ enum khv_msr_result khv_msr_crash_ctl_write(struct khv_msr_access *a);
 typedef u16 (*khv_hc_fn)(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
 u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+u16 khv_hc_ext_call(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
 /**
  * khv_msr_read() - driver of RDMSR and KVM_GET_MSRS in a VM of ours

@@ -18,11 +18,6 @@
 #else
 #define KHV_STOCK_FLUSH_FIFO	KHV_ANSWER_NOBODY
 #endif
-#ifdef KHV_HAVE_EXT_CALLS
-#define KHV_STOCK_EXT_CALLS	0
-#else
-#define KHV_STOCK_EXT_CALLS	KHV_ABSENT
-#endif
 #ifdef KHV_HAVE_TSC_INVARIANT
 #define KHV_TSC_INVARIANT_ROUTE	0
 #else
@@ -176,6 +171,8 @@ struct khv_msr_row {
  * @KHV_STOCK: answered by KVM's own code for now
  * @KHV_ABSENT: answered by KVM's own code, but not by this kernel's
  * @KHV_NEED_IF_SYNDBG: the privilege counts only when the debugger is enabled
+ * @KHV_USER_EXIT: user space answers when the handler has no objection
+ * @KHV_ANY_FORM: whoever answers checks the form: fast bit, reps, headers, input
  */
 enum khv_hc_flags {
 	KHV_FAST = BIT(0),
@@ -185,6 +182,8 @@ enum khv_hc_flags {
 	KHV_STOCK = BIT(4),
 	KHV_ABSENT = BIT(5),
 	KHV_NEED_IF_SYNDBG = BIT(6),
+	KHV_USER_EXIT = BIT(7),
+	KHV_ANY_FORM = BIT(8),
 };
 
 /**
@@ -202,7 +201,7 @@ struct khv_hc_row {
 	const char *name;
 	u16 code;
 	u16 count;
-	u8 flags;
+	u16 flags;
 	u8 enl;
 	u16 hdr;
 	u16 rep;
