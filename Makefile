@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# For people; Kbuild describes the module. Every target that needs more than a compiler is a
+# script in selftests/rig/ that can also be called on a machine without make.
+#
+#   make [KDIR=<kernel build folder>] [O=<folder>]   build kvm-hyperv.ko, here or in O
+#   make install | uninstall [KDIR=]                 into that kernel's modules, with depmod
+#   make test | run | check                          see README.md
+#   make clean
+
+KDIR ?= /lib/modules/$(shell uname -r)/build
+TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+
+# O= is ours: the kernel's make must not take it for its own, so no variable of the command line
+# is handed down but these.
+MAKEOVERRIDES =
+PASS := $(foreach v,CC W C CF CHECK V LLVM ARCH KCFLAGS,$(if $(filter command line,$(origin $v)),$v='$($v)'))
+
+ifneq ($(filter command line,$(origin O)),)
+OUT := $(abspath $(O))
+else
+OUT := $(TOP)
+endif
+
+KBUILD = $(MAKE) -C $(KDIR) M=$(OUT) $(PASS)
+
+modules: sources
+	$(KBUILD) modules
+
+# The kernel's make builds an external module beside its sources: O= gets a copy of them.
+sources:
+ifneq ($(OUT),$(TOP))
+	@mkdir -p $(OUT)
+	@cp -au $(TOP)/Kbuild $(TOP)/hyperv $(TOP)/include $(wildcard $(TOP)/kunit) $(OUT)/
+endif
+
+install: modules
+	$(KBUILD) modules_install
+	depmod -a "$$(cat $(KDIR)/include/config/kernel.release)"
+
+uninstall:
+	rm -f /lib/modules/"$$(cat $(KDIR)/include/config/kernel.release)"/{updates,extra}/kvm-hyperv.ko*
+	depmod -a "$$(cat $(KDIR)/include/config/kernel.release)"
+
+uninstall: SHELL := /bin/bash
+
+clean:
+	@if [ -d $(KDIR) ]; then $(KBUILD) clean; else \
+		find $(OUT) \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
+			-o -name '.*.cmd' -o -name modules.order -o -name Module.symvers \) \
+			-not -path '*/.git/*' -delete; fi
+	@rm -rf $(TOP)/selftests/build
+
+test run check:
+	@$(TOP)/selftests/rig/$@
+
+.PHONY: modules sources install uninstall clean test run check
+
+# Reference documentation from the tables, as on a KVM that has everything.
+docs:
+	@gen=$$(mktemp) && $(CC) -std=gnu11 -Wall -I$(TOP)/kunit/user/include -I$(TOP)/include \
+		-DKHV_HAVE_FLUSH_FIFO -DKHV_HAVE_TSC_INVARIANT -Wno-override-init -o $$gen \
+		$(TOP)/Documentation/generate.c $(TOP)/hyperv/tables.c && \
+	$$gen msrs >$(TOP)/Documentation/msrs.rst && \
+	$$gen hypercalls >$(TOP)/Documentation/hypercalls.rst; rc=$$?; rm -f $$gen; exit $$rc
+
+.PHONY: docs
