@@ -30,7 +30,7 @@ void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_regs *regs)
 	hc->varhdr = (hc->control & KHV_CTL_VARHDR) >> 17;
 	hc->rep_count = (hc->control & KHV_CTL_REP_COUNT) >> 32;
 	hc->rep_start = (hc->control & KHV_CTL_REP_START) >> 48;
-	hc->reps_done = hc->rep_start;
+	hc->reps_done = 0;
 }
 
 u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row)

@@ -2,7 +2,7 @@
 /*
  * The hypercall driver: mode and CPL, decode, gate, form, gather the input once,
  * handler, completion. khv_complete() is the only writer of the result registers
- * and of RIP. Calls that are still KVM's go to its own code before any of that.
+ * and of RIP. Calls that are still KVM's never get here, see khv_hc_passes().
  */
 #include <linux/kvm_host.h>
 
@@ -75,6 +75,15 @@ static int exit_to_user(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 	return 0;
 }
 
+void khv_trace_hypercall(struct kvm_vcpu *vcpu)
+{
+	struct khv_hcall *hc = &to_khv_vcpu(vcpu)->hcall;
+	struct khv_call_regs regs = khv_call_regs(vcpu);
+
+	khv_hcall_decode(hc, &regs);
+	trace_khv_hypercall(vcpu->vcpu_id, hc);
+}
+
 int khv_hypercall(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
@@ -94,17 +103,10 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 
 	trace_khv_hypercall(vcpu->vcpu_id, hc);
 
-	if (!row) {
+	if (row)
+		khv_count_hc(vp, id, hc->control);
+	else
 		vp->counts.hc_unknown++;
-	} else {
-		vp->counts.hc[id]++;
-		if (hc->fast && (row->flags & KHV_XMM))
-			vp->counts.hc_xmm++;
-		if (row->flags & KHV_STOCK) {
-			khv_hit_passed(kvm_hv_hypercall);
-			return khv_orig_kvm_hv_hypercall(vcpu);
-		}
-	}
 	khv_hit_ours(kvm_hv_hypercall);
 
 	if (row && !(vp->gate.hc & BIT_ULL(id))) {
@@ -116,6 +118,8 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		goto done;
 	if (hc->fast && (row->flags & KHV_XMM) && !vp->gate.xmm)
 		return queue_ud(vcpu);
+	/* Until the handler says otherwise nothing after the start is done. */
+	hc->reps_done = hc->rep_start;
 	status = gather(vcpu, hc, row);
 	if (!status)
 		status = hc_handlers[id](vcpu, hc);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The MSR driver: row, gate, read-only and reserved bits, count, handler, trace.
- * Handlers live with their part. Rows that are still KVM's go to its own code
- * behind the same gate.
+ * Handlers live with their part. Rows that are still KVM's only get here to be
+ * refused or traced; the others go straight on, see khv_msr_passes().
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The tables as data, their check and the two look-ups.
+ * The tables as data, their check and the look-up indices.
  * Pure: compiled in the module, under KUnit and in user space. The indices are
  * written once by khv_tables_check() and only read afterwards.
  */
@@ -8,7 +8,6 @@
 #include <linux/cache.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
-#include <linux/nospec.h>
 #include <linux/string.h>
 
 #include "khv/tables.h"
@@ -41,33 +40,10 @@ const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS] = {
 
 #pragma GCC diagnostic pop
 
-/* Every MSR row lies here; index 0 means no row, n means row n - 1. */
-#define KHV_MSR_BASE	0x40000000
-#define KHV_MSR_SPAN	0x120
-#define KHV_HC_SPAN	0x100
-
-static u8 msr_index[KHV_MSR_SPAN] __read_mostly;
-static u8 hc_index[KHV_HC_SPAN] __read_mostly;
-
-int khv_msr_find(u32 msr)
-{
-	u32 i = msr - KHV_MSR_BASE;
-
-	if (i >= KHV_MSR_SPAN)
-		return -1;
-	return (int)msr_index[array_index_nospec(i, KHV_MSR_SPAN)] - 1;
-}
-
-int khv_hc_find(u16 code)
-{
-	const struct khv_hc_row *ext = &khv_hcs[KHV_HC_ROW_EXT_CALL];
-
-	if (code < KHV_HC_SPAN)
-		return (int)hc_index[array_index_nospec(code, KHV_HC_SPAN)] - 1;
-	if (code >= ext->code && code - ext->code < ext->count)
-		return KHV_HC_ROW_EXT_CALL;
-	return -1;
-}
+u8 khv_msr_index[KHV_MSR_SPAN] __read_mostly;
+u8 khv_hc_index[KHV_HC_SPAN] __read_mostly;
+u64 khv_msr_stock_rows __read_mostly;
+u64 khv_hc_stock_rows __read_mostly;
 
 static bool privs_sound(const struct khv_priv *priv)
 {
@@ -97,10 +73,12 @@ static bool msr_row_sound(unsigned int row)
 	for (i = 0; i < r->count; i++) {
 		u32 at = r->first + i * r->stride - KHV_MSR_BASE;
 
-		if (at >= KHV_MSR_SPAN || msr_index[at])
+		if (at >= KHV_MSR_SPAN || khv_msr_index[at])
 			return false;
-		msr_index[at] = row + 1;
+		khv_msr_index[at] = row + 1;
 	}
+	if (r->flags & KHV_MSR_STOCK)
+		khv_msr_stock_rows |= BIT_ULL(row);
 	return true;
 }
 
@@ -127,13 +105,15 @@ static bool hc_row_sound(unsigned int row)
 		return false;
 	if (row && r->code < khv_hcs[row - 1].code + khv_hcs[row - 1].count)
 		return false;
+	if (r->flags & KHV_STOCK)
+		khv_hc_stock_rows |= BIT_ULL(row);
 	if (row == KHV_HC_ROW_EXT_CALL)
 		return r->code >= KHV_HC_SPAN;
 
 	for (i = 0; i < r->count; i++) {
 		if (r->code + i >= KHV_HC_SPAN)
 			return false;
-		hc_index[r->code + i] = row + 1;
+		khv_hc_index[r->code + i] = row + 1;
 	}
 	return true;
 }
@@ -142,8 +122,10 @@ int khv_tables_check(const char **bad)
 {
 	unsigned int i;
 
-	memset(msr_index, 0, sizeof(msr_index));
-	memset(hc_index, 0, sizeof(hc_index));
+	memset(khv_msr_index, 0, sizeof(khv_msr_index));
+	memset(khv_hc_index, 0, sizeof(khv_hc_index));
+	khv_msr_stock_rows = 0;
+	khv_hc_stock_rows = 0;
 
 	for (i = 0; i < KHV_NR_ENLS; i++) {
 		*bad = khv_enls[i].name;

@@ -66,6 +66,9 @@ void khv_hook_kvm_hv_destroy_vm(struct kvm *kvm)
 
 int khv_hook_kvm_hv_vcpu_init(struct kvm_vcpu *vcpu)
 {
+	/* KVM's own code calls it again for each MSR that passes. */
+	if (vcpu->arch.hyperv)
+		return 0;
 	if (!ours(vcpu)) {
 		khv_hit_passed(kvm_hv_vcpu_init);
 		return khv_orig_kvm_hv_vcpu_init(vcpu);
@@ -142,7 +145,7 @@ int khv_hook_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 
 int khv_hook_kvm_hv_get_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host)
 {
-	if (!ours(vcpu)) {
+	if (!ours(vcpu) || khv_msr_passes(vcpu, msr, host, false)) {
 		khv_hit_passed(kvm_hv_get_msr_common);
 		return khv_orig_kvm_hv_get_msr_common(vcpu, msr, pdata, host);
 	}
@@ -151,7 +154,7 @@ int khv_hook_kvm_hv_get_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, b
 
 int khv_hook_kvm_hv_set_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host)
 {
-	if (!ours(vcpu)) {
+	if (!ours(vcpu) || khv_msr_passes(vcpu, msr, host, true)) {
 		khv_hit_passed(kvm_hv_set_msr_common);
 		return khv_orig_kvm_hv_set_msr_common(vcpu, msr, data, host);
 	}
@@ -161,7 +164,7 @@ int khv_hook_kvm_hv_set_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 data, boo
 int khv_hook_kvm_hv_hypercall(struct kvm_vcpu *vcpu)
 {
 	/* Calls of an L2 guest (direct flush) are still KVM's. */
-	if (!ours(vcpu) || (vcpu->arch.hflags & HF_GUEST_MASK)) {
+	if (!ours(vcpu) || (vcpu->arch.hflags & HF_GUEST_MASK) || khv_hc_passes(vcpu)) {
 		khv_hit_passed(kvm_hv_hypercall);
 		return khv_orig_kvm_hv_hypercall(vcpu);
 	}

@@ -37,7 +37,8 @@ struct khv_call_regs {
  * @varhdr: size of the variable header in 8-byte units
  * @rep_count: number of reps, 0 for a simple call
  * @rep_start: first rep to do, below @rep_count
- * @reps_done: set by a rep handler: absolute index after the last rep done
+ * @reps_done: set by a rep handler: absolute index after the last rep done; 0 in a
+ *	simple call and in one that is refused for its form
  * @fast: register form
  * @longmode: 64-bit calling convention
  * @input: input block, read exactly once

@@ -6,7 +6,9 @@
 #ifndef KHV_PARTS_H
 #define KHV_PARTS_H
 
+#include "khv/port.h"
 #include "khv/state.h"
+#include "khv/trace.h"
 
 /**
  * enum khv_msr_result - outcome of an MSR access
@@ -65,6 +67,78 @@ typedef u16 (*khv_hc_fn)(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
 u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_ext_call(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+
+/**
+ * khv_msr_passes() - does an access to a VM of ours go straight to KVM's own code?
+ * @vcpu: the vCPU
+ * @msr: MSR number
+ * @host: by user space
+ * @write: a write
+ *
+ * Counts it if so. An access that has to be refused or traced takes the driver.
+ *
+ * Return: true for an allowed access to a row that is still KVM's.
+ */
+static __always_inline bool khv_msr_passes(struct kvm_vcpu *vcpu, u32 msr, bool host, bool write)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	int row = khv_msr_find(msr);
+
+	if (row < 0 || !vp || trace_khv_msr_enabled())
+		return false;
+	if (!(khv_msr_stock_rows & BIT_ULL(row)))
+		return false;
+	if (host)
+		return true;
+	if (!(vp->gate.msr & BIT_ULL(row)))
+		return false;
+	if (write)
+		vp->counts.msr_write[row]++;
+	else
+		vp->counts.msr_read[row]++;
+	return true;
+}
+
+/**
+ * khv_count_hc() - count a hypercall
+ * @vp: the VP
+ * @row: its row
+ * @control: its input value
+ */
+static __always_inline void khv_count_hc(struct khv_vcpu *vp, int row, u64 control)
+{
+	vp->counts.hc[row]++;
+	if ((control & KHV_CTL_FAST) && (khv_hcs[row].flags & KHV_XMM))
+		vp->counts.hc_xmm++;
+}
+
+/**
+ * khv_trace_hypercall() - show a hypercall that the driver will not see
+ * @vcpu: the vCPU
+ */
+void khv_trace_hypercall(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_hc_passes() - does a hypercall of a VM of ours go straight to KVM's own code?
+ * @vcpu: the vCPU, not in guest mode
+ *
+ * Counts it if so. KVM's code has the same gate. A call that is traced is shown first.
+ *
+ * Return: true for a row that is still KVM's.
+ */
+static __always_inline bool khv_hc_passes(struct kvm_vcpu *vcpu)
+{
+	bool longmode = khv_longmode(vcpu);
+	u64 low = vcpu->arch.regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX];
+	int row = khv_hc_find(low & KHV_CTL_CODE);
+
+	if (row < 0 || !(khv_hc_stock_rows & BIT_ULL(row)))
+		return false;
+	khv_count_hc(to_khv_vcpu(vcpu), row, low);
+	if (trace_khv_hypercall_enabled())
+		khv_trace_hypercall(vcpu);
+	return true;
+}
 
 /**
  * khv_msr_read() - driver of RDMSR and KVM_GET_MSRS in a VM of ours

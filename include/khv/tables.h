@@ -7,6 +7,8 @@
 #ifndef KHV_TABLES_H
 #define KHV_TABLES_H
 
+#include <linux/nospec.h>
+
 #include "khv/tlfs.h"
 
 /*
@@ -244,13 +246,33 @@ extern const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS];
  */
 int khv_tables_check(const char **bad);
 
+/* Every MSR row lies in this span, and every hypercall but the extended ones. */
+#define KHV_MSR_BASE	0x40000000
+#define KHV_MSR_SPAN	0x120
+#define KHV_HC_SPAN	0x100
+
+/* 0 means no row, n means row n - 1. Written by khv_tables_check() only. */
+extern u8 khv_msr_index[KHV_MSR_SPAN];
+extern u8 khv_hc_index[KHV_HC_SPAN];
+
+/* Rows that are still KVM's, one bit each. Written by khv_tables_check() only. */
+extern u64 khv_msr_stock_rows;
+extern u64 khv_hc_stock_rows;
+
 /**
  * khv_msr_find() - the row of an MSR
  * @msr: MSR number; guest-chosen, bounds are handled
  *
  * Return: row number, or -1. Context: any, no lock, O(1).
  */
-int khv_msr_find(u32 msr);
+static inline int khv_msr_find(u32 msr)
+{
+	u32 i = msr - KHV_MSR_BASE;
+
+	if (i >= KHV_MSR_SPAN)
+		return -1;
+	return (int)khv_msr_index[array_index_nospec(i, KHV_MSR_SPAN)] - 1;
+}
 
 /**
  * khv_hc_find() - the row of a hypercall
@@ -258,7 +280,16 @@ int khv_msr_find(u32 msr);
  *
  * Return: row number, or -1. Context: any, no lock, O(1).
  */
-int khv_hc_find(u16 code);
+static inline int khv_hc_find(u16 code)
+{
+	const struct khv_hc_row *ext = &khv_hcs[KHV_HC_ROW_EXT_CALL];
+
+	if (code < KHV_HC_SPAN)
+		return (int)khv_hc_index[array_index_nospec(code, KHV_HC_SPAN)] - 1;
+	if (code >= ext->code && code - ext->code < ext->count)
+		return KHV_HC_ROW_EXT_CALL;
+	return -1;
+}
 
 /**
  * khv_enl_answer() - who answers for an enlightenment
