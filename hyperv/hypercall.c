@@ -2,7 +2,7 @@
 /*
  * The hypercall driver: mode and CPL, decode, gate, form, gather the input once,
  * handler, completion. khv_complete() is the only writer of the result registers
- * and of RIP. Calls that are still KVM's never get here, see khv_hc_passes().
+ * and of RIP. Most calls that are still KVM's never get here, see khv_hc_passes().
  */
 #include <linux/kvm_host.h>
 
@@ -75,15 +75,6 @@ static int exit_to_user(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 	return 0;
 }
 
-void khv_trace_hypercall(struct kvm_vcpu *vcpu)
-{
-	struct khv_hcall *hc = &to_khv_vcpu(vcpu)->hcall;
-	struct khv_call_regs regs = khv_call_regs(vcpu);
-
-	khv_hcall_decode(hc, &regs);
-	trace_khv_hypercall(vcpu->vcpu_id, hc);
-}
-
 int khv_hypercall(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
@@ -107,6 +98,10 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		khv_count_hc(vp, id, hc->control);
 	else
 		vp->counts.hc_unknown++;
+	if (row && (row->flags & KHV_STOCK)) {
+		khv_hit_passed(kvm_hv_hypercall);
+		return khv_orig_kvm_hv_hypercall(vcpu);
+	}
 	khv_hit_ours(kvm_hv_hypercall);
 
 	if (row && !(vp->gate.hc & BIT_ULL(id))) {

@@ -113,30 +113,32 @@ static __always_inline void khv_count_hc(struct khv_vcpu *vp, int row, u64 contr
 }
 
 /**
- * khv_trace_hypercall() - show a hypercall that the driver will not see
- * @vcpu: the vCPU
- */
-void khv_trace_hypercall(struct kvm_vcpu *vcpu);
-
-/**
  * khv_hc_passes() - does a hypercall of a VM of ours go straight to KVM's own code?
  * @vcpu: the vCPU, not in guest mode
  *
- * Counts it if so. KVM's code has the same gate. A call that is traced is shown first.
+ * Counts it if so. KVM's code has the same gate and knows the same unknown codes. In
+ * long mode only the code segment tells which register holds the code, and asking for
+ * it costs more than all the rest; it is needed only if the other register names a
+ * call of ours, and then the driver asks. A call that is traced takes the driver, too.
  *
  * Return: true for a row that is still KVM's.
  */
 static __always_inline bool khv_hc_passes(struct kvm_vcpu *vcpu)
 {
-	bool longmode = khv_longmode(vcpu);
-	u64 low = vcpu->arch.regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX];
-	int row = khv_hc_find(low & KHV_CTL_CODE);
+	u64 control = vcpu->arch.regs[VCPU_REGS_RAX];
+	int row = khv_hc_find(control & KHV_CTL_CODE);
 
+	if (trace_khv_hypercall_enabled())
+		return false;
+	if (vcpu->arch.efer & EFER_LMA) {
+		if (row >= 0 && !(khv_hc_stock_rows & BIT_ULL(row)))
+			return false;
+		control = vcpu->arch.regs[VCPU_REGS_RCX];
+		row = khv_hc_find(control & KHV_CTL_CODE);
+	}
 	if (row < 0 || !(khv_hc_stock_rows & BIT_ULL(row)))
 		return false;
-	khv_count_hc(to_khv_vcpu(vcpu), row, low);
-	if (trace_khv_hypercall_enabled())
-		khv_trace_hypercall(vcpu);
+	khv_count_hc(to_khv_vcpu(vcpu), row, control);
 	return true;
 }
 
