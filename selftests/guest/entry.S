@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Assembly of the bare guest: exception stubs, the way to CPL 3 and back, and
+ * the little blobs for real mode and for 32-bit mode.
+ */
+
+	.text
+
+	.globl guest_start
+guest_start:
+	call	*%rbx
+	call	guest_done
+
+/* 256 stubs of 16 bytes; the host builds the IDT from their addresses. */
+	.balign 16
+	.globl guest_idt_stubs
+guest_idt_stubs:
+	.set vec, 0
+	.rept 256
+	.balign 16
+	/* No error code from the CPU: push one. */
+	.set has_error, vec == 8 || (vec >= 10 && vec <= 14) || vec == 17 || vec == 21
+	.if !(has_error || vec == 29 || vec == 30)
+	push	$0
+	.endif
+	push	$vec
+	.if vec == 0x80
+	jmp	from_user
+	.else
+	jmp	common
+	.endif
+	.set vec, vec + 1
+	.endr
+
+common:
+	push	%rax
+	push	%rbx
+	push	%rcx
+	push	%rdx
+	push	%rsi
+	push	%rdi
+	push	%rbp
+	push	%r8
+	push	%r9
+	push	%r10
+	push	%r11
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	mov	%rsp, %rdi
+	cld
+	/* The hardware aligned the frame to 16; keep the ABI's alignment. */
+	mov	%rsp, %rbx
+	and	$-16, %rsp
+	call	guest_exception
+	mov	%rbx, %rsp
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%r11
+	pop	%r10
+	pop	%r9
+	pop	%r8
+	pop	%rbp
+	pop	%rdi
+	pop	%rsi
+	pop	%rdx
+	pop	%rcx
+	pop	%rbx
+	pop	%rax
+	add	$16, %rsp
+	iretq
+
+/* u64 guest_call_user(u64 (*fn)(u64), u64 arg): selectors as in vm.c. */
+	.globl guest_call_user
+guest_call_user:
+	push	%rbx
+	push	%rbp
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	mov	%rsp, %gs:8
+	mov	%gs:16, %rax
+	mov	%rdi, %rbx
+	mov	%rsi, %rdi
+	push	$0x23
+	push	%rax
+	push	$0x2
+	push	$0x1b
+	push	$in_user
+	iretq
+in_user:
+	call	*%rbx
+	int	$0x80
+	ud2
+from_user:
+	mov	%gs:8, %rsp
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbp
+	pop	%rbx
+	ret
+
+/*
+ * 32-bit code, flat segments: load EAX..EDI from the block at EBP, do the
+ * hypercall, store them back, tell the host.
+ */
+	.macro	mode32 name, insn
+	.globl	\name
+\name:
+	mov	(%ebp), %eax
+	mov	4(%ebp), %ebx
+	mov	8(%ebp), %ecx
+	mov	12(%ebp), %edx
+	mov	16(%ebp), %esi
+	mov	20(%ebp), %edi
+	\insn
+	mov	%eax, (%ebp)
+	mov	%ebx, 4(%ebp)
+	mov	%ecx, 8(%ebp)
+	mov	%edx, 12(%ebp)
+	mov	%esi, 16(%ebp)
+	mov	%edi, 20(%ebp)
+	mov	$0x4b48, %edx
+	mov	$1, %eax
+	out	%eax, %dx
+	ud2
+	.endm
+
+	.code32
+	mode32	guest_mode32_vmcall, vmcall
+	mode32	guest_mode32_vmmcall, vmmcall
+
+/*
+ * Real mode, copied to a page below 1 MB at offset 0 of CS. #UD's IVT entry
+ * points to offset 64. The host reads AX: 0x100 = no exception, 0x106 = #UD.
+ */
+	.code16
+	.balign 64
+	.globl	guest_real_mode
+guest_real_mode:
+	cmp	$0, %bx
+	jne	1f
+	vmcall
+	jmp	2f
+1:	vmmcall
+2:	mov	$0x100, %eax
+	mov	$0x4b48, %dx
+	out	%eax, %dx
+	hlt
+	.balign 64
+guest_real_mode_ud:
+	mov	$0x106, %eax
+	mov	$0x4b48, %dx
+	out	%eax, %dx
+	hlt
+	.balign 64
+	.globl	guest_real_mode_end
+guest_real_mode_end:
+	.code64
+
+	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The calling convention, whatever the call: control word, registers, CPU mode,
+ * privilege level, statuses of malformed calls.
+ */
+#include <string.h>
+
+#include "vm.h"
+
+#define SPIN	((u64)HVCALL_NOTIFY_LONG_SPIN_WAIT)
+#define UNKNOWN	0x7777ULL
+
+GUEST_TEST(unknown_code)
+{
+	static const u32 codes[] = { 0, 0x0007, 0x00ff, 0x0fff, UNKNOWN, 0x7fff, 0x9000, 0xffff };
+	u32 i;
+
+	guest_set_os_id();
+	for (i = 0; i < ARRAY_SIZE(codes); i++) {
+		GUEST_ASSERT_EQ(hypercall(codes[i] | HV_CTL_FAST, 0, 0),
+				HV_STATUS_INVALID_HYPERCALL_CODE);
+		GUEST_ASSERT_EQ(hypercall(codes[i], 0, 0), HV_STATUS_INVALID_HYPERCALL_CODE);
+	}
+}
+
+/* 30:27, 47:44 and 63:60 are RsvdZ. Bit 31 is a matter of nesting, not of form. */
+GUEST_TEST(reserved_bits)
+{
+	u32 bit;
+
+	guest_set_os_id();
+	for (bit = 27; bit < 64; bit++) {
+		if (!((bit >= 27 && bit <= 30) || (bit >= 44 && bit <= 47) || bit >= 60))
+			continue;
+		GUEST_ASSERT_EQ(hypercall(SPIN | HV_CTL_FAST | BIT64(bit), 0, 0),
+				HV_STATUS_INVALID_HYPERCALL_INPUT);
+		GUEST_ASSERT_EQ(hypercall(SPIN | BIT64(bit), 0, 0),
+				HV_STATUS_INVALID_HYPERCALL_INPUT);
+	}
+}
+
+/* No parameters and no GPA to look at: both forms succeed. */
+GUEST_TEST(spin_wait_fast_and_slow)
+{
+	guest_set_os_id();
+	GUEST_ASSERT_EQ(hypercall(SPIN | HV_CTL_FAST, 0, 0), HV_STATUS_SUCCESS);
+	GUEST_ASSERT_EQ(hypercall(SPIN | HV_CTL_FAST, ~0ULL, ~0ULL), HV_STATUS_SUCCESS);
+	GUEST_ASSERT_EQ(hypercall(SPIN, 0, 0), HV_STATUS_SUCCESS);
+	GUEST_ASSERT_EQ(hypercall(SPIN, (u64)(uintptr_t)this_cpu(), 0), HV_STATUS_SUCCESS);
+}
+
+GUEST_TEST(rep_on_simple_call)
+{
+	guest_set_os_id();
+	GUEST_ASSERT_EQ(hypercall(SPIN | HV_CTL_FAST | HV_CTL_REP(1), 0, 0),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+	GUEST_ASSERT_EQ(hypercall(SPIN | HV_CTL_FAST | HV_CTL_START(1), 0, 0),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+	GUEST_ASSERT_EQ(hypercall(SPIN | HV_CTL_REP(0xfff), 0, 0),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+	GUEST_ASSERT_EQ(hypercall(HVCALL_SEND_IPI | HV_CTL_FAST | HV_CTL_REP(1), 0x40, 1),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+	GUEST_ASSERT_EQ(hypercall(HVCALL_FLUSH_SPACE | HV_CTL_FAST | HV_CTL_REP(1), 0, 1),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+}
+
+GUEST_TEST(var_header_on_fixed_call)
+{
+	guest_set_os_id();
+	GUEST_ASSERT_EQ(hypercall(SPIN | HV_CTL_FAST | HV_CTL_VARHDR(1), 0, 0),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+	GUEST_ASSERT_EQ(hypercall(SPIN | HV_CTL_VARHDR(0x1ff), 0, 0),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+	GUEST_ASSERT_EQ(hypercall(HVCALL_SEND_IPI | HV_CTL_FAST | HV_CTL_VARHDR(1), 0x40, 1),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+}
+
+GUEST_TEST(rep_call_without_rep)
+{
+	guest_set_os_id();
+	GUEST_ASSERT_EQ(hypercall(HVCALL_FLUSH_LIST, (u64)(uintptr_t)this_cpu(), 0),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+}
+
+GUEST_TEST(input_outside_memory)
+{
+	guest_set_os_id();
+	GUEST_ASSERT_EQ(hypercall(HVCALL_SEND_IPI, GPA_NOWHERE, 0),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+	GUEST_ASSERT_EQ(hypercall(HVCALL_FLUSH_SPACE, GPA_NOWHERE, 0),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+	GUEST_ASSERT_EQ(hypercall(HVCALL_SEND_IPI, 0xfffffffffffff000ULL, 0),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+}
+
+/* Only RAX carries the result; RDX, R8 and the XMM registers stay as they were. */
+GUEST_TEST(registers_preserved)
+{
+	u64 control = SPIN | HV_CTL_FAST, rdx = 0x1122334455667788ULL;
+	u64 r8 = 0x99aabbccddeeff00ULL, rbx = 0xb, rsi = 0x51, rdi = 0xd1, rax = 0;
+
+	guest_set_os_id();
+	if (guest_use_vmmcall)
+		asm volatile("mov %[r8], %%r8\n vmmcall\n mov %%r8, %[r8]"
+			     : "+a"(rax), "+c"(control), "+d"(rdx), "+b"(rbx), "+S"(rsi),
+			       "+D"(rdi), [r8] "+r"(r8) : : "r8", "r9", "r10", "r11", "memory");
+	else
+		asm volatile("mov %[r8], %%r8\n vmcall\n mov %%r8, %[r8]"
+			     : "+a"(rax), "+c"(control), "+d"(rdx), "+b"(rbx), "+S"(rsi),
+			       "+D"(rdi), [r8] "+r"(r8) : : "r8", "r9", "r10", "r11", "memory");
+	GUEST_ASSERT_EQ(rax, HV_STATUS_SUCCESS);
+	GUEST_ASSERT_EQ(rdx, 0x1122334455667788ULL);
+	GUEST_ASSERT_EQ(r8, 0x99aabbccddeeff00ULL);
+	GUEST_ASSERT_EQ(rbx, 0xb);
+	GUEST_ASSERT_EQ(rsi, 0x51);
+	GUEST_ASSERT_EQ(rdi, 0xd1);
+}
+
+static u64 call_from_user(u64 control)
+{
+	u64 result = 0x1234;
+
+	return __hypercall(control, 0, 0, &result);
+}
+
+GUEST_TEST(cpl3_is_ud)
+{
+	guest_set_os_id();
+	GUEST_ASSERT_EQ(guest_call_user(call_from_user, SPIN | HV_CTL_FAST), UD_VECTOR);
+	GUEST_ASSERT_EQ(guest_call_user(call_from_user, UNKNOWN | HV_CTL_FAST), UD_VECTOR);
+	/* Back at CPL 0 all is well. */
+	GUEST_ASSERT_EQ(hypercall(SPIN | HV_CTL_FAST, 0, 0), HV_STATUS_SUCCESS);
+}
+
+/* --- other modes, set up by the host ------------------------------------ */
+
+struct regs32 {
+	u32 eax, ebx, ecx, edx, esi, edi;
+};
+
+void guest_mode32_vmcall(void);
+void guest_mode32_vmmcall(void);
+extern u8 guest_real_mode[], guest_real_mode_end[];
+
+enum mode { PROTECTED_32, COMPATIBILITY };
+
+GUEST_CODE(set_identity)
+{
+	guest_set_os_id();
+}
+
+static struct vm *vm_with_identity(void)
+{
+	struct vm *vm = vm_create(1, 0);
+
+	vcpu_entry(vm->vcpus[0], set_identity);
+	vcpu_run_done(vm->vcpus[0]);
+	return vm;
+}
+
+/* EDX:EAX control, EBX:ECX input, EDI:ESI output; result in EDX:EAX. */
+static struct regs32 call32(struct vcpu *v, enum mode mode, struct regs32 in)
+{
+	void (*code)(void) = guest_use_vmmcall ? guest_mode32_vmmcall : guest_mode32_vmcall;
+	struct regs32 *block = vm_alloc(v->vm, sizeof(*block));
+	struct kvm_regs r = { .rflags = 2 };
+	struct kvm_sregs s;
+	u32 cmd;
+
+	*block = in;
+	vcpu_ioctl(v, KVM_GET_SREGS, &s);
+	s.cs.l = 0;
+	s.cs.db = 1;
+	s.cs.selector = 0x28;
+	if (mode == PROTECTED_32) {
+		s.cr0 &= ~0x80000000ULL;
+		s.efer = 0;
+		s.tr.type = 11;
+		s.cr4 &= ~0x20ULL;
+	}
+	vcpu_ioctl(v, KVM_SET_SREGS, &s);
+	r.rip = (u64)(uintptr_t)code;
+	r.rbp = (u64)(uintptr_t)block;
+	vcpu_ioctl(v, KVM_SET_REGS, &r);
+	cmd = vcpu_run(v);
+	if (cmd != GUEST_DONE) {
+		vcpu_dump(v);
+		FAIL("32-bit guest stopped with 0x%x", cmd);
+	}
+	return *block;
+}
+
+static void check_mode32(enum mode mode)
+{
+	struct vm *vm = vm_with_identity();
+	struct vcpu *v = vm->vcpus[0];
+	struct regs32 r;
+
+	r = call32(v, mode, (struct regs32) { .eax = SPIN | HV_CTL_FAST, .edx = 0 });
+	ASSERT_EQ(r.eax, HV_STATUS_SUCCESS);
+	ASSERT_EQ(r.edx, 0);
+
+	/* The high half of the control word comes from EDX: a rep count. */
+	r = call32(v, mode, (struct regs32) { .eax = SPIN | HV_CTL_FAST, .edx = 1 });
+	ASSERT_EQ(r.eax, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	ASSERT_EQ(r.edx, 0);
+
+	r = call32(v, mode, (struct regs32) { .eax = UNKNOWN | HV_CTL_FAST, .edx = 0,
+					      .ebx = 1, .ecx = 2, .esi = 3, .edi = 4 });
+	ASSERT_EQ(r.eax, HV_STATUS_INVALID_HYPERCALL_CODE);
+	ASSERT_EQ(r.edx, 0);
+	ASSERT_EQ(r.ebx, 1);
+	ASSERT_EQ(r.ecx, 2);
+	ASSERT_EQ(r.esi, 3);
+	ASSERT_EQ(r.edi, 4);
+
+	/* Input in EBX:ECX: the high half must be zero for a fast IPI. */
+	r = call32(v, mode, (struct regs32) { .eax = HVCALL_SEND_IPI | HV_CTL_FAST,
+					      .ecx = 0x40, .esi = 1 });
+	ASSERT_EQ(r.eax, HV_STATUS_SUCCESS);
+	r = call32(v, mode, (struct regs32) { .eax = HVCALL_SEND_IPI | HV_CTL_FAST,
+					      .ebx = 1, .ecx = 0x40, .esi = 1 });
+	ASSERT(r.eax != HV_STATUS_SUCCESS, "EBX is not part of the input");
+
+	/* Slow, input page in EBX:ECX. */
+	r = call32(v, mode, (struct regs32) { .eax = HVCALL_SEND_IPI, .ecx = GPA_NOWHERE });
+	ASSERT_EQ(r.eax, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	vm_free(vm);
+}
+
+TEST(protected_mode_32_bit)
+{
+	check_mode32(PROTECTED_32);
+}
+
+TEST(compatibility_mode)
+{
+	check_mode32(COMPATIBILITY);
+}
+
+TEST(real_mode_is_ud)
+{
+	struct vm *vm = vm_with_identity();
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_regs r = { .rflags = 2 };
+	struct kvm_sregs s;
+	struct kvm_segment *seg;
+	u32 cmd;
+
+	vm_add_low(vm);
+	memcpy(vm->low + 0x2000, guest_real_mode, (size_t)(guest_real_mode_end - guest_real_mode));
+	*(u32 *)(vm->low + 4 * UD_VECTOR) = 0x0200u << 16 | 64;
+
+	vcpu_ioctl(v, KVM_GET_SREGS, &s);
+	s.cr0 = 0x10;
+	s.cr4 = 0;
+	s.efer = 0;
+	s.idt.base = 0;
+	s.idt.limit = 0x3ff;
+	for (seg = &s.cs; seg <= &s.ss; seg++) {
+		*seg = (struct kvm_segment) { .limit = 0xffff, .type = 3, .present = 1, .s = 1 };
+	}
+	s.cs.type = 11;
+	s.cs.selector = 0x200;
+	s.cs.base = 0x2000;
+	vcpu_ioctl(v, KVM_SET_SREGS, &s);
+	r.rsp = 0x1000;
+	r.rbx = guest_use_vmmcall;
+	r.rcx = SPIN | HV_CTL_FAST;
+	r.rax = SPIN | HV_CTL_FAST;
+	vcpu_ioctl(v, KVM_SET_REGS, &r);
+	cmd = vcpu_run(v);
+	if (cmd != (0x100 | UD_VECTOR)) {
+		vcpu_dump(v);
+		FAIL("real mode ended with 0x%x", cmd);
+	}
+	vm_free(vm);
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The life of kvm-hyperv.ko as seen by a test: see module.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "ktap.h"
+#include "module.h"
+
+const char *module_option;
+
+const char *module_path(void)
+{
+	static const char * const places[] = {
+		"/lib/kvm-hyperv.ko", "/modules/kvm-hyperv.ko",
+	};
+	const char *env = getenv("KHV_MODULE");
+	unsigned int i;
+
+	if (module_option)
+		return module_option;
+	if (env)
+		return env;
+	for (i = 0; i < ARRAY_SIZE(places); i++)
+		if (!access(places[i], R_OK))
+			return places[i];
+	return NULL;
+}
+
+int __module_load(void)
+{
+	int fd = open(module_path(), O_RDONLY | O_CLOEXEC), r;
+
+	if (fd < 0)
+		return -errno;
+	r = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+	close(fd);
+	return r;
+}
+
+int __module_unload(void)
+{
+	return syscall(SYS_delete_module, "kvm_hyperv", O_NONBLOCK) ? -errno : 0;
+}
+
+void module_load(void)
+{
+	int r = __module_load();
+
+	if (r)
+		FAIL("insmod %s: %s (see the kernel log)", module_path(), strerror(-r));
+	ASSERT(module_loaded(), "the module is not in /sys/module");
+}
+
+void module_unload(void)
+{
+	int r = __module_unload();
+
+	if (r)
+		FAIL("rmmod: %s", strerror(-r));
+	ASSERT(!module_loaded(), "the module is still in /sys/module");
+}
+
+void require_module_file(void)
+{
+	const char *path = module_path();
+
+	if (module_loaded())
+		ktap_skip("the module is loaded already; this test loads it by itself");
+	if (!path)
+		ktap_skip("no kvm-hyperv.ko at hand (--module FILE or KHV_MODULE)");
+	if (access(path, R_OK))
+		FAIL("%s: %s", path, strerror(errno));
+}
+
+unsigned int module_vms_created(void)
+{
+	FILE *f = fopen(MODULE_DEBUGFS "/vms", "r");
+	unsigned int n;
+
+	if (!f)
+		FAIL("%s/vms: %s", MODULE_DEBUGFS, strerror(errno));
+	if (fscanf(f, "created %u", &n) != 1)
+		FAIL("%s/vms does not begin with \"created\"", MODULE_DEBUGFS);
+	fclose(f);
+	return n;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inserting and removing the module from within a test. Only for tests of the
+ * module's life: everything else runs the same with and without it.
+ */
+#ifndef KHV_SELFTEST_MODULE_H
+#define KHV_SELFTEST_MODULE_H
+
+#include <stdbool.h>
+
+#define MODULE_DEBUGFS "/sys/kernel/debug/kvm-hyperv"
+
+/* Program option "--module FILE", else $KHV_MODULE, else the rig's places; NULL = none. */
+extern const char *module_option;
+const char *module_path(void);
+
+/* 0 or -errno. */
+int __module_load(void);
+int __module_unload(void);
+void module_load(void);
+void module_unload(void);
+
+/* Skip the case unless the module is out and its file is at hand. */
+void require_module_file(void);
+/* The number after "created" in debugfs: VMs taken over since load. */
+unsigned int module_vms_created(void);
+
+#endif

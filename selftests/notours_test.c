@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Whose VM is it? VMs that exist at load stay with KVM's own code until they
+ * end, VMs made while the module is in are the module's, and it stays in as
+ * long as they live. Inserts and removes the module by itself.
+ *
+ * What tells the two apart from inside a guest is defect K4: stock drops a
+ * write of HYPERCALL while GUEST_OS_ID is 0, the module keeps the GPFN.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "module.h"
+#include "ops.h"
+
+#define OS_ID	0x8100000612340000ULL
+#define GPFN	0x12345000ULL
+
+struct subject {
+	struct vm *vm;
+	struct vcpu *v;
+	struct ops_page *p;
+};
+
+static struct subject new_subject(void)
+{
+	struct subject s;
+
+	s.vm = vm_create(2, 0);
+	s.v = s.vm->vcpus[0];
+	s.p = vcpu_ops_init(s.v, 1);
+	return s;
+}
+
+static struct guest_op op(struct subject *s, struct guest_op o)
+{
+	return vcpu_op(s->v, s->p, o);
+}
+
+static bool behaves_like_stock(struct subject *s)
+{
+	u64 os_id = op(s, OP_RD(HV_X64_MSR_GUEST_OS_ID)).result, old, val;
+
+	old = op(s, OP_RD(HV_X64_MSR_HYPERCALL)).result;
+	op(s, OP_WR(HV_X64_MSR_GUEST_OS_ID, 0));
+	ASSERT_EQ(op(s, OP_WR(HV_X64_MSR_HYPERCALL, GPFN)).vector, 0);
+	val = op(s, OP_RD(HV_X64_MSR_HYPERCALL)).result;
+	op(s, OP_WR(HV_X64_MSR_GUEST_OS_ID, os_id));
+	op(s, OP_WR(HV_X64_MSR_HYPERCALL, old));
+	return val != GPFN;
+}
+
+/* The everyday life of a guest, whoever answers. */
+static void works(struct subject *s)
+{
+	u64 page = (u64)(uintptr_t)vm_alloc(s->vm, PAGE_SIZE), t1, t2;
+
+	ASSERT_EQ(op(s, OP_WR(HV_X64_MSR_GUEST_OS_ID, OS_ID)).vector, 0);
+	ASSERT_EQ(op(s, OP_RD(HV_X64_MSR_GUEST_OS_ID)).result, OS_ID);
+	ASSERT_EQ(op(s, OP_WR(HV_X64_MSR_HYPERCALL, page | 1)).vector, 0);
+	ASSERT_EQ(op(s, OP_RD(HV_X64_MSR_HYPERCALL)).result, page | 1);
+	ASSERT_EQ(op(s, OP_RD(HV_X64_MSR_VP_INDEX)).result, s->v->id);
+	ASSERT_EQ(op(s, OP_HC(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0)).result, 0);
+	ASSERT_EQ(op(s, OP_HC(HVCALL_SEND_IPI | HV_CTL_FAST, 0x40, 2)).result, 0);
+	ASSERT_EQ(op(s, OP_HC(0x7777, 0, 0)).result, HV_STATUS_INVALID_HYPERCALL_CODE);
+	t1 = op(s, OP_RD(HV_X64_MSR_TIME_REF_COUNT)).result;
+	t2 = op(s, OP_RD(HV_X64_MSR_TIME_REF_COUNT)).result;
+	ASSERT(t2 > t1, "reference time stands still");
+	ASSERT_EQ(op(s, OP_RD(0x40000004)).vector, GP_VECTOR);
+	ASSERT_EQ(op(s, OP_RD(HV_X64_MSR_RESET)).result, 0);
+}
+
+static bool loaded_at_start;
+
+static void start_clean(void)
+{
+	/* A case that died has left the module in; its VMs died with it. */
+	if (module_loaded() && !loaded_at_start)
+		module_unload();
+	require_module_file();
+}
+
+TEST(old_vm_stays_with_stock)
+{
+	struct subject old;
+
+	start_clean();
+	old = new_subject();
+	works(&old);
+	ASSERT(behaves_like_stock(&old), "not stock before load");
+	module_load();
+	ASSERT_EQ(module_vms_created(), 0);
+	ASSERT_EQ(op(&old, OP_RD(HV_X64_MSR_GUEST_OS_ID)).result, OS_ID);
+	works(&old);
+	ASSERT(behaves_like_stock(&old), "taken over after its creation");
+	/* It does not hold the module either. */
+	module_unload();
+	works(&old);
+	ASSERT(behaves_like_stock(&old), "not stock after unload");
+	vm_free(old.vm);
+}
+
+/* Ownership is the VM's: a vCPU that comes after load belongs to stock as well. */
+TEST(new_vcpu_of_old_vm_stays_with_stock)
+{
+	struct subject old, late;
+
+	start_clean();
+	old = new_subject();
+	module_load();
+	late = old;
+	late.v = vm_add_vcpu(old.vm);
+	late.p = vcpu_ops_init(late.v, 1);
+	works(&late);
+	ASSERT(behaves_like_stock(&late), "taken over");
+	module_unload();
+	works(&late);
+	vm_free(old.vm);
+}
+
+TEST(new_vm_is_the_modules)
+{
+	struct subject s;
+
+	start_clean();
+	module_load();
+	s = new_subject();
+	ASSERT_EQ(module_vms_created(), 1);
+	works(&s);
+	ASSERT(!behaves_like_stock(&s), "not taken over");
+	works(&s);
+	vm_free(s.vm);
+	module_unload();
+}
+
+TEST(both_side_by_side)
+{
+	struct subject old, own;
+	u32 i;
+
+	start_clean();
+	old = new_subject();
+	module_load();
+	own = new_subject();
+	for (i = 0; i < 20; i++) {
+		works(&old);
+		works(&own);
+	}
+	ASSERT(behaves_like_stock(&old), "old VM taken over");
+	ASSERT(!behaves_like_stock(&own), "new VM not taken over");
+	vm_free(old.vm);
+	works(&own);
+	vm_free(own.vm);
+	module_unload();
+}
+
+TEST(unload_refused_while_ours_lives)
+{
+	struct subject s;
+	int r;
+
+	start_clean();
+	module_load();
+	s = new_subject();
+	works(&s);
+	r = __module_unload();
+	ASSERT(r == -EBUSY || r == -EAGAIN || r == -EWOULDBLOCK, "rmmod: %d (%s)", r, strerror(-r));
+	ASSERT(module_loaded(), "it went away");
+	works(&s);
+	ASSERT(!behaves_like_stock(&s), "no longer ours");
+	vm_free(s.vm);
+	module_unload();
+}
+
+/* Even a VM without a single vCPU was decided to be ours. */
+TEST(empty_vm_holds_the_module)
+{
+	struct vm *vm;
+	int r;
+
+	start_clean();
+	module_load();
+	vm = vm_create(0, 0);
+	r = __module_unload();
+	ASSERT(r == -EBUSY || r == -EAGAIN || r == -EWOULDBLOCK, "rmmod: %d (%s)", r, strerror(-r));
+	vm_free(vm);
+	module_unload();
+}
+
+TEST(stock_again_after_unload)
+{
+	struct subject s;
+
+	start_clean();
+	module_load();
+	s = new_subject();
+	works(&s);
+	vm_free(s.vm);
+	module_unload();
+	s = new_subject();
+	works(&s);
+	ASSERT(behaves_like_stock(&s), "the module is out");
+	vm_free(s.vm);
+}
+
+TEST(debugfs_comes_and_goes)
+{
+	char path[128], buf[4096];
+	struct dirent *e;
+	struct subject s;
+	u32 files = 0;
+	DIR *d;
+
+	start_clean();
+	ASSERT(access(MODULE_DEBUGFS, F_OK), "there before load");
+	if (access("/sys/kernel/debug/kvm", F_OK))
+		FAIL("debugfs is not mounted");
+	module_load();
+	s = new_subject();
+	works(&s);
+	d = opendir(MODULE_DEBUGFS);
+	ASSERT(d, "%s: %s", MODULE_DEBUGFS, strerror(errno));
+	while ((e = readdir(d))) {
+		FILE *f;
+		size_t n;
+
+		if (e->d_type != DT_REG)
+			continue;
+		snprintf(path, sizeof(path), "%s/%.64s", MODULE_DEBUGFS, e->d_name);
+		f = fopen(path, "r");
+		ASSERT(f, "%s: %s", path, strerror(errno));
+		n = fread(buf, 1, sizeof(buf), f);
+		ASSERT(n > 0 && !ferror(f), "%s: nothing to read", path);
+		fclose(f);
+		files++;
+	}
+	closedir(d);
+	ASSERT(files > 0, "no files in %s", MODULE_DEBUGFS);
+	vm_free(s.vm);
+	module_unload();
+	ASSERT(access(MODULE_DEBUGFS, F_OK), "there after unload");
+}
+
+int main(int argc, char **argv)
+{
+	int i, r;
+
+	loaded_at_start = module_loaded();
+	for (i = 1; i + 1 < argc; i++)
+		if (!strcmp(argv[i], "--module"))
+			module_option = argv[i + 1];
+	r = ktap_main(argc, argv);
+	/* Leave the host as it was, even when a case died half-way. */
+	if (!loaded_at_start && module_loaded()) {
+		printf("# the module was left in: removing it: %d\n", __module_unload());
+		r = KTAP_EXIT_FAIL;
+	}
+	return r;
+}
