@@ -111,39 +111,23 @@ static void note_shown(struct khv_vcpu *vp)
 void khv_cpuid_update(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	struct khv_cpuid new = {};
-	int i;
+	u32 *reg;
 
 	if (!vp)
 		return;
 
-	for (i = 0; i < vcpu->arch.cpuid_nent; i++) {
-		const struct kvm_cpuid_entry2 *e = &vcpu->arch.cpuid_entries[i];
+	/* From the stock cache, so that the two can never disagree. */
+	reg = vp->cpuid.reg;
+	reg[KHV_CPUID_FEATURES_EAX] = vp->stock.cpuid_cache.features_eax;
+	reg[KHV_CPUID_FEATURES_EBX] = vp->stock.cpuid_cache.features_ebx;
+	reg[KHV_CPUID_FEATURES_EDX] = vp->stock.cpuid_cache.features_edx;
+	reg[KHV_CPUID_HINTS_EAX] = vp->stock.cpuid_cache.enlightenments_eax;
+	reg[KHV_CPUID_HINTS_EBX] = vp->stock.cpuid_cache.enlightenments_ebx;
+	reg[KHV_CPUID_NESTED_EAX] = vp->stock.cpuid_cache.nested_eax;
+	reg[KHV_CPUID_NESTED_EBX] = vp->stock.cpuid_cache.nested_ebx;
+	reg[KHV_CPUID_SYNDBG_EAX] = vp->stock.cpuid_cache.syndbg_cap_eax;
+	vp->cpuid.present = vcpu->arch.hyperv_enabled;
 
-		switch (e->function) {
-		case KHV_CPUID_LEAF_FEATURES:
-			new.reg[KHV_CPUID_FEATURES_EAX] = e->eax;
-			new.reg[KHV_CPUID_FEATURES_EBX] = e->ebx;
-			new.reg[KHV_CPUID_FEATURES_EDX] = e->edx;
-			break;
-		case KHV_CPUID_LEAF_HINTS:
-			new.reg[KHV_CPUID_HINTS_EAX] = e->eax;
-			new.reg[KHV_CPUID_HINTS_EBX] = e->ebx;
-			break;
-		case KHV_CPUID_LEAF_NESTED:
-			new.reg[KHV_CPUID_NESTED_EAX] = e->eax;
-			new.reg[KHV_CPUID_NESTED_EBX] = e->ebx;
-			break;
-		case KHV_CPUID_LEAF_SYNDBG_CAPS:
-			new.reg[KHV_CPUID_SYNDBG_EAX] = e->eax;
-			break;
-		}
-	}
-	new.present = vcpu->arch.hyperv_enabled;
-	if (!new.present)
-		memset(new.reg, 0, sizeof(new.reg));
-
-	vp->cpuid = new;
 	khv_gate_compute(&vp->gate, &vp->cpuid, vp->stock.enforce_cpuid);
 	note_shown(vp);
 }

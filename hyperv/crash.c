@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * HV_X64_MSR_CRASH_P0 to P4, HV_X64_MSR_CRASH_CTL and HV_X64_MSR_RESET: how a
- * guest ends. The values are our own, under hv_lock; the word of stock state for
- * CRASH_CTL holds the owner (state.h). TLFS chapter "Guest Crash Enlightenment".
+ * guest ends. The values are our own, single words without a lock; the word of stock
+ * state for CRASH_CTL holds the owner (state.h). TLFS chapter "Guest Crash Enlightenment".
  */
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>

@@ -87,6 +87,14 @@ static int install(struct khv_hook *hook)
 		return ret;
 	}
 	hook->installed = true;
+	/*
+	 * Sysctl kernel.ftrace_enabled=0 would pull the hooks from under VMs of
+	 * ours; a permanent user makes it answer -EBUSY. If it is 0 already, the
+	 * registration went through without touching the site.
+	 */
+	hook->ops.flags |= FTRACE_OPS_FL_PERMANENT;
+	if (!memcmp((void *)hook->site, hook->before, KHV_SITE_BYTES))
+		return -EBUSY;
 	return 0;
 }
 
@@ -99,7 +107,7 @@ int khv_hooks_install(void)
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
 		ret = install(&khv_hooks[i]);
 		if (ret) {
-			pr_err("cannot hook %s (%d): %s; stop what traces or patches it and load again\n",
+			pr_err("cannot hook %s (%d): %s; stop what traces or patches it, see that sysctl kernel.ftrace_enabled is 1, and load again\n",
 			       khv_hooks[i].name, ret, khv_hooks[i].why);
 			khv_hooks_remove();
 			return ret;

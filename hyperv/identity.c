@@ -15,7 +15,7 @@
 #define INSN_INT3	0xcc
 #define INSN_VMCALL_LEN	3
 
-/* Locked holds for the guest only, and only where CPUID gives it the bit. */
+/* Locked holds for the guest only; under enforcement, only where CPUID gives it the bit. */
 static bool page_locked(const struct khv_msr_access *a, const struct kvm_hv *hv)
 {
 	return !a->host && a->vp->gate.lock && (hv->hv_hypercall & KHV_HYPERCALL_LOCKED);

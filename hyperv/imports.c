@@ -24,9 +24,14 @@ DEFINE_STATIC_CALL_NULL(khv_x86_get_cs_db_l_bits, khv_proto_get_cs_db_l_bits);
 
 struct kvm_x86_ops *khv_x86_ops;
 
-static unsigned long (*lookup_name)(const char *name);
+/*
+ * kallsyms_lookup_name() is not exported, but a kprobe tells where it is. On hosts
+ * with IBT that is behind its ENDBR, where an indirect call must not land: hence a
+ * static call, which is a direct one.
+ */
+unsigned long khv_proto_lookup_name(const char *name);
+DEFINE_STATIC_CALL_NULL(khv_lookup_name, khv_proto_lookup_name);
 
-/* kallsyms_lookup_name() is not exported, but a kprobe tells where it is. */
 static int find_lookup_name(void)
 {
 	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
@@ -34,7 +39,7 @@ static int find_lookup_name(void)
 
 	if (ret)
 		return ret;
-	lookup_name = (void *)probe.addr;
+	static_call_update(khv_lookup_name, (void *)probe.addr);
 	unregister_kprobe(&probe);
 	return 0;
 }
@@ -44,10 +49,10 @@ unsigned long khv_symbol(const char *module, const char *name)
 	char full[128];
 
 	if (!module)
-		return lookup_name(name);
+		return static_call(khv_lookup_name)(name);
 	if (snprintf(full, sizeof(full), "%s:%s", module, name) >= sizeof(full))
 		return 0;
-	return lookup_name(full);
+	return static_call(khv_lookup_name)(full);
 }
 
 /* Resolve the imports from one module, or from the kernel itself; count the missing. */
@@ -108,9 +113,12 @@ int khv_imports_resolve(void (*report)(const char *name, const char *why))
 		report("kvm_x86_ops", "KVM's table of vendor functions");
 		return missing + 1;
 	}
-	if (khv_x86_ops->get_cpl)
-		static_call_update(khv_x86_get_cpl, khv_x86_ops->get_cpl);
-	if (khv_x86_ops->get_cs_db_l_bits)
-		static_call_update(khv_x86_get_cs_db_l_bits, khv_x86_ops->get_cs_db_l_bits);
+	if (!khv_x86_ops->get_cpl || !khv_x86_ops->get_cs_db_l_bits ||
+	    !khv_x86_ops->patch_hypercall || !khv_x86_ops->nested_ops) {
+		report("kvm_x86_ops", "functions of the vendor module in it");
+		return missing + 1;
+	}
+	static_call_update(khv_x86_get_cpl, khv_x86_ops->get_cpl);
+	static_call_update(khv_x86_get_cs_db_l_bits, khv_x86_ops->get_cs_db_l_bits);
 	return missing;
 }

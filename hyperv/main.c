@@ -82,7 +82,8 @@ static struct module *pin(const char *name)
 
 	preempt_disable();
 	mod = khv_find_module(name);
-	if (mod && !try_module_get(mod))
+	/* One that is still initialising may yet fail, pinned or not. */
+	if (mod && (mod->state != MODULE_STATE_LIVE || !try_module_get(mod)))
 		mod = NULL;
 	preempt_enable();
 	return mod;

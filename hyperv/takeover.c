@@ -4,11 +4,13 @@
  * original. That jump leaves no frame of this module on the stack, so that rmmod
  * need not wait for VMs of KVM's own (selftests/rig/check proves the jumps).
  * In a VM of ours a frame may stay: the VM holds a reference on the module.
- * Creation and destruction of a VM are the exception, and stand under khv_inflight.
+ * Creation and destruction of a VM are the exception, and stand under khv_inflight;
+ * the system ioctl is the other, and takes a reference.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kvm_host.h>
+#include <linux/module.h>
 #include <linux/srcu.h>
 
 #include "khv/hooks.h"
@@ -23,8 +25,12 @@ bool khv_takeover = true;
 
 void khv_takeover_drain(void)
 {
+	/*
+	 * Removing a hook waited for tasks on the way in (RCU-tasks, in ftrace), so
+	 * whoever is inside by now is inside the read section ...
+	 */
 	synchronize_srcu(&khv_inflight);
-	/* The last instructions of a replacement lie behind the read section. */
+	/* ... but for the last instructions of a replacement, behind it. */
 	synchronize_rcu_tasks();
 }
 
@@ -129,17 +135,20 @@ int khv_hook_kvm_hv_set_enforce_cpuid(struct kvm_vcpu *vcpu, bool enforce)
 int khv_hook_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 			      struct kvm_cpuid_entry2 __user *entries)
 {
-	int idx, ret;
+	bool takes = vcpu ? ours(vcpu) : READ_ONCE(khv_takeover);
+	int ret;
 
-	if (vcpu ? !ours(vcpu) : !READ_ONCE(khv_takeover)) {
+	/*
+	 * It sleeps in copy_to_user() for as long as user space likes, with no VM
+	 * holding the module: rmmod must be refused meanwhile, not wait.
+	 */
+	if (!takes || !try_module_get(THIS_MODULE)) {
 		khv_hit_passed(kvm_get_hv_cpuid);
 		return khv_orig_kvm_get_hv_cpuid(vcpu, cpuid, entries);
 	}
 	khv_hit_ours(kvm_get_hv_cpuid);
-	/* It may sleep in copy_to_user() with no VM holding the module. */
-	idx = srcu_read_lock(&khv_inflight);
 	ret = khv_supported_cpuid(vcpu, cpuid, entries);
-	srcu_read_unlock(&khv_inflight, idx);
+	module_put(THIS_MODULE);
 	return ret;
 }
 

@@ -18,6 +18,14 @@
 #error "kvm-hyperv takes over code that needs CONFIG_KVM_HYPERV=y in this kernel"
 #endif
 
+/*
+ * rmmod need not wait for VMs of KVM's own, because a replacement jumps to the
+ * original. These options turn the jump into a call.
+ */
+#if IS_ENABLED(CONFIG_FRAME_POINTER) || IS_ENABLED(CONFIG_KCSAN)
+#error "kvm-hyperv cannot be unloaded safely with CONFIG_FRAME_POINTER or CONFIG_KCSAN"
+#endif
+
 #if !IS_ENABLED(CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS) || !IS_ENABLED(CONFIG_KPROBES)
 #error "kvm-hyperv needs CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y and CONFIG_KPROBES=y"
 #endif

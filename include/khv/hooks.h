@@ -7,7 +7,6 @@
 
 #include <linux/ftrace.h>
 #include <linux/percpu.h>
-#include <linux/seq_file.h>
 
 #include "khv/port.h"
 

@@ -57,9 +57,9 @@ struct khv_overlay {
  * @shown: enlightenments that its VPs' CPUID ever showed, one bit each, for reports
  * @ended: counts of VPs that are gone, under khv_vms_lock
  * @hypercall_page: the page of HV_X64_MSR_HYPERCALL, under kvm->arch.hyperv.hv_lock
- * @crash_p: HV_X64_MSR_CRASH_P0 to P4, under hv_lock
- * @crash_ctl: what a read of HV_X64_MSR_CRASH_CTL shows, under hv_lock
- * @crash_notice: what the guest last wrote to it, 0 for nothing, under hv_lock
+ * @crash_p: HV_X64_MSR_CRASH_P0 to P4, single words without a lock
+ * @crash_ctl: what a read of HV_X64_MSR_CRASH_CTL shows, likewise
+ * @crash_notice: what the guest last wrote to it, 0 for nothing, likewise
  * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL, under hv_lock; read without
  *
  * Freed in khv_vm_destroy(), when no vCPU is left.
