@@ -52,8 +52,15 @@ static void set_originals(void)
 int khv_hooks_check(void (*report)(const char *name, const char *why))
 {
 	static const u8 nop[KHV_SITE_BYTES] = { BYTES_NOP5 };
+	const int *ftrace_enabled = (void *)khv_symbol(NULL, "ftrace_enabled");
 	int bad = 0;
 	int i;
+
+	/* Off, a registration succeeds without touching the site, and cannot be undone. */
+	if (!ftrace_enabled || !READ_ONCE(*ftrace_enabled)) {
+		report("all of them", "function tracing is off: sysctl kernel.ftrace_enabled=1");
+		return KHV_NR_HOOKS;
+	}
 
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
 		struct khv_hook *hook = &khv_hooks[i];
@@ -89,12 +96,9 @@ static int install(struct khv_hook *hook)
 	hook->installed = true;
 	/*
 	 * Sysctl kernel.ftrace_enabled=0 would pull the hooks from under VMs of
-	 * ours; a permanent user makes it answer -EBUSY. If it is 0 already, the
-	 * registration went through without touching the site.
+	 * ours; a permanent user makes it answer -EBUSY.
 	 */
 	hook->ops.flags |= FTRACE_OPS_FL_PERMANENT;
-	if (!memcmp((void *)hook->site, hook->before, KHV_SITE_BYTES))
-		return -EBUSY;
 	return 0;
 }
 
@@ -107,7 +111,7 @@ int khv_hooks_install(void)
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
 		ret = install(&khv_hooks[i]);
 		if (ret) {
-			pr_err("cannot hook %s (%d): %s; stop what traces or patches it, see that sysctl kernel.ftrace_enabled is 1, and load again\n",
+			pr_err("cannot hook %s (%d): %s; stop what traces or patches it and load again\n",
 			       khv_hooks[i].name, ret, khv_hooks[i].why);
 			khv_hooks_remove();
 			return ret;

@@ -34,7 +34,11 @@ DEFINE_STATIC_CALL_NULL(khv_lookup_name, khv_proto_lookup_name);
 
 static int find_lookup_name(void)
 {
-	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
+	/* Disabled: the address is looked up, the function is not touched. */
+	struct kprobe probe = {
+		.symbol_name = "kallsyms_lookup_name",
+		.flags = KPROBE_FLAG_DISABLED,
+	};
 	int ret = register_kprobe(&probe);
 
 	if (ret)

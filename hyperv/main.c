@@ -153,7 +153,7 @@ static int check(void)
 	}
 	bad = khv_hooks_check(note_missing);
 	if (bad) {
-		pr_err("%d functions of kvm cannot be hooked: %s; stop what traces or patches them and load again\n",
+		pr_err("%d functions of kvm cannot be hooked: %s; free them and load again\n",
 		       bad, missing);
 		ret = -EBUSY;
 		goto err_unpin;
