@@ -1,0 +1,903 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PID 1 of the emulated hosts: mounts, carries out the steps of /etc/steps one by one, reports
+ * each on the results channel (ttyS1) and powers the machine off. It judges nothing: whether an
+ * outcome is right is decided outside, by report.awk. Owns the machine; never returns.
+ *
+ * Steps, one a line, words separated by blanks:
+ *	load FILE [PARAMETERS]			insert /modules/FILE; the boot ends if it fails
+ *	phase NAME				a mark for the report
+ *	run ID SECONDS PROGRAM [ARGUMENTS]	a test, in a process group of its own
+ *	insmod ID ERRNO MODULE [PARAMETERS]	insert; ERRNO 0 or a name such as EINVAL
+ *	rmmod ID ERRNO MODULE			remove
+ *	log ID TEXT				the last step must have put TEXT into the kernel log
+ *	cycle ID COUNT MODULE			insert and remove COUNT times
+ *	kunit ID MODULE				insert a KUnit module, report its results, remove it
+ *	text-save ID MODULE...			remember the code bytes of these modules
+ *	text-compare ID				they must be the same again
+ *	kmemleak-clear / kmemleak-scan ID	when the kernel has kmemleak
+ *	write PATH VALUE			for example a sysctl
+ *
+ * Reports, one a line: "@ WORD ..." from here, "| ..." output of a test, "k ..." kernel log.
+ *	@ begin RELEASE		@ phase NAME	@ start ID	@ done ID OUTCOME MILLISECONDS
+ *	@ kernel TEXT		a complaint of the kernel (oops, warning, lockdep ...)
+ *	@ end			the last line: without it the log is cut
+ * OUTCOME: exit:N, signal:N, timeout, ok, or error:TEXT (blanks as underscores).
+ * When an insmod fails that should succeed, the rest of its phase is reported and not run.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/io.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_WORDS	64
+#define LINE_SIZE	4096
+#define STEP_LOG_SIZE	(256 * 1024)
+
+static FILE *results;
+static int kmsg = -1;
+
+/* The kernel log since the start of the current step. */
+static char step_log[STEP_LOG_SIZE];
+static size_t step_log_len;
+static size_t step_log_reported;
+static unsigned int step_complaints;
+
+/* The phase lost its module: nothing in it would mean anything. */
+static bool phase_lost;
+
+static void report(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vfprintf(results, format, args);
+	va_end(args);
+	fputc('\n', results);
+	fflush(results);
+}
+
+static long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000L + now.tv_nsec / 1000000;
+}
+
+static void __attribute__((noreturn)) power_off(void)
+{
+	const char *word = "Shutdown";
+
+	report("@ end");
+	tcdrain(fileno(results));
+	sync();
+	/* Bochs has no ACPI power-off that Linux finds; it listens on this port instead. */
+	if (!access("/etc/bochs", F_OK) && !iopl(3)) {
+		while (*word)
+			outb(*word++, 0x8900);
+	}
+	reboot(RB_POWER_OFF);
+	reboot(RB_AUTOBOOT);
+	for (;;)
+		pause();
+}
+
+/* ---- kernel log ---- */
+
+static bool is_complaint(const char *text)
+{
+	static const char * const words[] = {
+		"BUG:", "BUG ", "kernel BUG at", "WARNING:", "Oops", "Kernel panic", "KASAN:", "UBSAN:",
+		"general protection fault", "INFO: task ", "INFO: rcu", "rcu: INFO",
+		"possible recursive locking", "possible circular locking", "inconsistent lock state",
+		"suspicious RCU usage", "invalid wait context", "unchecked MSR access", "list_add corruption",
+		"list_del corruption", "refcount_t:", "DEBUG_LOCKS_WARN_ON", "ODEBUG:",
+		"bad: scheduling from the idle thread",
+	};
+	size_t i;
+
+	/* A test program that died of a signal: its own exit status tells. */
+	if (!strncmp(text, "traps:", 6))
+		return false;
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strstr(text, words[i]))
+			return true;
+	}
+	return false;
+}
+
+static void kmsg_drain(void)
+{
+	char record[8192];
+	ssize_t n;
+
+	for (;;) {
+		char *text, *end;
+
+		n = read(kmsg, record, sizeof(record) - 1);
+		if (n < 0 && errno == EPIPE) {
+			report("@ note kernel log records were lost");
+			continue;
+		}
+		if (n <= 0)
+			return;
+		record[n] = '\0';
+		text = strchr(record, ';');
+		if (!text)
+			continue;
+		text++;
+		end = strchr(text, '\n');
+		if (end)
+			*end = '\0';
+		if (is_complaint(text)) {
+			/* What came before in this step is no part of the story. */
+			if (!step_complaints++)
+				step_log_reported = step_log_len;
+			if (step_complaints <= 5)
+				report("@ kernel %s", text);
+		}
+		n = strlen(text);
+		if (step_log_len + n + 2 > sizeof(step_log))
+			continue;
+		memcpy(step_log + step_log_len, text, n);
+		step_log_len += n;
+		step_log[step_log_len++] = '\n';
+		step_log[step_log_len] = '\0';
+	}
+}
+
+/* Forward the current step's part of the kernel log that was not forwarded yet. */
+static void kmsg_forward(void)
+{
+	char *line = step_log + step_log_reported;
+
+	while (*line) {
+		char *end = strchrnul(line, '\n');
+
+		report("k %.*s", (int)(end - line), line);
+		line = *end ? end + 1 : end;
+	}
+	step_log_reported = step_log_len;
+}
+
+static void step_log_reset(void)
+{
+	kmsg_drain();
+	step_log_len = 0;
+	step_log_reported = 0;
+	step_log[0] = '\0';
+	step_complaints = 0;
+}
+
+/* ---- steps ---- */
+
+static void done(const char *id, const char *outcome, long start)
+{
+	kmsg_drain();
+	if (step_complaints || (strcmp(outcome, "ok") && strcmp(outcome, "exit:0") && strcmp(outcome, "exit:4")))
+		kmsg_forward();
+	report("@ done %s %s %ld", id, outcome, now_ms() - start);
+}
+
+static void done_error(const char *id, long start, const char *format, ...)
+{
+	char text[512] = "error:";
+	va_list args;
+	char *c;
+
+	va_start(args, format);
+	vsnprintf(text + 6, sizeof(text) - 6, format, args);
+	va_end(args);
+	for (c = text; *c; c++) {
+		if (*c == ' ')
+			*c = '_';
+	}
+	kmsg_drain();
+	done(id, text, start);
+}
+
+static const char *errno_name(int err)
+{
+	return err ? strerrorname_np(err) : "0";
+}
+
+static int insert(const char *module, const char *parameters)
+{
+	char path[256];
+	int fd, err = 0;
+
+	snprintf(path, sizeof(path), "/modules/%s.ko", module);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	if (syscall(SYS_finit_module, fd, parameters, 0))
+		err = errno;
+	close(fd);
+	return err;
+}
+
+static int removal(const char *module)
+{
+	char name[256];
+	char *c;
+
+	snprintf(name, sizeof(name), "%s", module);
+	for (c = name; *c; c++) {
+		if (*c == '-')
+			*c = '_';
+	}
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? errno : 0;
+}
+
+static void join(char *buf, size_t size, char **words)
+{
+	buf[0] = '\0';
+	while (*words) {
+		strncat(buf, *words, size - strlen(buf) - 1);
+		if (*++words)
+			strncat(buf, " ", size - strlen(buf) - 1);
+	}
+}
+
+/* Forward output line by line, so that a line of ours never lands inside one of a test's. */
+struct lines {
+	char buf[LINE_SIZE];
+	size_t len;
+};
+
+static void lines_add(struct lines *lines, const char *data, size_t n)
+{
+	while (n--) {
+		if (*data == '\n' || lines->len == sizeof(lines->buf) - 1) {
+			report("| %.*s", (int)lines->len, lines->buf);
+			lines->len = 0;
+		}
+		if (*data != '\n' && *data != '\r')
+			lines->buf[lines->len++] = *data;
+		data++;
+	}
+}
+
+static void lines_end(struct lines *lines)
+{
+	if (lines->len)
+		report("| %.*s", (int)lines->len, lines->buf);
+	lines->len = 0;
+}
+
+static void reap_orphans(void)
+{
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+}
+
+static void child(const char *program, char **argv, int out)
+{
+	static char * const envp[] = { "PATH=/bin", "HOME=/tmp", "TERM=dumb", NULL };
+	int null = open("/dev/null", O_RDONLY);
+	sigset_t none;
+
+	setsid();
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	dup2(null, 0);
+	dup2(out, 1);
+	dup2(out, 2);
+	if (chdir("/tmp"))
+		_exit(126);
+	execve(program, argv, envp);
+	dprintf(2, "cannot execute %s: %s\n", program, strerror(errno));
+	_exit(127);
+}
+
+static void step_run(char **words)
+{
+	const char *id = words[1];
+	long seconds = strtol(words[2], NULL, 0);
+	long start = now_ms(), deadline = start + seconds * 1000;
+	struct lines lines = { .len = 0 };
+	bool timed_out = false, exited = false, eof = false;
+	char program[256], outcome[32];
+	int fds[2], status = 0;
+	long killed = 0;
+	pid_t pid;
+
+	snprintf(program, sizeof(program), "/bin/%s", words[3]);
+	/* Upstream's programs open their own ELF file by this name. */
+	words[3] = program;
+	if (pipe2(fds, O_CLOEXEC)) {
+		done_error(id, start, "pipe: %s", strerror(errno));
+		return;
+	}
+	fflush(NULL);
+	pid = fork();
+	if (!pid)
+		child(program, words + 3, fds[1]);
+	close(fds[1]);
+
+	for (;;) {
+		struct pollfd pfd = { .fd = eof ? -1 : fds[0], .events = POLLIN };
+		char data[4096];
+		ssize_t n;
+
+		if (poll(&pfd, 1, 20) > 0) {
+			n = read(fds[0], data, sizeof(data));
+			if (n > 0)
+				lines_add(&lines, data, n);
+			else
+				eof = true;
+		}
+		if (!exited && waitpid(pid, &status, WNOHANG) == pid) {
+			exited = true;
+			/* What it left behind ends with it, and lets go of the pipe. */
+			kill(-pid, SIGKILL);
+			killed = now_ms();
+		}
+		if (exited && (eof || now_ms() > killed + 2000))
+			break;
+		if (!exited && !timed_out && now_ms() > deadline) {
+			timed_out = true;
+			kmsg_drain();
+			kill(-pid, SIGKILL);
+			killed = now_ms();
+		}
+		if (!exited && timed_out && now_ms() > killed + 20000) {
+			lines_end(&lines);
+			done_error(id, start, "cannot be killed, giving the boot up");
+			power_off();
+		}
+	}
+	lines_end(&lines);
+	close(fds[0]);
+	reap_orphans();
+
+	if (timed_out) {
+		snprintf(outcome, sizeof(outcome), "timeout");
+	} else if (WIFSIGNALED(status)) {
+		snprintf(outcome, sizeof(outcome), "signal:%d", WTERMSIG(status));
+	} else {
+		snprintf(outcome, sizeof(outcome), "exit:%d", WEXITSTATUS(status));
+	}
+	done(id, outcome, start);
+}
+
+static void step_load(char **words)
+{
+	char parameters[LINE_SIZE];
+	int err;
+
+	join(parameters, sizeof(parameters), words + 2);
+	err = insert(words[1], parameters);
+	if (err) {
+		report("@ start load");
+		done_error("load", now_ms(), "%s: %s", words[1], strerror(err));
+		power_off();
+	}
+}
+
+static void step_insmod(char **words, bool in)
+{
+	const char *id = words[1], *expected = words[2];
+	char parameters[LINE_SIZE];
+	long start = now_ms();
+	int err;
+
+	join(parameters, sizeof(parameters), words + 4);
+	err = in ? insert(words[3], parameters) : removal(words[3]);
+	if (!strcmp(errno_name(err), expected)) {
+		done(id, "ok", start);
+		return;
+	}
+	if (in && !strcmp(expected, "0"))
+		phase_lost = true;
+	if (in && !err)
+		removal(words[3]);
+	done_error(id, start, "%s %s: %s, expected %s", words[0], words[3], errno_name(err), expected);
+}
+
+/* Read what is left of the line verbatim: a text may hold blanks. */
+static void step_log_text(const char *id, const char *text)
+{
+	long start = now_ms();
+
+	if (strstr(step_log, text))
+		done(id, "ok", start);
+	else
+		done_error(id, start, "the kernel log does not say '%s'", text);
+}
+
+static void step_cycle(char **words)
+{
+	const char *id = words[1], *module = words[3];
+	long count = strtol(words[2], NULL, 0), start = now_ms(), i;
+	int err;
+
+	for (i = 0; i < count; i++) {
+		err = insert(module, "");
+		if (err) {
+			done_error(id, start, "insmod %ld of %ld: %s", i + 1, count, errno_name(err));
+			return;
+		}
+		err = removal(module);
+		if (err) {
+			done_error(id, start, "rmmod %ld of %ld: %s", i + 1, count, errno_name(err));
+			return;
+		}
+		kmsg_drain();
+		if (step_complaints) {
+			done_error(id, start, "the kernel complained in round %ld of %ld", i + 1, count);
+			return;
+		}
+		step_log_len = 0;
+		step_log_reported = 0;
+		step_log[0] = '\0';
+	}
+	done(id, "ok", start);
+}
+
+static int copy_lines(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char line[LINE_SIZE];
+
+	if (!file)
+		return -1;
+	while (fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		report("| %s", line);
+	}
+	fclose(file);
+	return 0;
+}
+
+static void step_kunit(char **words)
+{
+	const char *id = words[1], *module = words[2];
+	long start = now_ms();
+	struct dirent *entry;
+	char path[512];
+	int err, suites = 0;
+	DIR *dir;
+
+	err = insert(module, "");
+	if (err) {
+		done_error(id, start, "insmod %s: %s", module, errno_name(err));
+		return;
+	}
+	dir = opendir("/sys/kernel/debug/kunit");
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/sys/kernel/debug/kunit/%s/results", entry->d_name);
+		if (!copy_lines(path))
+			suites++;
+	}
+	if (dir)
+		closedir(dir);
+	err = removal(module);
+	if (err)
+		done_error(id, start, "rmmod %s: %s", module, errno_name(err));
+	else if (!suites)
+		done_error(id, start, "no KUnit suite left results");
+	else
+		done(id, "exit:0", start);
+}
+
+/* ---- code bytes of modules ---- */
+
+/*
+ * Every function symbol is read through /proc/kcore at text-save and again at text-compare. A
+ * function ends where the next symbol starts.
+ */
+struct func {
+	uint64_t addr;
+	size_t len;
+	uint8_t *bytes;
+	char name[128];
+};
+
+static struct func *funcs;
+static size_t nr_funcs;
+
+static int func_cmp(const void *a, const void *b)
+{
+	const struct func *x = a, *y = b;
+
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static int kcore_read(int fd, uint64_t addr, void *buf, size_t len)
+{
+	static Elf64_Phdr *segments;
+	static int nr_segments;
+	int i;
+
+	if (!segments) {
+		Elf64_Ehdr head;
+
+		if (pread(fd, &head, sizeof(head), 0) != sizeof(head))
+			return -1;
+		segments = calloc(head.e_phnum, sizeof(*segments));
+		for (i = 0; segments && i < head.e_phnum; i++) {
+			if (pread(fd, &segments[i], sizeof(*segments), head.e_phoff + i * sizeof(*segments)) !=
+			    sizeof(*segments))
+				return -1;
+		}
+		nr_segments = segments ? head.e_phnum : 0;
+	}
+	for (i = 0; i < nr_segments; i++) {
+		Elf64_Phdr *s = &segments[i];
+
+		if (s->p_type == PT_LOAD && addr >= s->p_vaddr && addr + len <= s->p_vaddr + s->p_memsz)
+			return pread(fd, buf, len, s->p_offset + (addr - s->p_vaddr)) == (ssize_t)len ? 0 : -1;
+	}
+	return -1;
+}
+
+static void func_add(uint64_t addr, const char *name)
+{
+	if (nr_funcs % 1024 == 0) {
+		funcs = reallocarray(funcs, nr_funcs + 1024, sizeof(*funcs));
+		if (!funcs)
+			abort();
+	}
+	memset(&funcs[nr_funcs], 0, sizeof(*funcs));
+	funcs[nr_funcs].addr = addr;
+	snprintf(funcs[nr_funcs++].name, sizeof(funcs->name), "%s", name);
+}
+
+/* All functions of the modules, in one pass: half of the time on a slow host is this file. */
+static int funcs_find(char **modules)
+{
+	FILE *file = fopen("/proc/kallsyms", "re");
+	char line[512], name[128], owner[128];
+	unsigned long long addr;
+	char type, **m, *bracket, *c;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		bracket = strchr(line, '[');
+		if (!bracket || sscanf(bracket, "[%127[^]]", owner) != 1)
+			continue;
+		for (m = modules; *m; m++) {
+			for (c = *m; *c; c++) {
+				if (*c == '-')
+					*c = '_';
+			}
+			if (!strcmp(owner, *m))
+				break;
+		}
+		if (*m && sscanf(line, "%llx %c %127s", &addr, &type, name) == 3 && (type | 32) == 't')
+			func_add(addr, name);
+	}
+	if (file)
+		fclose(file);
+	return nr_funcs ? 0 : -1;
+}
+
+/* Through a window: one read of /proc/kcore costs far more than its bytes. */
+static int code_read(int fd, uint64_t addr, void *buf, size_t len, bool fresh)
+{
+	static uint8_t window[128 * 1024];
+	static uint64_t from, to;
+
+	if (fresh)
+		to = from;
+	if (addr < from || addr + len > to) {
+		from = addr & ~4095ULL;
+		to = from + sizeof(window);
+		if (kcore_read(fd, from, window, sizeof(window))) {
+			/* Close to the end of the segment. */
+			to = from;
+			return kcore_read(fd, addr, buf, len);
+		}
+	}
+	memcpy(buf, window + (addr - from), len);
+	return 0;
+}
+
+static void step_text_save(char **words)
+{
+	const char *id = words[1];
+	long start = now_ms();
+	size_t i, len;
+	int fd;
+
+	if (funcs_find(words + 2)) {
+		done_error(id, start, "no function symbols in /proc/kallsyms");
+		return;
+	}
+	qsort(funcs, nr_funcs, sizeof(*funcs), func_cmp);
+	fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
+	for (i = 0; i < nr_funcs; i++) {
+		/* The gap to another section or module is no code; the last end is not known. */
+		len = i + 1 < nr_funcs ? funcs[i + 1].addr - funcs[i].addr : 16;
+		funcs[i].len = len > 32768 ? 16 : len;
+		funcs[i].bytes = malloc(funcs[i].len + 1);
+		if (!funcs[i].bytes || code_read(fd, funcs[i].addr, funcs[i].bytes, funcs[i].len, !i)) {
+			done_error(id, start, "cannot read the code of %s", funcs[i].name);
+			nr_funcs = 0;
+			close(fd);
+			return;
+		}
+	}
+	close(fd);
+	report("| %zu functions", nr_funcs);
+	done(id, "ok", start);
+}
+
+static unsigned int text_differences(bool print)
+{
+	int fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
+	unsigned int changed = 0;
+	uint8_t bytes[32768];
+	size_t i;
+
+	for (i = 0; i < nr_funcs; i++) {
+		if (!code_read(fd, funcs[i].addr, bytes, funcs[i].len, !i) &&
+		    !memcmp(bytes, funcs[i].bytes, funcs[i].len))
+			continue;
+		changed++;
+		if (print)
+			report("| %s: code differs from before the load", funcs[i].name);
+	}
+	close(fd);
+	return changed;
+}
+
+static void step_text_compare(char **words)
+{
+	long start = now_ms(), deadline = start + 5000;
+	const char *id = words[1];
+
+	if (!nr_funcs) {
+		done_error(id, start, "nothing was saved");
+		return;
+	}
+	/* KVM turns some of its static keys back a second or so after a VM has ended. */
+	while (text_differences(false) && now_ms() < deadline)
+		sched_yield();
+	if (text_differences(true))
+		done_error(id, start, "code of KVM differs from before the load");
+	else
+		done(id, "ok", start);
+}
+
+/* ---- kmemleak ---- */
+
+#define KMEMLEAK "/sys/kernel/debug/kmemleak"
+
+static int kmemleak_write(const char *word)
+{
+	int fd = open(KMEMLEAK, O_WRONLY | O_CLOEXEC);
+	int ret = -1;
+
+	if (fd >= 0) {
+		ret = write(fd, word, strlen(word)) == (ssize_t)strlen(word) ? 0 : -1;
+		close(fd);
+	}
+	return ret;
+}
+
+static void step_kmemleak_clear(void)
+{
+	if (!access(KMEMLEAK, F_OK) && (kmemleak_write("scan") || kmemleak_write("clear")))
+		report("@ note kmemleak: %s", strerror(errno));
+}
+
+static void step_kmemleak_scan(const char *id)
+{
+	/* kmemleak looks only at objects older than five seconds: this wait is its own rule. */
+	struct timespec age = { .tv_sec = 6 };
+	long start = now_ms();
+	char line[LINE_SIZE];
+	int leaks = 0;
+	FILE *file;
+
+	if (access(KMEMLEAK, F_OK)) {
+		done_error(id, start, "this kernel has no kmemleak");
+		return;
+	}
+	nanosleep(&age, NULL);
+	if (kmemleak_write("scan") || kmemleak_write("scan")) {
+		done_error(id, start, "kmemleak: %s", strerror(errno));
+		return;
+	}
+	file = fopen(KMEMLEAK, "r");
+	while (file && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (!strncmp(line, "unreferenced object", 19))
+			leaks++;
+		if (leaks && leaks <= 20)
+			report("| %s", line);
+	}
+	if (!file)
+		done_error(id, start, "kmemleak: %s", strerror(errno));
+	else if (leaks)
+		done_error(id, start, "kmemleak: %d objects leaked", leaks);
+	else
+		done(id, "ok", start);
+	if (file)
+		fclose(file);
+	kmemleak_write("clear");
+}
+
+static void step_write(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) != (ssize_t)strlen(value))
+		report("@ note cannot write %s to %s: %s", value, path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
+/* ---- the list ---- */
+
+static void step(char *line)
+{
+	static const struct {
+		const char *name;
+		int words;
+	} needs[] = {
+		{ "load", 2 }, { "phase", 2 }, { "run", 4 }, { "insmod", 4 }, { "rmmod", 4 },
+		{ "log", 3 }, { "cycle", 4 }, { "kunit", 3 }, { "text-save", 3 }, { "text-compare", 2 },
+		{ "kmemleak-clear", 1 }, { "kmemleak-scan", 2 },
+		{ "write", 3 },
+	};
+	char copy[LINE_SIZE], *words[MAX_WORDS + 1], *save, *word;
+	bool known = false;
+	int n = 0;
+	size_t i;
+
+	snprintf(copy, sizeof(copy), "%s", line);
+	for (word = strtok_r(copy, " \t", &save); word && n < MAX_WORDS; word = strtok_r(NULL, " \t", &save))
+		words[n++] = word;
+	words[n] = NULL;
+	if (!n || words[0][0] == '#')
+		return;
+
+	for (i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+		if (!strcmp(words[0], needs[i].name) && n >= needs[i].words)
+			known = true;
+	}
+	if (!known) {
+		report("@ note unknown step: %s", line);
+		report("@ start steps");
+		done_error("steps", now_ms(), "unknown step: %s", line);
+		power_off();
+	}
+
+	dprintf(1, "rig: %s\n", line);
+	/* "log" looks back at the step before it. */
+	if (strcmp(words[0], "log"))
+		step_log_reset();
+
+	if (!strcmp(words[0], "load")) {
+		step_load(words);
+		return;
+	}
+	if (!strcmp(words[0], "phase")) {
+		phase_lost = false;
+		report("@ phase %s", words[1]);
+		return;
+	}
+	if (!strcmp(words[0], "kmemleak-clear")) {
+		step_kmemleak_clear();
+		return;
+	}
+	if (!strcmp(words[0], "write")) {
+		step_write(words[1], words[2]);
+		return;
+	}
+
+	report("@ start %s", words[1]);
+	if (phase_lost)
+		report("@ done %s error:not_run,_the_module_is_not_there 0", words[1]);
+	else if (!strcmp(words[0], "run"))
+		step_run(words);
+	else if (!strcmp(words[0], "insmod"))
+		step_insmod(words, true);
+	else if (!strcmp(words[0], "rmmod"))
+		step_insmod(words, false);
+	else if (!strcmp(words[0], "log"))
+		step_log_text(words[1], strstr(strstr(line, words[1]) + strlen(words[1]), words[2]));
+	else if (!strcmp(words[0], "cycle"))
+		step_cycle(words);
+	else if (!strcmp(words[0], "kunit"))
+		step_kunit(words);
+	else if (!strcmp(words[0], "text-save"))
+		step_text_save(words);
+	else if (!strcmp(words[0], "text-compare"))
+		step_text_compare(words);
+	else
+		step_kmemleak_scan(words[1]);
+}
+
+static void open_results(void)
+{
+	int fd = open("/dev/ttyS1", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	struct termios tty;
+
+	if (fd >= 0 && !tcgetattr(fd, &tty)) {
+		cfmakeraw(&tty);
+		tty.c_cflag |= CLOCAL;
+		cfsetspeed(&tty, B115200);
+		tcsetattr(fd, TCSANOW, &tty);
+	}
+	results = fd >= 0 ? fdopen(fd, "w") : NULL;
+	if (!results) {
+		/* Nobody will see an end marker: that is the failure. */
+		dprintf(1, "rig: cannot open ttyS1: %s\n", strerror(errno));
+		results = stdout;
+	}
+}
+
+int main(void)
+{
+	static const struct {
+		const char *type, *where;
+	} mounts[] = {
+		{ "proc", "/proc" }, { "sysfs", "/sys" }, { "devtmpfs", "/dev" }, { "tmpfs", "/tmp" },
+		{ "debugfs", "/sys/kernel/debug" }, { "tracefs", "/sys/kernel/tracing" },
+	};
+	struct utsname uts;
+	char line[LINE_SIZE];
+	FILE *steps;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+		if (mount(mounts[i].type, mounts[i].where, mounts[i].type, 0, NULL) && errno != EBUSY)
+			dprintf(1, "rig: mount %s: %s\n", mounts[i].where, strerror(errno));
+	}
+	/* The console exists before /dev does only when the initramfs brings it. */
+	fd = open("/dev/console", O_RDWR);
+	if (fd >= 0) {
+		dup2(fd, 0);
+		dup2(fd, 1);
+		dup2(fd, 2);
+	}
+	open_results();
+	/* /dev/kmsg must not lose a complaint to its rate limit, nor a program to its core. */
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	uname(&uts);
+	report("@ begin %s", uts.release);
+
+	steps = fopen("/etc/steps", "re");
+	if (!steps || kmsg < 0) {
+		report("@ start boot");
+		done_error("boot", now_ms(), "no /etc/steps or no /dev/kmsg: %s", strerror(errno));
+		power_off();
+	}
+
+	report("@ start boot");
+	kmsg_drain();
+	done("boot", "ok", now_ms());
+	while (fgets(line, sizeof(line), steps)) {
+		line[strcspn(line, "\n")] = '\0';
+		step(line);
+	}
+	kmsg_drain();
+	power_off();
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * PID 1 of the Linux guest (L2) of `make run`. Waits for a settled clocksource, makes every CPU do work that a hypervisor
+ * can help with (wake-ups across CPUs, shoot-downs of mappings, short timers), prints what the guest itself says about
+ * Hyper-V, and powers off when a line arrives on the console. It judges nothing: the host side reads its lines.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/klog.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_CPUS	8
+#define WORK_NS		1000000000ull
+#define SETTLE_NS	10000000000ull
+#define MAP_PAGES	16
+
+static const char clocksource[] =
+	"/sys/devices/system/clocksource/clocksource0/current_clocksource";
+
+static int ncpu;
+static volatile int stop;
+static int ring[MAX_CPUS][2];
+static char *shared_map;
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static void die(const char *what)
+{
+	printf("KHV-GUEST failed %s: %s\n", what, strerror(errno));
+	fflush(stdout);
+	reboot(RB_POWER_OFF);
+	for (;;)
+		pause();
+}
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		die("pin");
+}
+
+/* Pass a byte round all CPUs: each hop wakes a task on another CPU, and each round sleeps once on a timer. */
+static void *pass_token(void *arg)
+{
+	struct timespec ms = { .tv_nsec = 1000000 };
+	int cpu = (intptr_t)arg;
+	char c;
+
+	pin(cpu);
+	while (read(ring[cpu][0], &c, 1) == 1) {
+		if (!cpu)
+			nanosleep(&ms, NULL);
+		if (write(ring[(cpu + 1) % ncpu][1], &c, 1) != 1)
+			die("pass");
+		if (c == 'q')
+			break;
+	}
+	return NULL;
+}
+
+/* Keep a mapping in the TLB of every CPU, so that taking it away on one has to reach the others. */
+static void *touch(void *arg)
+{
+	pin((intptr_t)arg);
+	while (!stop) {
+		for (int i = 0; i < MAP_PAGES; i++)
+			*(volatile char *)(shared_map + i * 4096);
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void *shoot(void *arg)
+{
+	struct timespec ms = { .tv_nsec = 1000000 };
+
+	pin((intptr_t)arg);
+	while (!stop) {
+		for (int i = 0; i < MAP_PAGES; i++)
+			shared_map[i * 4096] = i;
+		if (mprotect(shared_map, MAP_PAGES * 4096, PROT_READ) ||
+		    mprotect(shared_map, MAP_PAGES * 4096, PROT_READ | PROT_WRITE))
+			die("mprotect");
+		nanosleep(&ms, NULL);
+	}
+	return NULL;
+}
+
+static void work(void)
+{
+	pthread_t token[MAX_CPUS], mem[MAX_CPUS];
+	uint64_t end = now_ns() + WORK_NS;
+
+	shared_map = mmap(NULL, MAP_PAGES * 4096, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (shared_map == MAP_FAILED)
+		die("mmap");
+	for (int i = 0; i < ncpu; i++)
+		if (pipe(ring[i]))
+			die("pipe");
+	for (intptr_t i = 0; i < ncpu; i++)
+		if (pthread_create(&token[i], NULL, pass_token, (void *)i) ||
+		    pthread_create(&mem[i], NULL, i ? touch : shoot, (void *)i))
+			die("thread");
+	if (write(ring[0][1], "t", 1) != 1)
+		die("token");
+	while (now_ns() < end) {
+		struct timespec ms = { .tv_nsec = 10000000 };
+
+		nanosleep(&ms, NULL);
+	}
+	stop = 1;
+	for (int i = 0; i < ncpu; i++)
+		pthread_join(mem[i], NULL);
+	if (write(ring[0][1], "q", 1) != 1)
+		die("token");
+	for (int i = 0; i < ncpu; i++)
+		pthread_join(token[i], NULL);
+}
+
+static void read_line(const char *path, char *buf, size_t len)
+{
+	FILE *f = fopen(path, "r");
+
+	if (!f || !fgets(buf, len, f))
+		die(path);
+	fclose(f);
+	buf[strcspn(buf, "\n")] = 0;
+}
+
+static void say_dmesg(void)
+{
+	size_t len = klogctl(10, NULL, 0) + 4096;
+	char *log = calloc(1, len), *save, *line;
+	int n;
+
+	n = klogctl(3, log, len - 1);
+	if (n < 0)
+		die("klogctl");
+	for (line = strtok_r(log, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (*line == '<' && strchr(line, '>'))
+			line = strchr(line, '>') + 1;
+		if (strcasestr(line, "hyper-v") || strcasestr(line, "hyperv") ||
+		    strcasestr(line, "hypercall") || strcasestr(line, "enlightened"))
+			printf("KHV-DMESG %s\n", line);
+	}
+	free(log);
+}
+
+static void say_interrupts(void)
+{
+	static const char *const rows[] = { "CPU", "HYP", "HRE", "HVS", "LOC", "RES", "CAL", "TLB" };
+	char line[512];
+	FILE *f = fopen("/proc/interrupts", "r");
+
+	if (!f)
+		die("/proc/interrupts");
+	while (fgets(line, sizeof(line), f)) {
+		char *p = line + strspn(line, " ");
+
+		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+			if (!strncmp(p, rows[i], 3))
+				printf("KHV-IRQ %s", line);
+	}
+	fclose(f);
+}
+
+int main(void)
+{
+	struct termios tio;
+	uint64_t end;
+	char buf[128];
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	mkdir("/proc", 0755);
+	mkdir("/sys", 0755);
+	if (mount("proc", "/proc", "proc", 0, NULL) || mount("sysfs", "/sys", "sysfs", 0, NULL))
+		die("mount");
+	if (!tcgetattr(0, &tio)) {
+		tio.c_lflag &= ~ECHO;
+		tcsetattr(0, TCSANOW, &tio);
+	}
+	ncpu = sysconf(_SC_NPROCESSORS_ONLN);
+	if (ncpu > MAX_CPUS)
+		ncpu = MAX_CPUS;
+	printf("KHV-GUEST begin %d CPUs\n", ncpu);
+
+	/* The early TSC clock is replaced once the kernel has decided; a guest without one stays with what it has. */
+	end = now_ns() + SETTLE_NS;
+	do {
+		read_line(clocksource, buf, sizeof(buf));
+	} while (strstr(buf, "early") && now_ns() < end);
+
+	work();
+
+	say_dmesg();
+	read_line(clocksource, buf, sizeof(buf));
+	printf("KHV-CLOCK %s\n", buf);
+	say_interrupts();
+	printf("KHV-GUEST up\n");
+
+	if (!fgets(buf, sizeof(buf), stdin))
+		die("stdin");
+	printf("KHV-GUEST off\n");
+	reboot(RB_POWER_OFF);
+	die("power off");
+}
