@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the Linux guest (L2) of `make run`. Waits for a settled clocksource, makes every CPU do work that a hypervisor
- * can help with (wake-ups across CPUs, shoot-downs of mappings, short timers), prints what the guest itself says about
- * Hyper-V, and powers off when a line arrives on the console. It judges nothing: the host side reads its lines.
+ * PID 1 of the Linux guest (L2) of `make run`. Waits for a settled clocksource, makes every CPU do
+ * work that a hypervisor can help with (wake-ups across CPUs, shoot-downs of mappings, short
+ * timers), prints what the guest itself says about Hyper-V, and powers off when a line arrives on
+ * the console. It judges nothing: the host side reads its lines.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -63,7 +64,10 @@ static void pin(int cpu)
 		die("pin");
 }
 
-/* Pass a byte round all CPUs: each hop wakes a task on another CPU, and each round sleeps once on a timer. */
+/*
+ * Pass a byte round all CPUs: each hop wakes a task on another CPU, and each round sleeps once on
+ * a timer.
+ */
 static void *pass_token(void *arg)
 {
 	struct timespec ms = { .tv_nsec = 1000000 };
@@ -173,7 +177,9 @@ static void say_dmesg(void)
 
 static void say_interrupts(void)
 {
-	static const char *const rows[] = { "CPU", "HYP", "HRE", "HVS", "LOC", "RES", "CAL", "TLB" };
+	static const char *const rows[] = {
+		"CPU", "HYP", "HRE", "HVS", "LOC", "RES", "CAL", "TLB", NULL
+	};
 	char line[512];
 	FILE *f = fopen("/proc/interrupts", "r");
 
@@ -182,8 +188,8 @@ static void say_interrupts(void)
 	while (fgets(line, sizeof(line), f)) {
 		char *p = line + strspn(line, " ");
 
-		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-			if (!strncmp(p, rows[i], 3))
+		for (const char *const *row = rows; *row; row++)
+			if (!strncmp(p, *row, 3))
 				printf("KHV-IRQ %s", line);
 	}
 	fclose(f);
@@ -209,7 +215,10 @@ int main(void)
 		ncpu = MAX_CPUS;
 	printf("KHV-GUEST begin %d CPUs\n", ncpu);
 
-	/* The early TSC clock is replaced once the kernel has decided; a guest without one stays with what it has. */
+	/*
+	 * The early TSC clock is replaced once the kernel has decided; a guest without one stays
+	 * with what it has.
+	 */
 	end = now_ns() + SETTLE_NS;
 	do {
 		read_line(clocksource, buf, sizeof(buf));

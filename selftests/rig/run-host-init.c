@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the host (L1) of `make run`. Inserts the modules of /etc/khv-modules, starts the QEMU of /etc/khv-qemu, follows
- * the guest's console until the guest is up, and reports in lines "WORD text" over the second serial port; the script on
- * the other end formats and judges. The only hang that is tried again is the emulator's own, recognised by its
- * signature: a guest CPU that spins with interrupts off. Environment (from the kernel command line): KHV_LIMIT,
- * seconds for the guest to come up; KHV_ATTEMPTS; KHV_STOCK=1, leave the project's module out.
+ * PID 1 of the host (L1) of `make run`. Inserts the modules of /etc/khv-modules, starts the QEMU
+ * of /etc/khv-qemu, follows the guest's console until the guest is up, and reports in lines "WORD
+ * text" over the second serial port; the script on the other end formats and judges. The only hang
+ * that is tried again is the emulator's own, recognised by its signature: a guest CPU that spins
+ * with interrupts off. Environment (from the kernel command line): KHV_LIMIT, seconds for the
+ * guest to come up; KHV_ATTEMPTS; KHV_STOCK=1, leave the project's module out.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,7 +53,7 @@ static uint64_t now_ms(void)
 	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
 }
 
-__attribute__((format(printf, 2, 3))) static void say(const char *word, const char *fmt, ...)
+static void say(const char *word, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -81,7 +82,7 @@ static void power_off(void)
 		pause();
 }
 
-__attribute__((format(printf, 1, 2))) static void fail(const char *fmt, ...)
+static void fail(const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -178,7 +179,10 @@ static void end_guest(void)
 	close(guest_out);
 }
 
-/* Next line of the guest's console, or NULL when there is none before the deadline or at the end of file (*eof). */
+/*
+ * Next line of the guest's console, or NULL when there is none before the deadline or at the end
+ * of file (*eof).
+ */
 static const char *guest_line(uint64_t deadline, int *eof)
 {
 	struct pollfd pfd = { .fd = guest_out, .events = POLLIN };
@@ -247,9 +251,10 @@ static int monitor(const char *command, char *buf, size_t size)
 }
 
 /*
- * The signature of the fault: the guest does not come up, and one of its CPUs has interrupts off, without being halted,
- * every time one looks, always inside the same small loop of the kernel. A CPU that waits does it in HLT, or with
- * interrupts on now and then; one that works with interrupts off, as early boot does, moves about.
+ * The signature of the fault: the guest does not come up, and one of its CPUs has interrupts off,
+ * without being halted, every time one looks, always inside the same small loop of the kernel. A
+ * CPU that waits does it in HLT, or with interrupts on now and then; one that works with
+ * interrupts off, as early boot does, moves about.
  */
 static int has_signature(void)
 {
@@ -274,7 +279,8 @@ static int has_signature(void)
 				break;
 			if (s == 0 || s == SAMPLES - 1)
 				say("NOTE", "vCPU %d: RIP %llx RFLAGS %lx HLT %c", cpus,
-				    (unsigned long long)rip, strtoul(flags + 4, NULL, 16), halted[4]);
+				    (unsigned long long)rip, strtoul(flags + 4, NULL, 16),
+				    halted[4]);
 			off[cpus] += !(strtoul(flags + 4, NULL, 16) & 0x200) && halted[4] == '0';
 			if (rip < low[cpus])
 				low[cpus] = rip;
@@ -286,16 +292,17 @@ static int has_signature(void)
 		nanosleep(&ts, NULL);
 	}
 	for (int i = 0; i < cpus; i++) {
-		say("NOTE", "vCPU %d: interrupts off in %d of %d samples, RIP %llx..%llx", i, off[i], SAMPLES,
-		    (unsigned long long)low[i], (unsigned long long)high[i]);
+		say("NOTE", "vCPU %d: interrupts off in %d of %d samples, RIP %llx..%llx", i,
+		    off[i], SAMPLES, (unsigned long long)low[i], (unsigned long long)high[i]);
 		hit |= off[i] == SAMPLES && low[i] >= KERNEL_TEXT && high[i] - low[i] <= LOOP_BYTES;
 	}
 	return hit;
 }
 
 /*
- * 1: up, 0: the emulator's hang; does not return on any other failure. A guest that falls silent is looked at
- * early: with the signature it is lost already, without it it may just be slow, up to the limit.
+ * 1: up, 0: the emulator's hang; does not return on any other failure. A guest that falls silent is
+ * looked at early: with the signature it is lost already, otherwise it may just be slow, up to the
+ * limit.
  */
 static int wait_up(uint64_t limit_ms)
 {
@@ -316,7 +323,7 @@ static int wait_up(uint64_t limit_ms)
 				return 0;
 			if (now_ms() < deadline)
 				continue;
-			fail("the guest did not come up in %llu s, and not by the emulator's known fault",
+			fail("no guest after %llu s, and not by the emulator's known fault",
 			     (unsigned long long)limit_ms / 1000);
 		}
 		lines++;
@@ -386,7 +393,10 @@ int main(void)
 	mount_at("tmpfs", "/tmp");
 	mount_at("debugfs", "/sys/kernel/debug");
 
-	/* What the kernel complains of before this mark is the emulated machine's, not KVM's or the module's. */
+	/*
+	 * What the kernel complains of before this mark is the emulated machine's, not KVM's or
+	 * the module's.
+	 */
 	printf("L1| init\n");
 	say("STEP", "the host's init runs");
 	insert_modules();
@@ -395,11 +405,13 @@ int main(void)
 		start_guest();
 		if (wait_up((limit ? atoi(limit) : 60) * 1000ull))
 			break;
-		say("RETRY", "attempt %d of %d hung with the signature of the emulator's fault", n, max);
+		say("RETRY", "attempt %d of %d hung with the signature of the emulator's fault",
+		    n, max);
 		end_guest();
 	}
 	if (n > max)
-		fail("the guest hung %d times with the signature of the emulator's fault", max);
+		fail("the guest hung each time, a CPU spinning with interrupts off: %d attempts",
+		     max);
 	say("UP", "attempt %d", n);
 	/* The table is read while the guest lives: its rows are of running VMs too. */
 	if (!stock)

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Preload object for the emulator of the AMD host: takes one store out of the running emulator's VMRUN helper, so that an
- * interrupt injected by VMRUN is not delivered a second time (testing-run.md tells the story). Works on the memory of its
- * own process only; the packaged file is never touched.
+ * Preload object for the emulator of the AMD host: takes one store out of the running emulator's
+ * VMRUN helper, so that an interrupt injected by VMRUN is not delivered a second time
+ * (testing-run.md tells the story). Works on the memory of its own process only; the packaged file
+ * is never touched.
  *
- * The place is found by its shape, never by an offset: calls of the exported do_interrupt_x86_hardirq(env, vector, 1),
- * and shortly before such a call a 32-bit store of the vector at a small negative offset from the same env register
- * (CPUState lies just below env). Exactly one such store must exist. KHV_VMRUN_FIX=report prints the outcome to stderr.
+ * The place is found by its shape, never by an offset: calls of the exported
+ * do_interrupt_x86_hardirq(env, vector, 1), and shortly before such a call a 32-bit store of the
+ * vector at a small negative offset from the same env register (CPUState lies just below env).
+ * Exactly one such store must exist. KHV_VMRUN_FIX=report prints the outcome to stderr.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,7 +21,7 @@
 #include <unistd.h>
 
 #define LOOK_BACK	64
-#define CPUSTATE_MAX	0x4000	/* env lies at most this far above the start of CPUState */
+#define CPUSTATE_MAX	0x4000	/* at most this far below env CPUState starts */
 
 struct text {
 	uint8_t *base;
@@ -33,7 +35,7 @@ static int find_text(struct dl_phdr_info *info, size_t size, void *data)
 
 	(void)size;
 	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		const Elf64_Phdr *ph = &info->dlpi_phdr[i];
 
 		if (ph->p_type == PT_LOAD && (ph->p_flags & PF_X)) {
 			t->base = (uint8_t *)info->dlpi_addr + ph->p_vaddr;
@@ -52,8 +54,9 @@ static int32_t get32(const uint8_t *p)
 }
 
 /*
- * mov %reg32,disp32(%base): 89 modrm disp32, mod 10, base without REX or SIB. The same six bytes behind a REX prefix are
- * another instruction: refuse those, a wider store is not the int that is looked for.
+ * mov %reg32,disp32(%base): 89 modrm disp32, mod 10, base without REX or SIB. The same six bytes
+ * behind a REX prefix are another instruction: refuse those, a wider store is not the int that is
+ * looked for.
  */
 static int is_store(const uint8_t *p, int base)
 {
