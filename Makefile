@@ -25,7 +25,7 @@ endif
 KBUILD = $(MAKE) -C $(KDIR) M=$(OUT) $(PASS)
 
 modules: sources
-	$(KBUILD) modules
+	+$(KBUILD) modules
 
 # The kernel's make builds an external module beside its sources: O= gets a copy of them.
 sources:
@@ -35,7 +35,7 @@ ifneq ($(OUT),$(TOP))
 endif
 
 install: modules
-	$(KBUILD) modules_install
+	+$(KBUILD) modules_install
 	depmod -a "$$(cat $(KDIR)/include/config/kernel.release)"
 
 uninstall:
@@ -45,7 +45,7 @@ uninstall:
 uninstall: SHELL := /bin/bash
 
 clean:
-	@if [ -d $(KDIR) ]; then $(KBUILD) clean; else \
+	+@if [ -d $(KDIR) ]; then $(KBUILD) clean; else \
 		find $(OUT) \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
 			-o -name '.*.cmd' -o -name modules.order -o -name Module.symvers \) \
 			-not -path '*/.git/*' -delete; fi

@@ -28,12 +28,12 @@ static void hc_desc(const struct khv_hc_row *row, char *desc)
 KUNIT_ARRAY_PARAM(hc, khv_hcs, hc_desc);
 
 /* Make the call: what a guest does, with rubbish wherever the convention does not look. */
-static void make(struct khv_hcall *hc, bool longmode, u64 control, u64 in, u64 out)
+static void make(struct khv_hcall *hc, bool lm, u64 control, u64 in, u64 out)
 {
 	const u64 rubbish = 0xdeadbeef00000000ULL;
-	struct khv_call_regs regs = { .longmode = longmode };
+	struct khv_call_regs regs = { .longmode = lm };
 
-	if (longmode) {
+	if (lm) {
 		regs.cx = control;
 		regs.dx = in;
 		regs.r8 = out;
@@ -51,11 +51,11 @@ static void make(struct khv_hcall *hc, bool longmode, u64 control, u64 in, u64 o
 	khv_hcall_decode(hc, &regs);
 }
 
-static u16 check(const struct khv_hc_row *row, bool longmode, u64 control, u64 in)
+static u16 check(const struct khv_hc_row *row, bool lm, u64 control, u64 in)
 {
 	struct khv_hcall hc;
 
-	make(&hc, longmode, control, in, 0);
+	make(&hc, lm, control, in, 0);
 	return khv_hcall_check(&hc, row);
 }
 
@@ -64,14 +64,14 @@ static bool any_form(struct kunit *test, const struct khv_hc_row *row)
 {
 	static const u64 words[] = { 0, FAST, REPS(1), START(1), REPS(2) | START(3), VARHDR(1),
 				     FAST | VARHDR(0x3ff) | REPS(0xfff) };
-	int longmode;
+	int lm;
 	unsigned int i;
 
 	if (!(row->flags & KHV_ANY_FORM))
 		return false;
-	for (longmode = 0; longmode <= 1; longmode++) {
+	for (lm = 0; lm <= 1; lm++) {
 		for (i = 0; i < ARRAY_SIZE(words); i++)
-			KUNIT_EXPECT_EQ_MSG(test, check(row, longmode, row->code | words[i], 0x1ff9),
+			KUNIT_EXPECT_EQ_MSG(test, check(row, lm, row->code | words[i], 0x1ff9),
 					    ST_SUCCESS, "word %u", i);
 	}
 	return true;
@@ -93,11 +93,11 @@ static void decode_registers(struct kunit *test)
 	const u64 control = 0x0123456789abcdefULL, in = 0x1122334455667788ULL,
 		  out = 0x99aabbccddeeff00ULL;
 	struct khv_hcall hc;
-	int longmode;
+	int lm;
 
-	for (longmode = 0; longmode <= 1; longmode++) {
-		make(&hc, longmode, control, in, out);
-		KUNIT_EXPECT_EQ(test, hc.longmode, (bool)longmode);
+	for (lm = 0; lm <= 1; lm++) {
+		make(&hc, lm, control, in, out);
+		KUNIT_EXPECT_EQ(test, hc.longmode, (bool)lm);
 		KUNIT_EXPECT_EQ(test, hc.control, control);
 		KUNIT_EXPECT_EQ(test, hc.in, in);
 		KUNIT_EXPECT_EQ(test, hc.out, out);
@@ -108,9 +108,9 @@ static void decode_registers(struct kunit *test)
 static void decode_fields(struct kunit *test)
 {
 	struct khv_hcall hc;
-	int longmode, bit;
+	int lm, bit;
 
-	for (longmode = 0; longmode <= 1; longmode++) {
+	for (lm = 0; lm <= 1; lm++) {
 		for (bit = 0; bit < 64; bit++) {
 			u16 code = 0, varhdr = 0, count = 0, start = 0;
 			bool fast = false;
@@ -126,7 +126,7 @@ static void decode_fields(struct kunit *test)
 			else if (bit >= 48 && bit <= 59)
 				start = 1U << (bit - 48);
 
-			make(&hc, longmode, 1ULL << bit, 0, 0);
+			make(&hc, lm, 1ULL << bit, 0, 0);
 			KUNIT_EXPECT_EQ_MSG(test, hc.code, code, "bit %d", bit);
 			KUNIT_EXPECT_EQ_MSG(test, hc.fast, fast, "bit %d", bit);
 			KUNIT_EXPECT_EQ_MSG(test, hc.varhdr, varhdr, "bit %d", bit);
@@ -155,15 +155,15 @@ static void result_value(struct kunit *test)
 
 static void unknown_code(struct kunit *test)
 {
-	int longmode, bit;
+	int lm, bit;
 
-	for (longmode = 0; longmode <= 1; longmode++) {
-		KUNIT_EXPECT_EQ(test, check(NULL, longmode, 0x7777, 0), ST_CODE);
-		KUNIT_EXPECT_EQ(test, check(NULL, longmode, 0x7777 | FAST, 0), ST_CODE);
-		KUNIT_EXPECT_EQ(test, check(NULL, longmode, 0x7777 | REPS(3) | START(9), 1), ST_CODE);
+	for (lm = 0; lm <= 1; lm++) {
+		KUNIT_EXPECT_EQ(test, check(NULL, lm, 0x7777, 0), ST_CODE);
+		KUNIT_EXPECT_EQ(test, check(NULL, lm, 0x7777 | FAST, 0), ST_CODE);
+		KUNIT_EXPECT_EQ(test, check(NULL, lm, 0x7777 | REPS(3) | START(9), 1), ST_CODE);
 		/* A malformed word is seen before the code is looked up. */
 		for (bit = 27; bit <= 31; bit++)
-			KUNIT_EXPECT_EQ_MSG(test, check(NULL, longmode, 0x7777 | 1ULL << bit, 0),
+			KUNIT_EXPECT_EQ_MSG(test, check(NULL, lm, 0x7777 | 1ULL << bit, 0),
 					    ST_INPUT, "bit %d", bit);
 	}
 }
@@ -171,20 +171,20 @@ static void unknown_code(struct kunit *test)
 static void row_well_formed(struct kunit *test)
 {
 	const struct khv_hc_row *row = test->param_value;
-	int longmode;
+	int lm;
 
 	if (any_form(test, row))
 		return;
-	for (longmode = 0; longmode <= 1; longmode++) {
+	for (lm = 0; lm <= 1; lm++) {
 		u32 min = row->hdr + row->rep;
 		bool fits = row->flags & KHV_FAST && min <= room(row);
 
-		KUNIT_EXPECT_EQ(test, check(row, longmode, good(row), 0x1000), ST_SUCCESS);
-		KUNIT_EXPECT_EQ_MSG(test, check(row, longmode, good(row) | FAST, 0x1000),
+		KUNIT_EXPECT_EQ(test, check(row, lm, good(row), 0x1000), ST_SUCCESS);
+		KUNIT_EXPECT_EQ_MSG(test, check(row, lm, good(row) | FAST, 0x1000),
 				    fits ? ST_SUCCESS : ST_INPUT, "fast form");
 		/* The first register of a fast call is data: no value of it is misaligned. */
 		if (fits)
-			KUNIT_EXPECT_EQ(test, check(row, longmode, good(row) | FAST, 0x1fff), ST_SUCCESS);
+			KUNIT_EXPECT_EQ(test, check(row, lm, good(row) | FAST, 0x1fff), ST_SUCCESS);
 	}
 }
 
@@ -192,61 +192,55 @@ static void row_reserved_bits(struct kunit *test)
 {
 	static const u8 reserved[] = { 27, 28, 29, 30, 31, 44, 45, 46, 47, 60, 61, 62, 63 };
 	const struct khv_hc_row *row = test->param_value;
-	int longmode, fast;
+	int lm, fast;
 	unsigned int i;
 
-	for (longmode = 0; longmode <= 1; longmode++) {
+	for (lm = 0; lm <= 1; lm++) {
 		for (fast = 0; fast <= 1; fast++) {
 			for (i = 0; i < ARRAY_SIZE(reserved); i++) {
 				u64 control = good(row) | (fast ? FAST : 0) | 1ULL << reserved[i];
 
-				KUNIT_EXPECT_EQ_MSG(test, check(row, longmode, control, 0x1000), ST_INPUT,
+				KUNIT_EXPECT_EQ_MSG(test, check(row, lm, control, 0x1000), ST_INPUT,
 						    "bit %u, %s, %d bit", reserved[i],
-						    fast ? "fast" : "slow", longmode ? 64 : 32);
+						    fast ? "fast" : "slow", lm ? 64 : 32);
 			}
 		}
 	}
 }
 
+#define at(control)	check(row, lm, control, 0x1000)
+
 static void row_reps(struct kunit *test)
 {
 	const struct khv_hc_row *row = test->param_value;
-	int longmode, fast;
+	int lm, fast;
 
 	if (any_form(test, row))
 		return;
-	for (longmode = 0; longmode <= 1; longmode++) {
+	for (lm = 0; lm <= 1; lm++) {
 		for (fast = 0; fast <= 1; fast++) {
 			u64 base = row->code | (fast ? FAST : 0);
 			u32 max = row->rep ? (4096 - row->hdr) / row->rep : 0;
 
 			if (!(row->flags & KHV_REP)) {
-				KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(1), 0x1000), ST_INPUT);
-				KUNIT_EXPECT_EQ(test, check(row, longmode, base | START(1), 0x1000), ST_INPUT);
-				KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(0x800), 0x1000),
-						ST_INPUT);
-				KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(2) | START(1), 0x1000),
-						ST_INPUT);
+				KUNIT_EXPECT_EQ(test, at(base | REPS(1)), ST_INPUT);
+				KUNIT_EXPECT_EQ(test, at(base | START(1)), ST_INPUT);
+				KUNIT_EXPECT_EQ(test, at(base | REPS(0x800)), ST_INPUT);
+				KUNIT_EXPECT_EQ(test, at(base | REPS(2) | START(1)), ST_INPUT);
 				continue;
 			}
-			KUNIT_EXPECT_EQ(test, check(row, longmode, base, 0x1000), ST_INPUT);
-			KUNIT_EXPECT_EQ(test, check(row, longmode, base | START(1), 0x1000), ST_INPUT);
-			KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(2) | START(2), 0x1000),
-					ST_INPUT);
-			KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(2) | START(3), 0x1000),
-					ST_INPUT);
-			KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(1) | START(0xfff), 0x1000),
-					ST_INPUT);
+			KUNIT_EXPECT_EQ(test, at(base), ST_INPUT);
+			KUNIT_EXPECT_EQ(test, at(base | START(1)), ST_INPUT);
+			KUNIT_EXPECT_EQ(test, at(base | REPS(2) | START(2)), ST_INPUT);
+			KUNIT_EXPECT_EQ(test, at(base | REPS(2) | START(3)), ST_INPUT);
+			KUNIT_EXPECT_EQ(test, at(base | REPS(1) | START(0xfff)), ST_INPUT);
 			/* A call that goes on from the middle is well formed (K3). */
-			KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(2) | START(1), 0x1000),
-					ST_SUCCESS);
+			KUNIT_EXPECT_EQ(test, at(base | REPS(2) | START(1)), ST_SUCCESS);
 			if (fast)
 				continue;
-			KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(max) | START(max - 1), 0x1000),
-					ST_SUCCESS);
-			KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(max + 1), 0x1000),
-					ST_ALIGNMENT);
-			KUNIT_EXPECT_EQ(test, check(row, longmode, base | REPS(0xfff), 0x1000), ST_ALIGNMENT);
+			KUNIT_EXPECT_EQ(test, at(base | REPS(max) | START(max - 1)), ST_SUCCESS);
+			KUNIT_EXPECT_EQ(test, at(base | REPS(max + 1)), ST_ALIGNMENT);
+			KUNIT_EXPECT_EQ(test, at(base | REPS(0xfff)), ST_ALIGNMENT);
 		}
 	}
 }
@@ -254,26 +248,27 @@ static void row_reps(struct kunit *test)
 static void row_variable_header(struct kunit *test)
 {
 	const struct khv_hc_row *row = test->param_value;
-	int longmode, fast;
+	int lm, fast;
 	u32 n;
 
 	if (any_form(test, row))
 		return;
-	for (longmode = 0; longmode <= 1; longmode++) {
+	for (lm = 0; lm <= 1; lm++) {
 		for (fast = 0; fast <= 1; fast++) {
 			u64 base = good(row) | (fast ? FAST : 0);
 
 			for (n = 1; n <= 0x3ff; n++) {
 				u32 len = row->hdr + row->rep + n * 8;
+				bool fits = row->flags & KHV_FAST && len <= room(row);
 				u16 want;
 
 				if (!(row->flags & KHV_VARHDR))
 					want = ST_INPUT;
 				else if (fast)
-					want = row->flags & KHV_FAST && len <= room(row) ? ST_SUCCESS : ST_INPUT;
+					want = fits ? ST_SUCCESS : ST_INPUT;
 				else
 					want = len <= 4096 ? ST_SUCCESS : ST_ALIGNMENT;
-				KUNIT_ASSERT_EQ_MSG(test, check(row, longmode, base | VARHDR(n), 0x1000), want,
+				KUNIT_ASSERT_EQ_MSG(test, at(base | VARHDR(n)), want,
 						    "%u units, %s", n, fast ? "fast" : "slow");
 			}
 		}
@@ -284,7 +279,7 @@ static void row_variable_header(struct kunit *test)
 static void row_fast_room(struct kunit *test)
 {
 	const struct khv_hc_row *row = test->param_value;
-	int longmode;
+	int lm;
 	u32 n;
 
 	if (!(row->flags & KHV_REP) || !(row->flags & KHV_FAST)) {
@@ -292,11 +287,11 @@ static void row_fast_room(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, !(row->flags & KHV_FAST) || row->hdr <= room(row));
 		return;
 	}
-	for (longmode = 0; longmode <= 1; longmode++) {
+	for (lm = 0; lm <= 1; lm++) {
 		for (n = 1; n <= 0xfff; n++) {
 			u16 want = row->hdr + n * row->rep <= room(row) ? ST_SUCCESS : ST_INPUT;
 
-			KUNIT_ASSERT_EQ_MSG(test, check(row, longmode, row->code | FAST | REPS(n), 0x1000), want,
+			KUNIT_ASSERT_EQ_MSG(test, at(row->code | FAST | REPS(n)), want,
 					    "%u reps", n);
 		}
 	}
@@ -306,19 +301,19 @@ static void row_alignment(struct kunit *test)
 {
 	const struct khv_hc_row *row = test->param_value;
 	u32 len = row->hdr + row->rep, off;
-	int longmode;
+	int lm;
 
 	if (any_form(test, row))
 		return;
-	for (longmode = 0; longmode <= 1; longmode++) {
+	for (lm = 0; lm <= 1; lm++) {
 		for (off = 0; off < 4096; off++) {
 			u16 want = ST_SUCCESS;
 
 			/* A call without input has no address to be wrong. */
 			if (len && (off % 8 || off + len > 4096))
 				want = ST_ALIGNMENT;
-			KUNIT_ASSERT_EQ_MSG(test, check(row, longmode, good(row), 0x123456000ULL + off), want,
-					    "offset 0x%x", off);
+			KUNIT_ASSERT_EQ_MSG(test, check(row, lm, good(row), 0x123456000ULL + off),
+					    want, "offset 0x%x", off);
 		}
 	}
 }

@@ -144,7 +144,8 @@ static void priv_held(struct kunit *test)
 			KUNIT_EXPECT_TRUE_MSG(test, khv_priv_held(&cpuid, priv), "%u.%u", reg, bit);
 			memset(&cpuid, 0xff, sizeof(cpuid));
 			cpuid.reg[reg] &= ~(1U << bit);
-			KUNIT_EXPECT_FALSE_MSG(test, khv_priv_held(&cpuid, priv), "%u.%u", reg, bit);
+			KUNIT_EXPECT_FALSE_MSG(test, khv_priv_held(&cpuid, priv), "%u.%u", reg,
+					       bit);
 		}
 	}
 }
@@ -156,8 +157,8 @@ static void whole_register(struct kunit *test)
 		u32 value;
 		bool held;
 	} cases[] = {
-		{ 0, false }, { 0xffffffff, false }, { 1, true }, { 0xfff, true }, { 0x80000000, true },
-		{ 0xfffffffe, true },
+		{ 0, false }, { 0xffffffff, false }, { 1, true }, { 0xfff, true },
+		{ 0x80000000, true }, { 0xfffffffe, true },
 	};
 	struct khv_cpuid cpuid = { .present = true };
 	unsigned int i;
@@ -175,7 +176,8 @@ struct need {
 	const char *name;
 };
 
-#define N(_number, _name, _reg, _bit)	{ .number = _number, .name = _name, .reg = _reg, .bit = _bit }
+#define N(_number, _name, _reg, _bit) \
+	{ .number = _number, .name = _name, .reg = _reg, .bit = _bit }
 
 static const struct need msr_needs[] = {
 	N(0x40000000, "GUEST_OS_ID", F_EAX, 5),
@@ -262,7 +264,7 @@ static void row_gate(struct kunit *test, const struct need *need, unsigned int r
 	KUNIT_EXPECT_FALSE_MSG(test, allowed(&cpuid, row), "allowed without any bit");
 	show(&cpuid, need->reg, need->bit);
 	if (need->reg2 != NO_REG) {
-		KUNIT_EXPECT_FALSE_MSG(test, allowed(&cpuid, row), "allowed by the first of two bits");
+		KUNIT_EXPECT_FALSE_MSG(test, allowed(&cpuid, row), "allowed by one of two bits");
 		show(&cpuid, need->reg2, need->bit2);
 	}
 	KUNIT_EXPECT_TRUE_MSG(test, allowed(&cpuid, row), "denied with what it needs");
@@ -274,7 +276,7 @@ static void row_gate(struct kunit *test, const struct need *need, unsigned int r
 	if (need->reg2 != NO_REG) {
 		cpuid = everything();
 		hide(&cpuid, need->reg2, need->bit2);
-		KUNIT_EXPECT_FALSE_MSG(test, allowed(&cpuid, row), "allowed without its second bit");
+		KUNIT_EXPECT_FALSE_MSG(test, allowed(&cpuid, row), "allowed without its second");
 	}
 }
 
@@ -321,9 +323,11 @@ static void every_row_is_listed(struct kunit *test)
 		hc |= 1ULL << row;
 	}
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
-		KUNIT_EXPECT_TRUE_MSG(test, msr >> i & 1, "MSR row %s is not listed", khv_msrs[i].name);
+		KUNIT_EXPECT_TRUE_MSG(test, msr >> i & 1, "MSR row %s is not listed",
+				      khv_msrs[i].name);
 	for (i = 0; i < KHV_NR_HC_ROWS; i++)
-		KUNIT_EXPECT_TRUE_MSG(test, hc >> i & 1, "hypercall row %s is not listed", khv_hcs[i].name);
+		KUNIT_EXPECT_TRUE_MSG(test, hc >> i & 1, "hypercall row %s is not listed",
+				      khv_hcs[i].name);
 }
 
 static struct kunit_case gate_cases[] = {

@@ -103,6 +103,7 @@ static void msr_rows(struct kunit *test)
 	SPOIL_MSR(VP_INDEX, row->first = 0x40000000);
 	SPOIL_MSR(VP_INDEX, row->first = 0x40000001);
 	SPOIL_MSR(RESET, spoiled_msrs[KHV_MSR_ROW_VP_INDEX].count = 2);
+	SPOIL_MSR(TPR, row->first = 0x40000060);
 	/* An array that reaches into the next row, and one that reaches past all rows. */
 	SPOIL_MSR(CRASH_CTL, spoiled_msrs[KHV_MSR_ROW_CRASH_P].count = 6);
 	SPOIL_MSR(STIMER_COUNT, spoiled_msrs[KHV_MSR_ROW_STIMER_CONFIG].stride = 1);

@@ -44,6 +44,8 @@ static void tables_check_passes(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, bad);
 	/* The look-ups are built anew, not added to. */
 	KUNIT_EXPECT_EQ(test, khv_tables_check(&bad), 0);
+	KUNIT_EXPECT_EQ(test, khv_msr_stock_rows >> (KHV_NR_MSR_ROWS - 1) >> 1, 0);
+	KUNIT_EXPECT_EQ(test, khv_hc_stock_rows >> (KHV_NR_HC_ROWS - 1) >> 1, 0);
 }
 
 /* The search that the indices replace: which rows claim this number? */
@@ -57,7 +59,8 @@ static int claims_msr(u32 msr, unsigned int *count)
 		const struct khv_msr_row *row = &khv_msrs[i];
 		u32 distance = msr - row->first;
 
-		if (msr < row->first || distance % row->stride || distance / row->stride >= row->count)
+		if (msr < row->first || distance % row->stride ||
+		    distance / row->stride >= row->count)
 			continue;
 		found = i;
 		(*count)++;
@@ -119,7 +122,8 @@ static void expect_privs_sound(struct kunit *test, const struct khv_priv *need)
 		KUNIT_EXPECT_LE(test, need[i].bit, KHV_WHOLE_REG);
 		for (k = 0; k < i; k++)
 			KUNIT_EXPECT_FALSE_MSG(test,
-					       need[i].reg == need[k].reg && need[i].bit == need[k].bit,
+					       need[i].reg == need[k].reg &&
+					       need[i].bit == need[k].bit,
 					       "privilege %u is named twice", i);
 	}
 	/* Nothing stands behind the end of the list. */
@@ -156,6 +160,7 @@ static void msr_row(struct kunit *test)
 
 	for (i = 0; i < row->count; i++)
 		KUNIT_EXPECT_EQ(test, khv_msr_find(row->first + i * row->stride), id);
+	KUNIT_EXPECT_EQ(test, khv_msr_stock_rows >> id & 1, !!(row->flags & KHV_MSR_STOCK));
 }
 
 static void hc_row(struct kunit *test)
@@ -191,6 +196,7 @@ static void hc_row(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, khv_hc_find(row->code), id);
 	KUNIT_EXPECT_EQ(test, khv_hc_find(row->code + row->count - 1), id);
+	KUNIT_EXPECT_EQ(test, khv_hc_stock_rows >> id & 1, !!(row->flags & KHV_STOCK));
 }
 
 static void enl_row(struct kunit *test)
@@ -206,7 +212,8 @@ static void enl_row(struct kunit *test)
 	KUNIT_EXPECT_LE(test, row->cond, KHV_COND_NO_SMT);
 	expect_privs_sound(test, row->offer);
 	for (i = 0; &khv_enls[i] != row; i++)
-		KUNIT_EXPECT_NE_MSG(test, strcmp(row->name, khv_enls[i].name), 0, "name given twice");
+		KUNIT_EXPECT_NE_MSG(test, strcmp(row->name, khv_enls[i].name), 0,
+				    "name given twice");
 
 	/* The worst of its rows speaks for it. */
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {

@@ -61,7 +61,7 @@ static void run_once(struct kunit_suite *suite, struct kunit_case *c, struct kun
 	if (suite->init) {
 		err = suite->init(test);
 		if (err) {
-			khv_user_fail(test, __FILE__, __LINE__, "init of the suite failed: %d", err);
+			khv_user_fail(test, __FILE__, __LINE__, "init of the suite: %d", err);
 			return;
 		}
 	}

@@ -8,6 +8,7 @@
  *	load FILE [PARAMETERS]			insert /modules/FILE; the boot ends if it fails
  *	phase NAME				a mark for the report
  *	run ID SECONDS PROGRAM [ARGUMENTS]	a test, in a process group of its own
+ *	retry COUNT TEXT			the next test may fail COUNT times if it prints TEXT
  *	insmod ID ERRNO MODULE [PARAMETERS]	insert; ERRNO 0 or a name such as EINVAL
  *	rmmod ID ERRNO MODULE			remove
  *	log ID TEXT				the last step must have put TEXT into the kernel log
@@ -20,6 +21,7 @@
  *
  * Reports, one a line: "@ WORD ..." from here, "| ..." output of a test, "k ..." kernel log.
  *	@ begin RELEASE		@ phase NAME	@ start ID	@ done ID OUTCOME MILLISECONDS
+ *	@ retry ID OUTCOME	it failed in the manner foreseen, and runs again
  *	@ kernel TEXT		a complaint of the kernel (oops, warning, lockdep ...)
  *	@ end			the last line: without it the log is cut
  * OUTCOME: exit:N, signal:N, timeout, ok, or error:TEXT (blanks as underscores).
@@ -264,15 +266,27 @@ static void join(char *buf, size_t size, char **words)
 struct lines {
 	char buf[LINE_SIZE];
 	size_t len;
+	bool has_retry_text;
 };
+
+/* What "retry" said about the next test. */
+static long retries;
+static char retry_text[256];
+
+static void lines_flush(struct lines *lines)
+{
+	lines->buf[lines->len] = '\0';
+	if (retries && strstr(lines->buf, retry_text))
+		lines->has_retry_text = true;
+	report("| %s", lines->buf);
+	lines->len = 0;
+}
 
 static void lines_add(struct lines *lines, const char *data, size_t n)
 {
 	while (n--) {
-		if (*data == '\n' || lines->len == sizeof(lines->buf) - 1) {
-			report("| %.*s", (int)lines->len, lines->buf);
-			lines->len = 0;
-		}
+		if (*data == '\n' || lines->len == sizeof(lines->buf) - 1)
+			lines_flush(lines);
 		if (*data != '\n' && *data != '\r')
 			lines->buf[lines->len++] = *data;
 		data++;
@@ -282,8 +296,7 @@ static void lines_add(struct lines *lines, const char *data, size_t n)
 static void lines_end(struct lines *lines)
 {
 	if (lines->len)
-		report("| %.*s", (int)lines->len, lines->buf);
-	lines->len = 0;
+		lines_flush(lines);
 }
 
 static void reap_orphans(void)
@@ -292,7 +305,7 @@ static void reap_orphans(void)
 		;
 }
 
-static void child(const char *program, char **argv, int out)
+static void child(char *program, char **argv, int out)
 {
 	static char * const envp[] = { "PATH=/bin", "HOME=/tmp", "TERM=dumb", NULL };
 	int null = open("/dev/null", O_RDONLY);
@@ -306,29 +319,29 @@ static void child(const char *program, char **argv, int out)
 	dup2(out, 2);
 	if (chdir("/tmp"))
 		_exit(126);
+	argv[0] = program;
 	execve(program, argv, envp);
 	dprintf(2, "cannot execute %s: %s\n", program, strerror(errno));
 	_exit(127);
 }
 
-static void step_run(char **words)
+/* Returns true when the test is to run again. */
+static bool run_once(const char *id, char **words)
 {
-	const char *id = words[1];
 	long seconds = strtol(words[2], NULL, 0);
 	long start = now_ms(), deadline = start + seconds * 1000;
-	struct lines lines = { .len = 0 };
+	struct lines lines = { .has_retry_text = false };
 	bool timed_out = false, exited = false, eof = false;
 	char program[256], outcome[32];
 	int fds[2], status = 0;
 	long killed = 0;
 	pid_t pid;
 
+	/* Upstream's programs open their own ELF file by their first argument. */
 	snprintf(program, sizeof(program), "/bin/%s", words[3]);
-	/* Upstream's programs open their own ELF file by this name. */
-	words[3] = program;
 	if (pipe2(fds, O_CLOEXEC)) {
 		done_error(id, start, "pipe: %s", strerror(errno));
-		return;
+		return false;
 	}
 	fflush(NULL);
 	pid = fork();
@@ -379,7 +392,20 @@ static void step_run(char **words)
 	} else {
 		snprintf(outcome, sizeof(outcome), "exit:%d", WEXITSTATUS(status));
 	}
+	if (lines.has_retry_text && retries && strcmp(outcome, "exit:0")) {
+		retries--;
+		report("@ retry %s %s", id, outcome);
+		return true;
+	}
 	done(id, outcome, start);
+	return false;
+}
+
+static void step_run(char **words)
+{
+	while (run_once(words[1], words))
+		;
+	retries = 0;
 }
 
 static void step_load(char **words)
@@ -763,7 +789,7 @@ static void step(char *line)
 		{ "load", 2 }, { "phase", 2 }, { "run", 4 }, { "insmod", 4 }, { "rmmod", 4 },
 		{ "log", 3 }, { "cycle", 4 }, { "kunit", 3 }, { "text-save", 3 }, { "text-compare", 2 },
 		{ "kmemleak-clear", 1 }, { "kmemleak-scan", 2 },
-		{ "write", 3 },
+		{ "write", 3 }, { "retry", 3 },
 	};
 	char copy[LINE_SIZE], *words[MAX_WORDS + 1], *save, *word;
 	bool known = false;
@@ -804,6 +830,12 @@ static void step(char *line)
 	}
 	if (!strcmp(words[0], "kmemleak-clear")) {
 		step_kmemleak_clear();
+		return;
+	}
+	if (!strcmp(words[0], "retry")) {
+		retries = strtol(words[1], NULL, 0);
+		snprintf(retry_text, sizeof(retry_text), "%s",
+			 strstr(strstr(line, words[1]) + strlen(words[1]), words[2]));
 		return;
 	}
 	if (!strcmp(words[0], "write")) {

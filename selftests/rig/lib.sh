@@ -385,7 +385,7 @@ khv_boot_amd() {
 }
 
 # khv_boot_intel KERNEL INITRD DIR SECONDS: the Intel host, files as above. TSC counts
-# instructions with one processor (KHV_CPUS=1, the default).
+# instructions with one processor (KHV_CPUS=1, the default); KHV_IPS millions of them are a second.
 khv_boot_intel() {
 	local kernel=$1 initrd=$2 dir=$3 seconds=$4 rc=0 iso=$3/iso
 
@@ -399,7 +399,7 @@ khv_boot_intel() {
 		LABEL linux
 		KERNEL /vmlinuz
 		INITRD /initrd
-		APPEND console=ttyS0,115200 nokaslr mitigations=off tsc=reliable panic=-1 loglevel=5 tsc_early_khz=200000 ${KHV_APPEND:-}
+		APPEND console=ttyS0,115200 nokaslr mitigations=off tsc=reliable panic=-1 loglevel=5 tsc_early_khz=${KHV_IPS:-200}000 ${KHV_APPEND:-}
 	CFG
 	khv_quiet iso xorriso -as mkisofs -quiet -o "$dir/boot.iso" -b isolinux.bin -c boot.cat \
 		-no-emul-boot -boot-load-size 4 -boot-info-table "$iso" || khv_die "cannot make $dir/boot.iso"
@@ -411,7 +411,7 @@ khv_boot_intel() {
 		memory: guest=${KHV_MEMORY:-2048}, host=${KHV_MEMORY:-2048}
 		romimage: file=/usr/share/bochs/BIOS-bochs-latest
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin
-		cpu: model=corei7_skylake_x, count=${KHV_CPUS:-1}, ips=200000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+		cpu: model=corei7_skylake_x, count=${KHV_CPUS:-1}, ips=${KHV_IPS:-200}000000, reset_on_triple_fault=0, ignore_bad_msrs=1
 		clock: sync=none, time0=1700000000
 		ata0-master: type=cdrom, path=$dir/boot.iso, status=inserted
 		boot: cdrom

@@ -36,6 +36,10 @@ FNR == NR && $3 == "known" {
 	known_why[nr_known] = $6
 	next
 }
+FNR == NR && $3 == "retry" {
+	retry_why[$2] = $6
+	next
+}
 FNR == NR {
 	key = $1 SUBSEP $2
 	plan[++nr_plan] = key
@@ -63,6 +67,15 @@ FNR == NR {
 	}
 	if (!(current in complaint))
 		complaint[current] = text
+	next
+}
+/^@ retry / {
+	split($0, word, " ")
+	nr_retried++
+	again = phase SUBSEP word[3]
+	details = details sprintf("  retried: %s %s: %s (%s)\n", phase, word[3], word[4], retry_why[word[3]])
+	# What it printed belongs to the failure that was foreseen.
+	nr_out[again] = 0
 	next
 }
 /^@ done / {
@@ -269,6 +282,7 @@ END {
 			       ("module" SUBSEP id) in cell ? cell["module" SUBSEP id] : "-", time[id] / 1000
 	}
 	printf "%s", details
-	printf "  %s: %d passed, %d failed, %d skipped\n", host, nr_passed, nr_failed, nr_skipped
+	printf "  %s: %d passed, %d failed, %d skipped%s\n", host, nr_passed, nr_failed, nr_skipped, \
+	       nr_retried ? ", " nr_retried " retried" : ""
 	printf "%d %d %d\n", nr_passed, nr_failed, nr_skipped >counts
 }

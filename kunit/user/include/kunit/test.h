@@ -12,6 +12,9 @@
 #include <linux/string.h>
 #include <linux/types.h>
 
+#define __printf(a, b)	__attribute__((format(printf, a, b)))
+#define __noreturn	__attribute__((noreturn))
+
 #define KUNIT_PARAM_DESC_SIZE	128
 
 struct kunit {
@@ -40,9 +43,9 @@ struct kunit_suite {
 
 void khv_user_register(struct kunit_suite *const *suites, unsigned int count);
 void khv_user_fail(struct kunit *test, const char *file, int line, const char *fmt, ...)
-	__attribute__((format(printf, 4, 5)));
-void khv_user_abort(struct kunit *test) __attribute__((noreturn));
-void khv_user_skip(struct kunit *test, const char *why) __attribute__((noreturn));
+	__printf(4, 5);
+void khv_user_abort(struct kunit *test) __noreturn;
+void khv_user_skip(struct kunit *test, const char *why) __noreturn;
 
 #define kunit_test_suites(...)						\
 	static void __attribute__((constructor)) khv_user_suites(void)	\
