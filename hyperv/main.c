@@ -48,23 +48,41 @@ MODULE_PARM_DESC(require, "Names of further KVM functions, separated by commas, 
 
 static struct module *kvm_module, *vendor_module;
 
-/* Names of what is missing, for one message. */
-static char missing[1024];
+/*
+ * What is missing, for one message: names with reasons, or names alone where the
+ * reasons would not fit in one line of the log.
+ */
+static char reasons[640];
+static char names[800];
+
+static void append(char *buf, size_t size, const char *name, const char *why)
+{
+	size_t len = strlen(buf);
+
+	if (why)
+		scnprintf(buf + len, size - len, "%s%s (%s)", len ? ", " : "", name, why);
+	else
+		scnprintf(buf + len, size - len, "%s%s", len ? ", " : "", name);
+}
 
 static void note_missing(const char *name, const char *why)
 {
-	size_t len = strlen(missing);
+	append(reasons, sizeof(reasons), name, why);
+	append(names, sizeof(names), name, NULL);
+}
 
-	scnprintf(missing + len, sizeof(missing) - len, "%s%s (%s)", len ? ", " : "", name, why);
+static const char *missing(void)
+{
+	return strlen(reasons) < sizeof(reasons) - 1 ? reasons : names;
 }
 
 static int check_required(void)
 {
-	char *names = kstrdup(require, GFP_KERNEL);
-	char *rest = names, *name;
+	char *copy = kstrdup(require, GFP_KERNEL);
+	char *rest = copy, *name;
 	int bad = 0;
 
-	if (!names)
+	if (!copy)
 		return -ENOMEM;
 	while ((name = strsep(&rest, ",")) != NULL) {
 		if (*name && !khv_symbol("kvm", name)) {
@@ -72,7 +90,7 @@ static int check_required(void)
 			bad++;
 		}
 	}
-	kfree(names);
+	kfree(copy);
 	return bad;
 }
 
@@ -132,8 +150,8 @@ static int check(void)
 	}
 	ret = khv_symbols_init(note_missing);
 	if (ret) {
-		pr_err("cannot look up kernel symbols (%d): %s; the kernel needs CONFIG_KPROBES=y and CONFIG_KALLSYMS_ALL=y\n",
-		       ret, missing);
+		pr_err("cannot look up kernel symbols (%d); the kernel needs CONFIG_KPROBES=y and CONFIG_KALLSYMS_ALL=y: %s\n",
+		       ret, missing());
 		return ret;
 	}
 	ret = pin_kvm();
@@ -146,15 +164,15 @@ static int check(void)
 		goto err_unpin;
 	bad += ret;
 	if (bad) {
-		pr_err("%d functions of kvm are missing: %s; this kernel's KVM is too old or too new (supported: 6.1 to 6.12) or built without CONFIG_KVM_HYPERV\n",
-		       bad, missing);
+		pr_err("functions of kvm are missing; this KVM is not of Linux 6.1 to 6.12, or built without CONFIG_KVM_HYPERV: use such a kernel; %d missing: %s\n",
+		       bad, missing());
 		ret = -EOPNOTSUPP;
 		goto err_unpin;
 	}
 	bad = khv_hooks_check(note_missing);
 	if (bad) {
-		pr_err("%d functions of kvm cannot be hooked: %s; free them and load again\n",
-		       bad, missing);
+		pr_err("functions of kvm cannot be replaced; stop what traces or patches them and load again; %d in use: %s\n",
+		       bad, missing());
 		ret = -EBUSY;
 		goto err_unpin;
 	}

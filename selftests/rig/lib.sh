@@ -272,6 +272,21 @@ khv_build_module_locked() {
 	printf '%s\n' "$dir/kvm-hyperv.ko"
 }
 
+# khv_build_fake_kvm KERNEL: modules with KVM's names and none of its functions; prints the folder.
+khv_build_fake_kvm() {
+	local kernel=$1 out
+
+	out=$KHV_CACHE/build/fake-$(basename "$kernel")
+	if [ ! -s "$out/kvm.ko" ] || [ "$KHV_RIG/fake-kvm/kvm.c" -nt "$out/kvm.ko" ]; then
+		mkdir -p "$out"
+		cp "$KHV_RIG"/fake-kvm/* "$out/"
+		khv_quiet build-fake-kvm make -C "$kernel/build" M="$out" \
+			CC="$(khv_kernel_cc "$kernel")" modules ||
+			khv_die "the fake KVM does not build for $(basename "$kernel")"
+	fi
+	printf '%s\n' "$out"
+}
+
 # khv_build_init: PID 1 of the hosts.
 khv_build_init() {
 	local out=$KHV_CACHE/build/init
