@@ -143,7 +143,9 @@ int khv_imports_resolve(void (*report)(const char *name, const char *why));
  * @module: "kvm", or NULL for the kernel itself
  * @name: its name
  *
- * After khv_symbols_init(). Return: address, or 0.
+ * After khv_symbols_init().
+ *
+ * Return: address, or 0.
  */
 unsigned long khv_symbol(const char *module, const char *name);
 
