@@ -399,6 +399,26 @@ khv_boot_amd() {
 	esac
 }
 
+# khv_vmrun_fix: the object that takes the VMRUN fault out of QEMU when it is preloaded with
+# KHV_VMRUN_FIX=1 (Documentation/testing-run.md); prints its path, or nothing where it does not fit.
+khv_vmrun_fix() {
+	local out=$KHV_CACHE/build/vmrun-fix.so state
+
+	mkdir -p "$KHV_CACHE/build"
+	if [ ! -s "$out" ] || [ "$KHV_RIG/run-vmrun-fix.c" -nt "$out" ]; then
+		khv_quiet build-vmrun-fix gcc -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC \
+			-o "$out.$$" "$KHV_RIG/run-vmrun-fix.c" || khv_die "run-vmrun-fix.c does not build"
+		mv "$out.$$" "$out"
+	fi
+	state=$(KHV_VMRUN_FIX=report LD_PRELOAD=$out qemu-system-x86_64 --version 2>&1 |
+		sed -n 's/^vmrun fix: //p')
+	if [ "$state" = "in place" ]; then
+		printf '%s\n' "$out"
+	else
+		khv_say "the VMRUN fault stays in the emulator (${state:-no answer})"
+	fi
+}
+
 # khv_boot_intel KERNEL INITRD DIR SECONDS: the Intel host, files as above. TSC counts
 # instructions with one processor (KHV_CPUS=1, the default); KHV_IPS millions of them are a second.
 khv_boot_intel() {
