@@ -12,9 +12,9 @@
 #include "khv/port.h"
 
 /* Retries before a guest's spinlock calls HvCallNotifyLongSpinWait, as Hyper-V 2016. */
-#define SPINLOCK_RETRIES	0xfff
-#define MAX_LOGICAL_PROCESSORS	64
-#define EVMCS_VERSIONS		GENMASK(15, 0)
+#define SPINLOCK_RETRIES       0xfff
+#define MAX_LOGICAL_PROCESSORS 64
+#define EVMCS_VERSIONS	       GENMASK(15, 0)
 
 static bool cond_holds(enum khv_cond cond, struct kvm_vcpu *vcpu, u16 evmcs)
 {
@@ -53,8 +53,11 @@ static struct kvm_cpuid_entry2 signature_leaf(u32 leaf, u32 max)
 {
 	/* "Linux KVM Hv"; user space puts the vendor that guests look for. */
 	return (struct kvm_cpuid_entry2){
-		.function = leaf, .eax = max,
-		.ebx = 0x756e694c, .ecx = 0x564b2078, .edx = 0x7648204d,
+		.function = leaf,
+		.eax = max,
+		.ebx = 0x756e694c,
+		.ecx = 0x564b2078,
+		.edx = 0x7648204d,
 	};
 }
 
@@ -73,17 +76,22 @@ int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 		{ .function = KHV_CPUID_LEAF_INTERFACE, .eax = KHV_CPUID_SIGNATURE },
 		/* Build 14393 of version 10.0, as KVM's own. */
 		{ .function = KHV_CPUID_LEAF_VERSION, .eax = 0x3839, .ebx = 0xa0000 },
-		{ .function = KHV_CPUID_LEAF_FEATURES, .eax = reg[KHV_CPUID_FEATURES_EAX],
-		  .ebx = reg[KHV_CPUID_FEATURES_EBX], .edx = reg[KHV_CPUID_FEATURES_EDX] },
-		{ .function = KHV_CPUID_LEAF_HINTS, .eax = reg[KHV_CPUID_HINTS_EAX],
+		{ .function = KHV_CPUID_LEAF_FEATURES,
+		  .eax = reg[KHV_CPUID_FEATURES_EAX],
+		  .ebx = reg[KHV_CPUID_FEATURES_EBX],
+		  .edx = reg[KHV_CPUID_FEATURES_EDX] },
+		{ .function = KHV_CPUID_LEAF_HINTS,
+		  .eax = reg[KHV_CPUID_HINTS_EAX],
 		  .ebx = reg[KHV_CPUID_HINTS_EBX] },
-		{ .function = KHV_CPUID_LEAF_LIMITS, .eax = KVM_MAX_VCPUS,
+		{ .function = KHV_CPUID_LEAF_LIMITS,
+		  .eax = KVM_MAX_VCPUS,
 		  .ebx = MAX_LOGICAL_PROCESSORS },
 		signature_leaf(KHV_CPUID_LEAF_SYNDBG_VENDOR, 0),
 		/* "VS#1" */
 		{ .function = KHV_CPUID_LEAF_SYNDBG_INTERFACE, .eax = 0x31235356 },
 		{ .function = KHV_CPUID_LEAF_SYNDBG_CAPS, .eax = reg[KHV_CPUID_SYNDBG_EAX] },
-		{ .function = KHV_CPUID_LEAF_NESTED, .eax = reg[KHV_CPUID_NESTED_EAX],
+		{ .function = KHV_CPUID_LEAF_NESTED,
+		  .eax = reg[KHV_CPUID_NESTED_EAX],
 		  .ebx = reg[KHV_CPUID_NESTED_EBX] },
 	};
 

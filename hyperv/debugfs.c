@@ -73,8 +73,7 @@ static int enlightenments_show(struct seq_file *m, void *unused)
 	for (i = 0; i < KHV_NR_ENLS; i++) {
 		count_enl(i, counts, &module, &stock);
 		seq_printf(m, "%-28s %-10s %-11s %-5s %12llu %12llu\n", khv_enls[i].name,
-			   answer_name[khv_enl_answer(i)],
-			   shown & BIT_ULL(i) ? "yes" : "no",
+			   answer_name[khv_enl_answer(i)], shown & BIT_ULL(i) ? "yes" : "no",
 			   module || stock ? "yes" : "-", module, stock);
 	}
 	kfree(counts);
@@ -92,7 +91,8 @@ static int rows_show(struct seq_file *m, void *unused)
 		return -ENOMEM;
 	collect(counts, &shown);
 
-	seq_printf(m, "%-32s %-10s %-8s %12s %12s\n", "msr", "number", "answered", "reads", "writes");
+	seq_printf(m, "%-32s %-10s %-8s %12s %12s\n", "msr", "number", "answered", "reads",
+		   "writes");
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
 		seq_printf(m, "%-32s 0x%08x %-8s %12llu %12llu\n", khv_msrs[i].name,
 			   khv_msrs[i].first,
@@ -134,15 +134,15 @@ static int vms_show(struct seq_file *m, void *unused)
 
 	mutex_lock(&khv_vms_lock);
 	seq_printf(m, "created %u\n", khv_vms_created);
-	seq_printf(m, "%-6s %-8s %-6s %-18s %-18s\n", "vm", "pid", "vps", "guest-os-id", "hypercall");
+	seq_printf(m, "%-6s %-8s %-6s %-18s %-18s\n", "vm", "pid", "vps", "guest-os-id",
+		   "hypercall");
 	list_for_each_entry(vm, &khv_vms, link) {
 		unsigned int vps = 0;
 
 		list_for_each_entry(vp, &vm->vps, link)
 			vps++;
 		seq_printf(m, "%-6u %-8d %-6u 0x%016llx 0x%016llx\n", vm->id, vm->pid, vps,
-			   vm->kvm->arch.hyperv.hv_guest_os_id,
-			   vm->kvm->arch.hyperv.hv_hypercall);
+			   vm->kvm->arch.hyperv.hv_guest_os_id, vm->kvm->arch.hyperv.hv_hypercall);
 	}
 	mutex_unlock(&khv_vms_lock);
 	return 0;

@@ -13,7 +13,7 @@
 
 #define INSN_RET	0xc3
 #define INSN_INT3	0xcc
-#define INSN_VMCALL_LEN	3
+#define INSN_VMCALL_LEN 3
 
 /* Locked holds for the guest only; under enforcement, only where CPUID gives it the bit. */
 static bool page_locked(const struct khv_msr_access *a, const struct kvm_hv *hv)

@@ -20,6 +20,8 @@ void khv_read_xmm(u8 *buf)
 		     "movdqu %%xmm3, 48(%0)\n\t"
 		     "movdqu %%xmm4, 64(%0)\n\t"
 		     "movdqu %%xmm5, 80(%0)"
-		     : : "r"(buf) : "memory");
+		     :
+		     : "r"(buf)
+		     : "memory");
 	fpregs_unlock();
 }

@@ -23,9 +23,10 @@ const struct khv_enl_row khv_enls[KHV_NR_ENLS] = {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
 
-#define KHV_MSR(_name, _first, _ops, ...) \
-	[KHV_MSR_ROW_##_name] = { .name = #_name, .first = (_first), .count = 1, .stride = 1, \
-				  __VA_ARGS__ },
+#define KHV_MSR(_name, _first, _ops, ...)                                               \
+	[KHV_MSR_ROW_##_name] = {                                                       \
+		.name = #_name, .first = (_first), .count = 1, .stride = 1, __VA_ARGS__ \
+	},
 const struct khv_msr_row khv_msrs[KHV_NR_MSR_ROWS] = {
 #include "khv/msrs.def.h"
 };

@@ -10,15 +10,15 @@
 
 #include "khv/hcall.h"
 
-#define ST_SUCCESS	0
-#define ST_CODE		2
-#define ST_INPUT	3
-#define ST_ALIGNMENT	4
+#define ST_SUCCESS   0
+#define ST_CODE	     2
+#define ST_INPUT     3
+#define ST_ALIGNMENT 4
 
-#define FAST		(1ULL << 16)
-#define VARHDR(n)	((u64)(n) << 17)
-#define REPS(n)		((u64)(n) << 32)
-#define START(n)	((u64)(n) << 48)
+#define FAST	  BIT_ULL(16)
+#define VARHDR(n) ((u64)(n) << 17)
+#define REPS(n)	  ((u64)(n) << 32)
+#define START(n)  ((u64)(n) << 48)
 
 static void hc_desc(const struct khv_hc_row *row, char *desc)
 {
@@ -37,7 +37,10 @@ static void make(struct khv_hcall *hc, bool lm, u64 control, u64 in, u64 out)
 		regs.cx = control;
 		regs.dx = in;
 		regs.r8 = out;
-		regs.ax = regs.bx = regs.si = regs.di = rubbish | 0x5a5a5a5a;
+		regs.ax = rubbish | 0x5a5a5a5a;
+		regs.bx = regs.ax;
+		regs.si = regs.ax;
+		regs.di = regs.ax;
 	} else {
 		regs.dx = rubbish | control >> 32;
 		regs.ax = rubbish | (u32)control;
@@ -62,8 +65,10 @@ static u16 check(const struct khv_hc_row *row, bool lm, u64 control, u64 in)
 /* A row whose form is somebody else's to check: every word without reserved bits passes. */
 static bool any_form(struct kunit *test, const struct khv_hc_row *row)
 {
+	/* clang-format off */
 	static const u64 words[] = { 0, FAST, REPS(1), START(1), REPS(2) | START(3), VARHDR(1),
 				     FAST | VARHDR(0x3ff) | REPS(0xfff) };
+	/* clang-format on */
 	int lm;
 	unsigned int i;
 
@@ -208,7 +213,7 @@ static void row_reserved_bits(struct kunit *test)
 	}
 }
 
-#define at(control)	check(row, lm, control, 0x1000)
+#define at(control) check(row, lm, control, 0x1000)
 
 static void row_reps(struct kunit *test)
 {
@@ -291,8 +296,8 @@ static void row_fast_room(struct kunit *test)
 		for (n = 1; n <= 0xfff; n++) {
 			u16 want = row->hdr + n * row->rep <= room(row) ? ST_SUCCESS : ST_INPUT;
 
-			KUNIT_ASSERT_EQ_MSG(test, at(row->code | FAST | REPS(n)), want,
-					    "%u reps", n);
+			KUNIT_ASSERT_EQ_MSG(test, at(row->code | FAST | REPS(n)), want, "%u reps",
+					    n);
 		}
 	}
 }
@@ -342,7 +347,7 @@ static struct kunit_case decode_cases[] = {
 	KUNIT_CASE_PARAM(row_fast_room, hc_gen_params),
 	KUNIT_CASE_PARAM(row_alignment, hc_gen_params),
 	KUNIT_CASE_PARAM(row_input_len, hc_gen_params),
-	{}
+	{},
 };
 
 static struct kunit_suite decode_suite = {

@@ -10,13 +10,13 @@
 
 #include "khv/tables.h"
 
-#define NO_REG	KHV_CPUID_NONE
-#define F_EAX	KHV_CPUID_FEATURES_EAX
-#define F_EBX	KHV_CPUID_FEATURES_EBX
-#define F_EDX	KHV_CPUID_FEATURES_EDX
-#define H_EAX	KHV_CPUID_HINTS_EAX
-#define H_EBX	KHV_CPUID_HINTS_EBX
-#define S_EAX	KHV_CPUID_SYNDBG_EAX
+#define NO_REG KHV_CPUID_NONE
+#define F_EAX  KHV_CPUID_FEATURES_EAX
+#define F_EBX  KHV_CPUID_FEATURES_EBX
+#define F_EDX  KHV_CPUID_FEATURES_EDX
+#define H_EAX  KHV_CPUID_HINTS_EAX
+#define H_EBX  KHV_CPUID_HINTS_EBX
+#define S_EAX  KHV_CPUID_SYNDBG_EAX
 
 /* A guest that is shown everything: every bit, and a spinlock retry count that means something. */
 static struct khv_cpuid everything(void)
@@ -157,8 +157,8 @@ static void whole_register(struct kunit *test)
 		u32 value;
 		bool held;
 	} cases[] = {
-		{ 0, false }, { 0xffffffff, false }, { 1, true }, { 0xfff, true },
-		{ 0x80000000, true }, { 0xfffffffe, true },
+		{ 0, false },	 { 0xffffffff, false }, { 1, true },
+		{ 0xfff, true }, { 0x80000000, true },	{ 0xfffffffe, true },
 	};
 	struct khv_cpuid cpuid = { .present = true };
 	unsigned int i;
@@ -176,8 +176,10 @@ struct need {
 	const char *name;
 };
 
+/* clang-format off */
 #define N(_number, _name, _reg, _bit) \
 	{ .number = _number, .name = _name, .reg = _reg, .bit = _bit }
+/* clang-format on */
 
 static const struct need msr_needs[] = {
 	N(0x40000000, "GUEST_OS_ID", F_EAX, 5),
@@ -340,7 +342,7 @@ static struct kunit_case gate_cases[] = {
 	KUNIT_CASE(every_row_is_listed),
 	KUNIT_CASE_PARAM(msr_gate, msr_gen_params),
 	KUNIT_CASE_PARAM(hc_gate, hc_gen_params),
-	{}
+	{},
 };
 
 static struct kunit_suite gate_suite = {

@@ -14,15 +14,15 @@
 
 #include "khv/tables.h"
 
-#define khv_enls		spoiled_enls
-#define khv_msrs		spoiled_msrs
-#define khv_hcs			spoiled_hcs
-#define khv_msr_index		spoiled_msr_index
-#define khv_hc_index		spoiled_hc_index
-#define khv_msr_stock_rows	spoiled_msr_stock_rows
-#define khv_hc_stock_rows	spoiled_hc_stock_rows
-#define khv_tables_check	spoiled_check
-#define khv_enl_answer		spoiled_enl_answer
+#define khv_enls	   spoiled_enls
+#define khv_msrs	   spoiled_msrs
+#define khv_hcs		   spoiled_hcs
+#define khv_msr_index	   spoiled_msr_index
+#define khv_hc_index	   spoiled_hc_index
+#define khv_msr_stock_rows spoiled_msr_stock_rows
+#define khv_hc_stock_rows  spoiled_hc_stock_rows
+#define khv_tables_check   spoiled_check
+#define khv_enl_answer	   spoiled_enl_answer
 
 int spoiled_check(char **bad);
 enum khv_answer spoiled_enl_answer(unsigned int enl);
@@ -74,20 +74,18 @@ static void expect_bad(struct kunit *test, const char *name, const char *why)
 	KUNIT_ASSERT_EQ_MSG(test, spoiled_check(&bad), 0, "after: %s", why);
 }
 
-#define SPOIL_MSR(_row, _stmt)							\
-	do {									\
+#define SPOIL_MSR(_row, _stmt)                                                              \
+	do {                                                                                \
 		struct khv_msr_row __maybe_unused *row = &spoiled_msrs[KHV_MSR_ROW_##_row]; \
-										\
-		_stmt;								\
-		expect_bad(test, #_row, #_stmt);				\
+		_stmt;                                                                      \
+		expect_bad(test, #_row, #_stmt);                                            \
 	} while (0)
 
-#define SPOIL_HC(_row, _stmt)							\
-	do {									\
+#define SPOIL_HC(_row, _stmt)                                                            \
+	do {                                                                             \
 		struct khv_hc_row __maybe_unused *row = &spoiled_hcs[KHV_HC_ROW_##_row]; \
-										\
-		_stmt;								\
-		expect_bad(test, #_row, #_stmt);				\
+		_stmt;                                                                   \
+		expect_bad(test, #_row, #_stmt);                                         \
 	} while (0)
 
 static void msr_rows(struct kunit *test)
@@ -181,7 +179,7 @@ static struct kunit_case tables_check_cases[] = {
 	KUNIT_CASE(hc_rows),
 	KUNIT_CASE(enl_rows),
 	KUNIT_CASE(answer_follows_the_rows),
-	{}
+	{},
 };
 
 static struct kunit_suite tables_check_suite = {

@@ -70,8 +70,10 @@ static int claims_msr(u32 msr, unsigned int *count)
 
 static void msr_find_every_number(struct kunit *test)
 {
+	/* clang-format off */
 	static const u32 far[] = { 0, 0x10, 0x174, 0x3fffffff, 0x40010000, 0x7fffffff, 0x80000000,
 				   0x8000001b, 0xbfffffff, 0xc0000000, 0xc0000080, 0xffffffff };
+	/* clang-format on */
 	unsigned int claims, i;
 	u32 msr;
 
@@ -123,7 +125,7 @@ static void expect_privs_sound(struct kunit *test, const struct khv_priv *need)
 		for (k = 0; k < i; k++)
 			KUNIT_EXPECT_FALSE_MSG(test,
 					       need[i].reg == need[k].reg &&
-					       need[i].bit == need[k].bit,
+						       need[i].bit == need[k].bit,
 					       "privilege %u is named twice", i);
 	}
 	/* Nothing stands behind the end of the list. */
@@ -152,8 +154,10 @@ static void msr_row(struct kunit *test)
 	/* Absent from this kernel's KVM is a kind of being KVM's. */
 	if (row->flags & KHV_MSR_ABSENT)
 		KUNIT_EXPECT_TRUE(test, row->flags & KHV_MSR_STOCK);
-	KUNIT_EXPECT_EQ(test, row->flags & ~(KHV_MSR_RO | KHV_MSR_VM | KHV_MSR_STOCK |
-					     KHV_MSR_ABSENT | KHV_MSR_UNROUTED), 0);
+	KUNIT_EXPECT_EQ(test,
+			row->flags & ~(KHV_MSR_RO | KHV_MSR_VM | KHV_MSR_STOCK | KHV_MSR_ABSENT |
+				       KHV_MSR_UNROUTED),
+			0);
 	/* Reserved bits are checked on a guest's write, which a read-only register has not. */
 	if (row->flags & KHV_MSR_RO)
 		KUNIT_EXPECT_EQ(test, row->reserved, 0);
@@ -333,7 +337,7 @@ static struct kunit_case tables_cases[] = {
 	KUNIT_CASE_PARAM(msr_row, msr_gen_params),
 	KUNIT_CASE_PARAM(hc_row, hc_gen_params),
 	KUNIT_CASE_PARAM(enl_row, enl_gen_params),
-	{}
+	{},
 };
 
 static struct kunit_suite tables_suite = {

@@ -14,7 +14,7 @@
 #error "kvm-hyperv supports Linux 6.1 to 6.12; see Documentation/porting.rst for other kernels"
 #endif
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0) && !IS_ENABLED(CONFIG_KVM_HYPERV)
+#if !IS_ENABLED(CONFIG_KVM_HYPERV) && LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
 #error "kvm-hyperv takes over code that needs CONFIG_KVM_HYPERV=y in this kernel"
 #endif
 

@@ -16,14 +16,14 @@
  * include/compat/Kbuild.include.
  */
 #ifdef KHV_HAVE_FLUSH_FIFO
-#define KHV_STOCK_FLUSH_FIFO	KHV_ANSWER_STOCK
+#define KHV_STOCK_FLUSH_FIFO KHV_ANSWER_STOCK
 #else
-#define KHV_STOCK_FLUSH_FIFO	KHV_ANSWER_NOBODY
+#define KHV_STOCK_FLUSH_FIFO KHV_ANSWER_NOBODY
 #endif
 #ifdef KHV_HAVE_TSC_INVARIANT
-#define KHV_TSC_INVARIANT_ROUTE	0
+#define KHV_TSC_INVARIANT_ROUTE 0
 #else
-#define KHV_TSC_INVARIANT_ROUTE	KHV_MSR_UNROUTED
+#define KHV_TSC_INVARIANT_ROUTE KHV_MSR_UNROUTED
 #endif
 
 /**
@@ -65,7 +65,7 @@ struct khv_cpuid {
 };
 
 /* The register as a whole: neither 0 nor all ones (spinlock retries). */
-#define KHV_WHOLE_REG	32
+#define KHV_WHOLE_REG 32
 
 /**
  * struct khv_priv - one CPUID bit that a row needs or an enlightenment sets
@@ -77,9 +77,12 @@ struct khv_priv {
 	u8 bit;
 };
 
-#define KHV_MAX_PRIVS	4
+#define KHV_MAX_PRIVS 4
+/* Initialisers, which clang-format takes for blocks. */
+/* clang-format off */
 #define KHV_PRIV(_reg, _bit)	{ KHV_CPUID_##_reg, KHV_##_reg##_##_bit }
 #define KHV_PRIV_WHOLE(_reg)	{ KHV_CPUID_##_reg, KHV_WHOLE_REG }
+/* clang-format on */
 
 /**
  * enum khv_answer - who answers
@@ -173,7 +176,7 @@ struct khv_msr_row {
  * @KHV_STOCK: answered by KVM's own code for now
  * @KHV_ABSENT: answered by KVM's own code, but not by this kernel's
  * @KHV_NEED_IF_SYNDBG: the privilege counts only when the debugger is enabled
- * @KHV_USER_EXIT: user space answers when the handler has no objection
+ * @KHV_USER_EXIT: the handler may leave the call to user space
  * @KHV_ANY_FORM: whoever answers checks the form: fast bit, reps, headers, input
  */
 enum khv_hc_flags {
@@ -210,21 +213,21 @@ struct khv_hc_row {
 	struct khv_priv need[KHV_MAX_PRIVS];
 };
 
-#define KHV_ENLIGHTENMENT(_id, _name, ...)		KHV_ENL_##_id,
+#define KHV_ENLIGHTENMENT(_id, _name, ...) KHV_ENL_##_id,
 enum khv_enl {
 #include "khv/enlightenments.def.h"
 	KHV_NR_ENLS,
 };
 #undef KHV_ENLIGHTENMENT
 
-#define KHV_MSR(_name, _first, _ops, ...)		KHV_MSR_ROW_##_name,
+#define KHV_MSR(_name, _first, _ops, ...) KHV_MSR_ROW_##_name,
 enum khv_msr_id {
 #include "khv/msrs.def.h"
 	KHV_NR_MSR_ROWS,
 };
 #undef KHV_MSR
 
-#define KHV_HYPERCALL(_name, _code, _handler, ...)	KHV_HC_ROW_##_name,
+#define KHV_HYPERCALL(_name, _code, _handler, ...) KHV_HC_ROW_##_name,
 enum khv_hc_id {
 #include "khv/hypercalls.def.h"
 	KHV_NR_HC_ROWS,
@@ -247,9 +250,9 @@ extern const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS];
 int khv_tables_check(const char **bad);
 
 /* Every MSR row lies in this span, and every hypercall but the extended ones. */
-#define KHV_MSR_BASE	0x40000000
-#define KHV_MSR_SPAN	0x120
-#define KHV_HC_SPAN	0x100
+#define KHV_MSR_BASE 0x40000000
+#define KHV_MSR_SPAN 0x120
+#define KHV_HC_SPAN  0x100
 
 /* 0 means no row, n means row n - 1. Written by khv_tables_check() only. */
 extern u8 khv_msr_index[KHV_MSR_SPAN];

@@ -9,7 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 
-#define MAX_SUITES	64
+#define MAX_SUITES 64
 
 static struct kunit_suite *suites[MAX_SUITES];
 static unsigned int nr_suites;

@@ -5,8 +5,8 @@
 #include <linux/bits.h>
 #include <linux/types.h>
 
-#define hweight64(x)	((unsigned int)__builtin_popcountll(x))
-#define hweight32(x)	((unsigned int)__builtin_popcount(x))
+#define hweight64(x) ((unsigned int)__builtin_popcountll(x))
+#define hweight32(x) ((unsigned int)__builtin_popcount(x))
 
 static inline unsigned long __ffs64(u64 word)
 {

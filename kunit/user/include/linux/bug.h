@@ -18,9 +18,8 @@ static inline bool khv_user_warn(bool bad, const char *what, const char *file, i
 	return bad;
 }
 
-#define WARN_ON(cond)			khv_user_warn(!!(cond), #cond, __FILE__, __LINE__)
-#define WARN_ON_ONCE(cond)		WARN_ON(cond)
-#define WARN_ONCE(cond, fmt, ...)	khv_user_warn(!!(cond), fmt, __FILE__, __LINE__)
-#define BUG_ON(cond)			((void)WARN_ON(cond))
+#define WARN_ON(cond)		  khv_user_warn(!!(cond), #cond, __FILE__, __LINE__)
+#define WARN_ON_ONCE(cond)	  WARN_ON(cond)
+#define WARN_ONCE(cond, fmt, ...) khv_user_warn(!!(cond), fmt, __FILE__, __LINE__)
 
 #endif

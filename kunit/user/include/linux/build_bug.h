@@ -4,9 +4,9 @@
 
 /* The kernel's takes the message as an option; so does this one. */
 #undef static_assert
-#define static_assert(expr, ...)	khv_static_assert(expr, ##__VA_ARGS__, #expr)
-#define khv_static_assert(expr, msg, ...)	_Static_assert(expr, msg)
-#define BUILD_BUG_ON(cond)	_Static_assert(!(cond), #cond)
-#define BUILD_BUG_ON_MSG(cond, msg)	_Static_assert(!(cond), msg)
+#define static_assert(expr, ...) khv_static_assert(expr, ##__VA_ARGS__, #expr)
+#define khv_static_assert(expr, msg, ...) _Static_assert(expr, msg)
+#define BUILD_BUG_ON(cond)		  _Static_assert(!(cond), #cond)
+#define BUILD_BUG_ON_MSG(cond, msg)	  _Static_assert(!(cond), msg)
 
 #endif

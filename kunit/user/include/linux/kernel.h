@@ -8,6 +8,7 @@
 #include <linux/types.h>
 #include <stdio.h>
 
+/* clang-format off */
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define DIV_ROUND_UP(n, d)	(((n) + (d) - 1) / (d))
 #define ALIGN(x, a)		(((x) + (a) - 1) & ~((typeof(x))(a) - 1))
@@ -18,5 +19,6 @@
 	((type *)((char *)(ptr) - offsetof(type, member)))
 #define READ_ONCE(x)		(*(const volatile typeof(x) *)&(x))
 #define WRITE_ONCE(x, v)	(*(volatile typeof(x) *)&(x) = (v))
+/* clang-format on */
 
 #endif
