@@ -15,6 +15,8 @@
 #include "compat/ftrace.h"
 #include "khv/hooks.h"
 
+/* A line for each instruction, kept so by hand. */
+/* clang-format off */
 #define KHV_HOOK(_ret, _name, _params, _args, _why)			\
 	asm(".pushsection .text, \"ax\", @progbits\n"			\
 	    ".type khv_stub_" #_name ", @function\n"			\
@@ -27,6 +29,7 @@
 	    ".popsection\n");						\
 	void khv_stub_##_name(void);					\
 	STACK_FRAME_NON_STANDARD(khv_stub_##_name);
+/* clang-format on */
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
 
@@ -42,8 +45,8 @@ DEFINE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
 /* Static calls cannot be indexed, so each original is set by name. */
 static void set_originals(void)
 {
-#define KHV_HOOK(_ret, _name, _params, _args, _why)			\
-	static_call_update(khv_call_##_name,				\
+#define KHV_HOOK(_ret, _name, _params, _args, _why) \
+	static_call_update(khv_call_##_name,        \
 			   (void *)(khv_hooks[KHV_HOOK_##_name].site + KHV_SITE_BYTES));
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
@@ -73,7 +76,8 @@ int khv_hooks_check(void (*report)(const char *name, const char *why))
 		}
 		memcpy(hook->before, (void *)hook->site, KHV_SITE_BYTES);
 		if (memcmp(hook->before, nop, KHV_SITE_BYTES)) {
-			report(hook->name, "another ftrace user (tracer, kprobe, livepatch) is on it");
+			report(hook->name,
+			       "another ftrace user (tracer, kprobe, livepatch) is on it");
 			bad++;
 		}
 	}
@@ -94,6 +98,7 @@ static int install(struct khv_hook *hook)
 		return ret;
 	}
 	hook->installed = true;
+	memcpy(hook->hooked, (void *)hook->site, KHV_SITE_BYTES);
 	/*
 	 * Sysctl kernel.ftrace_enabled=0 would pull the hooks from under VMs of
 	 * ours; a permanent user makes it answer -EBUSY.
@@ -120,8 +125,23 @@ int khv_hooks_install(void)
 	return 0;
 }
 
+/* Does nobody but us stand on any of the sites? */
+static bool alone(void)
+{
+	int i;
+
+	for (i = 0; i < KHV_NR_HOOKS; i++) {
+		struct khv_hook *hook = &khv_hooks[i];
+
+		if (hook->installed && memcmp((void *)hook->site, hook->hooked, KHV_SITE_BYTES))
+			return false;
+	}
+	return true;
+}
+
 void khv_hooks_remove(void)
 {
+	bool together = alone();
 	int i;
 
 	for (i = KHV_NR_HOOKS - 1; i >= 0; i--) {
@@ -129,8 +149,22 @@ void khv_hooks_remove(void)
 
 		if (!hook->installed)
 			continue;
+		/*
+		 * For a dynamic ops ftrace waits out a grace period of RCU-tasks, a
+		 * tenth of a second, each time. One for all hooks is enough as long as
+		 * no tracer shares a site: only then ftrace looks at what is freed here.
+		 */
+		if (together)
+			hook->ops.flags &= ~FTRACE_OPS_FL_DYNAMIC;
 		WARN_ON_ONCE(khv_unregister_ftrace_direct(&hook->ops, (unsigned long)hook->stub));
-		hook->installed = false;
+	}
+	synchronize_rcu_tasks_rude();
+	synchronize_rcu_tasks();
+
+	for (i = 0; i < KHV_NR_HOOKS; i++) {
+		if (khv_hooks[i].installed)
+			ftrace_free_filter(&khv_hooks[i].ops);
+		khv_hooks[i].installed = false;
 	}
 }
 

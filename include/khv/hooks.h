@@ -10,14 +10,14 @@
 
 #include "khv/port.h"
 
-#define KHV_HOOK(_ret, _name, _params, _args, _why)	KHV_HOOK_##_name,
+#define KHV_HOOK(_ret, _name, _params, _args, _why) KHV_HOOK_##_name,
 enum khv_hook_id {
 #include "compat/kvm_private.h"
 	KHV_NR_HOOKS,
 };
 #undef KHV_HOOK
 
-#define KHV_SITE_BYTES	MCOUNT_INSN_SIZE
+#define KHV_SITE_BYTES MCOUNT_INSN_SIZE
 
 /**
  * struct khv_hook - one replaced function
@@ -26,6 +26,7 @@ enum khv_hook_id {
  * @stub: where its ftrace site is sent
  * @site: address of the ftrace site, found by khv_hooks_check()
  * @before: bytes of the site before the hook stood
+ * @hooked: bytes of the site with the hook and nobody else on it
  * @ops: per-function ftrace_ops, so that nothing is shared or searched on a call
  * @installed: the site leads to @stub
  */
@@ -35,6 +36,7 @@ struct khv_hook {
 	void *stub;
 	unsigned long site;
 	u8 before[KHV_SITE_BYTES];
+	u8 hooked[KHV_SITE_BYTES];
 	struct ftrace_ops ops;
 	bool installed;
 };
@@ -53,8 +55,8 @@ struct khv_hook_hits {
 
 DECLARE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
 
-#define khv_hit_ours(_name)	this_cpu_inc(khv_hook_hits.ours[KHV_HOOK_##_name])
-#define khv_hit_passed(_name)	this_cpu_inc(khv_hook_hits.passed[KHV_HOOK_##_name])
+#define khv_hit_ours(_name)   this_cpu_inc(khv_hook_hits.ours[KHV_HOOK_##_name])
+#define khv_hit_passed(_name) this_cpu_inc(khv_hook_hits.passed[KHV_HOOK_##_name])
 
 /**
  * khv_hooks_check() - look at every target without changing it
