@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY and
- * HV_X64_MSR_TSC_INVARIANT_CONTROL. TLFS chapters "Timers" and "Partition Properties".
+ * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY, HV_X64_MSR_TSC_INVARIANT_CONTROL
+ * and the registers of reenlightenment. The reference time itself is in reftime.c.
+ * TLFS chapters "Timers", "Partition Properties" and "Nested Virtualization".
  */
 #include <linux/kvm_host.h>
 #include <linux/math64.h>
@@ -62,4 +63,44 @@ bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp)
 	static const struct khv_priv priv = KHV_PRIV(FEATURES_EAX, TSC_INVARIANT);
 
 	return khv_priv_held(&vp->cpuid, priv) && !READ_ONCE(*tsc_invariant(vp->vm));
+}
+
+/* Reenlightenment: kept for the guest and for migration; no TSC is ever emulated (D13). */
+enum khv_msr_result khv_msr_reenlightenment_control_read(struct khv_msr_access *a)
+{
+	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_reenlightenment_control);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_reenlightenment_control_write(struct khv_msr_access *a)
+{
+	WRITE_ONCE(a->vcpu->kvm->arch.hyperv.hv_reenlightenment_control, a->data);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_tsc_emulation_control_read(struct khv_msr_access *a)
+{
+	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_control);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a)
+{
+	WRITE_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_control, a->data);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_tsc_emulation_status_read(struct khv_msr_access *a)
+{
+	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_status);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_tsc_emulation_status_write(struct khv_msr_access *a)
+{
+	/* Only the hypervisor starts an emulation; the guest ends it. */
+	if (a->data && !a->host)
+		return KHV_MSR_FAULT;
+	WRITE_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_status, a->data);
+	return KHV_MSR_OK;
 }

@@ -11,7 +11,7 @@
 #include "khv/port.h"
 #include "khv/trace.h"
 
-#define khv_hc_stock	NULL
+#define khv_hc_stock NULL
 
 #define KHV_HYPERCALL(_name, _code, _handler, ...) [KHV_HC_ROW_##_name] = khv_hc_##_handler,
 static const khv_hc_fn hc_handlers[KHV_NR_HC_ROWS] = {
@@ -118,7 +118,7 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 	status = gather(vcpu, hc, row);
 	if (!status)
 		status = hc_handlers[id](vcpu, hc);
-	if (!status && (row->flags & KHV_USER_EXIT))
+	if (status == KHV_STATUS_TO_USER)
 		return exit_to_user(vcpu, hc);
 done:
 	return khv_complete(vcpu, hc, khv_hcall_result(hc, status));
@@ -134,5 +134,5 @@ u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 /* The exit to user space has no room for register input beyond the two parameters. */
 u16 khv_hc_ext_call(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
-	return hc->fast ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
+	return hc->fast ? HV_STATUS_INVALID_PARAMETER : KHV_STATUS_TO_USER;
 }

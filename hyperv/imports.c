@@ -65,15 +65,15 @@ static int resolve_from(const char *module, void (*report)(const char *name, con
 	unsigned long addr;
 	int missing = 0;
 
-#define KHV_IMPORT(_mod, _ret, _name, _params, _args)				\
-	if (!(_mod) == !module) {						\
-		addr = khv_symbol(_mod, #_name);				\
-		if (addr) {							\
-			static_call_update(khv_import_##_name, (void *)addr);	\
-		} else {							\
-			report(#_name, "a function that the module calls");	\
-			missing++;						\
-		}								\
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args)                         \
+	if (!(_mod) == !module) {                                             \
+		addr = khv_symbol(_mod, #_name);                              \
+		if (addr) {                                                   \
+			static_call_update(khv_import_##_name, (void *)addr); \
+		} else {                                                      \
+			report(#_name, "a function that the module calls");   \
+			missing++;                                            \
+		}                                                             \
 	}
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
@@ -95,13 +95,13 @@ static int resolve_hooks(void (*report)(const char *name, const char *why))
 	unsigned long addr;
 	int missing = 0;
 
-#define KHV_HOOK(_ret, _name, _params, _args, _why)				\
-	addr = khv_symbol("kvm", #_name);					\
-	if (addr) {								\
-		static_call_update(khv_call_##_name, (void *)addr);		\
-	} else {								\
-		report(#_name, _why);						\
-		missing++;							\
+#define KHV_HOOK(_ret, _name, _params, _args, _why)                 \
+	addr = khv_symbol("kvm", #_name);                           \
+	if (addr) {                                                 \
+		static_call_update(khv_call_##_name, (void *)addr); \
+	} else {                                                    \
+		report(#_name, _why);                               \
+		missing++;                                          \
 	}
 #include "compat/kvm_private.h"
 #undef KHV_HOOK

@@ -40,11 +40,13 @@ static const struct kernel_param_ops takeover_ops = {
 	.get = param_get_bool,
 };
 module_param_cb(takeover, &takeover_ops, &khv_takeover, 0644);
-MODULE_PARM_DESC(takeover, "Take over VMs created from now on (default on; can be changed at any time)");
+MODULE_PARM_DESC(takeover,
+		 "Take over VMs created from now on (default on; can be changed at any time)");
 
 static char *require = "";
 module_param(require, charp, 0444);
-MODULE_PARM_DESC(require, "Names of further KVM functions, separated by commas, without which not to load");
+MODULE_PARM_DESC(require,
+		 "Names of further KVM functions, separated by commas, without which not to load");
 
 static struct module *kvm_module, *vendor_module;
 
@@ -191,9 +193,6 @@ static int __init khv_init(void)
 	ret = check();
 	if (ret)
 		return ret;
-	ret = khv_state_init();
-	if (ret)
-		goto err_unpin;
 	khv_debugfs_init();
 
 	/* CHECKED -> HOOKED -> ACTIVE: the last hook is the one that makes VMs ours. */
@@ -209,8 +208,6 @@ static int __init khv_init(void)
 err_debugfs:
 	khv_takeover_drain();
 	khv_debugfs_exit();
-	khv_state_exit();
-err_unpin:
 	unpin();
 	return ret;
 }
@@ -222,7 +219,6 @@ static void __exit khv_exit(void)
 	khv_hooks_remove();
 	khv_takeover_drain();
 	khv_debugfs_exit();
-	khv_state_exit();
 
 	differ = khv_hooks_restored();
 	unpin();

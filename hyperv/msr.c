@@ -18,10 +18,11 @@ struct khv_msr_ops {
 	khv_msr_fn write;
 };
 
-#define khv_msr_stock_read		NULL
-#define khv_msr_stock_write		NULL
-#define khv_msr_tsc_frequency_write	NULL
-#define khv_msr_apic_frequency_write	NULL
+#define khv_msr_stock_read	     NULL
+#define khv_msr_stock_write	     NULL
+#define khv_msr_tsc_frequency_write  NULL
+#define khv_msr_apic_frequency_write NULL
+#define khv_msr_time_ref_count_write NULL
 
 #define KHV_MSR(_name, _first, _ops, ...) \
 	[KHV_MSR_ROW_##_name] = { khv_msr_##_ops##_read, khv_msr_##_ops##_write },

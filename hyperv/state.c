@@ -3,7 +3,6 @@
  * Who owns a VM, and the life of struct khv_vm and struct khv_vcpu.
  * khv_vms_lock guards the lists that reports walk; no hot path takes it.
  */
-#include <linux/hrtimer.h>
 #include <linux/kfifo.h>
 #include <linux/kvm_host.h>
 #include <linux/module.h>
@@ -14,36 +13,11 @@
 #include "khv/state.h"
 
 LIST_HEAD(khv_vms);
+/* Protects the list, the lists of VPs in it, their links and the sums below. */
 DEFINE_MUTEX(khv_vms_lock);
 struct khv_counts khv_ended_counts;
 u64 khv_ended_shown;
 u32 khv_vms_created;
-
-/*
- * What stock code makes of a new VP. Its timer callback and initial values are
- * not reachable by name; they are learnt once, from a VP that no VM has.
- */
-static struct kvm_vcpu_hv *template;
-
-int khv_state_init(void)
-{
-	struct kvm_vcpu *vcpu = kvzalloc(sizeof(*vcpu), GFP_KERNEL);
-	int ret;
-
-	if (!vcpu)
-		return -ENOMEM;
-	ret = khv_orig_kvm_hv_vcpu_init(vcpu);
-	if (!ret)
-		template = vcpu->arch.hyperv;
-	kvfree(vcpu);
-	return ret;
-}
-
-void khv_state_exit(void)
-{
-	kfree(template);
-	template = NULL;
-}
 
 int khv_vm_create(struct kvm *kvm)
 {
@@ -62,6 +36,7 @@ int khv_vm_create(struct kvm *kvm)
 	vm->pid = current->pid;
 	vm->crash_ctl = KHV_CRASH_NOTIFY | KHV_CRASH_MESSAGE;
 	INIT_LIST_HEAD(&vm->vps);
+	khv_reftime_init(vm);
 
 	mutex_lock(&khv_vms_lock);
 	vm->id = khv_vms_created++;
@@ -90,20 +65,12 @@ void khv_vm_destroy(struct kvm *kvm)
 	module_put(THIS_MODULE);
 }
 
-/* Give every member that holds its own address a new one. */
-static void relocate_stock(struct kvm_vcpu_hv *hv)
+/* The queues that KVM's own flush code still uses. */
+static void init_flush_fifos(struct kvm_vcpu_hv *hv)
 {
+#ifdef KHV_HAVE_FLUSH_FIFO
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(hv->stimer); i++) {
-		struct hrtimer *timer = &hv->stimer[i].timer;
-		enum hrtimer_restart (*function)(struct hrtimer *) =
-			template->stimer[i].timer.function;
-
-		hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS);
-		timer->function = function;
-	}
-#ifdef KHV_HAVE_FLUSH_FIFO
 	for (i = 0; i < HV_NR_TLB_FLUSH_FIFOS; i++) {
 		INIT_KFIFO(hv->tlb_flush_fifo[i].entries);
 		spin_lock_init(&hv->tlb_flush_fifo[i].write_lock);
@@ -122,11 +89,12 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	if (!vp)
 		return -ENOMEM;
 
-	memcpy(&vp->stock, template, sizeof(vp->stock));
-	relocate_stock(&vp->stock);
 	vp->stock.vcpu = vcpu;
 	vp->stock.vp_index = vcpu->vcpu_idx;
 	vp->vm = to_khv_vm(vcpu->kvm);
+	init_flush_fifos(&vp->stock);
+	khv_synic_init(vp);
+	khv_stimers_init(vp);
 
 	mutex_lock(&khv_vms_lock);
 	list_add_tail(&vp->link, &vp->vm->vps);
@@ -140,13 +108,11 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	int i;
 
 	if (!vp)
 		return;
 
-	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++)
-		hrtimer_cancel(&vp->stock.stimer[i].timer);
+	khv_stimers_uninit(vp);
 
 	mutex_lock(&khv_vms_lock);
 	list_del(&vp->link);

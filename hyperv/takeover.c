@@ -180,6 +180,103 @@ int khv_hook_kvm_hv_hypercall(struct kvm_vcpu *vcpu)
 	return khv_hypercall(vcpu);
 }
 
+void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_hv_process_stimers);
+		return khv_orig_kvm_hv_process_stimers(vcpu);
+	}
+	khv_hit_ours(kvm_hv_process_stimers);
+	khv_stimers_process(vcpu);
+}
+
+int khv_hook_kvm_hv_activate_synic(struct kvm_vcpu *vcpu, bool dont_zero_synic_pages)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_hv_activate_synic);
+		return khv_orig_kvm_hv_activate_synic(vcpu, dont_zero_synic_pages);
+	}
+	khv_hit_ours(kvm_hv_activate_synic);
+	return khv_synic_activate(vcpu, dont_zero_synic_pages);
+}
+
+int khv_hook_kvm_hv_synic_set_irq(struct kvm *kvm, u32 vp_id, u32 sint)
+{
+	if (!to_khv_vm(kvm)) {
+		khv_hit_passed(kvm_hv_synic_set_irq);
+		return khv_orig_kvm_hv_synic_set_irq(kvm, vp_id, sint);
+	}
+	khv_hit_ours(kvm_hv_synic_set_irq);
+	return khv_synic_set_irq(kvm, vp_id, sint);
+}
+
+void khv_hook_kvm_hv_synic_send_eoi(struct kvm_vcpu *vcpu, int vector)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_hv_synic_send_eoi);
+		return khv_orig_kvm_hv_synic_send_eoi(vcpu, vector);
+	}
+	khv_hit_ours(kvm_hv_synic_send_eoi);
+	khv_synic_eoi(vcpu, vector);
+}
+
+void khv_hook_kvm_hv_irq_routing_update(struct kvm *kvm)
+{
+	if (!to_khv_vm(kvm)) {
+		khv_hit_passed(kvm_hv_irq_routing_update);
+		return khv_orig_kvm_hv_irq_routing_update(kvm);
+	}
+	khv_hit_ours(kvm_hv_irq_routing_update);
+	khv_synic_routing_update(kvm);
+}
+
+static noinline void recalculate_apic_map(struct kvm *kvm)
+{
+	khv_orig_kvm_recalculate_apic_map(kvm);
+	khv_synic_apic_changed(to_khv_vm(kvm));
+}
+
+/* KVM calls it after every write to an APIC register; few of them enable one. */
+void khv_hook_kvm_recalculate_apic_map(struct kvm *kvm)
+{
+	if (!to_khv_vm(kvm) || !READ_ONCE(to_khv_vm(kvm)->apic_waiters)) {
+		khv_hit_passed(kvm_recalculate_apic_map);
+		return khv_orig_kvm_recalculate_apic_map(kvm);
+	}
+	khv_hit_ours(kvm_recalculate_apic_map);
+	recalculate_apic_map(kvm);
+}
+
+void khv_hook_kvm_hv_setup_tsc_page(struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock)
+{
+	if (!to_khv_vm(kvm)) {
+		khv_hit_passed(kvm_hv_setup_tsc_page);
+		return khv_orig_kvm_hv_setup_tsc_page(kvm, hv_clock);
+	}
+	khv_hit_ours(kvm_hv_setup_tsc_page);
+	khv_reftime_update(kvm, hv_clock);
+}
+
+void khv_hook_kvm_hv_request_tsc_page_update(struct kvm *kvm)
+{
+	if (!to_khv_vm(kvm)) {
+		khv_hit_passed(kvm_hv_request_tsc_page_update);
+		return khv_orig_kvm_hv_request_tsc_page_update(kvm);
+	}
+	khv_hit_ours(kvm_hv_request_tsc_page_update);
+	khv_reftime_stale(kvm);
+}
+
+int khv_hook_kvm_vm_ioctl_hv_eventfd(struct kvm *kvm, struct kvm_hyperv_eventfd *args)
+{
+	if (!to_khv_vm(kvm)) {
+		khv_hit_passed(kvm_vm_ioctl_hv_eventfd);
+		return khv_orig_kvm_vm_ioctl_hv_eventfd(kvm, args);
+	}
+	khv_hit_ours(kvm_vm_ioctl_hv_eventfd);
+	return khv_connection_eventfd(kvm, args);
+}
+
 int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 {
 	if (!ours(vcpu) || !to_khv_vcpu(vcpu)) {
@@ -219,9 +316,10 @@ int khv_hook_kvm_set_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
 }
 
 #define CPUID_LEAF_APM		0x80000007
-#define CPUID_APM_INVARIANT_TSC	BIT(8)
+#define CPUID_APM_INVARIANT_TSC BIT(8)
 
-static noinline bool cpuid_apm(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx, bool exact)
+static noinline bool cpuid_apm(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx,
+			       bool exact)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	bool found = khv_orig_kvm_cpuid(vcpu, eax, ebx, ecx, edx, exact);

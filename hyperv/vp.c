@@ -8,6 +8,24 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 
+/* KVM's own look-up, too, tries the vCPU of that number first: user space rarely renumbers. */
+struct kvm_vcpu *khv_vcpu_by_index(struct kvm *kvm, u32 vp_index)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	if (vp_index >= KVM_MAX_VCPUS)
+		return NULL;
+	vcpu = kvm_get_vcpu(kvm, vp_index);
+	if (vcpu && to_khv_vcpu(vcpu) && READ_ONCE(to_khv_vcpu(vcpu)->stock.vp_index) == vp_index)
+		return vcpu;
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (to_khv_vcpu(vcpu) && READ_ONCE(to_khv_vcpu(vcpu)->stock.vp_index) == vp_index)
+			return vcpu;
+	}
+	return NULL;
+}
+
 enum khv_msr_result khv_msr_vp_index_read(struct khv_msr_access *a)
 {
 	a->data = a->vp->stock.vp_index;

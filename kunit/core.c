@@ -8,6 +8,8 @@
 #include "hyperv/tables.c"
 #include "hyperv/decode.c"
 #include "hyperv/gate.c"
+#include "hyperv/refclock.c"
+#include "hyperv/stimer_math.c"
 
 MODULE_DESCRIPTION("KUnit suites of kvm-hyperv's pure core");
 MODULE_LICENSE("GPL");

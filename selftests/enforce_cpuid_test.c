@@ -14,12 +14,13 @@ struct msr_row {
 	const char *name;
 	u32 msr;
 	u32 count;
-	u32 access;		/* what the guest may do when it has the bit */
+	u32 access; /* what the guest may do when it has the bit */
 	u64 need;
-	u64 val;		/* a value that may be written */
-	u64 bad;		/* a value that must fault, 0 = none */
+	u64 val; /* a value that may be written */
+	u64 bad; /* a value that must fault, 0 = none */
 };
 
+/* clang-format off */
 #define MSR(_name, _count, _access, _need, _val, _bad)			\
 	{ #_name, HV_X64_MSR_##_name, _count, _access, _need, _val, _bad }
 
@@ -53,6 +54,7 @@ static const struct msr_row msrs[] = {
 	MSR(TSC_EMULATION_STATUS,	1, RW, HV_F_REENLIGHTENMENT, 0, 2),
 	MSR(TSC_INVARIANT_CONTROL,	1, RW, HV_F_TSC_INVARIANT, 1, 2),
 };
+/* clang-format on */
 
 /* Stock 6.1 has no such register; its stage is a case of its own. */
 static bool row_is_missing(const struct msr_row *r)
@@ -60,12 +62,14 @@ static bool row_is_missing(const struct msr_row *r)
 	return r->msr == HV_X64_MSR_TSC_INVARIANT_CONTROL && host_is_6_1() && !module_loaded();
 }
 
+/* clang-format off */
 static const u32 gaps[] = {
 	0x40000004, 0x4000000f, 0x40000011, 0x4000001f, 0x40000024, 0x40000040, 0x4000006f,
 	0x40000074, 0x40000085, 0x4000008f, 0x400000a0, 0x400000af, 0x400000b8,
 	HV_X64_MSR_GUEST_IDLE, 0x400000f6, 0x40000109, 0x40000117, 0x40000119, 0x400001ff,
 	0x40001002,
 };
+/* clang-format on */
 
 /* Every privilege off; the debugger is the VMM's business and stays as @syndbg says. */
 static void all_off(struct vcpu *v, bool syndbg)
@@ -271,8 +275,8 @@ TEST(host_is_not_gated)
 /* --- hypercalls --------------------------------------------------------- */
 
 /* A sentinel for the one privilege that is a number: 4.EBX. */
-#define NEED_SPIN	1ULL
-#define CODE_MASK	0xffffULL
+#define NEED_SPIN 1ULL
+#define CODE_MASK 0xffffULL
 
 enum input { NO_PAGE, PAGE };
 
@@ -282,17 +286,19 @@ struct hcall_row {
 	enum input input;
 	u64 in, out;
 	u64 need[2];
-	u32 status;		/* when granted */
+	u32 status; /* when granted */
 	u32 reps;
-	bool optional;		/* only where the kernel offers the bit */
+	bool optional; /* only where the kernel offers the bit */
 };
 
+/* clang-format off */
 #define HC(_name, _flags, ...)						\
 	{ .name = #_name, .control = HVCALL_##_name | (_flags), __VA_ARGS__ }
+/* clang-format on */
 
 static const struct hcall_row hcalls[] = {
 	HC(NOTIFY_LONG_SPIN_WAIT, HV_CTL_FAST, .need = { NEED_SPIN }),
-	HC(POST_MESSAGE, HV_CTL_FAST, .in = 1, .need = { HV_F_POST_MESSAGES }),
+	HC(POST_MESSAGE, 0, .input = PAGE, .need = { HV_F_POST_MESSAGES }),
 	HC(SIGNAL_EVENT, HV_CTL_FAST, .in = 1, .need = { HV_F_SIGNAL_EVENTS }),
 	HC(POST_DEBUG_DATA, 0, .input = PAGE, .need = { HV_F_DEBUGGING },
 	   .status = HV_STATUS_OPERATION_DENIED),
@@ -337,6 +343,9 @@ static void fill_input(u64 *page, u16 code)
 	case HVCALL_SEND_IPI_EX:
 		page[0] = 0x40;
 		break;
+	case HVCALL_POST_MESSAGE:
+		page[1] = 1;
+		break;
 	}
 }
 
@@ -352,7 +361,8 @@ static void expect_hcall(struct vcpu *v, const struct hcall_row *r, u32 status, 
 	o = vcpu_op(v, p, OP_HC(r->control, in, r->out));
 	ASSERT(o.vector == 0, "%s %s: vector %u", r->name, what, o.vector);
 	ASSERT(o.result == ((u64)reps << 32 | status),
-	       "%s %s: result 0x%llx, expected 0x%x, %u reps", r->name, what, (unsigned long long)o.result, status, reps);
+	       "%s %s: result 0x%llx, expected 0x%x, %u reps", r->name, what,
+	       (unsigned long long)o.result, status, reps);
 }
 
 static bool row_offered(const struct hcall_row *r)
@@ -484,6 +494,7 @@ struct xmm_row {
 	u32 reps;
 };
 
+/* clang-format off */
 static const struct xmm_row xmm_rows[] = {
 	{ "FLUSH_SPACE", HVCALL_FLUSH_SPACE, 0, HV_FLUSH_ALL_SPACES, 1, 0 },
 	{ "FLUSH_LIST", HVCALL_FLUSH_LIST | HV_CTL_REP(1), 0, HV_FLUSH_ALL_SPACES, 1, 1 },
@@ -493,6 +504,7 @@ static const struct xmm_row xmm_rows[] = {
 	  HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_SPACES, 1, 1 },
 	{ "SEND_IPI_EX", HVCALL_SEND_IPI_EX, 0x40, 0, 0, 0 },
 };
+/* clang-format on */
 
 static void check_xmm(bool offered)
 {
@@ -510,9 +522,12 @@ static void check_xmm(bool offered)
 
 		memset(xmm, 0, sizeof(*xmm));
 		xmm->q[0] = r->xmm0;
-		o = vcpu_op(v, p, (struct guest_op) {
-			.op = OP_HYPERCALL_XMM, .arg0 = r->control | HV_CTL_FAST,
-			.arg1 = r->in, .arg2 = r->out, .xmm = xmm });
+		o = vcpu_op(v, p,
+			    (struct guest_op){ .op = OP_HYPERCALL_XMM,
+					       .arg0 = r->control | HV_CTL_FAST,
+					       .arg1 = r->in,
+					       .arg2 = r->out,
+					       .xmm = xmm });
 		ASSERT(o.vector == (offered ? 0 : UD_VECTOR), "%s: vector %u", r->name, o.vector);
 		if (offered)
 			ASSERT(o.result == (u64)r->reps << 32, "%s: 0x%llx", r->name,

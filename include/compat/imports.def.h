@@ -7,7 +7,7 @@
  * KHV_IMPORT(module, return type, name, (parameters), (arguments))
  * module: "kvm", or NULL for the kernel itself
  *
- * Origins (all of them the same on 6.1 and 6.12): kvm_main.c, x86.c, hyperv.c,
+ * Origins (all of them the same on 6.1 and 6.12): kvm_main.c, x86.c, lapic.c, eventfd.c,
  * kernel/sched/core.c, kernel/module/main.c, kernel/trace/ftrace.c.
  */
 #ifdef KHV_IMPORT
@@ -17,6 +17,28 @@ KHV_IMPORT("kvm", int, kvm_vcpu_read_guest,
 KHV_IMPORT("kvm", int, kvm_vcpu_write_guest,
 	   (struct kvm_vcpu *vcpu, gpa_t gpa, const void *data, unsigned long len),
 	   (vcpu, gpa, data, len))
+KHV_IMPORT("kvm", int, kvm_read_guest, (struct kvm *kvm, gpa_t gpa, void *data, unsigned long len),
+	   (kvm, gpa, data, len))
+KHV_IMPORT("kvm", int, kvm_write_guest,
+	   (struct kvm *kvm, gpa_t gpa, const void *data, unsigned long len),
+	   (kvm, gpa, data, len))
+KHV_IMPORT("kvm", int, kvm_clear_guest, (struct kvm *kvm, gpa_t gpa, unsigned long len),
+	   (kvm, gpa, len))
+KHV_IMPORT("kvm", u64, kvm_read_l1_tsc, (struct kvm_vcpu *vcpu, u64 host_tsc), (vcpu, host_tsc))
+KHV_IMPORT("kvm", u64, get_kvmclock_ns, (struct kvm *kvm), (kvm))
+KHV_IMPORT("kvm", void, kvm_vcpu_kick, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT("kvm", int, kvm_apic_set_irq,
+	   (struct kvm_vcpu *vcpu, struct kvm_lapic_irq *irq, struct dest_map *dest_map),
+	   (vcpu, irq, dest_map))
+KHV_IMPORT("kvm", int, kvm_hv_vapic_msr_read, (struct kvm_vcpu *vcpu, u32 reg, u64 *data),
+	   (vcpu, reg, data))
+KHV_IMPORT("kvm", int, kvm_hv_vapic_msr_write, (struct kvm_vcpu *vcpu, u32 reg, u64 data),
+	   (vcpu, reg, data))
+KHV_IMPORT("kvm", int, kvm_lapic_set_pv_eoi, (struct kvm_vcpu *vcpu, u64 data, unsigned long len),
+	   (vcpu, data, len))
+KHV_IMPORT("kvm", void, __kvm_set_or_clear_apicv_inhibit,
+	   (struct kvm *kvm, enum kvm_apicv_inhibit reason, bool set), (kvm, reason, set))
+KHV_IMPORT("kvm", void, kvm_notify_acked_gsi, (struct kvm *kvm, int gsi), (kvm, gsi))
 KHV_IMPORT("kvm", int, kvm_skip_emulated_instruction, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT("kvm", void, kvm_queue_exception, (struct kvm_vcpu *vcpu, unsigned int nr), (vcpu, nr))
 KHV_IMPORT("kvm", void, kvm_vcpu_on_spin, (struct kvm_vcpu *vcpu, bool yield_to_kernel_mode),

@@ -6,7 +6,7 @@
  *
  * KHV_HOOK(type, name, (parameters), (arguments), "what it would break")
  *
- * Origin: hyperv.h, x86.h, cpuid.h; the same on 6.1 and 6.12. The order is the
+ * Origin: hyperv.h, lapic.h, x86.h, cpuid.h; the same on 6.1 and 6.12. The order is the
  * order of installation: kvm_hv_init_vm comes last, because a VM is ours from
  * there on and needs every other hook. Removal goes the other way round.
  */
@@ -32,6 +32,27 @@ KHV_HOOK(int, kvm_hv_set_msr_common, (struct kvm_vcpu *vcpu, u32 msr, u64 data, 
 	 "synthetic MSRs could not be written")
 KHV_HOOK(int, kvm_hv_hypercall, (struct kvm_vcpu *vcpu), (vcpu),
 	 "hypercalls could not be answered")
+KHV_HOOK(void, kvm_hv_process_stimers, (struct kvm_vcpu *vcpu), (vcpu),
+	 "synthetic timers would not expire")
+KHV_HOOK(int, kvm_hv_activate_synic, (struct kvm_vcpu *vcpu, bool dont_zero_synic_pages),
+	 (vcpu, dont_zero_synic_pages),
+	 "KVM_CAP_HYPERV_SYNIC would be ignored")
+KHV_HOOK(int, kvm_hv_synic_set_irq, (struct kvm *kvm, u32 vp_id, u32 sint), (kvm, vp_id, sint),
+	 "user space could not raise a SINT")
+KHV_HOOK(void, kvm_hv_synic_send_eoi, (struct kvm_vcpu *vcpu, int vector), (vcpu, vector),
+	 "the end of a SINT's interrupt would go unnoticed")
+KHV_HOOK(void, kvm_hv_irq_routing_update, (struct kvm *kvm), (kvm),
+	 "resample eventfds of SINTs would not fire")
+KHV_HOOK(void, kvm_recalculate_apic_map, (struct kvm *kvm), (kvm),
+	 "a timer that expired while the local APIC was disabled would be lost")
+KHV_HOOK(void, kvm_hv_setup_tsc_page,
+	 (struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock), (kvm, hv_clock),
+	 "the reference TSC page would not be written")
+KHV_HOOK(void, kvm_hv_request_tsc_page_update, (struct kvm *kvm), (kvm),
+	 "the reference time would not follow KVM's clock")
+KHV_HOOK(int, kvm_vm_ioctl_hv_eventfd, (struct kvm *kvm, struct kvm_hyperv_eventfd *args),
+	 (kvm, args),
+	 "KVM_HYPERV_EVENTFD would be ignored")
 KHV_HOOK(int, kvm_arch_vcpu_ioctl_run, (struct kvm_vcpu *vcpu), (vcpu),
 	 "VP_RUNTIME could not tell the guest's time from the VMM's")
 #ifndef KHV_HAVE_TSC_INVARIANT

@@ -56,8 +56,11 @@ struct khv_hcall {
 	bool fast;
 	bool longmode;
 	u32 input_len;
-	u8 input[KHV_FAST_MAX_BYTES] __aligned(16);
+	u8 input[KHV_INPUT_MAX_BYTES] __aligned(16);
 };
+
+/* What a handler returns, beside HV_STATUS_*, for a call that user space answers. */
+#define KHV_STATUS_TO_USER 0xffff
 
 /**
  * khv_hcall_decode() - split the registers of a call into its fields

@@ -34,11 +34,11 @@ KHV_HYPERCALL(SEND_IPI_EX, 0x0015, stock, .hdr = 24,
 	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR | KHV_STOCK, .enl = KHV_ENL_IPI,
 	      .need = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
-KHV_HYPERCALL(POST_MESSAGE, 0x005c, stock, .hdr = 256,
-	      .flags = KHV_STOCK, .enl = KHV_ENL_CONNECTIONS,
+KHV_HYPERCALL(POST_MESSAGE, 0x005c, post_message, .hdr = 256,
+	      .flags = KHV_USER_EXIT, .enl = KHV_ENL_CONNECTIONS,
 	      .need = { KHV_PRIV(FEATURES_EBX, POST_MESSAGES) })
-KHV_HYPERCALL(SIGNAL_EVENT, 0x005d, stock, .hdr = 8,
-	      .flags = KHV_FAST | KHV_STOCK, .enl = KHV_ENL_CONNECTIONS,
+KHV_HYPERCALL(SIGNAL_EVENT, 0x005d, signal_event, .hdr = 8,
+	      .flags = KHV_FAST | KHV_USER_EXIT, .enl = KHV_ENL_CONNECTIONS,
 	      .need = { KHV_PRIV(FEATURES_EBX, SIGNAL_EVENTS) })
 KHV_HYPERCALL(POST_DEBUG_DATA, 0x0069, stock, .hdr = 16,
 	      .flags = KHV_STOCK | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,

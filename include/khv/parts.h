@@ -57,16 +57,51 @@ enum khv_msr_result khv_msr_tsc_frequency_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_apic_frequency_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_tsc_invariant_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_tsc_invariant_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_reference_tsc_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_reenlightenment_control_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_reenlightenment_control_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_tsc_emulation_control_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_tsc_emulation_status_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_tsc_emulation_status_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_eoi_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_eoi_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_tpr_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_vp_assist_page_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_vp_assist_page_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_scontrol_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_scontrol_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_sversion_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_sversion_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_siefp_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_siefp_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_simp_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_simp_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_eom_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_sint_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_sint_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_stimer_config_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_stimer_count_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_stimer_count_write(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_p_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_p_write(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_ctl_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_ctl_write(struct khv_msr_access *a);
 
-/* Hypercall handlers: a typed input block in, HV_STATUS_* out. They may sleep. */
+/* Hypercall handlers: an input block in, HV_STATUS_* or KHV_STATUS_TO_USER out. They may sleep. */
 typedef u16 (*khv_hc_fn)(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
 u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_ext_call(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+u16 khv_hc_post_message(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+u16 khv_hc_signal_event(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
 /**
  * khv_msr_passes() - does an access to a VM of ours go straight to KVM's own code?
@@ -211,6 +246,166 @@ bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp);
 int khv_run(struct kvm_vcpu *vcpu);
 
 /**
+ * khv_vcpu_by_index() - the VP of an index
+ * @kvm: a VM of ours
+ * @vp_index: HV_X64_MSR_VP_INDEX
+ *
+ * Return: the vCPU, whose state exists, or NULL. Context: any, no lock.
+ */
+struct kvm_vcpu *khv_vcpu_by_index(struct kvm *kvm, u32 vp_index);
+
+/**
+ * khv_reftime_init() - the reference clock of a new VM
+ * @vm: the VM
+ */
+void khv_reftime_init(struct khv_vm *vm);
+
+/**
+ * khv_ref_time() - partition reference time, as this VP sees it
+ * @vcpu: the vCPU
+ *
+ * TLFS chapter "Timers", "Partition Reference Time".
+ *
+ * Return: 100 ns since the partition was created. Context: any, no lock.
+ */
+u64 khv_ref_time(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_reftime_update() - take over KVM's clock, and renew the reference TSC page
+ * @kvm: a VM of ours
+ * @hv_clock: clock of one of its vCPUs
+ *
+ * Does nothing when clock and page are as they should be.
+ * Context: vCPU thread before it enters the guest, may sleep.
+ */
+void khv_reftime_update(struct kvm *kvm, const struct pvclock_vcpu_time_info *hv_clock);
+
+/**
+ * khv_reftime_stale() - KVM's clock is about to change
+ * @kvm: a VM of ours
+ *
+ * The reference time follows KVM's clock without the TSC until khv_reftime_update().
+ * Context: may sleep.
+ */
+void khv_reftime_stale(struct kvm *kvm);
+
+/**
+ * khv_synic_init() - reset values of a new VP's SynIC
+ * @vp: the VP
+ */
+void khv_synic_init(struct khv_vcpu *vp);
+
+/**
+ * khv_synic_activate() - KVM_CAP_HYPERV_SYNIC and KVM_CAP_HYPERV_SYNIC2
+ * @vcpu: a vCPU of a VM of ours
+ * @dont_zero_pages: SYNIC2: pages keep what they hold when they are enabled
+ *
+ * Return: 0, -ENOMEM. Context: vcpu->mutex held, may sleep.
+ */
+int khv_synic_activate(struct kvm_vcpu *vcpu, bool dont_zero_pages);
+
+/**
+ * khv_synic_deliver() - put a message into a SINT's slot and raise its interrupt
+ * @vcpu: the vCPU, SynIC active
+ * @sintx: 0 to 15
+ * @msg: the message; its type is not HVMSG_NONE
+ *
+ * A busy slot gets the MessagePending flag, so that the guest writes EOM.
+ * TLFS chapter "Inter-Partition Communication", "SynIC Message Page".
+ *
+ * Return: false when it must be tried again: the slot is busy or not in memory, the
+ * SINT is masked, the SynIC, its page or the local APIC is disabled.
+ * Context: thread of this vCPU, may sleep.
+ */
+bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message *msg);
+
+/**
+ * khv_synic_set_irq() - raise a SINT for user space (KVM_IRQ_ROUTING_HV_SINT)
+ * @kvm: a VM of ours
+ * @vp_index: of the VP
+ * @sint: 0 to 15
+ *
+ * Return: 1 for delivered, 0 for lost in a disabled local APIC, -ENOENT for a SINT
+ * that is masked or polled or a disabled SynIC, -EINVAL for no such SINT.
+ * Context: any, no lock.
+ */
+int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint);
+
+/**
+ * khv_synic_eoi() - the guest ended an interrupt whose vector belongs to a SINT
+ * @vcpu: the vCPU
+ * @vector: the vector
+ *
+ * Context: vCPU thread.
+ */
+void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector);
+
+/**
+ * khv_synic_apic_changed() - local APICs were enabled or disabled
+ * @vm: the VM
+ *
+ * Messages that waited for that are tried again. Context: may not sleep.
+ */
+void khv_synic_apic_changed(struct khv_vm *vm);
+
+/**
+ * khv_synic_routing_update() - user space changed the interrupt routes
+ * @kvm: a VM of ours
+ *
+ * Context: kvm->irq_lock held.
+ */
+void khv_synic_routing_update(struct kvm *kvm);
+
+/**
+ * khv_stimers_init() - the timers of a new VP
+ * @vp: the VP
+ */
+void khv_stimers_init(struct khv_vcpu *vp);
+
+/**
+ * khv_stimers_uninit() - stop the timers for good
+ * @vp: the VP
+ *
+ * Context: may sleep.
+ */
+void khv_stimers_uninit(struct khv_vcpu *vp);
+
+/**
+ * khv_stimers_process() - signal what has expired, arm what has not (KVM_REQ_HV_STIMER)
+ * @vcpu: a vCPU of a VM of ours
+ *
+ * Context: thread of this vCPU before it enters the guest, may sleep.
+ */
+void khv_stimers_process(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_stimers_retry() - something changed that expiries may have waited for
+ * @vp: the VP
+ *
+ * Context: any, no lock; another CPU than the VP's has to kick it.
+ */
+void khv_stimers_retry(struct khv_vcpu *vp);
+
+/**
+ * khv_stimers_clock_changed() - the reference clock took another course
+ * @kvm: a VM of ours
+ *
+ * All deadlines are worked out again. Context: no lock, may not sleep.
+ */
+void khv_stimers_clock_changed(struct kvm *kvm);
+
+/**
+ * khv_connection_eventfd() - KVM_HYPERV_EVENTFD
+ * @kvm: a VM of ours
+ * @args: user's arguments
+ *
+ * Return: 0, -EINVAL for unknown flags or a connection beyond 24 bits, -EBADF or
+ * -EINVAL for something that is no eventfd, -EEXIST, -ENOENT, -ENOMEM.
+ * Context: may sleep.
+ */
+int khv_connection_eventfd(struct kvm *kvm, const struct kvm_hyperv_eventfd *args);
+
+/**
  * khv_overlay_map() - put an image into a guest page
  * @vcpu: the vCPU
  * @o: the overlay, not mapped
@@ -241,7 +436,6 @@ void khv_overlay_unmap(struct kvm_vcpu *vcpu, struct khv_overlay *o, bool restor
 void khv_overlay_free(struct khv_overlay *o);
 
 /* Life of the module; see hyperv/main.c and hyperv/debugfs.c. */
-void khv_state_exit(void);
 void khv_debugfs_init(void);
 void khv_debugfs_exit(void);
 

@@ -11,24 +11,27 @@
 
 #include "khv/state.h"
 
+/* Private to KVM; only ever passed as NULL. */
+struct dest_map;
+
 /* khv_<import>(): the host kernel's function, patched in at load. */
-#define KHV_IMPORT(_mod, _ret, _name, _params, _args)			\
-	_ret khv_proto_##_name _params;					\
-	DECLARE_STATIC_CALL(khv_import_##_name, khv_proto_##_name);	\
-	static __always_inline _ret khv_##_name _params			\
-	{								\
-		return static_call(khv_import_##_name)_args;	\
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args)               \
+	_ret khv_proto_##_name _params;                             \
+	DECLARE_STATIC_CALL(khv_import_##_name, khv_proto_##_name); \
+	static __always_inline _ret khv_##_name _params             \
+	{                                                           \
+		return static_call(khv_import_##_name) _args;       \
 	}
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
 
 /* khv_orig_<hook>(): the replaced function, entered past its ftrace site. */
-#define KHV_HOOK(_ret, _name, _params, _args, _why)			\
-	_ret khv_hook_##_name _params;					\
-	DECLARE_STATIC_CALL(khv_call_##_name, khv_hook_##_name);	\
-	static __always_inline _ret khv_orig_##_name _params		\
-	{								\
-		return static_call(khv_call_##_name)_args;		\
+#define KHV_HOOK(_ret, _name, _params, _args, _why)              \
+	_ret khv_hook_##_name _params;                           \
+	DECLARE_STATIC_CALL(khv_call_##_name, khv_hook_##_name); \
+	static __always_inline _ret khv_orig_##_name _params     \
+	{                                                        \
+		return static_call(khv_call_##_name) _args;      \
 	}
 #include "compat/kvm_private.h"
 #undef KHV_HOOK

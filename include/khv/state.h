@@ -11,6 +11,7 @@
 #include <linux/list.h>
 
 #include "khv/hcall.h"
+#include "khv/refclock.h"
 
 /**
  * struct khv_counts - how often each row was used
@@ -48,6 +49,37 @@ struct khv_overlay {
 };
 
 /**
+ * enum khv_tsc_page_state - the reference TSC page in guest memory
+ * @KHV_TSC_PAGE_OFF: not enabled
+ * @KHV_TSC_PAGE_STALE: to be written; also while it is outside memory
+ * @KHV_TSC_PAGE_INVALID: written with sequence 0, because there is no master clock
+ * @KHV_TSC_PAGE_LIVE: written with the parameters of the clock
+ */
+enum khv_tsc_page_state {
+	KHV_TSC_PAGE_OFF,
+	KHV_TSC_PAGE_STALE,
+	KHV_TSC_PAGE_INVALID,
+	KHV_TSC_PAGE_LIVE,
+};
+
+/**
+ * struct khv_refclock - reference time of a VM
+ * @seq: guards @valid and @params; writers hold hv_lock
+ * @valid: @params hold; without, the time is that of KVM's clock
+ * @params: reference time from the TSC
+ * @page: &enum khv_tsc_page_state, under hv_lock
+ * @by_guest: the guest wrote HV_X64_MSR_REFERENCE_TSC and the page did not follow
+ *	yet, under hv_lock
+ */
+struct khv_refclock {
+	seqcount_mutex_t seq;
+	bool valid;
+	struct khv_ref_params params;
+	enum khv_tsc_page_state page;
+	bool by_guest;
+};
+
+/**
  * struct khv_vm - a VM whose enlightenments are answered by this module
  * @kvm: the VM
  * @link: entry of khv_vms, under khv_vms_lock
@@ -61,6 +93,9 @@ struct khv_overlay {
  * @crash_ctl: what a read of HV_X64_MSR_CRASH_CTL shows, likewise
  * @crash_notice: what the guest last wrote to it, 0 for nothing, likewise
  * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL, under hv_lock; read without
+ *
+ * @refclock: see &struct khv_refclock
+ * @apic_waiters: a message waits for a local APIC to be enabled; single word
  *
  * Freed in khv_vm_destroy(), when no vCPU is left.
  */
@@ -77,6 +112,8 @@ struct khv_vm {
 	u64 crash_ctl;
 	u64 crash_notice;
 	u64 tsc_invariant;
+	struct khv_refclock refclock;
+	bool apic_waiters;
 };
 
 /**
@@ -92,6 +129,7 @@ struct khv_vm {
  * @run_start_ns: the thread's CPU time when the current KVM_RUN began, ns
  * @running: inside KVM_RUN, so that @run_start_ns is valid
  * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
+ * @stimers_started: timers that run, one bit each; written by the VP's thread
  * @hcall: the call in flight, under vcpu->mutex
  */
 struct khv_vcpu {
@@ -105,6 +143,7 @@ struct khv_vcpu {
 	u64 run_start_ns;
 	bool running;
 	u64 runtime_base;
+	unsigned long stimers_started;
 	struct khv_hcall hcall;
 };
 
@@ -153,14 +192,6 @@ extern u32 khv_vms_created;
  * @add: may be written at the same time by its VP
  */
 void khv_counts_add(struct khv_counts *sum, const struct khv_counts *add);
-
-/**
- * khv_state_init() - learn what stock code puts into a new VP
- *
- * Before any hook stands. Context: may sleep.
- * Return: 0 or -ENOMEM.
- */
-int khv_state_init(void);
 
 /**
  * khv_vm_create() - make a VM ours

@@ -14,43 +14,67 @@
 #ifdef __KERNEL__
 #include <asm/hyperv-tlfs.h>
 #else
-#define HV_STATUS_SUCCESS			0x0000
-#define HV_STATUS_INVALID_HYPERCALL_CODE	0x0002
-#define HV_STATUS_INVALID_HYPERCALL_INPUT	0x0003
-#define HV_STATUS_INVALID_ALIGNMENT		0x0004
-#define HV_STATUS_ACCESS_DENIED			0x0006
+#define HV_STATUS_SUCCESS		  0x0000
+#define HV_STATUS_INVALID_HYPERCALL_CODE  0x0002
+#define HV_STATUS_INVALID_HYPERCALL_INPUT 0x0003
+#define HV_STATUS_INVALID_ALIGNMENT	  0x0004
+#define HV_STATUS_ACCESS_DENIED		  0x0006
 #endif
 
 /* Hypercall input value, "Hypercall Inputs". */
-#define KHV_CTL_CODE		GENMASK_ULL(15, 0)
-#define KHV_CTL_FAST		BIT_ULL(16)
-#define KHV_CTL_VARHDR		GENMASK_ULL(26, 17)
-#define KHV_CTL_NESTED		BIT_ULL(31)
-#define KHV_CTL_REP_COUNT	GENMASK_ULL(43, 32)
-#define KHV_CTL_REP_START	GENMASK_ULL(59, 48)
+#define KHV_CTL_CODE	  GENMASK_ULL(15, 0)
+#define KHV_CTL_FAST	  BIT_ULL(16)
+#define KHV_CTL_VARHDR	  GENMASK_ULL(26, 17)
+#define KHV_CTL_NESTED	  BIT_ULL(31)
+#define KHV_CTL_REP_COUNT GENMASK_ULL(43, 32)
+#define KHV_CTL_REP_START GENMASK_ULL(59, 48)
 /* IsNested is reserved until nested hypercalls are forwarded to L0. */
-#define KHV_CTL_RSVDZ		(GENMASK_ULL(30, 27) | KHV_CTL_NESTED | \
-				 GENMASK_ULL(47, 44) | GENMASK_ULL(63, 60))
+#define KHV_CTL_RSVDZ \
+	(GENMASK_ULL(30, 27) | KHV_CTL_NESTED | GENMASK_ULL(47, 44) | GENMASK_ULL(63, 60))
 
 /* Hypercall result value, "Hypercall Outputs". */
-#define KHV_RESULT_REPS_SHIFT	32
+#define KHV_RESULT_REPS_SHIFT 32
 
 /* Bytes that a fast call carries: RDX and R8, then XMM0 to XMM5. */
-#define KHV_FAST_REGS_BYTES	16
-#define KHV_FAST_XMM_BYTES	96
-#define KHV_FAST_MAX_BYTES	(KHV_FAST_REGS_BYTES + KHV_FAST_XMM_BYTES)
+#define KHV_FAST_REGS_BYTES 16
+#define KHV_FAST_XMM_BYTES  96
+/* The longest input that is gathered: HvPostMessage's. */
+#define KHV_INPUT_MAX_BYTES 256
+#define KHV_FAST_MAX_BYTES  (KHV_FAST_REGS_BYTES + KHV_FAST_XMM_BYTES)
 
 /* HV_X64_MSR_HYPERCALL, "Establishing the Hypercall Interface". */
-#define KHV_HYPERCALL_ENABLE	BIT_ULL(0)
-#define KHV_HYPERCALL_LOCKED	BIT_ULL(1)
-#define KHV_PAGE_GPFN		GENMASK_ULL(63, 12)
+#define KHV_HYPERCALL_ENABLE BIT_ULL(0)
+#define KHV_HYPERCALL_LOCKED BIT_ULL(1)
+#define KHV_PAGE_GPFN	     GENMASK_ULL(63, 12)
 
 /* HV_X64_MSR_CRASH_CTL, "Guest Crash Enlightenment". */
-#define KHV_CRASH_NOTIFY	BIT_ULL(63)
-#define KHV_CRASH_MESSAGE	BIT_ULL(62)
+#define KHV_CRASH_NOTIFY  BIT_ULL(63)
+#define KHV_CRASH_MESSAGE BIT_ULL(62)
 
 /* HV_X64_MSR_TSC_INVARIANT_CONTROL. */
-#define KHV_TSC_INVARIANT_EXPOSE	BIT_ULL(0)
+#define KHV_TSC_INVARIANT_EXPOSE BIT_ULL(0)
+
+/* HV_X64_MSR_REFERENCE_TSC, "Partition Reference TSC Mechanism". */
+#define KHV_REFERENCE_TSC_ENABLE BIT_ULL(0)
+
+/* HV_X64_MSR_REENLIGHTENMENT_CONTROL and TSC_EMULATION_*, "Nested Virtualization". */
+#define KHV_REENLIGHTENMENT_RSVDZ (GENMASK_ULL(15, 8) | GENMASK_ULL(31, 17))
+#define KHV_TSC_EMULATION_RSVDZ	  GENMASK_ULL(63, 1)
+
+/* The SynIC, "Virtual Interrupt Control". */
+#define KHV_SCONTROL_ENABLE   BIT_ULL(0)
+#define KHV_SIMP_ENABLE	      BIT_ULL(0) /* and that of SIEFP */
+#define KHV_SINT_VECTOR	      GENMASK_ULL(7, 0)
+#define KHV_SINT_MASKED	      BIT_ULL(16)
+#define KHV_SINT_AUTO_EOI     BIT_ULL(17)
+#define KHV_SINT_POLLING      BIT_ULL(18)
+#define KHV_SINT_FIRST_VECTOR 16
+
+/* HV_X64_MSR_STIMERn_CONFIG, "Synthetic Timers". */
+#define KHV_STIMER_RSVDZ (GENMASK_ULL(15, 13) | GENMASK_ULL(63, 20))
+
+/* HV_X64_MSR_VP_ASSIST_PAGE, "VP Assist Page". */
+#define KHV_VP_ASSIST_ENABLE BIT_ULL(0)
 
 /* CPUID leaves of the interface, "Feature and Interface Discovery". */
 #define KHV_CPUID_LEAF_VENDOR		0x40000000
@@ -61,9 +85,9 @@
 #define KHV_CPUID_LEAF_LIMITS		0x40000005
 #define KHV_CPUID_LEAF_NESTED		0x4000000a
 #define KHV_CPUID_LEAF_SYNDBG_VENDOR	0x40000080
-#define KHV_CPUID_LEAF_SYNDBG_INTERFACE	0x40000081
+#define KHV_CPUID_LEAF_SYNDBG_INTERFACE 0x40000081
 #define KHV_CPUID_LEAF_SYNDBG_CAPS	0x40000082
-#define KHV_CPUID_SIGNATURE		0x31237648	/* "Hv#1" */
+#define KHV_CPUID_SIGNATURE		0x31237648 /* "Hv#1" */
 
 /* Bits of those leaves that a table row names: KHV_<register>_<bit>. */
 enum khv_cpuid_bits {
@@ -110,6 +134,16 @@ enum khv_cpuid_bits {
 	KHV_SYNDBG_EAX_ALLOW_KERNEL_DEBUGGING = 1,
 };
 
+/* HvPostMessage's input, "Messages". */
+struct khv_post_message_input {
+	u32 connection_id;
+	u32 rsvdz;
+	u32 message_type;
+	u32 payload_size;
+	u8 payload[240];
+};
+
+static_assert(sizeof(struct khv_post_message_input) == KHV_INPUT_MAX_BYTES);
 static_assert(KHV_FAST_MAX_BYTES == 112);
 
 #endif

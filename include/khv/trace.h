@@ -72,6 +72,27 @@ TRACE_EVENT(khv_hypercall_done,
 		  __entry->result)
 );
 
+TRACE_EVENT(khv_stimer,
+	TP_PROTO(int vcpu_id, int index, u64 expiry, u64 now, bool signalled),
+	TP_ARGS(vcpu_id, index, expiry, now, signalled),
+	TP_STRUCT__entry(
+		__field(int, vcpu_id)
+		__field(int, index)
+		__field(u64, expiry)
+		__field(u64, now)
+		__field(bool, signalled)
+	),
+	TP_fast_assign(
+		__entry->vcpu_id = vcpu_id;
+		__entry->index = index;
+		__entry->expiry = expiry;
+		__entry->now = now;
+		__entry->signalled = signalled;
+	),
+	TP_printk("vcpu %d stimer%d expiry %llu at %llu %s", __entry->vcpu_id, __entry->index,
+		  __entry->expiry, __entry->now, __entry->signalled ? "signalled" : "kept")
+);
+
 #endif
 
 #undef TRACE_INCLUDE_PATH

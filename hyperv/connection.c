@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * HvPostMessage and HvSignalEvent. Events of connections that user space has bound to
+ * an eventfd (KVM_HYPERV_EVENTFD) are signalled here; every message and every other
+ * event is user space's, which gets the call as the guest made it. The connections
+ * live in the stock struct, changed under its hv_lock, read under RCU and kvm->srcu.
+ * TLFS chapter "Inter-Partition Communication".
+ */
+#include <linux/eventfd.h>
+#include <linux/idr.h>
+#include <linux/kvm_host.h>
+
+#include "compat/eventfd.h"
+#include "khv/parts.h"
+#include "khv/port.h"
+
+/* HvSignalEvent's input, one word. */
+#define SIGNAL_FLAG_NUMBER GENMASK_ULL(47, 32)
+#define SIGNAL_RSVDZ	   (GENMASK_ULL(63, 48) | GENMASK_ULL(31, 24))
+static_assert((SIGNAL_RSVDZ & KVM_HYPERV_CONN_ID_MASK) == 0);
+
+/* Message types with the top bit are the hypervisor's own. */
+#define MESSAGE_TYPE_HYPERVISOR BIT(31)
+
+static int assign(struct kvm *kvm, u32 connection, int fd)
+{
+	struct kvm_hv *hv = &kvm->arch.hyperv;
+	struct eventfd_ctx *eventfd = eventfd_ctx_fdget(fd);
+	int ret;
+
+	if (IS_ERR(eventfd))
+		return PTR_ERR(eventfd);
+
+	mutex_lock(&hv->hv_lock);
+	ret = idr_alloc(&hv->conn_to_evt, eventfd, connection, connection + 1, GFP_KERNEL_ACCOUNT);
+	mutex_unlock(&hv->hv_lock);
+	if (ret < 0)
+		eventfd_ctx_put(eventfd);
+	/* The only number asked for is in use. */
+	if (ret == -ENOSPC)
+		return -EEXIST;
+	return ret < 0 ? ret : 0;
+}
+
+static int deassign(struct kvm *kvm, u32 connection)
+{
+	struct kvm_hv *hv = &kvm->arch.hyperv;
+	struct eventfd_ctx *eventfd;
+
+	mutex_lock(&hv->hv_lock);
+	eventfd = idr_remove(&hv->conn_to_evt, connection);
+	mutex_unlock(&hv->hv_lock);
+	if (!eventfd)
+		return -ENOENT;
+
+	/* Pairs with the vCPU threads, which run inside kvm->srcu. */
+	synchronize_srcu(&kvm->srcu);
+	eventfd_ctx_put(eventfd);
+	return 0;
+}
+
+int khv_connection_eventfd(struct kvm *kvm, const struct kvm_hyperv_eventfd *args)
+{
+	if ((args->flags & ~KVM_HYPERV_EVENTFD_DEASSIGN) ||
+	    (args->conn_id & ~KVM_HYPERV_CONN_ID_MASK))
+		return -EINVAL;
+	if (args->flags & KVM_HYPERV_EVENTFD_DEASSIGN)
+		return deassign(kvm, args->conn_id);
+	return assign(kvm, args->conn_id, args->fd);
+}
+
+/* User space without a SynIC has no way to answer: do not bother it. */
+static u16 to_user(struct kvm_vcpu *vcpu)
+{
+	return to_khv_vcpu(vcpu)->stock.synic.active ? KHV_STATUS_TO_USER :
+						       HV_STATUS_INVALID_HYPERCALL_INPUT;
+}
+
+u16 khv_hc_signal_event(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	struct eventfd_ctx *eventfd;
+	u64 param = *(const u64 *)hc->input;
+
+	if (param & SIGNAL_RSVDZ)
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	/* An eventfd stands for the first flag of its connection only. */
+	if (param & SIGNAL_FLAG_NUMBER)
+		return to_user(vcpu);
+
+	/* The eventfd itself is held by kvm->srcu, which every exit handler is in. */
+	rcu_read_lock();
+	eventfd = idr_find(&vcpu->kvm->arch.hyperv.conn_to_evt, param);
+	rcu_read_unlock();
+	if (!eventfd)
+		return to_user(vcpu);
+	khv_eventfd_signal(eventfd);
+	return HV_STATUS_SUCCESS;
+}
+
+u16 khv_hc_post_message(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	const struct khv_post_message_input *in = (const void *)hc->input;
+
+	if (!to_khv_vcpu(vcpu)->stock.synic.active)
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (!in->message_type || (in->message_type & MESSAGE_TYPE_HYPERVISOR) ||
+	    in->payload_size > sizeof(in->payload))
+		return HV_STATUS_INVALID_PARAMETER;
+	return KHV_STATUS_TO_USER;
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Partition reference time: HV_X64_MSR_TIME_REF_COUNT, HV_X64_MSR_REFERENCE_TSC and
+ * the one clock behind the register, the page and the timers. It follows KVM's master
+ * clock; while there is none it is KVM's clock without the TSC. Readers take no lock.
+ * Writers hold kvm->arch.hyperv.hv_lock. TLFS chapter "Timers".
+ */
+#include <linux/kvm_host.h>
+#include <asm/pvclock-abi.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+
+#define TICK_NS 100
+
+void khv_reftime_init(struct khv_vm *vm)
+{
+	seqcount_mutex_init(&vm->refclock.seq, &vm->kvm->arch.hyperv.hv_lock);
+}
+
+u64 khv_ref_time(struct kvm_vcpu *vcpu)
+{
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+	struct khv_ref_params params;
+	unsigned int seq;
+	bool valid;
+
+	do {
+		seq = read_seqcount_begin(&clock->seq);
+		valid = clock->valid;
+		params = clock->params;
+	} while (read_seqcount_retry(&clock->seq, seq));
+
+	if (valid)
+		return khv_ref_at(&params, khv_kvm_read_l1_tsc(vcpu, rdtsc()));
+	return div_u64(khv_get_kvmclock_ns(vcpu->kvm), TICK_NS);
+}
+
+/* The pair of read_seqcount_begin() in khv_ref_time(). */
+static void set_clock(struct khv_refclock *clock, const struct khv_ref_params *params)
+{
+	write_seqcount_begin(&clock->seq);
+	clock->valid = params;
+	if (params)
+		clock->params = *params;
+	write_seqcount_end(&clock->seq);
+}
+
+static gpa_t page_gpa(const struct kvm_hv *hv)
+{
+	return hv->hv_tsc_page & KHV_PAGE_GPFN;
+}
+
+/* A guest that runs on an emulated TSC counts on the page as it is; TLFS "Reenlightenment". */
+static bool frozen(const struct khv_refclock *clock, const struct kvm_hv *hv)
+{
+	return READ_ONCE(hv->hv_tsc_emulation_control) && !clock->by_guest;
+}
+
+/*
+ * The update protocol: sequence 0 while the rest changes, then a new one. With
+ * @params NULL the page stays at sequence 0, and the guest reads the register.
+ */
+static enum khv_tsc_page_state write_page(struct kvm *kvm, const struct khv_ref_params *params)
+{
+	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
+	struct ms_hyperv_tsc_page page = {};
+	const u32 invalid = 0;
+	u32 sequence;
+
+	if (khv_kvm_read_guest(kvm, gpa, &sequence, sizeof(sequence)) ||
+	    khv_kvm_write_guest(kvm, gpa, &invalid, sizeof(invalid)))
+		return KHV_TSC_PAGE_STALE;
+	if (!params)
+		return KHV_TSC_PAGE_INVALID;
+
+	page.tsc_scale = params->scale;
+	page.tsc_offset = params->offset;
+	/* The guest reads the sequence before and after the rest: order as it does. */
+	smp_wmb();
+	if (khv_kvm_write_guest(kvm, gpa, &page, sizeof(page)))
+		return KHV_TSC_PAGE_STALE;
+	/* The same, for the end of the update. */
+	smp_wmb();
+	sequence = khv_ref_next_sequence(sequence);
+	if (khv_kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence)))
+		return KHV_TSC_PAGE_STALE;
+	return KHV_TSC_PAGE_LIVE;
+}
+
+/* After a restore the page is in memory already; a frozen one rules the clock. */
+static bool adopt_page(struct kvm *kvm, struct khv_ref_params *params)
+{
+	struct ms_hyperv_tsc_page page;
+
+	if (khv_kvm_read_guest(kvm, page_gpa(&kvm->arch.hyperv), &page, sizeof(page)) ||
+	    !page.tsc_sequence)
+		return false;
+	params->scale = page.tsc_scale;
+	params->offset = page.tsc_offset;
+	return true;
+}
+
+/* Does the clock, or the page, have to be touched at all? */
+static bool up_to_date(const struct khv_refclock *clock, const struct khv_ref_params *params)
+{
+	if (READ_ONCE(clock->page) == KHV_TSC_PAGE_STALE)
+		return false;
+	if (!params)
+		return !READ_ONCE(clock->valid) && READ_ONCE(clock->page) != KHV_TSC_PAGE_LIVE;
+	return READ_ONCE(clock->valid) && READ_ONCE(clock->page) != KHV_TSC_PAGE_INVALID;
+}
+
+static void update(struct kvm *kvm, const struct khv_ref_params *params)
+{
+	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
+	struct kvm_hv *hv = &kvm->arch.hyperv;
+	struct khv_ref_params adopted;
+
+	if (clock->page == KHV_TSC_PAGE_OFF) {
+		set_clock(clock, params);
+	} else if (params && frozen(clock, hv) && adopt_page(kvm, &adopted)) {
+		set_clock(clock, &adopted);
+		clock->page = KHV_TSC_PAGE_LIVE;
+	} else {
+		clock->page = write_page(kvm, params);
+		set_clock(clock, params);
+		clock->by_guest = false;
+	}
+}
+
+void khv_reftime_update(struct kvm *kvm, const struct pvclock_vcpu_time_info *hv_clock)
+{
+	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
+	struct mutex *lock = &kvm->arch.hyperv.hv_lock;
+	struct khv_pvclock pvclock = {
+		.tsc = hv_clock->tsc_timestamp,
+		.ns = hv_clock->system_time,
+		.mul = hv_clock->tsc_to_system_mul,
+		.shift = hv_clock->tsc_shift,
+	};
+	struct khv_ref_params computed, *params = NULL;
+	bool changed = false;
+
+	if ((hv_clock->flags & PVCLOCK_TSC_STABLE_BIT) &&
+	    khv_ref_params_compute(&computed, &pvclock))
+		params = &computed;
+
+	/* Without a master clock this is called whenever a vCPU changes its CPU. */
+	if (up_to_date(clock, params))
+		return;
+
+	mutex_lock(lock);
+	if (!up_to_date(clock, params)) {
+		update(kvm, params);
+		changed = true;
+	}
+	mutex_unlock(lock);
+
+	/* Outside of the lock: deadlines were worked out with the clock before. */
+	if (changed)
+		khv_stimers_clock_changed(kvm);
+}
+
+void khv_reftime_stale(struct kvm *kvm)
+{
+	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
+	struct kvm_hv *hv = &kvm->arch.hyperv;
+
+	mutex_lock(&hv->hv_lock);
+	if (clock->page != KHV_TSC_PAGE_LIVE || !frozen(clock, hv)) {
+		set_clock(clock, NULL);
+		if (clock->page == KHV_TSC_PAGE_LIVE)
+			clock->page = KHV_TSC_PAGE_STALE;
+	}
+	mutex_unlock(&hv->hv_lock);
+}
+
+enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)
+{
+	a->data = khv_ref_time(a->vcpu);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_reference_tsc_read(struct khv_msr_access *a)
+{
+	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_page);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
+{
+	struct khv_refclock *clock = &a->vm->refclock;
+	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
+	bool enable = a->data & KHV_REFERENCE_TSC_ENABLE;
+
+	mutex_lock(&hv->hv_lock);
+	WRITE_ONCE(hv->hv_tsc_page, a->data);
+	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
+	clock->by_guest = !a->host;
+	mutex_unlock(&hv->hv_lock);
+
+	/* Leads to khv_reftime_update() before the guest goes on. */
+	if (enable)
+		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);
+	return KHV_MSR_OK;
+}

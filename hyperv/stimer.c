@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * HV_X64_MSR_STIMERn_CONFIG and _COUNT: an hrtimer per synthetic timer wakes the VP,
+ * which signals the expiry on its way into the guest. An expiry that cannot be
+ * signalled is kept (msg_pending) and tried again by whatever may have changed that.
+ * State is that of the stock struct, owned by the VP's thread; other CPUs only set
+ * bits of stimer_pending_bitmap. TLFS chapter "Timers", "Synthetic Timers".
+ */
+#include <linux/hrtimer.h>
+#include <linux/kvm_host.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+#include "khv/stimer_math.h"
+#include "khv/trace.h"
+
+#define TICK_NS 100
+
+static struct kvm_vcpu *timer_vcpu(struct kvm_vcpu_hv_stimer *t)
+{
+	return container_of(t, struct kvm_vcpu_hv, stimer[t->index])->vcpu;
+}
+
+/* Have the VP look at the timer before it enters the guest. */
+static void request(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t)
+{
+	set_bit(t->index, vcpu->arch.hyperv->stimer_pending_bitmap);
+	kvm_make_request(KVM_REQ_HV_STIMER, vcpu);
+}
+
+static enum hrtimer_restart timer_fired(struct hrtimer *timer)
+{
+	struct kvm_vcpu_hv_stimer *t = container_of(timer, struct kvm_vcpu_hv_stimer, timer);
+	struct kvm_vcpu *vcpu = timer_vcpu(t);
+
+	request(vcpu, t);
+	khv_kvm_vcpu_kick(vcpu);
+	return HRTIMER_NORESTART;
+}
+
+void khv_stimers_init(struct khv_vcpu *vp)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++) {
+		struct kvm_vcpu_hv_stimer *t = &vp->stock.stimer[i];
+		struct hv_timer_message_payload *payload = (void *)t->msg.u.payload;
+
+		t->index = i;
+		hrtimer_init(&t->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS);
+		t->timer.function = timer_fired;
+		t->msg.header.message_type = HVMSG_TIMER_EXPIRED;
+		t->msg.header.payload_size = sizeof(*payload);
+		payload->timer_index = i;
+	}
+}
+
+void khv_stimers_uninit(struct khv_vcpu *vp)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++)
+		hrtimer_cancel(&vp->stock.stimer[i].timer);
+}
+
+static void stop(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
+{
+	hrtimer_cancel(&t->timer);
+	clear_bit(t->index, vp->stock.stimer_pending_bitmap);
+	clear_bit(t->index, &vp->stimers_started);
+	t->msg_pending = false;
+	t->exp_time = 0;
+}
+
+static void arm(struct kvm_vcpu_hv_stimer *t, u64 ticks)
+{
+	ktime_t wait = ticks < KTIME_MAX / TICK_NS ? ticks * TICK_NS : KTIME_MAX;
+
+	hrtimer_start(&t->timer, ktime_add_safe(ktime_get(), wait), HRTIMER_MODE_ABS);
+}
+
+/*
+ * A tick that meets the one before it still waiting in the APIC would be lost, and a
+ * timer that is not lazy must not lose any.
+ */
+static bool direct_busy(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
+{
+	u8 vector = t->config.apic_vector;
+	u64 irr;
+
+	if (!t->config.periodic || t->config.lazy || t->count < KHV_STIMER_MIN_PERIOD)
+		return false;
+	return !khv_kvm_hv_vapic_msr_read(vcpu, APIC_IRR + vector / 32 * 0x10, &irr) &&
+	       (irr & BIT(vector % 32));
+}
+
+static bool signal_direct(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
+{
+	struct kvm_lapic_irq irq = {
+		.delivery_mode = APIC_DM_FIXED,
+		.vector = t->config.apic_vector,
+	};
+
+	/* An APIC in user space cannot be asked; the interrupt has nowhere to go. */
+	if (!vcpu->arch.apic)
+		return true;
+	return !direct_busy(vcpu, t) && khv_kvm_apic_set_irq(vcpu, &irq, NULL);
+}
+
+static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
+{
+	struct hv_timer_message_payload *payload = (void *)t->msg.u.payload;
+
+	if (t->config.direct_mode)
+		return signal_direct(vcpu, t);
+
+	payload->expiration_time = t->exp_time;
+	payload->delivery_time = now;
+	return khv_synic_deliver(vcpu, t->config.sintx, &t->msg);
+}
+
+static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
+{
+	struct kvm_vcpu *vcpu = vp->stock.vcpu;
+	bool periodic = t->config.periodic;
+	u64 period = periodic ? t->count : 0;
+	u64 now;
+
+	if (!t->config.enable)
+		return;
+	if (!t->count) {
+		stop(vp, t);
+		return;
+	}
+
+	now = khv_ref_time(vcpu);
+	if (!test_and_set_bit(t->index, &vp->stimers_started))
+		t->exp_time = khv_stimer_first(t->count, periodic, now);
+
+	if (khv_ticks_until(t->exp_time, now) <= 0) {
+		t->msg_pending = !signal(vcpu, t, now);
+		trace_khv_stimer(vcpu->vcpu_id, t->index, t->exp_time, now, !t->msg_pending);
+		if (!periodic) {
+			if (!t->msg_pending) {
+				t->config.enable = 0;
+				clear_bit(t->index, &vp->stimers_started);
+			}
+			return;
+		}
+		if (t->msg_pending) {
+			/* The next tick is one more occasion; there may be no other. */
+			arm(t, max_t(u64, min_t(u64, period, S64_MAX), KHV_STIMER_MIN_PERIOD));
+			return;
+		}
+		t->exp_time = khv_stimer_next(t->exp_time, period, t->config.lazy, now);
+	}
+	arm(t, khv_stimer_alarm(t->exp_time, period, now));
+}
+
+void khv_stimers_process(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	int i;
+
+	if (!vp)
+		return;
+	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++) {
+		struct kvm_vcpu_hv_stimer *t = &vp->stock.stimer[i];
+
+		if (test_and_clear_bit(i, vp->stock.stimer_pending_bitmap) || t->msg_pending)
+			serve(vp, t);
+	}
+}
+
+void khv_stimers_retry(struct khv_vcpu *vp)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++) {
+		if (READ_ONCE(vp->stock.stimer[i].msg_pending))
+			request(vp->stock.vcpu, &vp->stock.stimer[i]);
+	}
+}
+
+void khv_stimers_clock_changed(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	int bit;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+		if (!vp || !READ_ONCE(vp->stimers_started))
+			continue;
+		for_each_set_bit(bit, &vp->stimers_started, ARRAY_SIZE(vp->stock.stimer))
+			request(vcpu, &vp->stock.stimer[bit]);
+		khv_kvm_vcpu_kick(vcpu);
+	}
+}
+
+/* Without a SynIC there are no timers; user space may still write what it read: 0. */
+static bool accessible(const struct khv_msr_access *a)
+{
+	return a->vp->stock.synic.active || (a->host && !a->data);
+}
+
+static void restart(struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *t)
+{
+	/* SINT0 is not for timers: TLFS, "the timer is disabled". */
+	if (!t->config.direct_mode && !t->config.sintx)
+		t->config.enable = 0;
+	if (t->config.enable)
+		request(a->vcpu, t);
+}
+
+/* Vector 0 is none at all, which a timer may have until it is enabled. */
+static bool valid_vector(union hv_stimer_config config)
+{
+	return config.apic_vector >= KHV_SINT_FIRST_VECTOR ||
+	       (!config.apic_vector && !config.enable && !config.auto_enable);
+}
+
+enum khv_msr_result khv_msr_stimer_config_read(struct khv_msr_access *a)
+{
+	a->data = a->vp->stock.stimer[a->index].config.as_uint64;
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a)
+{
+	static const struct khv_priv direct = KHV_PRIV(FEATURES_EDX, STIMER_DIRECT);
+	struct kvm_vcpu_hv_stimer *t = &a->vp->stock.stimer[a->index];
+	union hv_stimer_config config = { .as_uint64 = a->data };
+
+	if (!accessible(a))
+		return KHV_MSR_FAULT;
+	if (config.direct_mode && !valid_vector(config))
+		return KHV_MSR_FAULT;
+	if (config.direct_mode && !a->host && a->vp->stock.enforce_cpuid &&
+	    !khv_priv_held(&a->vp->cpuid, direct))
+		return KHV_MSR_FAULT;
+
+	stop(a->vp, t);
+	t->config = config;
+	restart(a, t);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_stimer_count_read(struct khv_msr_access *a)
+{
+	a->data = a->vp->stock.stimer[a->index].count;
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_stimer_count_write(struct khv_msr_access *a)
+{
+	struct kvm_vcpu_hv_stimer *t = &a->vp->stock.stimer[a->index];
+
+	if (!accessible(a))
+		return KHV_MSR_FAULT;
+
+	stop(a->vp, t);
+	t->count = a->data;
+	/* User space restores two registers in any order: one must not change the other. */
+	if (!a->host) {
+		if (!t->count)
+			t->config.enable = 0;
+		else if (t->config.auto_enable)
+			t->config.enable = 1;
+	}
+	restart(a, t);
+	return KHV_MSR_OK;
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * When a synthetic timer expires. Pure; see the header for the rules.
+ */
+#include <linux/kernel.h>
+#include <linux/math64.h>
+#include <linux/minmax.h>
+
+#include "khv/stimer_math.h"
+
+#define CATCH_UP_SHARE 8
+
+/* A period beyond the signed range would lie in the past. */
+static u64 clamp_period(u64 period)
+{
+	return min_t(u64, period, S64_MAX);
+}
+
+u64 khv_stimer_first(u64 count, bool periodic, u64 now)
+{
+	return periodic ? now + clamp_period(count) : count;
+}
+
+u64 khv_stimer_next(u64 last, u64 period, bool lazy, u64 now)
+{
+	u64 next = last + clamp_period(period);
+	s64 behind = -khv_ticks_until(next, now);
+	u64 into_period;
+
+	if (behind < 0)
+		return next;
+	if (!lazy && period >= KHV_STIMER_MIN_PERIOD && behind <= KHV_STIMER_MAX_BACKLOG)
+		return next;
+
+	div64_u64_rem(behind, clamp_period(period), &into_period);
+	return now + (clamp_period(period) - into_period);
+}
+
+u64 khv_stimer_alarm(u64 expiry, u64 period, u64 now)
+{
+	s64 wait = max_t(s64, khv_ticks_until(expiry, now), 0);
+	u64 least = 0;
+
+	if (period)
+		least = max_t(u64, KHV_STIMER_MIN_PERIOD, wait ? 0 : period / CATCH_UP_SHARE);
+	return max_t(u64, wait, least);
+}

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The synthetic interrupt controller: HV_X64_MSR_SCONTROL to EOM and SINT0 to 15,
+ * message slots, and SINTs raised by user space. The registers live in the stock
+ * struct, because inline code of KVM reads its bitmaps. They are written by the VP's
+ * thread only; khv_synic_set_irq() reads them from any context. TLFS chapters
+ * "Inter-Partition Communication" and "Virtual Interrupt Control".
+ */
+#include <linux/bitmap.h>
+#include <linux/kvm_host.h>
+#include <linux/nospec.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+
+/* AutoEOI of any VP rules out APICv for the whole VM: KVM must see the delivery. */
+static void count_auto_eoi(struct kvm *kvm, bool used)
+{
+	struct kvm_hv *hv = &kvm->arch.hyperv;
+
+	down_write(&kvm->arch.apicv_update_lock);
+	hv->synic_auto_eoi_used += used ? 1 : -1;
+	khv___kvm_set_or_clear_apicv_inhibit(kvm, APICV_INHIBIT_REASON_HYPERV,
+					     hv->synic_auto_eoi_used);
+	up_write(&kvm->arch.apicv_update_lock);
+}
+
+void khv_synic_init(struct khv_vcpu *vp)
+{
+	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
+	int i;
+
+	synic->version = HV_SYNIC_VERSION_1;
+	for (i = 0; i < ARRAY_SIZE(synic->sint); i++) {
+		atomic64_set(&synic->sint[i], KHV_SINT_MASKED);
+		atomic_set(&synic->sint_to_gsi[i], -1);
+	}
+}
+
+int khv_synic_activate(struct kvm_vcpu *vcpu, bool dont_zero_pages)
+{
+	struct kvm_vcpu_hv_synic *synic;
+	int ret = khv_vcpu_create(vcpu);
+
+	if (ret)
+		return ret;
+	synic = &to_khv_vcpu(vcpu)->stock.synic;
+	synic->dont_zero_synic_pages = dont_zero_pages;
+	WRITE_ONCE(synic->control, KHV_SCONTROL_ENABLE);
+	/* Pairs with khv_synic_set_irq(). */
+	smp_store_release(&synic->active, true);
+	return 0;
+}
+
+static u64 read_sint(const struct kvm_vcpu_hv_synic *synic, u32 sint)
+{
+	return atomic64_read(&synic->sint[sint]);
+}
+
+/* The two bitmaps by vector follow the registers; several SINTs may share a vector. */
+static void update_vectors(struct khv_vcpu *vp)
+{
+	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
+	bool auto_eoi = !bitmap_empty(synic->auto_eoi_bitmap, 256);
+	DECLARE_BITMAP(connected, 256) = {};
+	DECLARE_BITMAP(automatic, 256) = {};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(synic->sint); i++) {
+		u64 sint = read_sint(synic, i);
+		u8 vector = sint & KHV_SINT_VECTOR;
+
+		if ((sint & KHV_SINT_MASKED) || vector < KHV_SINT_FIRST_VECTOR)
+			continue;
+		__set_bit(vector, connected);
+		if (sint & KHV_SINT_AUTO_EOI)
+			__set_bit(vector, automatic);
+	}
+	bitmap_copy(synic->vec_bitmap, connected, 256);
+	bitmap_copy(synic->auto_eoi_bitmap, automatic, 256);
+	if (auto_eoi != !bitmap_empty(automatic, 256))
+		count_auto_eoi(vp->vm->kvm, !auto_eoi);
+}
+
+/* Can an interrupt of this VP's local APIC be delivered at all? */
+static bool apic_enabled(struct kvm_vcpu *vcpu)
+{
+	u64 spiv;
+
+	return (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE) &&
+	       !khv_kvm_hv_vapic_msr_read(vcpu, APIC_SPIV, &spiv) &&
+	       (spiv & APIC_SPIV_APIC_ENABLED);
+}
+
+/* The SINT's vector, or 0 for no interrupt. */
+static u8 interrupt_vector(u64 sint)
+{
+	return sint & (KHV_SINT_MASKED | KHV_SINT_POLLING) ? 0 : sint & KHV_SINT_VECTOR;
+}
+
+/* 1 for delivered, 0 for lost in a disabled APIC, or -ENOENT when the SINT is mute. */
+static int raise(struct kvm_vcpu *vcpu, u64 sint)
+{
+	struct kvm_lapic_irq irq = {
+		.shorthand = APIC_DEST_SELF,
+		.dest_mode = APIC_DEST_PHYSICAL,
+		.delivery_mode = APIC_DM_FIXED,
+		.vector = interrupt_vector(sint),
+		.level = 1,
+	};
+
+	if (!irq.vector || !vcpu->arch.apic)
+		return -ENOENT;
+	return khv_kvm_apic_set_irq(vcpu, &irq, NULL);
+}
+
+/* A message waits until its slot can be written and its interrupt will not be lost. */
+static bool ready(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, u64 sint)
+{
+	if (!(synic->control & KHV_SCONTROL_ENABLE) || !(synic->msg_page & KHV_SIMP_ENABLE) ||
+	    (sint & KHV_SINT_MASKED))
+		return false;
+	if ((sint & KHV_SINT_POLLING) || !vcpu->arch.apic)
+		return true;
+	if (apic_enabled(vcpu))
+		return true;
+	/* The one condition that no register of the SynIC ends. */
+	WRITE_ONCE(to_khv_vm(vcpu->kvm)->apic_waiters, true);
+	return false;
+}
+
+static bool slot_empty(struct kvm_vcpu *vcpu, gpa_t slot)
+{
+	u32 type;
+
+	return !khv_kvm_vcpu_read_guest(vcpu, slot, &type, sizeof(type)) && type == HVMSG_NONE;
+}
+
+bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message *msg)
+{
+	struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;
+	u64 sint = read_sint(synic, sintx);
+	gpa_t slot = (synic->msg_page & KHV_PAGE_GPFN) + sintx * sizeof(*msg);
+	const u32 type = msg->header.message_type;
+	const u8 pending = BIT(0);
+
+	if (!ready(vcpu, synic, sint))
+		return false;
+
+	if (!slot_empty(vcpu, slot)) {
+		khv_kvm_vcpu_write_guest(vcpu,
+					 slot + offsetof(struct hv_message, header.message_flags),
+					 &pending, sizeof(pending));
+		/*
+		 * Another VP may have emptied the slot just before it could see the
+		 * flag; it will then not write EOM. Pairs with the guest's barrier
+		 * between emptying the slot and reading the flag.
+		 */
+		smp_mb();
+		if (!slot_empty(vcpu, slot))
+			return false;
+	}
+
+	/* The type says that the slot is taken: it comes last. */
+	if (khv_kvm_vcpu_write_guest(vcpu, slot + sizeof(type), (const u8 *)msg + sizeof(type),
+				     sizeof(msg->header) + msg->header.payload_size - sizeof(type)))
+		return false;
+	/* Pairs with the guest's read of the type before the rest. */
+	smp_wmb();
+	if (khv_kvm_vcpu_write_guest(vcpu, slot, &type, sizeof(type)))
+		return false;
+	raise(vcpu, sint);
+	return true;
+}
+
+int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint)
+{
+	struct kvm_vcpu *vcpu = khv_vcpu_by_index(kvm, vp_index);
+	struct kvm_vcpu_hv_synic *synic;
+
+	if (!vcpu || sint >= HV_SYNIC_SINT_COUNT)
+		return -EINVAL;
+	synic = &to_khv_vcpu(vcpu)->stock.synic;
+	/* Pairs with khv_synic_activate(). */
+	if (!smp_load_acquire(&synic->active))
+		return -EINVAL;
+	if (!(READ_ONCE(synic->control) & KHV_SCONTROL_ENABLE))
+		return -ENOENT;
+	return raise(vcpu, read_sint(synic, array_index_nospec(sint, HV_SYNIC_SINT_COUNT)));
+}
+
+/* Tell who waits for the end of the SINT's interrupt: irqfds with a resample eventfd. */
+static void notify_acked(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, int sint)
+{
+	int gsi = atomic_read(&synic->sint_to_gsi[sint]);
+
+	if (gsi >= 0)
+		khv_kvm_notify_acked_gsi(vcpu->kvm, gsi);
+}
+
+void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
+	int i, idx;
+
+	khv_stimers_retry(vp);
+	idx = srcu_read_lock(&vcpu->kvm->irq_srcu);
+	for (i = 0; i < ARRAY_SIZE(synic->sint); i++) {
+		if (interrupt_vector(read_sint(synic, i)) == vector)
+			notify_acked(vcpu, synic, i);
+	}
+	srcu_read_unlock(&vcpu->kvm->irq_srcu, idx);
+}
+
+void khv_synic_apic_changed(struct khv_vm *vm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	WRITE_ONCE(vm->apic_waiters, false);
+	kvm_for_each_vcpu(i, vcpu, vm->kvm) {
+		if (!to_khv_vcpu(vcpu))
+			continue;
+		khv_stimers_retry(to_khv_vcpu(vcpu));
+		khv_kvm_vcpu_kick(vcpu);
+	}
+}
+
+/* Is @gsi still a route to this SINT? */
+static bool routed(struct kvm_irq_routing_table *table, u32 gsi, u32 vp_index, u32 sint)
+{
+	struct kvm_kernel_irq_routing_entry *e;
+
+	if (gsi >= table->nr_rt_entries)
+		return false;
+	hlist_for_each_entry(e, &table->map[gsi], link) {
+		if (e->type == KVM_IRQ_ROUTING_HV_SINT && e->hv_sint.vcpu == vp_index &&
+		    e->hv_sint.sint == sint)
+			return true;
+	}
+	return false;
+}
+
+static void forget_routes(struct khv_vcpu *vp, struct kvm_irq_routing_table *table)
+{
+	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(synic->sint_to_gsi); i++) {
+		int gsi = atomic_read(&synic->sint_to_gsi[i]);
+
+		if (gsi >= 0 && !routed(table, gsi, vp->stock.vp_index, i))
+			atomic_set(&synic->sint_to_gsi[i], -1);
+	}
+}
+
+static void add_route(struct khv_vcpu *vp, u32 sint, u32 gsi)
+{
+	atomic_set(&vp->stock.synic.sint_to_gsi[sint], gsi);
+}
+
+void khv_synic_routing_update(struct kvm *kvm)
+{
+	struct kvm_irq_routing_table *table =
+		srcu_dereference_check(kvm->irq_routing, &kvm->irq_srcu,
+				       lockdep_is_held(&kvm->irq_lock));
+	struct kvm_kernel_irq_routing_entry *e;
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	u32 gsi;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (to_khv_vcpu(vcpu))
+			forget_routes(to_khv_vcpu(vcpu), table);
+	}
+	for (gsi = 0; gsi < table->nr_rt_entries; gsi++) {
+		hlist_for_each_entry(e, &table->map[gsi], link) {
+			if (e->type != KVM_IRQ_ROUTING_HV_SINT ||
+			    e->hv_sint.sint >= HV_SYNIC_SINT_COUNT)
+				continue;
+			vcpu = khv_vcpu_by_index(kvm, e->hv_sint.vcpu);
+			if (vcpu)
+				add_route(to_khv_vcpu(vcpu), e->hv_sint.sint, gsi);
+		}
+	}
+}
+
+/* KVM_EXIT_HYPERV_SYNIC, once this MSR write is through: user space may map the pages. */
+static void exit_to_user(const struct khv_msr_access *a, u32 msr)
+{
+	struct kvm_vcpu_hv *stock = &a->vp->stock;
+
+	stock->exit.type = KVM_EXIT_HYPERV_SYNIC;
+	stock->exit.u.synic.msr = msr;
+	stock->exit.u.synic.control = stock->synic.control;
+	stock->exit.u.synic.evt_page = stock->synic.evt_page;
+	stock->exit.u.synic.msg_page = stock->synic.msg_page;
+	kvm_make_request(KVM_REQ_HV_EXIT, a->vcpu);
+}
+
+/* Without KVM_CAP_HYPERV_SYNIC user space may read all, and write what a reset would. */
+static bool readable(const struct khv_msr_access *a)
+{
+	return a->vp->stock.synic.active || a->host;
+}
+
+static bool writable(const struct khv_msr_access *a)
+{
+	return a->vp->stock.synic.active || (a->host && !a->data);
+}
+
+static enum khv_msr_result read_value(struct khv_msr_access *a, u64 value)
+{
+	if (!readable(a))
+		return KHV_MSR_FAULT;
+	a->data = value;
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_scontrol_read(struct khv_msr_access *a)
+{
+	return read_value(a, a->vp->stock.synic.control);
+}
+
+enum khv_msr_result khv_msr_scontrol_write(struct khv_msr_access *a)
+{
+	if (!writable(a))
+		return KHV_MSR_FAULT;
+	WRITE_ONCE(a->vp->stock.synic.control, a->data);
+	khv_stimers_retry(a->vp);
+	if (!a->host)
+		exit_to_user(a, HV_X64_MSR_SCONTROL);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_sversion_read(struct khv_msr_access *a)
+{
+	return read_value(a, a->vp->stock.synic.version);
+}
+
+enum khv_msr_result khv_msr_sversion_write(struct khv_msr_access *a)
+{
+	if (!writable(a))
+		return KHV_MSR_FAULT;
+	a->vp->stock.synic.version = a->data;
+	return KHV_MSR_OK;
+}
+
+/* SIMP and SIEFP have one form. A page enabled by the guest starts empty, see SYNIC2. */
+static enum khv_msr_result write_page_register(struct khv_msr_access *a, u64 *reg)
+{
+	if (!writable(a))
+		return KHV_MSR_FAULT;
+	if ((a->data & KHV_SIMP_ENABLE) && !a->host && !a->vp->stock.synic.dont_zero_synic_pages &&
+	    khv_kvm_clear_guest(a->vcpu->kvm, a->data & KHV_PAGE_GPFN, PAGE_SIZE))
+		return KHV_MSR_FAULT;
+	*reg = a->data;
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_siefp_read(struct khv_msr_access *a)
+{
+	return read_value(a, a->vp->stock.synic.evt_page);
+}
+
+enum khv_msr_result khv_msr_siefp_write(struct khv_msr_access *a)
+{
+	enum khv_msr_result ret = write_page_register(a, &a->vp->stock.synic.evt_page);
+
+	if (ret == KHV_MSR_OK && !a->host)
+		exit_to_user(a, HV_X64_MSR_SIEFP);
+	return ret;
+}
+
+enum khv_msr_result khv_msr_simp_read(struct khv_msr_access *a)
+{
+	return read_value(a, a->vp->stock.synic.msg_page);
+}
+
+enum khv_msr_result khv_msr_simp_write(struct khv_msr_access *a)
+{
+	enum khv_msr_result ret = write_page_register(a, &a->vp->stock.synic.msg_page);
+
+	if (ret != KHV_MSR_OK)
+		return ret;
+	khv_stimers_retry(a->vp);
+	if (!a->host)
+		exit_to_user(a, HV_X64_MSR_SIMP);
+	return ret;
+}
+
+enum khv_msr_result khv_msr_eom_read(struct khv_msr_access *a)
+{
+	return read_value(a, 0);
+}
+
+enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a)
+{
+	struct kvm *kvm = a->vcpu->kvm;
+	int i, idx;
+
+	if (!writable(a))
+		return KHV_MSR_FAULT;
+	khv_stimers_retry(a->vp);
+	idx = srcu_read_lock(&kvm->irq_srcu);
+	for (i = 0; i < HV_SYNIC_SINT_COUNT; i++)
+		notify_acked(a->vcpu, &a->vp->stock.synic, i);
+	srcu_read_unlock(&kvm->irq_srcu, idx);
+	return KHV_MSR_OK;
+}
+
+enum khv_msr_result khv_msr_sint_read(struct khv_msr_access *a)
+{
+	return read_value(a, read_sint(&a->vp->stock.synic, a->index));
+}
+
+enum khv_msr_result khv_msr_sint_write(struct khv_msr_access *a)
+{
+	if (!writable(a))
+		return KHV_MSR_FAULT;
+	/* User space resets the register to 0, which is no vector either. */
+	if (!a->host && !(a->data & KHV_SINT_MASKED) &&
+	    (a->data & KHV_SINT_VECTOR) < KHV_SINT_FIRST_VECTOR)
+		return KHV_MSR_FAULT;
+
+	atomic64_set(&a->vp->stock.synic.sint[a->index], a->data);
+	update_vectors(a->vp);
+	/* An APICv tells KVM of an EOI only for the vectors that it asked for. */
+	kvm_make_request(KVM_REQ_SCAN_IOAPIC, a->vcpu);
+	khv_stimers_retry(a->vp);
+	return KHV_MSR_OK;
+}
