@@ -22,6 +22,7 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 {
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
 	struct khv_ref_params params;
+	u64 tsc_ratio, tsc_offset;
 	unsigned int seq;
 	bool valid;
 
@@ -29,20 +30,27 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 		seq = read_seqcount_begin(&clock->seq);
 		valid = clock->valid;
 		params = clock->params;
+		tsc_ratio = clock->tsc_ratio;
+		tsc_offset = clock->tsc_offset;
 	} while (read_seqcount_retry(&clock->seq, seq));
 
+	/* Not this VP's own TSC: the guest may have set that, and the time is everybody's. */
 	if (valid)
-		return khv_ref_at(&params, khv_kvm_read_l1_tsc(vcpu, rdtsc()));
+		return khv_ref_at(&params, khv_kvm_scale_tsc(rdtsc(), tsc_ratio) + tsc_offset);
 	return div_u64(khv_get_kvmclock_ns(vcpu->kvm), TICK_NS);
 }
 
 /* The pair of read_seqcount_begin() in khv_ref_time(). */
-static void set_clock(struct khv_refclock *clock, const struct khv_ref_params *params)
+static void set_clock(struct khv_refclock *clock, const struct kvm_vcpu *vcpu,
+		      const struct khv_ref_params *params)
 {
 	write_seqcount_begin(&clock->seq);
 	clock->valid = params;
-	if (params)
+	if (params) {
 		clock->params = *params;
+		clock->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
+		clock->tsc_offset = vcpu->arch.l1_tsc_offset;
+	}
 	write_seqcount_end(&clock->seq);
 }
 
@@ -111,26 +119,29 @@ static bool up_to_date(const struct khv_refclock *clock, const struct khv_ref_pa
 	return READ_ONCE(clock->valid) && READ_ONCE(clock->page) != KHV_TSC_PAGE_INVALID;
 }
 
-static void update(struct kvm *kvm, const struct khv_ref_params *params)
+static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params)
 {
+	struct kvm *kvm = vcpu->kvm;
 	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
 	struct kvm_hv *hv = &kvm->arch.hyperv;
 	struct khv_ref_params adopted;
 
 	if (clock->page == KHV_TSC_PAGE_OFF) {
-		set_clock(clock, params);
+		set_clock(clock, vcpu, params);
 	} else if (params && frozen(clock, hv) && adopt_page(kvm, &adopted)) {
-		set_clock(clock, &adopted);
+		set_clock(clock, vcpu, &adopted);
 		clock->page = KHV_TSC_PAGE_LIVE;
 	} else {
 		clock->page = write_page(kvm, params);
-		set_clock(clock, params);
+		set_clock(clock, vcpu, params);
 		clock->by_guest = false;
 	}
 }
 
-void khv_reftime_update(struct kvm *kvm, const struct pvclock_vcpu_time_info *hv_clock)
+void khv_reftime_update(struct kvm_vcpu *vcpu)
 {
+	const struct pvclock_vcpu_time_info *hv_clock = &vcpu->arch.hv_clock;
+	struct kvm *kvm = vcpu->kvm;
 	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
 	struct mutex *lock = &kvm->arch.hyperv.hv_lock;
 	struct khv_pvclock pvclock = {
@@ -152,7 +163,7 @@ void khv_reftime_update(struct kvm *kvm, const struct pvclock_vcpu_time_info *hv
 
 	mutex_lock(lock);
 	if (!up_to_date(clock, params)) {
-		update(kvm, params);
+		update(vcpu, params);
 		changed = true;
 	}
 	mutex_unlock(lock);
@@ -169,7 +180,7 @@ void khv_reftime_stale(struct kvm *kvm)
 
 	mutex_lock(&hv->hv_lock);
 	if (clock->page != KHV_TSC_PAGE_LIVE || !frozen(clock, hv)) {
-		set_clock(clock, NULL);
+		set_clock(clock, NULL, NULL);
 		if (clock->page == KHV_TSC_PAGE_LIVE)
 			clock->page = KHV_TSC_PAGE_STALE;
 	}

@@ -104,7 +104,13 @@ static bool signal_direct(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer
 	/* An APIC in user space cannot be asked; the interrupt has nowhere to go. */
 	if (!vcpu->arch.apic)
 		return true;
-	return !direct_busy(vcpu, t) && khv_kvm_apic_set_irq(vcpu, &irq, NULL);
+	if (direct_busy(vcpu, t))
+		return false;
+	if (khv_kvm_apic_set_irq(vcpu, &irq, NULL))
+		return true;
+	/* The APIC is disabled; khv_synic_apic_changed() tells when it is not. */
+	WRITE_ONCE(to_khv_vm(vcpu->kvm)->apic_waiters, true);
+	return false;
 }
 
 static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)

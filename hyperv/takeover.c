@@ -247,6 +247,7 @@ void khv_hook_kvm_recalculate_apic_map(struct kvm *kvm)
 	recalculate_apic_map(kvm);
 }
 
+/* KVM passes the clock inside its vCPU. */
 void khv_hook_kvm_hv_setup_tsc_page(struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock)
 {
 	if (!to_khv_vm(kvm)) {
@@ -254,7 +255,7 @@ void khv_hook_kvm_hv_setup_tsc_page(struct kvm *kvm, struct pvclock_vcpu_time_in
 		return khv_orig_kvm_hv_setup_tsc_page(kvm, hv_clock);
 	}
 	khv_hit_ours(kvm_hv_setup_tsc_page);
-	khv_reftime_update(kvm, hv_clock);
+	khv_reftime_update(container_of(hv_clock, struct kvm_vcpu, arch.hv_clock));
 }
 
 void khv_hook_kvm_hv_request_tsc_page_update(struct kvm *kvm)

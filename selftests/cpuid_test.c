@@ -11,11 +11,13 @@
 
 #include "vm.h"
 
+/* clang-format off */
 static const u32 leaves[] = {
 	HV_LEAF_VENDOR, HV_LEAF_INTERFACE, HV_LEAF_VERSION, HV_LEAF_FEATURES, HV_LEAF_HINTS,
 	HV_LEAF_LIMITS, HV_LEAF_SYNDBG_VENDOR, HV_LEAF_SYNDBG_IFACE, HV_LEAF_SYNDBG_CAPS,
 	HV_LEAF_NESTED,
 };
+/* clang-format on */
 
 /* Without SMT, or with it switched off for good, no two VPs share a core unseen. */
 static bool smt_impossible(void)
@@ -63,7 +65,7 @@ TEST(identity)
 		max = t.entries[i].function > max ? t.entries[i].function : max;
 	e = cpuid_get(&t, HV_LEAF_VENDOR);
 	ASSERT(e->eax >= max, "leaf 0 says 0x%x, the last leaf is 0x%x", e->eax, max);
-	ASSERT_EQ(e->ebx, 0x756e694c);	/* "Linux KVM Hv" */
+	ASSERT_EQ(e->ebx, 0x756e694c); /* "Linux KVM Hv" */
 	ASSERT_EQ(e->ecx, 0x564b2078);
 	ASSERT_EQ(e->edx, 0x7648204d);
 	e = cpuid_get(&t, HV_LEAF_INTERFACE);
@@ -78,6 +80,7 @@ TEST(identity)
 
 TEST(features_of_every_kernel)
 {
+	/* clang-format off */
 	static const u64 bits[] = {
 		HV_F_VP_RUNTIME, HV_F_TIME_REF, HV_F_SYNIC, HV_F_STIMER, HV_F_APIC,
 		HV_F_HYPERCALL, HV_F_VP_INDEX, HV_F_RESET, HV_F_REF_TSC, HV_F_FREQUENCY,
@@ -86,6 +89,7 @@ TEST(features_of_every_kernel)
 		HV_H_TLBFLUSH, HV_H_APIC, HV_H_RELAXED, HV_H_NO_AEOI, HV_H_IPI, HV_H_EX_MASKS,
 		HV_S_KERNEL_DEBUG,
 	};
+	/* clang-format on */
 	struct cpuid_table t;
 	u32 i;
 
@@ -188,9 +192,8 @@ static void same_tables(struct cpuid_table *a, struct cpuid_table *b)
 	for (i = 0; i < a->nent; i++)
 		ASSERT(!memcmp(&a->entries[i], &b->entries[i], sizeof(a->entries[i])),
 		       "leaf 0x%x: %x %x %x %x, %x %x %x %x", a->entries[i].function,
-		       a->entries[i].eax, a->entries[i].ebx, a->entries[i].ecx,
-		       a->entries[i].edx, b->entries[i].eax, b->entries[i].ebx,
-		       b->entries[i].ecx, b->entries[i].edx);
+		       a->entries[i].eax, a->entries[i].ebx, a->entries[i].ecx, a->entries[i].edx,
+		       b->entries[i].eax, b->entries[i].ebx, b->entries[i].ecx, b->entries[i].edx);
 }
 
 TEST(system_and_vcpu_agree)
@@ -240,10 +243,16 @@ TEST(evmcs_is_opt_in)
 }
 
 static struct kvm_cpuid_entry2 expected[] = {
-	{ .function = HV_LEAF_VENDOR, .eax = HV_LEAF_LIMITS, .ebx = 0x7263694d,
-	  .ecx = 0x666f736f, .edx = 0x76482074 },		/* "Microsoft Hv" */
+	{ .function = HV_LEAF_VENDOR,
+	  .eax = HV_LEAF_LIMITS,
+	  .ebx = 0x7263694d,
+	  .ecx = 0x666f736f,
+	  .edx = 0x76482074 }, /* "Microsoft Hv" */
 	{ .function = HV_LEAF_INTERFACE, .eax = HV_SIGNATURE },
-	{ .function = HV_LEAF_VERSION, .eax = 0x4f7c, .ebx = 0x000a0000, .ecx = 0x11,
+	{ .function = HV_LEAF_VERSION,
+	  .eax = 0x4f7c,
+	  .ebx = 0x000a0000,
+	  .ecx = 0x11,
 	  .edx = 0x01000022 },
 	{ .function = HV_LEAF_FEATURES, .eax = 0x20, .edx = 0x8 },
 	{ .function = HV_LEAF_HINTS, .eax = 0x20, .ebx = 0x1fff },
@@ -317,6 +326,7 @@ TEST(nothing_without_leaves)
  */
 GUEST_CODE(use_everything)
 {
+	/* clang-format off */
 	static const u32 msrs[] = {
 		HV_X64_MSR_VP_RUNTIME, HV_X64_MSR_TIME_REF_COUNT, HV_X64_MSR_STIMER0_CONFIG,
 		HV_X64_MSR_TPR, HV_X64_MSR_HYPERCALL, HV_X64_MSR_VP_INDEX, HV_X64_MSR_RESET,
@@ -324,6 +334,7 @@ GUEST_CODE(use_everything)
 		HV_X64_MSR_REENLIGHTENMENT_CONTROL, HV_X64_MSR_CRASH_CTL,
 		HV_X64_MSR_SYNDBG_OPTIONS,
 	};
+	/* clang-format on */
 	u64 val;
 	u32 i;
 

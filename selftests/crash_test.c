@@ -5,7 +5,7 @@
  */
 #include "vm.h"
 
-#define P(n)	(HV_X64_MSR_CRASH_P0 + (n))
+#define P(n) (HV_X64_MSR_CRASH_P0 + (n))
 
 GUEST_TEST(parameters_read_write)
 {

@@ -17,9 +17,9 @@
 #include "module.h"
 #include "vm.h"
 
-#define SAMPLES		1000
-#define LOOPS		10000
-#define DEFAULT_LIMIT	150
+#define SAMPLES	      1000
+#define LOOPS	      10000
+#define DEFAULT_LIMIT 150
 
 static const char *save_file, *compare_file;
 static u32 limit = DEFAULT_LIMIT;
@@ -28,14 +28,24 @@ static bool module_at_start;
 static u32 deltas[SAMPLES];
 static u64 loop_cycles;
 static u64 *flush_input;
-static u32 row;			/* what the guest is to measure */
+static u32 row; /* what the guest is to measure */
 
 enum {
-	ROW_NONE, ROW_CPUID, ROW_PIC, ROW_VP_INDEX, ROW_TIME_REF, ROW_EOI, ROW_EOM, ROW_STIMER,
-	ROW_SPIN, ROW_IPI, ROW_FLUSH, ROW_COUNT
+	ROW_NONE,
+	ROW_CPUID,
+	ROW_PIC,
+	ROW_VP_INDEX,
+	ROW_TIME_REF,
+	ROW_EOI,
+	ROW_EOM,
+	ROW_STIMER,
+	ROW_SPIN,
+	ROW_IPI,
+	ROW_FLUSH,
+	ROW_COUNT
 };
 
-static const char * const row_names[ROW_COUNT] = {
+static const char *const row_names[ROW_COUNT] = {
 	[ROW_NONE] = "(nothing)",
 	[ROW_CPUID] = "CPUID",
 	[ROW_PIC] = "IN_PIC",
@@ -53,16 +63,15 @@ struct table {
 	u32 cost[ROW_COUNT];
 };
 
-#define MEASURE(stmt) do {				\
-	u32 __i;					\
-							\
-	for (__i = 0; __i < SAMPLES; __i++) {		\
-		u64 __t = rdtsc();			\
-							\
-		stmt;					\
-		deltas[__i] = (u32)(rdtsc() - __t);	\
-	}						\
-} while (0)
+#define MEASURE(stmt)                                       \
+	do {                                                \
+		u32 __i;                                    \
+		for (__i = 0; __i < SAMPLES; __i++) {       \
+			u64 __t = rdtsc();                  \
+			stmt;                               \
+			deltas[__i] = (u32)(rdtsc() - __t); \
+		}                                           \
+	} while (0)
 
 static u8 inb(u16 port)
 {
@@ -118,7 +127,8 @@ GUEST_CODE(measure_row)
 			break;
 		case ROW_FLUSH:
 			GUEST_ASSERT_EQ(hypercall(HVCALL_FLUSH_SPACE, (u64)(uintptr_t)flush_input,
-						  0), 0);
+						  0),
+					0);
 			MEASURE(hypercall(HVCALL_FLUSH_SPACE, (u64)(uintptr_t)flush_input, 0));
 			break;
 		}
@@ -168,8 +178,8 @@ static struct table measure(struct subject *s)
 	t.cost[ROW_NONE] = median(v, ROW_NONE);
 	/* Two instructions a turn; a timer tick may have come between. */
 	if (loop_cycles < 2 * LOOPS || loop_cycles > 3 * LOOPS || t.cost[ROW_NONE] > 100)
-		ktap_skip("the TSC does not count instructions here (%u empty turns: %llu)",
-			  LOOPS, (unsigned long long)loop_cycles);
+		ktap_skip("the TSC does not count instructions here (%u empty turns: %llu)", LOOPS,
+			  (unsigned long long)loop_cycles);
 	for (i = ROW_NONE + 1; i < ROW_COUNT; i++)
 		t.cost[i] = median(v, i) - t.cost[ROW_NONE];
 	return t;

@@ -8,7 +8,7 @@
 #include "vm.h"
 
 #define SPIN	((u64)HVCALL_NOTIFY_LONG_SPIN_WAIT)
-#define UNKNOWN	0x7777ULL
+#define UNKNOWN 0x7777ULL
 
 GUEST_TEST(unknown_code)
 {
@@ -103,11 +103,15 @@ GUEST_TEST(registers_preserved)
 	if (guest_use_vmmcall)
 		asm volatile("mov %[r8], %%r8\n vmmcall\n mov %%r8, %[r8]"
 			     : "+a"(rax), "+c"(control), "+d"(rdx), "+b"(rbx), "+S"(rsi),
-			       "+D"(rdi), [r8] "+r"(r8) : : "r8", "r9", "r10", "r11", "memory");
+			       "+D"(rdi), [r8] "+r"(r8)
+			     :
+			     : "r8", "r9", "r10", "r11", "memory");
 	else
 		asm volatile("mov %[r8], %%r8\n vmcall\n mov %%r8, %[r8]"
 			     : "+a"(rax), "+c"(control), "+d"(rdx), "+b"(rbx), "+S"(rsi),
-			       "+D"(rdi), [r8] "+r"(r8) : : "r8", "r9", "r10", "r11", "memory");
+			       "+D"(rdi), [r8] "+r"(r8)
+			     :
+			     : "r8", "r9", "r10", "r11", "memory");
 	GUEST_ASSERT_EQ(rax, HV_STATUS_SUCCESS);
 	GUEST_ASSERT_EQ(rdx, 0x1122334455667788ULL);
 	GUEST_ASSERT_EQ(r8, 0x99aabbccddeeff00ULL);
@@ -159,7 +163,7 @@ static struct vm *vm_with_identity(void)
 }
 
 /* EDX:EAX control, EBX:ECX input, EDI:ESI output; result in EDX:EAX. */
-static struct regs32 call32(struct vcpu *v, enum mode mode, struct regs32 in)
+static struct regs32 call32(struct vcpu *v, enum mode how, struct regs32 in)
 {
 	void (*code)(void) = guest_use_vmmcall ? guest_mode32_vmmcall : guest_mode32_vmcall;
 	struct regs32 *block = vm_alloc(v->vm, sizeof(*block));
@@ -172,7 +176,7 @@ static struct regs32 call32(struct vcpu *v, enum mode mode, struct regs32 in)
 	s.cs.l = 0;
 	s.cs.db = 1;
 	s.cs.selector = 0x28;
-	if (mode == PROTECTED_32) {
+	if (how == PROTECTED_32) {
 		s.cr0 &= ~0x80000000ULL;
 		s.efer = 0;
 		s.tr.type = 11;
@@ -196,17 +200,22 @@ static void check_mode32(enum mode mode)
 	struct vcpu *v = vm->vcpus[0];
 	struct regs32 r;
 
-	r = call32(v, mode, (struct regs32) { .eax = SPIN | HV_CTL_FAST, .edx = 0 });
+	r = call32(v, mode, (struct regs32){ .eax = SPIN | HV_CTL_FAST, .edx = 0 });
 	ASSERT_EQ(r.eax, HV_STATUS_SUCCESS);
 	ASSERT_EQ(r.edx, 0);
 
 	/* The high half of the control word comes from EDX: a rep count. */
-	r = call32(v, mode, (struct regs32) { .eax = SPIN | HV_CTL_FAST, .edx = 1 });
+	r = call32(v, mode, (struct regs32){ .eax = SPIN | HV_CTL_FAST, .edx = 1 });
 	ASSERT_EQ(r.eax, HV_STATUS_INVALID_HYPERCALL_INPUT);
 	ASSERT_EQ(r.edx, 0);
 
-	r = call32(v, mode, (struct regs32) { .eax = UNKNOWN | HV_CTL_FAST, .edx = 0,
-					      .ebx = 1, .ecx = 2, .esi = 3, .edi = 4 });
+	r = call32(v, mode,
+		   (struct regs32){ .eax = UNKNOWN | HV_CTL_FAST,
+				    .edx = 0,
+				    .ebx = 1,
+				    .ecx = 2,
+				    .esi = 3,
+				    .edi = 4 });
 	ASSERT_EQ(r.eax, HV_STATUS_INVALID_HYPERCALL_CODE);
 	ASSERT_EQ(r.edx, 0);
 	ASSERT_EQ(r.ebx, 1);
@@ -215,15 +224,16 @@ static void check_mode32(enum mode mode)
 	ASSERT_EQ(r.edi, 4);
 
 	/* Input in EBX:ECX: the high half must be zero for a fast IPI. */
-	r = call32(v, mode, (struct regs32) { .eax = HVCALL_SEND_IPI | HV_CTL_FAST,
-					      .ecx = 0x40, .esi = 1 });
+	r = call32(v, mode,
+		   (struct regs32){ .eax = HVCALL_SEND_IPI | HV_CTL_FAST, .ecx = 0x40, .esi = 1 });
 	ASSERT_EQ(r.eax, HV_STATUS_SUCCESS);
-	r = call32(v, mode, (struct regs32) { .eax = HVCALL_SEND_IPI | HV_CTL_FAST,
-					      .ebx = 1, .ecx = 0x40, .esi = 1 });
+	r = call32(v, mode,
+		   (struct regs32){
+			   .eax = HVCALL_SEND_IPI | HV_CTL_FAST, .ebx = 1, .ecx = 0x40, .esi = 1 });
 	ASSERT(r.eax != HV_STATUS_SUCCESS, "EBX is not part of the input");
 
 	/* Slow, input page in EBX:ECX. */
-	r = call32(v, mode, (struct regs32) { .eax = HVCALL_SEND_IPI, .ecx = GPA_NOWHERE });
+	r = call32(v, mode, (struct regs32){ .eax = HVCALL_SEND_IPI, .ecx = GPA_NOWHERE });
 	ASSERT_EQ(r.eax, HV_STATUS_INVALID_HYPERCALL_INPUT);
 	vm_free(vm);
 }
@@ -257,9 +267,8 @@ TEST(real_mode_is_ud)
 	s.efer = 0;
 	s.idt.base = 0;
 	s.idt.limit = 0x3ff;
-	for (seg = &s.cs; seg <= &s.ss; seg++) {
-		*seg = (struct kvm_segment) { .limit = 0xffff, .type = 3, .present = 1, .s = 1 };
-	}
+	for (seg = &s.cs; seg <= &s.ss; seg++)
+		*seg = (struct kvm_segment){ .limit = 0xffff, .type = 3, .present = 1, .s = 1 };
 	s.cs.type = 11;
 	s.cs.selector = 0x200;
 	s.cs.base = 0x2000;

@@ -7,11 +7,11 @@
 
 #include "vm.h"
 
-#define OS_ID		0x8100000612340000ULL
-#define RSVD_BITS	0xffcULL	/* 11:2, RsvdP */
-#define MAGIC		0x5a5aa5a50badcafeULL
+#define OS_ID	  0x8100000612340000ULL
+#define RSVD_BITS 0xffcULL /* 11:2, RsvdP */
+#define MAGIC	  0x5a5aa5a50badcafeULL
 
-static u8 *page, *page2;	/* two pages of the VM's RAM */
+static u8 *page, *page2; /* two pages of the VM's RAM */
 
 static struct vm *vm_with_pages(void)
 {
@@ -63,8 +63,9 @@ GUEST_CODE(enable_and_call)
 	wrmsr(HV_X64_MSR_HYPERCALL, addr(page) | HV_HYPERCALL_ENABLE);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), addr(page) | HV_HYPERCALL_ENABLE);
 	GUEST_ASSERT(page_has_code(page));
-	GUEST_ASSERT_EQ(__hypercall_page(page, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST,
-					 1000, 0, &result), 0);
+	GUEST_ASSERT_EQ(__hypercall_page(page, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 1000, 0,
+					 &result),
+			0);
 	GUEST_ASSERT_EQ(result, HV_STATUS_SUCCESS);
 	GUEST_ASSERT_EQ(__hypercall_page(page, 0x7777 | HV_CTL_FAST, 0, 0, &result), 0);
 	GUEST_ASSERT_EQ(result, HV_STATUS_INVALID_HYPERCALL_CODE);
@@ -178,8 +179,9 @@ GUEST_CODE(move)
 	wrmsr(HV_X64_MSR_HYPERCALL, addr(page2) | HV_HYPERCALL_ENABLE);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), addr(page2) | HV_HYPERCALL_ENABLE);
 	GUEST_ASSERT(page_has_code(page2));
-	GUEST_ASSERT_EQ(__hypercall_page(page2, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST,
-					 0, 0, &result), 0);
+	GUEST_ASSERT_EQ(__hypercall_page(page2, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0,
+					 &result),
+			0);
 	GUEST_ASSERT_EQ(result, HV_STATUS_SUCCESS);
 }
 
@@ -278,8 +280,9 @@ GUEST_CODE(use_restored)
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_GUEST_OS_ID), OS_ID);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), addr(page) | HV_HYPERCALL_ENABLE);
 	GUEST_ASSERT(page_has_code(page));
-	GUEST_ASSERT_EQ(__hypercall_page(page, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST,
-					 0, 0, &result), 0);
+	GUEST_ASSERT_EQ(__hypercall_page(page, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0,
+					 &result),
+			0);
 	GUEST_ASSERT_EQ(result, HV_STATUS_SUCCESS);
 }
 

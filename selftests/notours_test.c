@@ -16,8 +16,8 @@
 #include "module.h"
 #include "ops.h"
 
-#define OS_ID	0x8100000612340000ULL
-#define GPFN	0x12345000ULL
+#define OS_ID 0x8100000612340000ULL
+#define GPFN  0x12345000ULL
 
 struct subject {
 	struct vm *vm;

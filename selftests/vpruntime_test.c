@@ -9,8 +9,8 @@
 
 #include "vm.h"
 
-#define MS_100NS	10000ULL
-#define BURN_MS		150
+#define MS_100NS 10000ULL
+#define BURN_MS	 150
 
 static u64 spin_cycles;
 
@@ -108,8 +108,7 @@ static void vmm_time(void (*burn)(void))
 	burn();
 	vcpu_run_sync(v, 1);
 	grown = v->cpu->msg.args[1] - before;
-	ktap_log("%u ms in the VMM: runtime grew %llu us", BURN_MS,
-		 (unsigned long long)grown / 10);
+	ktap_log("%u ms in the VMM: runtime grew %llu us", BURN_MS, (unsigned long long)grown / 10);
 	ASSERT_KNOWN(grown < BURN_MS * MS_100NS / 5, "grew by %llu us",
 		     (unsigned long long)grown / 10);
 	vm_free(vm);
@@ -178,7 +177,6 @@ TEST_KNOWN(each_vcpu_has_its_own, "K12")
 	vcpu_run_sync(b, 1);
 	wall = clock_100ns(CLOCK_MONOTONIC) - wall;
 	ASSERT_KNOWN(b->cpu->msg.args[1] <= wall + MS_100NS, "shows %llu us after %llu us",
-		     (unsigned long long)b->cpu->msg.args[1] / 10,
-		     (unsigned long long)wall / 10);
+		     (unsigned long long)b->cpu->msg.args[1] / 10, (unsigned long long)wall / 10);
 	vm_free(vm);
 }

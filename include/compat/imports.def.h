@@ -24,7 +24,7 @@ KHV_IMPORT("kvm", int, kvm_write_guest,
 	   (kvm, gpa, data, len))
 KHV_IMPORT("kvm", int, kvm_clear_guest, (struct kvm *kvm, gpa_t gpa, unsigned long len),
 	   (kvm, gpa, len))
-KHV_IMPORT("kvm", u64, kvm_read_l1_tsc, (struct kvm_vcpu *vcpu, u64 host_tsc), (vcpu, host_tsc))
+KHV_IMPORT("kvm", u64, kvm_scale_tsc, (u64 tsc, u64 ratio), (tsc, ratio))
 KHV_IMPORT("kvm", u64, get_kvmclock_ns, (struct kvm *kvm), (kvm))
 KHV_IMPORT("kvm", void, kvm_vcpu_kick, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT("kvm", int, kvm_apic_set_irq,

@@ -261,8 +261,8 @@ struct kvm_vcpu *khv_vcpu_by_index(struct kvm *kvm, u32 vp_index);
 void khv_reftime_init(struct khv_vm *vm);
 
 /**
- * khv_ref_time() - partition reference time, as this VP sees it
- * @vcpu: the vCPU
+ * khv_ref_time() - partition reference time
+ * @vcpu: any vCPU of a VM of ours
  *
  * TLFS chapter "Timers", "Partition Reference Time".
  *
@@ -272,13 +272,12 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu);
 
 /**
  * khv_reftime_update() - take over KVM's clock, and renew the reference TSC page
- * @kvm: a VM of ours
- * @hv_clock: clock of one of its vCPUs
+ * @vcpu: a vCPU of a VM of ours, with its new clock
  *
  * Does nothing when clock and page are as they should be.
  * Context: vCPU thread before it enters the guest, may sleep.
  */
-void khv_reftime_update(struct kvm *kvm, const struct pvclock_vcpu_time_info *hv_clock);
+void khv_reftime_update(struct kvm_vcpu *vcpu);
 
 /**
  * khv_reftime_stale() - KVM's clock is about to change

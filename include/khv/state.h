@@ -64,9 +64,11 @@ enum khv_tsc_page_state {
 
 /**
  * struct khv_refclock - reference time of a VM
- * @seq: guards @valid and @params; writers hold hv_lock
+ * @seq: guards @valid, @params and the two of the TSC; writers hold hv_lock
  * @valid: @params hold; without, the time is that of KVM's clock
- * @params: reference time from the TSC
+ * @params: reference time from the guest's TSC
+ * @tsc_ratio: that TSC from the host's, as KVM scales it
+ * @tsc_offset: added after scaling
  * @page: &enum khv_tsc_page_state, under hv_lock
  * @by_guest: the guest wrote HV_X64_MSR_REFERENCE_TSC and the page did not follow
  *	yet, under hv_lock
@@ -75,6 +77,8 @@ struct khv_refclock {
 	seqcount_mutex_t seq;
 	bool valid;
 	struct khv_ref_params params;
+	u64 tsc_ratio;
+	u64 tsc_offset;
 	enum khv_tsc_page_state page;
 	bool by_guest;
 };

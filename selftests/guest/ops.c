@@ -5,7 +5,7 @@
  */
 #include "ops.h"
 
-#define OPS_STAGE	0x6f7073	/* "ops" */
+#define OPS_STAGE 0x6f7073 /* "ops" */
 
 static void guest_one_op(struct guest_op *o)
 {
@@ -70,8 +70,11 @@ void vcpu_ops_run(struct vcpu *v, struct ops_page *p, u32 nr)
 {
 	u32 i, cmd;
 
-	for (i = 0; i < nr; i++)
-		p->ops[i].vector = p->ops[i].exits = p->ops[i].exit_reason = 0;
+	for (i = 0; i < nr; i++) {
+		p->ops[i].vector = 0;
+		p->ops[i].exits = 0;
+		p->ops[i].exit_reason = 0;
+	}
 	p->nr = nr;
 	p->current = 0;
 	for (;;) {
@@ -83,9 +86,9 @@ void vcpu_ops_run(struct vcpu *v, struct ops_page *p, u32 nr)
 		o = &p->ops[p->current];
 		if (cmd != RUN_EXIT(KVM_EXIT_HYPERV) && cmd != RUN_EXIT(KVM_EXIT_SYSTEM_EVENT)) {
 			vcpu_dump(v);
-			FAIL("operation %u (%u, 0x%llx 0x%llx 0x%llx) ended with 0x%x",
-			     p->current, o->op, (unsigned long long)o->arg0,
-			     (unsigned long long)o->arg1, (unsigned long long)o->arg2, cmd);
+			FAIL("operation %u (%u, 0x%llx 0x%llx 0x%llx) ended with 0x%x", p->current,
+			     o->op, (unsigned long long)o->arg0, (unsigned long long)o->arg1,
+			     (unsigned long long)o->arg2, cmd);
 		}
 		o->exits++;
 		o->exit_reason = v->run->exit_reason;

@@ -12,24 +12,24 @@
 
 enum guest_opcode {
 	OP_END,
-	OP_RDMSR,		/* arg0 MSR -> result */
-	OP_WRMSR,		/* arg0 MSR, arg1 value */
-	OP_CPUID,		/* arg0 leaf, arg1 index -> EBX:EAX, EDX:ECX */
-	OP_HYPERCALL,		/* arg0 control, arg1 input, arg2 output -> RAX */
-	OP_HYPERCALL_XMM,	/* the same, XMM0..5 from *xmm */
-	OP_LOAD,		/* arg0 address -> result */
-	OP_STORE,		/* arg0 address, arg1 value */
-	OP_RDTSC,		/* -> result */
+	OP_RDMSR,	  /* arg0 MSR -> result */
+	OP_WRMSR,	  /* arg0 MSR, arg1 value */
+	OP_CPUID,	  /* arg0 leaf, arg1 index -> EBX:EAX, EDX:ECX */
+	OP_HYPERCALL,	  /* arg0 control, arg1 input, arg2 output -> RAX */
+	OP_HYPERCALL_XMM, /* the same, XMM0..5 from *xmm */
+	OP_LOAD,	  /* arg0 address -> result */
+	OP_STORE,	  /* arg0 address, arg1 value */
+	OP_RDTSC,	  /* -> result */
 };
 
 struct guest_op {
 	u32 op;
-	u32 vector;		/* out: exception, 0 = none */
+	u32 vector; /* out: exception, 0 = none */
 	u64 arg0, arg1, arg2;
-	u64 result, result2;	/* out */
+	u64 result, result2; /* out */
 	const struct xmm_block *xmm;
-	u32 exits;		/* out: exits to user space during this operation */
-	u32 exit_reason;	/* out: of the last of them */
+	u32 exits;	 /* out: exits to user space during this operation */
+	u32 exit_reason; /* out: of the last of them */
 };
 
 struct ops_page {
@@ -45,10 +45,9 @@ void vcpu_ops_run(struct vcpu *vcpu, struct ops_page *page, u32 nr);
 /* One operation by itself. */
 struct guest_op vcpu_op(struct vcpu *vcpu, struct ops_page *page, struct guest_op op);
 
-#define OP_RD(msr)		((struct guest_op) { .op = OP_RDMSR, .arg0 = (msr) })
-#define OP_WR(msr, val)		((struct guest_op) { .op = OP_WRMSR, .arg0 = (msr), \
-						     .arg1 = (val) })
-#define OP_HC(ctl, in, out)	((struct guest_op) { .op = OP_HYPERCALL, .arg0 = (ctl), \
-						     .arg1 = (in), .arg2 = (out) })
+#define OP_RD(msr)	((struct guest_op){ .op = OP_RDMSR, .arg0 = (msr) })
+#define OP_WR(msr, val) ((struct guest_op){ .op = OP_WRMSR, .arg0 = (msr), .arg1 = (val) })
+#define OP_HC(ctl, in, out) \
+	((struct guest_op){ .op = OP_HYPERCALL, .arg0 = (ctl), .arg1 = (in), .arg2 = (out) })
 
 #endif

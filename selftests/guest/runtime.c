@@ -84,29 +84,26 @@ void guest_exception(struct guest_frame *f)
 	guest_exit(GUEST_EXCEPTION_CMD);
 }
 
-#define HYPERCALL_ASM(pre, insn)					\
-	asm volatile("mov %[out], %%r8\n"				\
-		     pre						\
-		     "xor %%r10d, %%r10d\n"				\
-		     "1: " insn "\n"					\
-		     "2: mov %%r10, %[vector]\n"			\
-		     GUEST_EXTABLE("1b", "2b")				\
+#define HYPERCALL_ASM(pre, insn)                                                     \
+	asm volatile("mov %[out], %%r8\n" pre "xor %%r10d, %%r10d\n"                 \
+		     "1: " insn "\n"                                                 \
+		     "2: mov %%r10, %[vector]\n" GUEST_EXTABLE("1b", "2b")           \
 		     : "+&a"(rax), "+&c"(control), "+&d"(in), [vector] "=&r"(vector) \
-		     : [out] "r"(out), [xmm] "r"(xmm)			\
+		     : [out] "r"(out), [xmm] "r"(xmm)                                \
 		     : "r8", "r9", "r10", "r11", "cc", "memory")
 
-#define LOAD_XMM			\
-	"movups   (%[xmm]), %%xmm0\n"	\
-	"movups 16(%[xmm]), %%xmm1\n"	\
-	"movups 32(%[xmm]), %%xmm2\n"	\
-	"movups 48(%[xmm]), %%xmm3\n"	\
-	"movups 64(%[xmm]), %%xmm4\n"	\
+#define LOAD_XMM                      \
+	"movups   (%[xmm]), %%xmm0\n" \
+	"movups 16(%[xmm]), %%xmm1\n" \
+	"movups 32(%[xmm]), %%xmm2\n" \
+	"movups 48(%[xmm]), %%xmm3\n" \
+	"movups 64(%[xmm]), %%xmm4\n" \
 	"movups 80(%[xmm]), %%xmm5\n"
 
 u32 __hypercall(u64 control, u64 in, u64 out, u64 *result)
 {
 	const struct xmm_block *xmm = NULL;
-	u64 rax = 0xdead, vector;	/* RAX matters to KVM's own hypercalls only */
+	u64 rax = 0xdead, vector; /* RAX matters to KVM's own hypercalls only */
 
 	if (guest_use_vmmcall)
 		HYPERCALL_ASM("", "vmmcall");
@@ -118,7 +115,7 @@ u32 __hypercall(u64 control, u64 in, u64 out, u64 *result)
 
 u32 __hypercall_xmm(u64 control, u64 in, u64 out, const struct xmm_block *xmm, u64 *result)
 {
-	u64 rax = 0xdead, vector;	/* RAX matters to KVM's own hypercalls only */
+	u64 rax = 0xdead, vector; /* RAX matters to KVM's own hypercalls only */
 
 	if (guest_use_vmmcall)
 		HYPERCALL_ASM(LOAD_XMM, "vmmcall");
@@ -139,7 +136,7 @@ u64 hypercall(u64 control, u64 in, u64 out)
 
 u32 __hypercall_page(void *page, u64 control, u64 in, u64 out, u64 *result)
 {
-	u64 rax = 0xdead, vector;	/* RAX matters to KVM's own hypercalls only */
+	u64 rax = 0xdead, vector; /* RAX matters to KVM's own hypercalls only */
 
 	/* A fault inside the page is not in the table: it ends the test. */
 	asm volatile("mov %[out], %%r8\n"

@@ -15,7 +15,7 @@
 
 #include "uapi.h"
 
-#define GUEST_PORT	0x4b48
+#define GUEST_PORT 0x4b48
 
 /* Guest to host, the value written to GUEST_PORT. */
 enum guest_cmd {
@@ -37,12 +37,12 @@ struct guest_msg {
 
 /* One per vCPU, in the VM's RAM, at GS base. Offsets are used by entry.S. */
 struct guest_cpu {
-	struct guest_cpu *self;		/* 0 */
-	u64 user_return_rsp;		/* 8 */
-	u64 user_rsp;			/* 16 */
+	struct guest_cpu *self; /* 0 */
+	u64 user_return_rsp;	/* 8 */
+	u64 user_rsp;		/* 16 */
 	u32 id;
 	struct guest_msg msg;
-	struct ops_page *ops;		/* guest/ops.h */
+	struct ops_page *ops; /* guest/ops.h */
 };
 
 struct guest_frame {
@@ -59,32 +59,35 @@ struct guest_test {
 	const char *name;
 	void (*entry)(void);
 	u32 flags;
-	const char *known;	/* defect id on stock, as for a host case */
+	const char *known; /* defect id on stock, as for a host case */
 } __attribute__((aligned(32)));
 
-#define GUEST_TEST_AUTO	1	/* a whole test: run on one vCPU until done */
+#define GUEST_TEST_AUTO 1 /* a whole test: run on one vCPU until done */
 
-#define __GUEST_TEST(_name, _flags, _known)				\
-	static void _name(void);					\
-	static const struct guest_test __guest_##_name			\
-	__attribute__((section("khv_guest_tests"), used)) = {		\
-		.name = #_name, .entry = _name, .flags = _flags, .known = _known, \
-	};								\
+#define __GUEST_TEST(_name, _flags, _known)                           \
+	static void _name(void);                                      \
+	static const struct guest_test __guest_##_name                \
+		__attribute__((section("khv_guest_tests"), used)) = { \
+			.name = #_name,                               \
+			.entry = _name,                               \
+			.flags = _flags,                              \
+			.known = _known,                              \
+		};                                                    \
 	static void _name(void)
 /* A whole test of its own. */
-#define GUEST_TEST(name)		__GUEST_TEST(name, GUEST_TEST_AUTO, NULL)
-#define GUEST_TEST_KNOWN(name, id)	__GUEST_TEST(name, GUEST_TEST_AUTO, id)
+#define GUEST_TEST(name)	   __GUEST_TEST(name, GUEST_TEST_AUTO, NULL)
+#define GUEST_TEST_KNOWN(name, id) __GUEST_TEST(name, GUEST_TEST_AUTO, id)
 /* An entry point that a host case uses. */
-#define GUEST_CODE(name)		__GUEST_TEST(name, 0, NULL)
+#define GUEST_CODE(name)	   __GUEST_TEST(name, 0, NULL)
 
 /* Set by the host before the first guest runs. */
 extern u32 guest_use_vmmcall;
 extern guest_irq_fn guest_irq_handlers[256];
 
 /* Exception table: an instruction that may fault continues at @fixup, R10 = vector. */
-#define GUEST_EXTABLE(insn, fixup)			\
-	".pushsection khv_guest_extable, \"a\"\n\t"	\
-	".quad " insn ", " fixup "\n\t"			\
+#define GUEST_EXTABLE(insn, fixup)                  \
+	".pushsection khv_guest_extable, \"a\"\n\t" \
+	".quad " insn ", " fixup "\n\t"             \
 	".popsection\n\t"
 
 static inline struct guest_cpu *this_cpu(void)
@@ -126,7 +129,8 @@ static inline struct cpuid_regs cpuid(u32 leaf, u32 index)
 {
 	struct cpuid_regs r;
 
-	asm volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+	asm volatile("cpuid"
+		     : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
 		     : "0"(leaf), "2"(index));
 	return r;
 }
@@ -138,9 +142,10 @@ static inline u32 __rdmsr(u32 msr, u64 *val)
 
 	asm volatile("xor %%r10d, %%r10d\n"
 		     "1: rdmsr\n"
-		     "2: mov %%r10, %2\n"
-		     GUEST_EXTABLE("1b", "2b")
-		     : "+a"(lo), "+d"(hi), "=r"(vector) : "c"(msr) : "r10", "memory");
+		     "2: mov %%r10, %2\n" GUEST_EXTABLE("1b", "2b")
+		     : "+a"(lo), "+d"(hi), "=r"(vector)
+		     : "c"(msr)
+		     : "r10", "memory");
 	*val = (u64)hi << 32 | lo;
 	return (u32)vector;
 }
@@ -151,10 +156,10 @@ static inline u32 __wrmsr(u32 msr, u64 val)
 
 	asm volatile("xor %%r10d, %%r10d\n"
 		     "1: wrmsr\n"
-		     "2: mov %%r10, %0\n"
-		     GUEST_EXTABLE("1b", "2b")
+		     "2: mov %%r10, %0\n" GUEST_EXTABLE("1b", "2b")
 		     : "=r"(vector)
-		     : "a"((u32)val), "d"((u32)(val >> 32)), "c"(msr) : "r10", "memory");
+		     : "a"((u32)val), "d"((u32)(val >> 32)), "c"(msr)
+		     : "r10", "memory");
 	return (u32)vector;
 }
 
@@ -173,7 +178,7 @@ static inline void wrmsr(u32 msr, u64 val)
 }
 
 struct xmm_block {
-	u64 q[12];	/* XMM0..XMM5 */
+	u64 q[12]; /* XMM0..XMM5 */
 };
 
 /* Hypercall with the 64-bit convention; returns the vector, *@result = RAX. */
@@ -193,25 +198,28 @@ void guest_sync(u64 stage, u64 a, u64 b);
 void guest_log(const char *text, u64 a, u64 b);
 void guest_done(void);
 
-#define GUEST_SYNC(stage)		guest_sync(stage, 0, 0)
-#define GUEST_SYNC_ARGS(stage, a, b)	guest_sync(stage, (u64)(a), (u64)(b))
+#define GUEST_SYNC(stage)	     guest_sync(stage, 0, 0)
+#define GUEST_SYNC_ARGS(stage, a, b) guest_sync(stage, (u64)(a), (u64)(b))
 
-#define GUEST_ASSERT(cond) do {						\
-	if (!(cond))							\
-		guest_assert_failed(GUEST_ASSERT_CMD, __FILE__, __LINE__, #cond, 0, 0, 0); \
-} while (0)
-#define GUEST_ASSERT_EQ(a, b) do {					\
-	u64 __a = (u64)(a), __b = (u64)(b);				\
-	if (__a != __b)							\
-		guest_assert_failed(GUEST_ASSERT_CMD, __FILE__, __LINE__, #a " == " #b, \
-				    2, __a, __b);			\
-} while (0)
-#define GUEST_ASSERT_KNOWN_EQ(a, b) do {				\
-	u64 __a = (u64)(a), __b = (u64)(b);				\
-	if (__a != __b)							\
-		guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, #a " == " #b, \
-				    2, __a, __b);			\
-} while (0)
+#define GUEST_ASSERT(cond)                                                                         \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			guest_assert_failed(GUEST_ASSERT_CMD, __FILE__, __LINE__, #cond, 0, 0, 0); \
+	} while (0)
+#define GUEST_ASSERT_EQ(a, b)                                                                      \
+	do {                                                                                       \
+		u64 __a = (u64)(a), __b = (u64)(b);                                                \
+		if (__a != __b)                                                                    \
+			guest_assert_failed(GUEST_ASSERT_CMD, __FILE__, __LINE__, #a " == " #b, 2, \
+					    __a, __b);                                             \
+	} while (0)
+#define GUEST_ASSERT_KNOWN_EQ(a, b)                                                               \
+	do {                                                                                      \
+		u64 __a = (u64)(a), __b = (u64)(b);                                               \
+		if (__a != __b)                                                                   \
+			guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, #a " == " #b, 2, \
+					    __a, __b);                                            \
+	} while (0)
 
 /* Make the guest known, so that hypercalls are Hyper-V's. */
 static inline void guest_set_os_id(void)

@@ -17,7 +17,7 @@
 #include "ktap.h"
 #include "vm.h"
 
-#define DEFAULT_TIMEOUT	30
+#define DEFAULT_TIMEOUT 30
 
 extern const struct ktap_case __start_khv_tests[] __attribute__((weak));
 extern const struct ktap_case __stop_khv_tests[] __attribute__((weak));
@@ -127,13 +127,11 @@ static void run_guest_test(const struct guest_test *t)
 
 enum outcome { PASSED, FAILED, SKIPPED };
 
-static enum outcome run_case(unsigned int nr, const struct ktap_case *c,
-			     const struct guest_test *g)
+static enum outcome run_case(unsigned int nr, const struct ktap_case *c, const struct guest_test *g)
 {
 	const char *name = c ? c->name : g->name;
 	const char *known = c ? c->known : g->known;
-	bool expect_defect = known && !module_loaded() &&
-			     (!c || !c->known_if || c->known_if());
+	bool expect_defect = known && !module_loaded() && (!c || !c->known_if || c->known_if());
 	int status, code;
 	pid_t pid;
 
@@ -174,8 +172,8 @@ static enum outcome run_case(unsigned int nr, const struct ktap_case *c,
 		return PASSED;
 	}
 	if (expect_defect && code == 0) {
-		printf("not ok %u %s # expected to fail on stock (%s) but passed\n",
-		       nr, name, known);
+		printf("not ok %u %s # expected to fail on stock (%s) but passed\n", nr, name,
+		       known);
 		return FAILED;
 	}
 	if (code) {
@@ -234,8 +232,8 @@ int ktap_main(int argc, char **argv)
 		if ((g->flags & GUEST_TEST_AUTO) && selected(g->name, argc, argv))
 			count[run_case(++nr, NULL, g)]++;
 
-	printf("# passed %u, failed %u, skipped %u\n",
-	       count[PASSED], count[FAILED], count[SKIPPED]);
+	printf("# passed %u, failed %u, skipped %u\n", count[PASSED], count[FAILED],
+	       count[SKIPPED]);
 	if (count[FAILED])
 		return 1;
 	return count[PASSED] ? 0 : KTAP_EXIT_SKIP;

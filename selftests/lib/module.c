@@ -15,8 +15,9 @@ const char *module_option;
 
 const char *module_path(void)
 {
-	static const char * const places[] = {
-		"/lib/kvm-hyperv.ko", "/modules/kvm-hyperv.ko",
+	static const char *const places[] = {
+		"/lib/kvm-hyperv.ko",
+		"/modules/kvm-hyperv.ko",
 	};
 	const char *env = getenv("KHV_MODULE");
 	unsigned int i;

@@ -18,24 +18,24 @@
 
 #include "vm.h"
 
-#define SEL_CODE64	0x08
-#define SEL_DATA	0x10
-#define SEL_UCODE64	0x18
-#define SEL_UDATA	0x20
-#define SEL_CODE32	0x28
-#define SEL_TSS		0x30
-#define STACK_SIZE	(4 * PAGE_SIZE)
-#define TSS_SIZE	128
-#define RAM_SIZE	(4UL << 20)
-#define MAX_VMS		8
-#define HANG_EXIT	3	/* seconds between the kick and giving up */
+#define SEL_CODE64  0x08
+#define SEL_DATA    0x10
+#define SEL_UCODE64 0x18
+#define SEL_UDATA   0x20
+#define SEL_CODE32  0x28
+#define SEL_TSS	    0x30
+#define STACK_SIZE  (4 * PAGE_SIZE)
+#define TSS_SIZE    128
+#define RAM_SIZE    (4UL << 20)
+#define MAX_VMS	    8
+#define HANG_EXIT   3 /* seconds between the kick and giving up */
 
-#define EFER_LME	BIT64(8)
-#define EFER_LMA	BIT64(10)
+#define EFER_LME BIT64(8)
+#define EFER_LMA BIT64(10)
 
 extern char __executable_start[], _end[];
 extern u8 guest_idt_stubs[];
-void guest_start(void);	/* entry.S: call RBX, then tell the host */
+void guest_start(void); /* entry.S: call RBX, then tell the host */
 
 static struct vm *vms[MAX_VMS];
 static volatile sig_atomic_t watchdog_fired;
@@ -187,8 +187,8 @@ void *vm_alloc(struct vm *vm, u64 size)
 
 void vm_add_low(struct vm *vm)
 {
-	vm->low = mmap(NULL, VM_LOW_SIZE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	vm->low =
+		mmap(NULL, VM_LOW_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	ASSERT(vm->low != MAP_FAILED, "mmap");
 	vm_add_memslot(vm, 0, vm->low, VM_LOW_SIZE, 0);
 }
@@ -239,7 +239,7 @@ static void build_tables(struct vm *vm)
 	idt = (struct idt_gate *)vm->idt;
 	for (i = 0; i < 256; i++) {
 		stub = gpa_of(guest_idt_stubs) + 16 * i;
-		idt[i] = (struct idt_gate) {
+		idt[i] = (struct idt_gate){
 			.off0 = (u16)stub,
 			.sel = SEL_CODE64,
 			.type = i == 0x80 ? 0xee : 0x8e,
@@ -380,13 +380,26 @@ void vcpu_entry(struct vcpu *v, void (*entry)(void))
 {
 	struct vm *vm = v->vm;
 	struct kvm_segment code = {
-		.base = 0, .limit = ~0u, .selector = SEL_CODE64, .type = 11,
-		.present = 1, .s = 1, .l = 1, .g = 1,
+		.base = 0,
+		.limit = ~0u,
+		.selector = SEL_CODE64,
+		.type = 11,
+		.present = 1,
+		.s = 1,
+		.l = 1,
+		.g = 1,
 	};
 	/* DPL 3, so that the way to CPL 3 does not empty the registers. */
 	struct kvm_segment data = {
-		.base = 0, .limit = ~0u, .selector = SEL_UDATA | 3, .type = 3, .dpl = 3,
-		.present = 1, .s = 1, .db = 1, .g = 1,
+		.base = 0,
+		.limit = ~0u,
+		.selector = SEL_UDATA | 3,
+		.type = 3,
+		.dpl = 3,
+		.present = 1,
+		.s = 1,
+		.db = 1,
+		.g = 1,
 	};
 	struct kvm_regs regs = { .rflags = 2 };
 	u8 *stack = vm_alloc(vm, 3 * STACK_SIZE), *tss = vm->tss + v->id * TSS_SIZE;
@@ -399,7 +412,10 @@ void vcpu_entry(struct vcpu *v, void (*entry)(void))
 		vcpu_ioctl(v, KVM_SET_MP_STATE, &run);
 	vcpu_ioctl(v, KVM_GET_SREGS, &s);
 	s.cs = code;
-	s.ds = s.es = s.fs = s.gs = data;
+	s.ds = data;
+	s.es = data;
+	s.fs = data;
+	s.gs = data;
 	s.gs.base = gpa_of(v->cpu);
 	s.ss = data;
 	s.ss.selector = SEL_DATA;
@@ -414,9 +430,9 @@ void vcpu_entry(struct vcpu *v, void (*entry)(void))
 	s.tr.selector = SEL_TSS;
 	s.tr.type = 11;
 	s.tr.present = 1;
-	s.cr0 = 0x80010033;	/* PG WP NE ET MP PE */
+	s.cr0 = 0x80010033; /* PG WP NE ET MP PE */
 	s.cr3 = vm->cr3;
-	s.cr4 = 0x620;		/* OSXMMEXCPT OSFXSR PAE */
+	s.cr4 = 0x620; /* OSXMMEXCPT OSFXSR PAE */
 	s.efer = EFER_LME | EFER_LMA;
 	vcpu_ioctl(v, KVM_SET_SREGS, &s);
 
@@ -434,14 +450,20 @@ void vcpu_entry(struct vcpu *v, void (*entry)(void))
 
 const char *exit_name(u32 reason)
 {
-	static const char * const names[] = {
-		[KVM_EXIT_UNKNOWN] = "UNKNOWN", [KVM_EXIT_EXCEPTION] = "EXCEPTION",
-		[KVM_EXIT_IO] = "IO", [KVM_EXIT_HYPERCALL] = "HYPERCALL",
-		[KVM_EXIT_DEBUG] = "DEBUG", [KVM_EXIT_HLT] = "HLT",
-		[KVM_EXIT_MMIO] = "MMIO", [KVM_EXIT_SHUTDOWN] = "SHUTDOWN",
-		[KVM_EXIT_FAIL_ENTRY] = "FAIL_ENTRY", [KVM_EXIT_INTR] = "INTR",
+	static const char *const names[] = {
+		[KVM_EXIT_UNKNOWN] = "UNKNOWN",
+		[KVM_EXIT_EXCEPTION] = "EXCEPTION",
+		[KVM_EXIT_IO] = "IO",
+		[KVM_EXIT_HYPERCALL] = "HYPERCALL",
+		[KVM_EXIT_DEBUG] = "DEBUG",
+		[KVM_EXIT_HLT] = "HLT",
+		[KVM_EXIT_MMIO] = "MMIO",
+		[KVM_EXIT_SHUTDOWN] = "SHUTDOWN",
+		[KVM_EXIT_FAIL_ENTRY] = "FAIL_ENTRY",
+		[KVM_EXIT_INTR] = "INTR",
 		[KVM_EXIT_INTERNAL_ERROR] = "INTERNAL_ERROR",
-		[KVM_EXIT_SYSTEM_EVENT] = "SYSTEM_EVENT", [KVM_EXIT_HYPERV] = "HYPERV",
+		[KVM_EXIT_SYSTEM_EVENT] = "SYSTEM_EVENT",
+		[KVM_EXIT_HYPERV] = "HYPERV",
 	};
 
 	return reason < ARRAY_SIZE(names) && names[reason] ? names[reason] : "?";
@@ -474,12 +496,12 @@ void vcpu_dump(struct vcpu *v)
 		printf("#  no registers: %s\n", strerror(errno));
 		return;
 	}
-	printf("#  rip %llx rsp %llx rflags %llx cs %x cpl %u\n",
-	       r.rip, r.rsp, r.rflags, s.cs.selector, s.ss.dpl);
+	printf("#  rip %llx rsp %llx rflags %llx cs %x cpl %u\n", r.rip, r.rsp, r.rflags,
+	       s.cs.selector, s.ss.dpl);
 	printf("#  rax %llx rbx %llx rcx %llx rdx %llx\n", r.rax, r.rbx, r.rcx, r.rdx);
 	printf("#  rsi %llx rdi %llx r8 %llx r9 %llx\n", r.rsi, r.rdi, r.r8, r.r9);
-	printf("#  cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n",
-	       s.cr0, s.cr2, s.cr3, s.cr4, s.efer);
+	printf("#  cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", s.cr0, s.cr2, s.cr3, s.cr4,
+	       s.efer);
 	fflush(stdout);
 }
 
@@ -541,8 +563,8 @@ u32 vcpu_run(struct vcpu *v)
 		cmd = *(u32 *)((u8 *)v->run + v->run->io.data_offset);
 		switch (cmd) {
 		case GUEST_LOG_CMD:
-			ktap_log("guest: %s 0x%llx 0x%llx", m->text,
-				 (unsigned long long)m->args[0], (unsigned long long)m->args[1]);
+			ktap_log("guest: %s 0x%llx 0x%llx", m->text, (unsigned long long)m->args[0],
+				 (unsigned long long)m->args[1]);
 			continue;
 		case GUEST_ASSERT_CMD:
 		case GUEST_KNOWN_CMD:
@@ -733,7 +755,10 @@ void cpuid_zero(struct cpuid_table *t, u32 leaf)
 {
 	struct kvm_cpuid_entry2 *e = cpuid_get(t, leaf);
 
-	e->eax = e->ebx = e->ecx = e->edx = 0;
+	e->eax = 0;
+	e->ebx = 0;
+	e->ecx = 0;
+	e->edx = 0;
 }
 
 void cpuid_remove_hv(struct cpuid_table *t)

@@ -16,20 +16,20 @@
 #include "ktap.h"
 #include "uapi.h"
 
-#define MAX_VCPUS	256
-#define MAX_CPUID	128
+#define MAX_VCPUS 256
+#define MAX_CPUID 128
 
 /* No VM has memory here, and none at or above 4 GB. */
-#define GPA_NOWHERE	0x70000000ULL
+#define GPA_NOWHERE 0x70000000ULL
 /* The window of guest RAM of VM n starts at VM_RAM_BASE + n * VM_RAM_STEP. */
-#define VM_RAM_BASE	0x80000000ULL
-#define VM_RAM_STEP	0x04000000ULL
-#define VM_LOW_SIZE	0x10000UL
+#define VM_RAM_BASE 0x80000000ULL
+#define VM_RAM_STEP 0x04000000ULL
+#define VM_LOW_SIZE 0x10000UL
 
 /* vm_create() flags. */
-#define VM_NO_IRQCHIP	1	/* no in-kernel irqchip */
-#define VM_NO_HV	2	/* no Hyper-V leaves in CPUID */
-#define VM_ENFORCE	4	/* KVM_CAP_HYPERV_ENFORCE_CPUID on every vCPU */
+#define VM_NO_IRQCHIP 1 /* no in-kernel irqchip */
+#define VM_NO_HV      2 /* no Hyper-V leaves in CPUID */
+#define VM_ENFORCE    4 /* KVM_CAP_HYPERV_ENFORCE_CPUID on every vCPU */
 
 struct cpuid_table {
 	u32 nent;
@@ -43,11 +43,11 @@ struct vcpu {
 	u32 id;
 	struct kvm_run *run;
 	struct guest_cpu *cpu;
-	struct cpuid_table cpuid;	/* what vcpu_set_cpuid() loads */
+	struct cpuid_table cpuid; /* what vcpu_set_cpuid() loads */
 	void (*entry)(void);
-	pthread_t thread;		/* of the last KVM_RUN, for the watchdog */
+	pthread_t thread; /* of the last KVM_RUN, for the watchdog */
 	bool running;
-	pthread_t worker;		/* vcpu_start() */
+	pthread_t worker; /* vcpu_start() */
 };
 
 struct vm {
@@ -56,17 +56,17 @@ struct vm {
 	u32 slot_index;
 	u32 nr_vcpus;
 	u32 nr_slots;
-	u8 *ram;		/* == its GPA */
+	u8 *ram; /* == its GPA */
 	u64 ram_size;
 	u64 ram_used;
-	u8 *low;		/* 64 KB at GPA 0, after vm_add_low() */
+	u8 *low; /* 64 KB at GPA 0, after vm_add_low() */
 	u64 cr3;
 	u8 *gdt, *idt, *tss;
 	struct vcpu *vcpus[MAX_VCPUS];
 };
 
 /* vcpu_run() returns an enum guest_cmd or this. */
-#define RUN_EXIT(reason)	(0x1000 + (reason))
+#define RUN_EXIT(reason) (0x1000 + (reason))
 
 int kvm_fd(void);
 bool host_is_amd(void);

@@ -52,9 +52,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_WORDS	64
-#define LINE_SIZE	4096
-#define STEP_LOG_SIZE	(256 * 1024)
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define MAX_WORDS     64
+#define LINE_SIZE     4096
+#define STEP_LOG_SIZE (256 * 1024)
 
 static FILE *results;
 static int kmsg = -1;
@@ -109,20 +110,23 @@ static void __attribute__((noreturn)) power_off(void)
 
 static bool is_complaint(const char *text)
 {
-	static const char * const words[] = {
-		"BUG:", "BUG ", "kernel BUG at", "WARNING:", "Oops", "Kernel panic", "KASAN:", "UBSAN:",
-		"general protection fault", "INFO: task ", "INFO: rcu", "rcu: INFO",
-		"possible recursive locking", "possible circular locking", "inconsistent lock state",
-		"suspicious RCU usage", "invalid wait context", "unchecked MSR access", "list_add corruption",
-		"list_del corruption", "refcount_t:", "DEBUG_LOCKS_WARN_ON", "ODEBUG:",
+	/* clang-format off */
+	static const char *const words[] = {
+		"BUG:", "BUG ", "kernel BUG at", "WARNING:", "Oops", "Kernel panic", "KASAN:",
+		"UBSAN:", "general protection fault", "INFO: task ", "INFO: rcu", "rcu: INFO",
+		"possible recursive locking", "possible circular locking",
+		"inconsistent lock state", "suspicious RCU usage", "invalid wait context",
+		"unchecked MSR access", "list_add corruption", "list_del corruption",
+		"refcount_t:", "DEBUG_LOCKS_WARN_ON", "ODEBUG:",
 		"bad: scheduling from the idle thread",
 	};
+	/* clang-format on */
 	size_t i;
 
 	/* A test program that died of a signal: its own exit status tells. */
 	if (!strncmp(text, "traps:", 6))
 		return false;
-	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strstr(text, words[i]))
 			return true;
 	}
@@ -197,7 +201,8 @@ static void step_log_reset(void)
 static void done(const char *id, const char *outcome, long start)
 {
 	kmsg_drain();
-	if (step_complaints || (strcmp(outcome, "ok") && strcmp(outcome, "exit:0") && strcmp(outcome, "exit:4")))
+	if (step_complaints ||
+	    (strcmp(outcome, "ok") && strcmp(outcome, "exit:0") && strcmp(outcome, "exit:4")))
 		kmsg_forward();
 	report("@ done %s %s %ld", id, outcome, now_ms() - start);
 }
@@ -307,7 +312,7 @@ static void reap_orphans(void)
 
 static void child(char *program, char **argv, int out)
 {
-	static char * const envp[] = { "PATH=/bin", "HOME=/tmp", "TERM=dumb", NULL };
+	static char *const envp[] = { "PATH=/bin", "HOME=/tmp", "TERM=dumb", NULL };
 	int null = open("/dev/null", O_RDONLY);
 	sigset_t none;
 
@@ -385,13 +390,12 @@ static bool run_once(const char *id, char **words)
 	close(fds[0]);
 	reap_orphans();
 
-	if (timed_out) {
+	if (timed_out)
 		snprintf(outcome, sizeof(outcome), "timeout");
-	} else if (WIFSIGNALED(status)) {
+	else if (WIFSIGNALED(status))
 		snprintf(outcome, sizeof(outcome), "signal:%d", WTERMSIG(status));
-	} else {
+	else
 		snprintf(outcome, sizeof(outcome), "exit:%d", WEXITSTATUS(status));
-	}
 	if (lines.has_retry_text && retries && strcmp(outcome, "exit:0")) {
 		retries--;
 		report("@ retry %s %s", id, outcome);
@@ -439,7 +443,8 @@ static void step_insmod(char **words, bool in)
 		phase_lost = true;
 	if (in && !err)
 		removal(words[3]);
-	done_error(id, start, "%s %s: %s, expected %s", words[0], words[3], errno_name(err), expected);
+	done_error(id, start, "%s %s: %s, expected %s", words[0], words[3], errno_name(err),
+		   expected);
 }
 
 /* Read what is left of the line verbatim: a text may hold blanks. */
@@ -462,17 +467,20 @@ static void step_cycle(char **words)
 	for (i = 0; i < count; i++) {
 		err = insert(module, "");
 		if (err) {
-			done_error(id, start, "insmod %ld of %ld: %s", i + 1, count, errno_name(err));
+			done_error(id, start, "insmod %ld of %ld: %s", i + 1, count,
+				   errno_name(err));
 			return;
 		}
 		err = removal(module);
 		if (err) {
-			done_error(id, start, "rmmod %ld of %ld: %s", i + 1, count, errno_name(err));
+			done_error(id, start, "rmmod %ld of %ld: %s", i + 1, count,
+				   errno_name(err));
 			return;
 		}
 		kmsg_drain();
 		if (step_complaints) {
-			done_error(id, start, "the kernel complained in round %ld of %ld", i + 1, count);
+			done_error(id, start, "the kernel complained in round %ld of %ld", i + 1,
+				   count);
 			return;
 		}
 		step_log_len = 0;
@@ -566,8 +574,8 @@ static int kcore_read(int fd, uint64_t addr, void *buf, size_t len)
 			return -1;
 		segments = calloc(head.e_phnum, sizeof(*segments));
 		for (i = 0; segments && i < head.e_phnum; i++) {
-			if (pread(fd, &segments[i], sizeof(*segments), head.e_phoff + i * sizeof(*segments)) !=
-			    sizeof(*segments))
+			if (pread(fd, &segments[i], sizeof(*segments),
+				  head.e_phoff + i * sizeof(*segments)) != sizeof(*segments))
 				return -1;
 		}
 		nr_segments = segments ? head.e_phnum : 0;
@@ -575,8 +583,12 @@ static int kcore_read(int fd, uint64_t addr, void *buf, size_t len)
 	for (i = 0; i < nr_segments; i++) {
 		Elf64_Phdr *s = &segments[i];
 
-		if (s->p_type == PT_LOAD && addr >= s->p_vaddr && addr + len <= s->p_vaddr + s->p_memsz)
-			return pread(fd, buf, len, s->p_offset + (addr - s->p_vaddr)) == (ssize_t)len ? 0 : -1;
+		if (s->p_type != PT_LOAD || addr < s->p_vaddr ||
+		    addr + len > s->p_vaddr + s->p_memsz)
+			continue;
+		if (pread(fd, buf, len, s->p_offset + (addr - s->p_vaddr)) != (ssize_t)len)
+			return -1;
+		return 0;
 	}
 	return -1;
 }
@@ -613,7 +625,8 @@ static int funcs_find(char **modules)
 			if (!strcmp(owner, *m))
 				break;
 		}
-		if (*m && sscanf(line, "%llx %c %127s", &addr, &type, name) == 3 && (type | 32) == 't')
+		if (*m && sscanf(line, "%llx %c %127s", &addr, &type, name) == 3 &&
+		    (type | 32) == 't')
 			func_add(addr, name);
 	}
 	if (file)
@@ -660,7 +673,8 @@ static void step_text_save(char **words)
 		len = i + 1 < nr_funcs ? funcs[i + 1].addr - funcs[i].addr : 16;
 		funcs[i].len = len > 32768 ? 16 : len;
 		funcs[i].bytes = malloc(funcs[i].len + 1);
-		if (!funcs[i].bytes || code_read(fd, funcs[i].addr, funcs[i].bytes, funcs[i].len, !i)) {
+		if (!funcs[i].bytes ||
+		    code_read(fd, funcs[i].addr, funcs[i].bytes, funcs[i].len, !i)) {
 			done_error(id, start, "cannot read the code of %s", funcs[i].name);
 			nr_funcs = 0;
 			close(fd);
@@ -782,28 +796,31 @@ static void step_write(const char *path, const char *value)
 
 static void step(char *line)
 {
+	/* clang-format off */
 	static const struct {
 		const char *name;
 		int words;
 	} needs[] = {
 		{ "load", 2 }, { "phase", 2 }, { "run", 4 }, { "insmod", 4 }, { "rmmod", 4 },
-		{ "log", 3 }, { "cycle", 4 }, { "kunit", 3 }, { "text-save", 3 }, { "text-compare", 2 },
-		{ "kmemleak-clear", 1 }, { "kmemleak-scan", 2 },
+		{ "log", 3 }, { "cycle", 4 }, { "kunit", 3 }, { "text-save", 3 },
+		{ "text-compare", 2 }, { "kmemleak-clear", 1 }, { "kmemleak-scan", 2 },
 		{ "write", 3 }, { "retry", 3 },
 	};
+	/* clang-format on */
 	char copy[LINE_SIZE], *words[MAX_WORDS + 1], *save, *word;
 	bool known = false;
 	int n = 0;
 	size_t i;
 
 	snprintf(copy, sizeof(copy), "%s", line);
-	for (word = strtok_r(copy, " \t", &save); word && n < MAX_WORDS; word = strtok_r(NULL, " \t", &save))
+	for (word = strtok_r(copy, " \t", &save); word && n < MAX_WORDS;
+	     word = strtok_r(NULL, " \t", &save))
 		words[n++] = word;
 	words[n] = NULL;
 	if (!n || words[0][0] == '#')
 		return;
 
-	for (i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(needs); i++) {
 		if (!strcmp(words[0], needs[i].name) && n >= needs[i].words)
 			known = true;
 	}
@@ -853,7 +870,8 @@ static void step(char *line)
 	else if (!strcmp(words[0], "rmmod"))
 		step_insmod(words, false);
 	else if (!strcmp(words[0], "log"))
-		step_log_text(words[1], strstr(strstr(line, words[1]) + strlen(words[1]), words[2]));
+		step_log_text(words[1],
+			      strstr(strstr(line, words[1]) + strlen(words[1]), words[2]));
 	else if (!strcmp(words[0], "cycle"))
 		step_cycle(words);
 	else if (!strcmp(words[0], "kunit"))
@@ -890,8 +908,12 @@ int main(void)
 	static const struct {
 		const char *type, *where;
 	} mounts[] = {
-		{ "proc", "/proc" }, { "sysfs", "/sys" }, { "devtmpfs", "/dev" }, { "tmpfs", "/tmp" },
-		{ "debugfs", "/sys/kernel/debug" }, { "tracefs", "/sys/kernel/tracing" },
+		{ "proc", "/proc" },
+		{ "sysfs", "/sys" },
+		{ "devtmpfs", "/dev" },
+		{ "tmpfs", "/tmp" },
+		{ "debugfs", "/sys/kernel/debug" },
+		{ "tracefs", "/sys/kernel/tracing" },
 	};
 	struct utsname uts;
 	char line[LINE_SIZE];
@@ -899,8 +921,9 @@ int main(void)
 	size_t i;
 	int fd;
 
-	for (i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
-		if (mount(mounts[i].type, mounts[i].where, mounts[i].type, 0, NULL) && errno != EBUSY)
+	for (i = 0; i < ARRAY_SIZE(mounts); i++) {
+		if (mount(mounts[i].type, mounts[i].where, mounts[i].type, 0, NULL) &&
+		    errno != EBUSY)
 			dprintf(1, "rig: mount %s: %s\n", mounts[i].where, strerror(errno));
 	}
 	/* The console exists before /dev does only when the initramfs brings it. */

@@ -11,8 +11,8 @@
 
 #ifndef KVM_SET_USER_MEMORY_REGION2
 /* A suite older than the call never makes it. */
-#define KVM_SET_USER_MEMORY_REGION2	0
-#define KVM_CAP_USER_MEMORY2		(-1L)
+#define KVM_SET_USER_MEMORY_REGION2 0
+#define KVM_CAP_USER_MEMORY2	    (-1L)
 #endif
 
 int __real_ioctl(int fd, unsigned long request, void *arg);

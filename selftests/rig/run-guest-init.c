@@ -24,10 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_CPUS	8
-#define WORK_NS		1000000000ull
-#define SETTLE_NS	10000000000ull
-#define MAP_PAGES	16
+#define MAX_CPUS  8
+#define WORK_NS	  1000000000ull
+#define SETTLE_NS 10000000000ull
+#define MAP_PAGES 16
 
 static const char clocksource[] =
 	"/sys/devices/system/clocksource/clocksource0/current_clocksource";
@@ -177,9 +177,8 @@ static void say_dmesg(void)
 
 static void say_interrupts(void)
 {
-	static const char *const rows[] = {
-		"CPU", "HYP", "HRE", "HVS", "LOC", "RES", "CAL", "TLB", NULL
-	};
+	static const char *const rows[] = { "CPU", "HYP", "HRE", "HVS", "LOC",
+					    "RES", "CAL", "TLB", NULL };
 	char line[512];
 	FILE *f = fopen("/proc/interrupts", "r");
 

@@ -29,17 +29,17 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TABLE		"/sys/kernel/debug/kvm-hyperv/enlightenments"
-#define MONITOR		"/tmp/monitor"
-#define MAX_ARGS	128
-#define MAX_CPUS	8
-#define SAMPLES		12
-#define SAMPLE_MS	250
-#define SILENT_MS	10000
-#define KERNEL_TEXT	0xffffffff80000000ull
-#define LOOP_BYTES	256
-#define OFF_MS		20000
-#define BOCHS_PORT	0x8900
+#define TABLE	    "/sys/kernel/debug/kvm-hyperv/enlightenments"
+#define MONITOR	    "/tmp/monitor"
+#define MAX_ARGS    128
+#define MAX_CPUS    8
+#define SAMPLES	    12
+#define SAMPLE_MS   250
+#define SILENT_MS   10000
+#define KERNEL_TEXT 0xffffffff80000000ull
+#define LOOP_BYTES  256
+#define OFF_MS	    20000
+#define BOCHS_PORT  0x8900
 
 static FILE *report;
 static char line[4096];
@@ -405,8 +405,8 @@ int main(void)
 		start_guest();
 		if (wait_up((limit ? atoi(limit) : 60) * 1000ull))
 			break;
-		say("RETRY", "attempt %d of %d hung with the signature of the emulator's fault",
-		    n, max);
+		say("RETRY", "attempt %d of %d hung with the signature of the emulator's fault", n,
+		    max);
 		end_guest();
 	}
 	if (n > max)

@@ -20,8 +20,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define LOOK_BACK	64
-#define CPUSTATE_MAX	0x4000	/* at most this far below env CPUState starts */
+#define LOOK_BACK    64
+#define CPUSTATE_MAX 0x4000 /* at most this far below env CPUState starts */
 
 struct text {
 	uint8_t *base;

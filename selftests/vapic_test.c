@@ -1,0 +1,887 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The virtual APIC: EOI, ICR and TPR as MSRs, beside xAPIC and beside x2APIC,
+ * and the VP assist page with its "no EOI required" bit. Interrupts here are
+ * edge-triggered unless a case says otherwise; counts are exact.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "apic.h"
+#include "vm.h"
+
+#define MSR_APIC_BASE	     0x1bu
+#define MSR_APIC_BASE_X2APIC BIT64(10)
+#define MSR_X2APIC	     0x800u
+
+#define REG_TPR 0x80
+
+#define ICR_SELF   BIT64(18)
+#define ICR_ALL	   (2ULL << 18)
+#define ICR_OTHERS (3ULL << 18)
+#define ICR_ASSERT BIT64(14)
+
+#define IOAPIC	     0xfec00000ULL
+#define IOAPIC_LEVEL BIT64(15)
+#define GSI	     20 /* a pin that the PIC has no part in */
+
+#define ASSIST_ENABLE BIT64(0)
+#define ASSIST_RSVD   0xffeULL /* 11:1, RsvdP */
+#define NO_EOI	      1u       /* bit 0 of the page */
+
+#define LOW  0x51u
+#define HIGH 0x61u
+
+struct assist_page {
+	volatile u32 apic;
+	volatile u8 rest[PAGE_SIZE - 4];
+};
+
+static struct assist_page assist __attribute__((aligned(4096)));
+static struct assist_page assist2 __attribute__((aligned(4096)));
+
+static bool x2apic; /* the mode of the case */
+
+static u64 gpa(void *p)
+{
+	return (u64)(uintptr_t)p;
+}
+
+/* --- guest: the APIC in either mode -------------------------------------- */
+
+static void apic_start(void)
+{
+	if (!x2apic) {
+		apic_enable();
+		return;
+	}
+	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | MSR_APIC_BASE_X2APIC);
+	wrmsr(MSR_X2APIC + APIC_SPIV / 16, APIC_SPIV_ON);
+}
+
+static u32 reg_read(u32 reg)
+{
+	return x2apic ? (u32)rdmsr(MSR_X2APIC + reg / 16) : apic_read(reg);
+}
+
+static void reg_write(u32 reg, u32 val)
+{
+	if (x2apic)
+		wrmsr(MSR_X2APIC + reg / 16, val);
+	else
+		apic_write(reg, val);
+}
+
+static bool reg_vector(u32 reg, u32 vector)
+{
+	return reg_read(reg + vector / 32 * 0x10) >> (vector % 32) & 1;
+}
+
+static bool in_service(u32 vector)
+{
+	return reg_vector(APIC_ISR, vector);
+}
+
+static u64 icr(u32 dest, u32 vector)
+{
+	/* In x2APIC mode the destination has 32 bits. */
+	return (u64)dest << (x2apic ? 32 : 56) | ICR_ASSERT | vector;
+}
+
+static void self_ipi(u32 vector)
+{
+	wrmsr(HV_X64_MSR_ICR, ICR_SELF | ICR_ASSERT | vector);
+}
+
+static void count_and_eoi(struct guest_frame *f)
+{
+	GUEST_ASSERT(in_service(f->vector));
+	guest_irqs[f->vector]++;
+	wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+static u64 read_cr8(void)
+{
+	u64 val;
+
+	asm volatile("mov %%cr8, %0" : "=r"(val) : : "memory");
+	return val;
+}
+
+static void write_cr8(u64 val)
+{
+	asm volatile("mov %0, %%cr8" : : "r"(val) : "memory");
+}
+
+/* --- host ---------------------------------------------------------------- */
+
+static void run_one(void (*entry)(void), bool mode)
+{
+	struct vm *vm = vm_create(1, 0);
+
+	x2apic = mode;
+	vcpu_entry(vm->vcpus[0], entry);
+	vcpu_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+#define IN_BOTH_MODES(name, entry)     \
+	TEST(name##_xapic)             \
+	{                              \
+		run_one(entry, false); \
+	}                              \
+	TEST(name##_x2apic)            \
+	{                              \
+		run_one(entry, true);  \
+	}
+
+/* --- EOI, ICR, TPR ------------------------------------------------------- */
+
+GUEST_CODE(bad_accesses)
+{
+	u64 val;
+	u32 bit;
+
+	apic_start();
+	GUEST_ASSERT_EQ(__rdmsr(HV_X64_MSR_EOI, &val), GP_VECTOR);
+	wrmsr(HV_X64_MSR_TPR, 0x30);
+	for (bit = 32; bit < 64; bit++) {
+		GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_EOI, BIT64(bit)), GP_VECTOR);
+		GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_TPR, BIT64(bit) | 0x50), GP_VECTOR);
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_TPR), 0x30);
+	}
+	wrmsr(HV_X64_MSR_TPR, 0);
+	/* Nothing in service: no fault, and nothing to see. */
+	wrmsr(HV_X64_MSR_EOI, 0);
+
+	/* A faulting EOI ends nothing. */
+	guest_irq_handlers[LOW] = guest_irq_count_no_eoi;
+	self_ipi(LOW);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
+	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_EOI, BIT64(32)), GP_VECTOR);
+	GUEST_ASSERT_EQ(__rdmsr(HV_X64_MSR_EOI, &val), GP_VECTOR);
+	GUEST_ASSERT(in_service(LOW));
+	wrmsr(HV_X64_MSR_EOI, 0);
+	GUEST_ASSERT(!in_service(LOW));
+}
+
+IN_BOTH_MODES(bad_accesses_fault, bad_accesses)
+
+GUEST_CODE(without_apic)
+{
+	static const u32 msrs[] = { HV_X64_MSR_EOI, HV_X64_MSR_ICR, HV_X64_MSR_TPR };
+	u64 val;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		GUEST_ASSERT_EQ(__rdmsr(msrs[i], &val), GP_VECTOR);
+		GUEST_ASSERT_EQ(__wrmsr(msrs[i], 0), GP_VECTOR);
+		GUEST_ASSERT_EQ(__wrmsr(msrs[i], ICR_SELF | LOW), GP_VECTOR);
+	}
+}
+
+/* Nobody there to answer. */
+TEST(without_in_kernel_apic)
+{
+	struct vm *vm = vm_create(1, VM_NO_IRQCHIP);
+	u64 val;
+
+	vcpu_entry(vm->vcpus[0], without_apic);
+	vcpu_run_done(vm->vcpus[0]);
+	ASSERT_EQ(__vcpu_get_msr(vm->vcpus[0], HV_X64_MSR_TPR, &val), 0);
+	ASSERT_EQ(__vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_EOI, 0), 0);
+	vm_free(vm);
+}
+
+/* EOI ends the highest one in service. */
+GUEST_CODE(eoi_order)
+{
+	guest_irq_handlers[LOW] = guest_irq_count_no_eoi;
+	guest_irq_handlers[HIGH] = guest_irq_count_no_eoi;
+	apic_start();
+	self_ipi(LOW);
+	irqs_window();
+	self_ipi(HIGH);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
+	GUEST_ASSERT_EQ(guest_irqs[HIGH], 1);
+	GUEST_ASSERT(in_service(LOW) && in_service(HIGH));
+	/* Not again while in service, but afterwards. */
+	self_ipi(LOW);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
+	wrmsr(HV_X64_MSR_EOI, 0);
+	GUEST_ASSERT(in_service(LOW) && !in_service(HIGH));
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
+	wrmsr(HV_X64_MSR_EOI, 0);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 2);
+	wrmsr(HV_X64_MSR_EOI, 0);
+	GUEST_ASSERT(!in_service(LOW) && !in_service(HIGH));
+}
+
+IN_BOTH_MODES(eoi, eoi_order)
+
+/* To oneself, by shorthand and by number; the register reads back. */
+GUEST_CODE(icr_to_self)
+{
+	const u64 values[] = {
+		ICR_SELF | ICR_ASSERT | LOW,
+		ICR_SELF | LOW,
+		icr(0, LOW),
+		ICR_ALL | ICR_ASSERT | LOW,
+	};
+	u32 i;
+
+	guest_irq_handlers[LOW] = count_and_eoi;
+	apic_start();
+	for (i = 0; i < ARRAY_SIZE(values); i++) {
+		wrmsr(HV_X64_MSR_ICR, values[i]);
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_ICR), values[i]);
+		GUEST_ASSERT(reg_vector(APIC_IRR, LOW));
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], i + 1);
+		GUEST_ASSERT(!in_service(LOW));
+	}
+	/* To nobody. */
+	wrmsr(HV_X64_MSR_ICR, ICR_OTHERS | ICR_ASSERT | LOW);
+	wrmsr(HV_X64_MSR_ICR, icr(7, LOW));
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_ICR), icr(7, LOW));
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], i);
+}
+
+IN_BOTH_MODES(icr_self, icr_to_self)
+
+#define IPIS 60
+
+static volatile u32 receiver_up, receiver_stop;
+
+/* A CPUID is an exit: interrupts get in, and a lone host CPU may run the other vCPU. */
+GUEST_CODE(receiver)
+{
+	apic_start();
+	receiver_up = 1;
+	while (!receiver_stop) {
+		irqs_window();
+		cpuid(0, 0);
+	}
+}
+
+GUEST_CODE(sender)
+{
+	const u64 values[] = { icr(1, LOW), ICR_OTHERS | ICR_ASSERT | LOW };
+	u32 i;
+
+	guest_irq_handlers[LOW] = count_and_eoi;
+	guest_irq_handlers[HIGH] = count_and_eoi;
+	apic_start();
+	while (!receiver_up)
+		cpuid(0, 0);
+	/* One at a time, each seen before the next. */
+	for (i = 0; i < IPIS; i++) {
+		wrmsr(HV_X64_MSR_ICR, values[i % ARRAY_SIZE(values)]);
+		while (guest_irqs[LOW] == i)
+			cpuid(0, 0);
+		GUEST_ASSERT_EQ(guest_irqs[LOW], i + 1);
+	}
+	/* None of them came here. */
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], IPIS);
+	receiver_stop = 1;
+}
+
+static void ipi_to_second(bool mode)
+{
+	struct vm *vm = vm_create(2, 0);
+
+	x2apic = mode;
+	vcpu_entry(vm->vcpus[0], sender);
+	vcpu_entry(vm->vcpus[1], receiver);
+	vcpu_start(vm->vcpus[1]);
+	vcpu_start(vm->vcpus[0]);
+	vcpu_join(vm->vcpus[0]);
+	vcpu_join(vm->vcpus[1]);
+	vm_free(vm);
+}
+
+TEST(icr_to_second_vcpu_xapic)
+{
+	ipi_to_second(false);
+}
+
+TEST(icr_to_second_vcpu_x2apic)
+{
+	ipi_to_second(true);
+}
+
+/* The MSR, the APIC's own register and CR8 are one. */
+GUEST_CODE(tpr_agrees)
+{
+	u32 tpr;
+
+	apic_start();
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_TPR), 0);
+	for (tpr = 0; tpr < 0x100; tpr += 0x10) {
+		wrmsr(HV_X64_MSR_TPR, tpr);
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_TPR), tpr);
+		GUEST_ASSERT_EQ(reg_read(REG_TPR), tpr);
+		GUEST_ASSERT_EQ(read_cr8(), tpr >> 4);
+
+		reg_write(REG_TPR, 0xf0 - tpr);
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_TPR), 0xf0 - tpr);
+		write_cr8(tpr >> 4);
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_TPR), tpr);
+	}
+}
+
+IN_BOTH_MODES(tpr_is_the_apics, tpr_agrees)
+
+GUEST_CODE(tpr_blocks)
+{
+	u32 i;
+
+	guest_irq_handlers[LOW] = count_and_eoi;
+	guest_irq_handlers[HIGH] = count_and_eoi;
+	apic_start();
+	for (i = 0; i < 10; i++) {
+		/* The class of LOW is held back, the next one is not. */
+		wrmsr(HV_X64_MSR_TPR, LOW & 0xf0);
+		self_ipi(LOW);
+		self_ipi(HIGH);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], 2 * i);
+		GUEST_ASSERT_EQ(guest_irqs[HIGH], 2 * i + 1);
+		GUEST_ASSERT(reg_vector(APIC_IRR, LOW));
+		/* Up: both; down: one class after the other. */
+		wrmsr(HV_X64_MSR_TPR, 0xf0);
+		self_ipi(HIGH);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[HIGH], 2 * i + 1);
+		wrmsr(HV_X64_MSR_TPR, LOW & 0xf0);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[HIGH], 2 * i + 2);
+		GUEST_ASSERT_EQ(guest_irqs[LOW], 2 * i);
+		wrmsr(HV_X64_MSR_TPR, (LOW & 0xf0) - 0x10);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], 2 * i + 1);
+		wrmsr(HV_X64_MSR_TPR, 0);
+		self_ipi(LOW);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], 2 * i + 2);
+	}
+}
+
+IN_BOTH_MODES(tpr_holds_back, tpr_blocks)
+
+/* --- level-triggered: the EOI reaches the IOAPIC ------------------------- */
+
+static void ioapic_write(u32 reg, u32 val)
+{
+	asm volatile("movl %0, (%1)" : : "a"(reg), "r"(IOAPIC) : "memory");
+	asm volatile("movl %0, (%1)" : : "a"(val), "r"(IOAPIC + 0x10) : "memory");
+}
+
+/* To vCPU 0. */
+static void ioapic_pin(u32 pin, u64 entry)
+{
+	ioapic_write(0x11 + 2 * pin, (u32)(entry >> 32));
+	ioapic_write(0x10 + 2 * pin, (u32)entry);
+}
+
+static void level_handler(struct guest_frame *f)
+{
+	/* Not for a level-triggered interrupt: the IOAPIC has to hear of it. */
+	GUEST_ASSERT_EQ(assist.apic & NO_EOI, 0);
+	/* The second time the device is served. */
+	if (++guest_irqs[f->vector] == 2)
+		GUEST_SYNC(2);
+	wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+GUEST_CODE(level)
+{
+	guest_irq_handlers[HIGH] = level_handler;
+	apic_start();
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+	ioapic_pin(GSI, IOAPIC_LEVEL | HIGH);
+	GUEST_SYNC(1);
+	while (guest_irqs[HIGH] < 2)
+		irqs_window();
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[HIGH], 2);
+	GUEST_ASSERT(!in_service(HIGH));
+}
+
+static void irq_line(struct vm *vm, u32 gsi, bool up)
+{
+	struct kvm_irq_level l = { .irq = gsi, .level = up };
+
+	if (ioctl(vm->fd, KVM_IRQ_LINE, &l) < 0)
+		FAIL("KVM_IRQ_LINE: %s", strerror(errno));
+}
+
+static void level_triggered(bool mode)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+
+	x2apic = mode;
+	vcpu_entry(v, level);
+	vcpu_run_sync(v, 1);
+	irq_line(vm, GSI, true);
+	vcpu_run_sync(v, 2);
+	irq_line(vm, GSI, false);
+	vcpu_run_done(v);
+	vm_free(vm);
+}
+
+TEST(eoi_of_a_level_interrupt_xapic)
+{
+	level_triggered(false);
+}
+
+TEST(eoi_of_a_level_interrupt_x2apic)
+{
+	level_triggered(true);
+}
+
+/* --- VP_ASSIST_PAGE: the register ---------------------------------------- */
+
+GUEST_TEST(assist_reads_back)
+{
+	const u64 values[] = {
+		gpa(&assist) | ASSIST_ENABLE,
+		gpa(&assist) | ASSIST_RSVD | ASSIST_ENABLE,
+		gpa(&assist) | ASSIST_RSVD,
+		gpa(&assist2),
+		gpa(&assist2) | ASSIST_ENABLE,
+		GPA_NOWHERE,
+		GPA_NOWHERE | ASSIST_RSVD,
+		~ASSIST_ENABLE,
+		0,
+	};
+	u32 i;
+
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_VP_ASSIST_PAGE), 0);
+	for (i = 0; i < ARRAY_SIZE(values); i++) {
+		GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, values[i]), 0);
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_VP_ASSIST_PAGE), values[i]);
+	}
+}
+
+static void assert_page(struct assist_page *p, u32 apic, u8 rest)
+{
+	u32 i;
+
+	GUEST_ASSERT_EQ(p->apic, apic);
+	for (i = 0; i < sizeof(p->rest); i++)
+		GUEST_ASSERT_EQ(p->rest[i], rest);
+}
+
+static void fill_page(struct assist_page *p, u8 val)
+{
+	u32 i;
+
+	p->apic = val * 0x01010101u;
+	for (i = 0; i < sizeof(p->rest); i++)
+		p->rest[i] = val;
+}
+
+/* What is behind the first word may be worth keeping, on a restore above all. */
+GUEST_TEST(assist_clears_one_word)
+{
+	fill_page(&assist, 0xff);
+	fill_page(&assist2, 0xff);
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist));
+	assert_page(&assist, 0xffffffff, 0xff);
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+	assert_page(&assist, 0, 0xff);
+	/* Moved: the same there, nothing here. */
+	assist.apic = 0x12345678;
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist2) | ASSIST_ENABLE);
+	assert_page(&assist, 0x12345678, 0xff);
+	assert_page(&assist2, 0, 0xff);
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, 0);
+	assert_page(&assist2, 0, 0xff);
+}
+
+static void refused(u64 val)
+{
+	u64 before = rdmsr(HV_X64_MSR_VP_ASSIST_PAGE);
+
+	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, val), GP_VECTOR);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_VP_ASSIST_PAGE), before);
+}
+
+GUEST_CODE(assist_nowhere)
+{
+	refused(GPA_NOWHERE | ASSIST_ENABLE);
+	refused((GPA_NOWHERE + PAGE_SIZE) | ASSIST_ENABLE); /* read-only, see below */
+	refused(0xfffffffffffff000ULL | ASSIST_ENABLE);
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_RSVD | ASSIST_ENABLE);
+	assist.apic = 0x12345678;
+	refused(GPA_NOWHERE | ASSIST_ENABLE);
+	refused((GPA_NOWHERE + PAGE_SIZE) | ASSIST_ENABLE);
+	refused(0xfffffffffffff000ULL | ASSIST_ENABLE);
+	GUEST_ASSERT_EQ(assist.apic, 0x12345678);
+}
+
+TEST(assist_outside_memory_faults)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+	u32 *ro = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	u64 before;
+
+	ASSERT(ro != MAP_FAILED, "mmap");
+	*ro = 0x5a5a5a5a;
+	vm_add_memslot(vm, GPA_NOWHERE + PAGE_SIZE, ro, PAGE_SIZE, KVM_MEM_READONLY);
+	vcpu_entry(v, assist_nowhere);
+	vcpu_run_done(v);
+	ASSERT_EQ(*ro, 0x5a5a5a5a);
+
+	before = vcpu_get_msr(v, HV_X64_MSR_VP_ASSIST_PAGE);
+	ASSERT_EQ(__vcpu_set_msr(v, HV_X64_MSR_VP_ASSIST_PAGE, GPA_NOWHERE | ASSIST_ENABLE), 0);
+	ASSERT_EQ(vcpu_get_msr(v, HV_X64_MSR_VP_ASSIST_PAGE), before);
+	vm_free(vm);
+}
+
+GUEST_CODE(set_assist)
+{
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+}
+
+TEST(assist_belongs_to_the_vp)
+{
+	struct vm *vm = vm_create(2, 0);
+
+	vcpu_entry(vm->vcpus[1], set_assist);
+	vcpu_run_done(vm->vcpus[1]);
+	ASSERT_EQ(vcpu_get_msr(vm->vcpus[0], HV_X64_MSR_VP_ASSIST_PAGE), 0);
+	ASSERT_EQ(vcpu_get_msr(vm->vcpus[1], HV_X64_MSR_VP_ASSIST_PAGE),
+		  gpa(&assist) | ASSIST_ENABLE);
+	vm_free(vm);
+}
+
+/* --- PV EOI -------------------------------------------------------------- */
+
+/* APICv and AVIC end interrupts without an exit, so KVM has no use for the bit then. */
+static void require_pv_eoi(void)
+{
+	static const char *const files[] = {
+		"/sys/module/kvm_intel/parameters/enable_apicv",
+		"/sys/module/kvm_amd/parameters/avic",
+	};
+	char c;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			continue;
+		c = 0;
+		ASSERT_EQ(read(fd, &c, 1), 1);
+		close(fd);
+		if (c == 'Y' || c == '1')
+			ktap_skip("the APIC of this host needs no exit for an EOI");
+	}
+}
+
+static bool test_and_clear_no_eoi(struct assist_page *p)
+{
+	bool set;
+
+	asm volatile("lock btrl $0, %0\n\tsetc %1" : "+m"(p->apic), "=qm"(set) : : "cc", "memory");
+	return set;
+}
+
+static volatile u32 without_eoi; /* how often the bit spared one */
+
+/* The TLFS' way: an EOI unless told that none is required. */
+static void lazy_eoi(struct guest_frame *f)
+{
+	guest_irqs[f->vector]++;
+	if (test_and_clear_no_eoi(&assist))
+		without_eoi++;
+	else
+		wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+#define PV_EOIS 100
+
+/*
+ * An exit between delivery and handler takes the bit back, so not every one
+ * counts; but a guest that relies on it never loses an interrupt.
+ */
+GUEST_CODE(pv_eoi)
+{
+	u32 i;
+
+	guest_irq_handlers[LOW] = lazy_eoi;
+	apic_start();
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+	for (i = 1; i <= PV_EOIS; i++) {
+		self_ipi(LOW);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], i);
+		GUEST_ASSERT(!in_service(LOW));
+		GUEST_ASSERT_EQ(assist.apic, 0);
+	}
+	guest_log("without EOI, of", without_eoi, PV_EOIS);
+	GUEST_ASSERT(without_eoi > PV_EOIS / 2);
+
+	/* Off: each one needs its EOI, and the page is left alone. */
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist));
+	without_eoi = 0;
+	for (i = 1; i <= PV_EOIS; i++) {
+		self_ipi(LOW);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], PV_EOIS + i);
+		GUEST_ASSERT(!in_service(LOW));
+	}
+	GUEST_ASSERT_EQ(without_eoi, 0);
+	GUEST_ASSERT_EQ(assist.apic, 0);
+}
+
+TEST(pv_eoi_xapic)
+{
+	require_pv_eoi();
+	run_one(pv_eoi, false);
+}
+
+TEST(pv_eoi_x2apic)
+{
+	require_pv_eoi();
+	run_one(pv_eoi, true);
+}
+
+/* In the page that is enabled now, and in no other. */
+static void lazy_eoi2(struct guest_frame *f)
+{
+	guest_irqs[f->vector]++;
+	GUEST_ASSERT_EQ(assist.apic, 0);
+	if (test_and_clear_no_eoi(&assist2))
+		without_eoi++;
+	else
+		wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+GUEST_CODE(pv_eoi_moved)
+{
+	u32 i;
+
+	guest_irq_handlers[LOW] = lazy_eoi2;
+	apic_start();
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist2) | ASSIST_RSVD | ASSIST_ENABLE);
+	/* Refused, so the old one stays in use. */
+	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, GPA_NOWHERE | ASSIST_ENABLE), GP_VECTOR);
+	for (i = 1; i <= PV_EOIS; i++) {
+		self_ipi(LOW);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], i);
+		GUEST_ASSERT(!in_service(LOW));
+	}
+	GUEST_ASSERT(without_eoi > PV_EOIS / 2);
+}
+
+TEST(pv_eoi_in_a_moved_page)
+{
+	require_pv_eoi();
+	run_one(pv_eoi_moved, false);
+}
+
+/* Another one is waiting: its delivery hangs on the EOI. */
+static void expect_no_bit(struct guest_frame *f)
+{
+	guest_irqs[f->vector]++;
+	GUEST_ASSERT_EQ(assist.apic & NO_EOI, 0);
+	wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+GUEST_CODE(pv_eoi_pending)
+{
+	u32 i;
+
+	guest_irq_handlers[HIGH] = expect_no_bit;
+	guest_irq_handlers[LOW] = lazy_eoi;
+	apic_start();
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+	for (i = 1; i <= 20; i++) {
+		self_ipi(LOW);
+		self_ipi(HIGH);
+		irqs_window();
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[HIGH], i);
+		GUEST_ASSERT_EQ(guest_irqs[LOW], i);
+		GUEST_ASSERT(!in_service(LOW) && !in_service(HIGH));
+	}
+}
+
+TEST(pv_eoi_not_with_another_pending)
+{
+	run_one(pv_eoi_pending, false);
+}
+
+/* The other one arrives while the handler runs: a bit already set is taken back. */
+static void send_then_eoi(struct guest_frame *f)
+{
+	guest_irqs[f->vector]++;
+	self_ipi(LOW);
+	GUEST_ASSERT_EQ(assist.apic & NO_EOI, 0);
+	wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+GUEST_CODE(pv_eoi_taken_back)
+{
+	u32 i;
+
+	guest_irq_handlers[HIGH] = send_then_eoi;
+	guest_irq_handlers[LOW] = lazy_eoi;
+	apic_start();
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+	for (i = 1; i <= 20; i++) {
+		self_ipi(HIGH);
+		irqs_window();
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[HIGH], i);
+		GUEST_ASSERT_EQ(guest_irqs[LOW], i);
+		GUEST_ASSERT(!in_service(LOW) && !in_service(HIGH));
+	}
+}
+
+TEST(pv_eoi_is_taken_back)
+{
+	run_one(pv_eoi_taken_back, false);
+}
+
+/* --- save and restore ---------------------------------------------------- */
+
+struct image {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_lapic_state lapic;
+	struct kvm_vcpu_events events;
+	u64 assist;
+	u8 ram[];
+};
+
+/* Stop the VM as a VMM does and start another one from what it was. */
+static struct vm *move_vm(struct vm *vm)
+{
+	struct vcpu *v = vm->vcpus[0];
+	u64 size = vm->ram_size;
+	struct image *m;
+
+	/* Finish the instruction that the last exit belongs to. */
+	v->run->immediate_exit = 1;
+	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
+	m = mmap(NULL, sizeof(*m) + size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 0);
+	ASSERT(m != MAP_FAILED, "mmap");
+	vcpu_ioctl(v, KVM_GET_REGS, &m->regs);
+	vcpu_ioctl(v, KVM_GET_SREGS, &m->sregs);
+	vcpu_ioctl(v, KVM_GET_LAPIC, &m->lapic);
+	vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &m->events);
+	m->assist = vcpu_get_msr(v, HV_X64_MSR_VP_ASSIST_PAGE);
+	memcpy(m->ram, vm->ram, size);
+	vm_free(vm);
+
+	vm = vm_create(1, 0);
+	v = vm->vcpus[0];
+	ASSERT_EQ(vm->ram_size, size);
+	memcpy(vm->ram, m->ram, size);
+	vcpu_ioctl(v, KVM_SET_SREGS, &m->sregs);
+	vcpu_ioctl(v, KVM_SET_REGS, &m->regs);
+	vcpu_ioctl(v, KVM_SET_LAPIC, &m->lapic);
+	vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, &m->events);
+	vcpu_set_msr(v, HV_X64_MSR_VP_ASSIST_PAGE, m->assist);
+	ASSERT_EQ(vcpu_get_msr(v, HV_X64_MSR_VP_ASSIST_PAGE), m->assist);
+	munmap(m, sizeof(*m) + size);
+	return vm;
+}
+
+GUEST_CODE(set_and_check_assist)
+{
+	fill_page(&assist, 0xee);
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_RSVD | ASSIST_ENABLE);
+	GUEST_SYNC(1);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_VP_ASSIST_PAGE),
+			gpa(&assist) | ASSIST_RSVD | ASSIST_ENABLE);
+	assert_page(&assist, 0, 0xee);
+}
+
+TEST(assist_save_and_restore)
+{
+	struct vm *vm = vm_create(1, 0);
+
+	vcpu_entry(vm->vcpus[0], set_and_check_assist);
+	vcpu_run_sync(vm->vcpus[0], 1);
+	vm = move_vm(vm);
+	vcpu_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+/* Moved in the middle of a handler, with another interrupt waiting or not. */
+static volatile bool leave_pending;
+
+static void move_then_lazy_eoi(struct guest_frame *f)
+{
+	if (leave_pending)
+		self_ipi(LOW);
+	GUEST_SYNC(2);
+	GUEST_ASSERT(in_service(HIGH));
+	lazy_eoi(f);
+}
+
+GUEST_CODE(moved_in_handler)
+{
+	u32 i;
+
+	guest_irq_handlers[HIGH] = move_then_lazy_eoi;
+	guest_irq_handlers[LOW] = lazy_eoi;
+	apic_start();
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+	for (i = 1; i <= 4; i++) {
+		leave_pending = i & 1;
+		self_ipi(HIGH);
+		irqs_window();
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[HIGH], i);
+		GUEST_ASSERT_EQ(guest_irqs[LOW], (i + 1) / 2);
+		GUEST_ASSERT(!in_service(LOW) && !in_service(HIGH));
+	}
+}
+
+static void move_in_handler(bool mode)
+{
+	struct vm *vm = vm_create(1, 0);
+	u32 i;
+
+	x2apic = mode;
+	vcpu_entry(vm->vcpus[0], moved_in_handler);
+	for (i = 0; i < 4; i++) {
+		vcpu_run_sync(vm->vcpus[0], 2);
+		vm = move_vm(vm);
+	}
+	vcpu_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+TEST(restore_in_a_handler_xapic)
+{
+	move_in_handler(false);
+}
+
+TEST(restore_in_a_handler_x2apic)
+{
+	move_in_handler(true);
+}
