@@ -17,8 +17,8 @@
 
 #define VEC	  0x61
 #define SINT	  1
-#define WAIT_MS	  1000 /* for what must come */
-#define SETTLE_MS 3    /* for what must not */
+#define WAIT_MS	  400 /* for what must come */
+#define SETTLE_MS 3   /* for what must not */
 #define MSG_SLOTS 256
 
 #define CONFIG(n) HV_X64_MSR_STIMER_CONFIG(n)

@@ -216,7 +216,7 @@ END {
 			fail(what, running == plan_id[i] && phase == plan_phase[i] ? \
 			     "was running when the log ended" : "did not run")
 			tail(key, 15)
-		} else if (kind[key] == "own" || kind[key] == "kunit" || kind[key] == "lifecycle") {
+		} else if (kind[key] == "own" || kind[key] == "kunit") {
 			text = ktap(key, what)
 		} else if (kind[key] ~ /^upstream/) {
 			text = whole(key, what)
