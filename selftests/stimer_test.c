@@ -8,7 +8,7 @@
  * emulated host under load can keep. "Nothing comes" means: not while some
  * milliseconds and a hundred exits passed after it was due.
  */
-#include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -126,12 +126,61 @@ static void assert_quiet(void)
 
 /* --- host side ---------------------------------------------------------- */
 
+#define STAGE_PAUSE	0x7061757365ULL
+
+/*
+ * Do not run for @ms. Unlike guest_settle() it is certain afterwards that a
+ * timer which was due is seen as expired: see host_pause().
+ */
+static void pause_vcpu(u32 ms)
+{
+	GUEST_SYNC_ARGS(STAGE_PAUSE, ms, 0);
+	ref_now();
+}
+
+/*
+ * The time in which a vCPU does not run. Sleeper and vCPU are one thread on one
+ * CPU, whose timers expire in their order: a timer of the VM that was due before
+ * the end of the sleep has expired when it returns.
+ */
+static void host_pause(u32 ms)
+{
+	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000L };
+
+	ASSERT_EQ(clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL), 0);
+}
+
+static void pin(void)
+{
+	int cpu = sched_getcpu();
+	cpu_set_t set;
+
+	ASSERT(cpu >= 0, "sched_getcpu");
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	ASSERT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
+}
+
 static struct vm *timer_vm(void)
 {
-	struct vm *vm = synic_vm(1);
-
+	pin();
 	guest_irq_handlers[VEC] = on_message;
-	return vm;
+	return synic_vm(1);
+}
+
+/* Run to the end; pauses in between are made. */
+static void run_to_end(struct vcpu *v)
+{
+	u32 cmd;
+
+	for (;;) {
+		cmd = synic_run(v);
+		if (cmd == GUEST_DONE)
+			return;
+		ASSERT_EQ(cmd, GUEST_SYNC_CMD);
+		ASSERT_EQ(v->cpu->msg.args[0], STAGE_PAUSE);
+		host_pause((u32)v->cpu->msg.args[1]);
+	}
 }
 
 static void run_guest(void (*entry)(void))
@@ -139,7 +188,7 @@ static void run_guest(void (*entry)(void))
 	struct vm *vm = timer_vm();
 
 	vcpu_entry(vm->vcpus[0], entry);
-	synic_run_done(vm->vcpus[0]);
+	run_to_end(vm->vcpus[0]);
 	vm_free(vm);
 }
 
@@ -844,7 +893,7 @@ static void blocked_one_shot(enum obstacle what, u64 config)
 	irqs_on();
 	block(what);
 	start(0, config, in_ms(2));
-	guest_settle(2 + SETTLE_MS);
+	pause_vcpu(10);
 	GUEST_ASSERT_KNOWN_EQ(guest_irqs[VEC], 0);
 	if (keeps_message(what))
 		GUEST_ASSERT_KNOWN_EQ(slot(SINT)->type, HV_MSG_NONE);
@@ -871,7 +920,7 @@ static void blocked_periodic(enum obstacle what, u64 config)
 	take(SINT);
 	guest_irqs[VEC] = 0;
 	irqs_on();
-	guest_settle(10);
+	pause_vcpu(10);
 	GUEST_ASSERT_KNOWN_EQ(guest_irqs[VEC], 0);
 	if (keeps_message(what))
 		GUEST_ASSERT_KNOWN_EQ(slot(SINT)->type, HV_MSG_NONE);
@@ -895,12 +944,13 @@ TEST_KNOWN(s1_simp_off_one_shot_zeroed_page, "K1")
 {
 	struct vm *vm = synic_vm_bare(1, KVM_CAP_HYPERV_SYNIC);
 
+	pin();
 	guest_irq_handlers[VEC] = on_message;
 	memset(synic_messages[0], 0xee, PAGE_SIZE);
 	/* slot() is looked at while the SIMP is off. */
 	synic_messages[0][SINT].type = HV_MSG_NONE;
 	vcpu_entry(vm->vcpus[0], s1_simp_off_one_shot_guest);
-	synic_run_done(vm->vcpus[0]);
+	run_to_end(vm->vcpus[0]);
 	vm_free(vm);
 }
 
@@ -1082,13 +1132,11 @@ GUEST_CODE(gap_lazy_direct)
 
 static void run_with_gap(void (*entry)(void))
 {
-	const struct timespec gap_time = { .tv_nsec = GAP_MS * 1000000L };
 	struct vm *vm = timer_vm();
 
 	vcpu_entry(vm->vcpus[0], entry);
 	synic_run_sync(vm->vcpus[0], 1);
-	/* Not for synchronisation: this is the time in which the vCPU does not run. */
-	ASSERT_EQ(clock_nanosleep(CLOCK_MONOTONIC, 0, &gap_time, NULL), 0);
+	host_pause(GAP_MS);
 	synic_run_done(vm->vcpus[0]);
 	vm_free(vm);
 }
@@ -1173,12 +1221,11 @@ GUEST_CODE(storm_message)
 /* Torn down with the timer running. */
 static void run_storm(void (*entry)(void))
 {
-	const struct timespec pause = { .tv_nsec = 20 * 1000000L };
 	struct vm *vm = timer_vm();
 
 	vcpu_entry(vm->vcpus[0], entry);
 	synic_run_sync(vm->vcpus[0], 1);
-	ASSERT_EQ(clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL), 0);
+	host_pause(20);
 	synic_run_done(vm->vcpus[0]);
 	vm_free(vm);
 }
@@ -1206,7 +1253,7 @@ static void storm_tick(struct guest_frame *f)
 {
 	on_message(f);
 	if (guest_irqs[f->vector] >= STORM_TICKS)
-		GUEST_ASSERT_KNOWN_EQ(storm_loops >= STORM_LOOPS, true);
+		GUEST_ASSERT(storm_loops >= STORM_LOOPS);
 }
 
 static void storm_on(u64 config)

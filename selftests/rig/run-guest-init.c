@@ -29,6 +29,10 @@
 #define SETTLE_NS 10000000000ull
 #define MAP_PAGES 16
 
+/* The timers that each CPU is asked for: so many, so far apart. */
+#define TIMERS	 100
+#define TIMER_NS 5000000ull
+
 static const char clocksource[] =
 	"/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
@@ -194,6 +198,59 @@ static void say_interrupts(void)
 	fclose(f);
 }
 
+/* Interrupts of the synthetic timer that a CPU took. */
+static unsigned long timer_interrupts(int cpu)
+{
+	char line[512], *p;
+	unsigned long n = 0;
+	FILE *f = fopen("/proc/interrupts", "r");
+
+	if (!f)
+		die("/proc/interrupts");
+	while (fgets(line, sizeof(line), f)) {
+		p = strstr(line, "HVS:");
+		if (!p)
+			continue;
+		for (p += 4; cpu >= 0; cpu--)
+			n = strtoul(p, &p, 10);
+		break;
+	}
+	fclose(f);
+	return n;
+}
+
+/*
+ * Ask a CPU for timers at a fixed rate. Each must come, and none before its time; by which clock
+ * event device, its name and its interrupts tell.
+ */
+static void say_timers(int cpu)
+{
+	unsigned long before, early = 0;
+	struct timespec ts;
+	char path[80], name[64];
+	uint64_t start, due;
+
+	pin(cpu);
+	snprintf(path, sizeof(path), "/sys/devices/system/clockevents/clockevent%d/current_device",
+		 cpu);
+	read_line(path, name, sizeof(name));
+
+	before = timer_interrupts(cpu);
+	start = now_ns();
+	due = start;
+	for (int i = 0; i < TIMERS; i++) {
+		due += TIMER_NS;
+		ts.tv_sec = due / 1000000000;
+		ts.tv_nsec = due % 1000000000;
+		if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL))
+			die("clock_nanosleep");
+		early += now_ns() < due;
+	}
+	printf("KHV-TIMER cpu%d %s: %d timers of %llu us asked, took %llu us, %lu early, %lu interrupts\n",
+	       cpu, name, TIMERS, TIMER_NS / 1000, (unsigned long long)(now_ns() - start) / 1000,
+	       early, timer_interrupts(cpu) - before);
+}
+
 int main(void)
 {
 	struct termios tio;
@@ -228,6 +285,8 @@ int main(void)
 	say_dmesg();
 	read_line(clocksource, buf, sizeof(buf));
 	printf("KHV-CLOCK %s\n", buf);
+	for (int i = 0; i < ncpu; i++)
+		say_timers(i);
 	say_interrupts();
 	printf("KHV-GUEST up\n");
 
