@@ -1,44 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Replaces KVM functions through their ftrace sites, one ftrace_ops with a direct
- * call each: the site calls the stub, the stub drops the return address into the
- * original and jumps to the replacement. The original is entered past its site,
- * so it never meets its own hook. Installed all or nothing.
+ * Replaces KVM functions through their ftrace sites: one ftrace_ops sends all of them
+ * to khv_dispatch by a direct call, which tells them apart by the return address,
+ * drops it and jumps to the replacement. The original is entered past its site, so it
+ * never meets its own hook. One ops, because each costs ftrace several walks over all
+ * functions of the kernel, and a grace period when it goes.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/objtool.h>
 #include <linux/static_call.h>
+#include <asm/bug.h>
 #include <asm/ibt.h>
 #include <asm/nops.h>
 
 #include "compat/ftrace.h"
 #include "khv/hooks.h"
 
-/* A line for each instruction, kept so by hand. */
-/* clang-format off */
-#define KHV_HOOK(_ret, _name, _params, _args, _why)			\
-	asm(".pushsection .text, \"ax\", @progbits\n"			\
-	    ".type khv_stub_" #_name ", @function\n"			\
-	    ".globl khv_stub_" #_name "\n"				\
-	    "khv_stub_" #_name ":\n"					\
-	    ASM_ENDBR							\
-	    "	add $8, %rsp\n"						\
-	    "	jmp khv_hook_" #_name "\n"				\
-	    ".size khv_stub_" #_name ", . - khv_stub_" #_name "\n"	\
-	    ".popsection\n");						\
-	void khv_stub_##_name(void);					\
-	STACK_FRAME_NON_STANDARD(khv_stub_##_name);
-/* clang-format on */
+/* khv_return_<function>: where its ftrace site returns to. Read by khv_dispatch. */
+#define KHV_HOOK(_ret, _name, _params, _args, _why) \
+	extern unsigned long khv_return_##_name;    \
+	unsigned long khv_return_##_name;
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
 
+/*
+ * RAX is free on entry to a function that has a fixed number of parameters. The list
+ * is in the order of the hooks, so the hot ones are found first.
+ */
+/* clang-format off */
+#define KHV_HOOK(_ret, _name, _params, _args, _why)		\
+	    "	cmp khv_return_" #_name "(%rip), %rax\n"	\
+	    "	jne 1f\n"					\
+	    "	add $8, %rsp\n"					\
+	    "	jmp khv_hook_" #_name "\n"			\
+	    "1:\n"
+asm(".pushsection .text, \"ax\", @progbits\n"
+	".type khv_dispatch, @function\n"
+	".globl khv_dispatch\n"
+	"khv_dispatch:\n" ASM_ENDBR "	mov (%rsp), %rax\n"
+#include "compat/kvm_private.h"
+	ASM_UD2 "\n"
+	".size khv_dispatch, . - khv_dispatch\n"
+	".popsection\n");
+#undef KHV_HOOK
+/* clang-format on */
+void khv_dispatch(void);
+STACK_FRAME_NON_STANDARD(khv_dispatch);
+
 #define KHV_HOOK(_ret, _name, _params, _args, _why) \
-	[KHV_HOOK_##_name] = { .name = #_name, .why = (_why), .stub = khv_stub_##_name },
+	[KHV_HOOK_##_name] = { .name = #_name, .why = (_why), .returns = &khv_return_##_name },
 struct khv_hook khv_hooks[KHV_NR_HOOKS] = {
 #include "compat/kvm_private.h"
 };
 #undef KHV_HOOK
+
+static struct ftrace_ops ops;
 
 DEFINE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
 
@@ -84,29 +101,6 @@ int khv_hooks_check(void (*report)(const char *name, const char *why))
 	return bad;
 }
 
-static int install(struct khv_hook *hook)
-{
-	int ret;
-
-	memset(&hook->ops, 0, sizeof(hook->ops));
-	ret = ftrace_set_filter_ip(&hook->ops, hook->site, 0, 0);
-	if (ret)
-		return ret;
-	ret = khv_register_ftrace_direct(&hook->ops, (unsigned long)hook->stub);
-	if (ret) {
-		ftrace_free_filter(&hook->ops);
-		return ret;
-	}
-	hook->installed = true;
-	memcpy(hook->hooked, (void *)hook->site, KHV_SITE_BYTES);
-	/*
-	 * Sysctl kernel.ftrace_enabled=0 would pull the hooks from under VMs of
-	 * ours; a permanent user makes it answer -EBUSY.
-	 */
-	hook->ops.flags |= FTRACE_OPS_FL_PERMANENT;
-	return 0;
-}
-
 int khv_hooks_install(void)
 {
 	int i, ret;
@@ -114,58 +108,35 @@ int khv_hooks_install(void)
 	set_originals();
 
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
-		ret = install(&khv_hooks[i]);
+		*khv_hooks[i].returns = khv_hooks[i].site + KHV_SITE_BYTES;
+		ret = ftrace_set_filter_ip(&ops, khv_hooks[i].site, 0, 0);
 		if (ret) {
-			pr_err("cannot hook %s (%d): %s; stop what traces or patches it and load again\n",
-			       khv_hooks[i].name, ret, khv_hooks[i].why);
-			khv_hooks_remove();
-			return ret;
+			pr_err("cannot hook %s (%d): %s\n", khv_hooks[i].name, ret,
+			       khv_hooks[i].why);
+			goto err_filter;
 		}
 	}
-	return 0;
-}
-
-/* Does nobody but us stand on any of the sites? */
-static bool alone(void)
-{
-	int i;
-
-	for (i = 0; i < KHV_NR_HOOKS; i++) {
-		struct khv_hook *hook = &khv_hooks[i];
-
-		if (hook->installed && memcmp((void *)hook->site, hook->hooked, KHV_SITE_BYTES))
-			return false;
+	ret = khv_register_ftrace_direct(&ops, (unsigned long)khv_dispatch);
+	if (ret) {
+		pr_err("cannot replace KVM's functions (%d); stop what traces or patches them and load again\n",
+		       ret);
+		goto err_filter;
 	}
-	return true;
+	/*
+	 * Sysctl kernel.ftrace_enabled=0 would pull the hooks from under VMs of
+	 * ours; a permanent user makes it answer -EBUSY.
+	 */
+	ops.flags |= FTRACE_OPS_FL_PERMANENT;
+	return 0;
+
+err_filter:
+	ftrace_free_filter(&ops);
+	return ret;
 }
 
 void khv_hooks_remove(void)
 {
-	bool together = alone();
-	int i;
-
-	for (i = KHV_NR_HOOKS - 1; i >= 0; i--) {
-		struct khv_hook *hook = &khv_hooks[i];
-
-		if (!hook->installed)
-			continue;
-		/*
-		 * For a dynamic ops ftrace waits out a grace period of RCU-tasks, a
-		 * tenth of a second, each time. One for all hooks is enough as long as
-		 * no tracer shares a site: only then ftrace looks at what is freed here.
-		 */
-		if (together)
-			hook->ops.flags &= ~FTRACE_OPS_FL_DYNAMIC;
-		WARN_ON_ONCE(khv_unregister_ftrace_direct(&hook->ops, (unsigned long)hook->stub));
-	}
-	synchronize_rcu_tasks_rude();
-	synchronize_rcu_tasks();
-
-	for (i = 0; i < KHV_NR_HOOKS; i++) {
-		if (khv_hooks[i].installed)
-			ftrace_free_filter(&khv_hooks[i].ops);
-		khv_hooks[i].installed = false;
-	}
+	WARN_ON_ONCE(khv_unregister_ftrace_direct(&ops, (unsigned long)khv_dispatch));
 }
 
 int khv_hooks_restored(void)

@@ -195,10 +195,12 @@ static int __init khv_init(void)
 		return ret;
 	khv_debugfs_init();
 
-	/* CHECKED -> HOOKED -> ACTIVE: the last hook is the one that makes VMs ours. */
+	/* CHECKED -> HOOKED -> ACTIVE: no VM becomes ours before every hook stands. */
 	ret = khv_hooks_install();
 	if (ret)
 		goto err_debugfs;
+
+	WRITE_ONCE(khv_hooked, true);
 
 	pr_info("version %s active on %s and %s: %d functions replaced, VMs created from now on are %s\n",
 		KHV_VERSION, kvm_module->name, vendor_module->name, KHV_NR_HOOKS,
@@ -216,6 +218,7 @@ static void __exit khv_exit(void)
 {
 	int differ;
 
+	WRITE_ONCE(khv_hooked, false);
 	khv_hooks_remove();
 	khv_takeover_drain();
 	khv_debugfs_exit();

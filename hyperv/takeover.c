@@ -23,6 +23,9 @@ DEFINE_STATIC_SRCU(khv_inflight);
 /* Whether new VMs become ours; the module parameter of that name. */
 bool khv_takeover = true;
 
+/* All hooks stand. Until then, and from the start of their removal, no VM becomes ours. */
+bool khv_hooked;
+
 void khv_takeover_drain(void)
 {
 	/*
@@ -45,7 +48,7 @@ void khv_hook_kvm_hv_init_vm(struct kvm *kvm)
 	int ret;
 
 	khv_orig_kvm_hv_init_vm(kvm);
-	if (READ_ONCE(khv_takeover)) {
+	if (READ_ONCE(khv_takeover) && READ_ONCE(khv_hooked)) {
 		khv_hit_ours(kvm_hv_init_vm);
 		ret = khv_vm_create(kvm);
 		if (ret == -ENOMEM)

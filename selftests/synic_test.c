@@ -2,7 +2,7 @@
 /*
  * The SynIC's registers, its pages, the exits to user space, and interrupts of
  * its SINTs by way of KVM_IRQ_ROUTING_HV_SINT and irqfd: masked, polled, shared
- * vectors, AutoEOI, acknowledgement on EOI and on EOM, save and restore.
+ * vectors, AutoEOI, acknowledgment on EOI and on EOM, save and restore.
  *
  * An interrupt that must not arrive is proved with a fence: another SINT of a
  * lower vector, raised after it, which therefore would be taken after it.
@@ -862,7 +862,7 @@ TEST(sints_share_a_vector)
 	vm_free(vm);
 }
 
-/* --- acknowledgement ---------------------------------------------------- */
+/* --- acknowledgment ---------------------------------------------------- */
 
 GUEST_CODE(ack)
 {

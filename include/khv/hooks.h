@@ -23,22 +23,16 @@ enum khv_hook_id {
  * struct khv_hook - one replaced function
  * @name: KVM's function
  * @why: what would break without it, for the message
- * @stub: where its ftrace site is sent
+ * @returns: where khv_dispatch looks for the address behind the site
  * @site: address of the ftrace site, found by khv_hooks_check()
  * @before: bytes of the site before the hook stood
- * @hooked: bytes of the site with the hook and nobody else on it
- * @ops: per-function ftrace_ops, so that nothing is shared or searched on a call
- * @installed: the site leads to @stub
  */
 struct khv_hook {
 	const char *name;
 	const char *why;
-	void *stub;
+	unsigned long *returns;
 	unsigned long site;
 	u8 before[KHV_SITE_BYTES];
-	u8 hooked[KHV_SITE_BYTES];
-	struct ftrace_ops ops;
-	bool installed;
 };
 
 extern struct khv_hook khv_hooks[KHV_NR_HOOKS];
@@ -71,12 +65,12 @@ int khv_hooks_check(void (*report)(const char *name, const char *why));
  * khv_hooks_install() - replace all functions, or none
  *
  * Context: may sleep.
- * Return: 0, or the errno of the hook that failed, after undoing the others.
+ * Return: 0, or the errno of ftrace; nothing is replaced then.
  */
 int khv_hooks_install(void);
 
 /**
- * khv_hooks_remove() - put everything back, in reverse order
+ * khv_hooks_remove() - put everything back
  *
  * Returns when no task is left on the way into a stub. Context: may sleep.
  */

@@ -10,6 +10,9 @@
 /* Whether new VMs become ours; may change at any time. */
 extern bool khv_takeover;
 
+/* Every hook stands; set and cleared by hyperv/main.c. */
+extern bool khv_hooked;
+
 /**
  * khv_takeover_drain() - wait until nobody is inside a replacement
  *

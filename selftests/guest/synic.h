@@ -35,7 +35,7 @@ static inline u64 synic_siefp(u32 vcpu)
 }
 
 /* Guest: reference time is in 100 ns. */
-#define REF_MS(n) ((u64)(n)*10000)
+#define REF_MS(n) (10000ULL * (n))
 
 static inline u64 ref_now(void)
 {

@@ -246,9 +246,9 @@ static void say_timers(int cpu)
 			die("clock_nanosleep");
 		early += now_ns() < due;
 	}
-	printf("KHV-TIMER cpu%d %s: %d timers of %llu us asked, took %llu us, %lu early, %lu interrupts\n",
-	       cpu, name, TIMERS, TIMER_NS / 1000, (unsigned long long)(now_ns() - start) / 1000,
-	       early, timer_interrupts(cpu) - before);
+	printf("KHV-TIMER cpu%d %s: %d timers of %llu us asked, took %llu us, ", cpu, name, TIMERS,
+	       TIMER_NS / 1000, (unsigned long long)(now_ns() - start) / 1000);
+	printf("%lu early, %lu interrupts\n", early, timer_interrupts(cpu) - before);
 }
 
 int main(void)
