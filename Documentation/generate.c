@@ -53,17 +53,16 @@ static void rule(const int *width)
 
 static void msrs(void)
 {
-	static const int widths[] = { 24, 10, 5, 8, 9, 19, 26, 0 };
+	static const int widths[] = { 24, 10, 5, 9, 19, 26, 0 };
 	char need[64];
 	int i;
 
 	head("Synthetic MSRs");
-	printf("Number of the first register, how many there are, who answers in a VM of ours,\n"
-	       "scope and access of the guest, CPUID bits asked for under enforcement,\n"
-	       "enlightenment.\n\n");
+	printf("Number of the first register, how many there are, scope and access of the guest,\n"
+	       "CPUID bits asked for under enforcement, enlightenment.\n\n");
 	rule(widths);
-	printf("%-24s  %-10s  %-5s  %-8s  %-9s  %-19s  %s\n", "name", "number", "count", "answered",
-	       "scope", "needs", "enlightenment");
+	printf("%-24s  %-10s  %-5s  %-9s  %-19s  %s\n", "name", "number", "count", "scope", "needs",
+	       "enlightenment");
 	rule(widths);
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		const struct khv_msr_row *r = &khv_msrs[i];
@@ -72,16 +71,15 @@ static void msrs(void)
 		privs(need, sizeof(need), r->need);
 		snprintf(scope, sizeof(scope), "%s %s", r->flags & KHV_MSR_VM ? "VM" : "VP",
 			 r->flags & KHV_MSR_RO ? "ro" : "rw");
-		printf("%-24s  0x%08x  %-5u  %-8s  %-9s  %-19s  %s\n", r->name, r->first, r->count,
-		       r->flags & KHV_MSR_STOCK ? "stock" : "module", scope, need,
-		       khv_enls[r->enl].name);
+		printf("%-24s  0x%08x  %-5u  %-9s  %-19s  %s\n", r->name, r->first, r->count, scope,
+		       need, khv_enls[r->enl].name);
 	}
 	rule(widths);
 }
 
 static void hypercalls(void)
 {
-	static const int widths[] = { 31, 6, 8, 26, 5, 4, 19, 0 };
+	static const int widths[] = { 31, 6, 26, 5, 4, 19, 0 };
 	char need[64], form[64];
 	int i;
 
@@ -91,11 +89,10 @@ static void hypercalls(void)
 	       "(INVALID_HYPERCALL_CODE); rep count and start, variable header, fast form and\n"
 	       "its room (INVALID_HYPERCALL_INPUT); alignment and page of the input\n"
 	       "(INVALID_ALIGNMENT); XMM privilege (#UD); then the input is read, once\n"
-	       "(INVALID_HYPERCALL_INPUT when it cannot be), and the handler is called. Rows\n"
-	       "answered by stock follow KVM's own checks.\n\n");
+	       "(INVALID_HYPERCALL_INPUT when it cannot be), and the handler is called.\n\n");
 	rule(widths);
-	printf("%-31s  %-6s  %-8s  %-26s  %-5s  %-4s  %s\n", "name", "code", "answered", "form",
-	       "input", "rep", "needs");
+	printf("%-31s  %-6s  %-26s  %-5s  %-4s  %s\n", "name", "code", "form", "input", "rep",
+	       "needs");
 	rule(widths);
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		const struct khv_hc_row *r = &khv_hcs[i];
@@ -107,8 +104,8 @@ static void hypercalls(void)
 			 r->flags & KHV_USER_EXIT ? "user space" : "");
 		if (!form[0])
 			snprintf(form, sizeof(form), "memory");
-		printf("%-31s  0x%04x  %-8s  %-26s  %-5u  %-4u  %s\n", r->name, r->code,
-		       r->flags & KHV_STOCK ? "stock" : "module", form, r->hdr, r->rep, need);
+		printf("%-31s  0x%04x  %-26s  %-5u  %-4u  %s\n", r->name, r->code, form, r->hdr,
+		       r->rep, need);
 	}
 	rule(widths);
 }

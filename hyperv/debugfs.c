@@ -38,43 +38,42 @@ static void collect(struct khv_counts *counts, u64 *shown)
 	mutex_unlock(&khv_vms_lock);
 }
 
-/* Uses of an enlightenment's rows, by who answered them. */
-static void count_enl(unsigned int enl, const struct khv_counts *counts, u64 *module, u64 *stock)
+/* Uses of an enlightenment's rows. */
+static u64 count_enl(unsigned int enl, const struct khv_counts *counts)
 {
+	u64 uses = 0;
 	int i;
 
-	*module = 0;
-	*stock = 0;
+	if (enl == KHV_ENL_XMM_INPUT)
+		return counts->hc_xmm;
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		if (khv_msrs[i].enl == enl)
-			*(khv_msrs[i].flags & KHV_MSR_STOCK ? stock : module) +=
-				counts->msr_read[i] + counts->msr_write[i];
+			uses += counts->msr_read[i] + counts->msr_write[i];
 	}
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		if (khv_hcs[i].enl == enl)
-			*(khv_hcs[i].flags & KHV_STOCK ? stock : module) += counts->hc[i];
+			uses += counts->hc[i];
 	}
-	if (enl == KHV_ENL_XMM_INPUT)
-		*stock = counts->hc_xmm;
+	return uses;
 }
 
 static int enlightenments_show(struct seq_file *m, void *unused)
 {
 	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);
-	u64 module, stock, shown;
+	u64 uses, shown;
 	int i;
 
 	if (!counts)
 		return -ENOMEM;
 	collect(counts, &shown);
 
-	seq_printf(m, "%-28s %-10s %-11s %-5s %12s %12s\n", "enlightenment", "answered",
-		   "advertised", "used", "by-module", "by-stock");
+	seq_printf(m, "%-28s %-10s %-11s %-5s %12s\n", "enlightenment", "answered", "advertised",
+		   "used", "by-module");
 	for (i = 0; i < KHV_NR_ENLS; i++) {
-		count_enl(i, counts, &module, &stock);
-		seq_printf(m, "%-28s %-10s %-11s %-5s %12llu %12llu\n", khv_enls[i].name,
-			   answer_name[khv_enl_answer(i)], shown & BIT_ULL(i) ? "yes" : "no",
-			   module || stock ? "yes" : "-", module, stock);
+		uses = count_enl(i, counts);
+		seq_printf(m, "%-28s %-10s %-11s %-5s %12llu\n", khv_enls[i].name,
+			   answer_name[khv_enls[i].answer], shown & BIT_ULL(i) ? "yes" : "no",
+			   uses ? "yes" : "-", uses);
 	}
 	kfree(counts);
 	return 0;
@@ -91,18 +90,15 @@ static int rows_show(struct seq_file *m, void *unused)
 		return -ENOMEM;
 	collect(counts, &shown);
 
-	seq_printf(m, "%-32s %-10s %-8s %12s %12s\n", "msr", "number", "answered", "reads",
-		   "writes");
+	seq_printf(m, "%-32s %-10s %12s %12s\n", "msr", "number", "reads", "writes");
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
-		seq_printf(m, "%-32s 0x%08x %-8s %12llu %12llu\n", khv_msrs[i].name,
-			   khv_msrs[i].first,
-			   khv_msrs[i].flags & KHV_MSR_STOCK ? "stock" : "module",
+		seq_printf(m, "%-32s 0x%08x %12llu %12llu\n", khv_msrs[i].name, khv_msrs[i].first,
 			   counts->msr_read[i], counts->msr_write[i]);
-	seq_printf(m, "\n%-32s %-10s %-8s %12s\n", "hypercall", "code", "answered", "calls");
+	seq_printf(m, "\n%-32s %-10s %12s\n", "hypercall", "code", "calls");
 	for (i = 0; i < KHV_NR_HC_ROWS; i++)
-		seq_printf(m, "%-32s 0x%04x     %-8s %12llu\n", khv_hcs[i].name, khv_hcs[i].code,
-			   khv_hcs[i].flags & KHV_STOCK ? "stock" : "module", counts->hc[i]);
-	seq_printf(m, "%-32s %-10s %-8s %12llu\n", "(no row)", "", "module", counts->hc_unknown);
+		seq_printf(m, "%-32s 0x%04x     %12llu\n", khv_hcs[i].name, khv_hcs[i].code,
+			   counts->hc[i]);
+	seq_printf(m, "%-32s %-10s %12llu\n", "(no row)", "", counts->hc_unknown);
 	kfree(counts);
 	return 0;
 }

@@ -43,6 +43,7 @@ void khv_gate_compute(struct khv_gate *gate, const struct khv_cpuid *cpuid, bool
 {
 	static const struct khv_priv xmm = KHV_PRIV(FEATURES_EDX, XMM_INPUT);
 	static const struct khv_priv lock = KHV_PRIV(FEATURES_EDX, HYPERCALL_LOCK);
+	static const struct khv_priv ext_ranges = KHV_PRIV(FEATURES_EDX, EXT_GVA_RANGES);
 	unsigned int i;
 
 	*gate = (struct khv_gate){};
@@ -59,4 +60,5 @@ void khv_gate_compute(struct khv_gate *gate, const struct khv_cpuid *cpuid, bool
 	}
 	gate->xmm = !enforce || khv_priv_held(cpuid, xmm);
 	gate->lock = !enforce || khv_priv_held(cpuid, lock);
+	gate->ext_ranges = !enforce || khv_priv_held(cpuid, ext_ranges);
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The hypercall driver: mode and CPL, decode, gate, form, gather the input once,
- * handler, completion. khv_complete() is the only writer of the result registers
- * and of RIP. Most calls that are still KVM's never get here, see khv_hc_passes().
+ * handler, output, completion. khv_complete() is the only writer of the result
+ * registers and of RIP.
  */
 #include <linux/kvm_host.h>
 
@@ -10,8 +10,6 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 #include "khv/trace.h"
-
-#define khv_hc_stock NULL
 
 #define KHV_HYPERCALL(_name, _code, _handler, ...) [KHV_HC_ROW_##_name] = khv_hc_##_handler,
 static const khv_hc_fn hc_handlers[KHV_NR_HC_ROWS] = {
@@ -35,13 +33,13 @@ static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_
 	if (hc->fast) {
 		memcpy(hc->input, &hc->in, sizeof(hc->in));
 		memcpy(hc->input + sizeof(hc->in), &hc->out, sizeof(hc->out));
-		if (hc->input_len > KHV_FAST_REGS_BYTES)
+		if (hc->input_len > KHV_FAST_REGS_BYTES) {
 			khv_read_xmm(hc->input + KHV_FAST_REGS_BYTES);
+			to_khv_vcpu(vcpu)->counts.hc_xmm++;
+		}
 		return HV_STATUS_SUCCESS;
 	}
 
-	if (hc->input_len > sizeof(hc->input))
-		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	if (khv_kvm_vcpu_read_guest(vcpu, hc->in, hc->input, hc->input_len))
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	return HV_STATUS_SUCCESS;
@@ -55,10 +53,30 @@ static int khv_complete(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u64 r
 	return khv_kvm_skip_emulated_instruction(vcpu);
 }
 
+/*
+ * TLFS "HvExtCallQueryCapabilities", for user space that does not know the call: it
+ * has none of the extended hypercalls. Guests ask without having been invited (D24).
+ */
+static u16 no_capabilities(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
+{
+	const u64 capabilities = 0;
+
+	if (hc->out % sizeof(capabilities))
+		return HV_STATUS_INVALID_ALIGNMENT;
+	if (khv_kvm_vcpu_write_guest(vcpu, hc->out, &capabilities, sizeof(capabilities)))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	return HV_STATUS_SUCCESS;
+}
+
 static int complete_from_user(struct kvm_vcpu *vcpu)
 {
-	return khv_complete(vcpu, &to_khv_vcpu(vcpu)->hcall,
-			    READ_ONCE(vcpu->run->hyperv.u.hcall.result));
+	const struct khv_hcall *hc = &to_khv_vcpu(vcpu)->hcall;
+	u64 result = READ_ONCE(vcpu->run->hyperv.u.hcall.result);
+
+	if (hc->code == HV_EXT_CALL_QUERY_CAPABILITIES &&
+	    result == HV_STATUS_INVALID_HYPERCALL_CODE)
+		result = no_capabilities(vcpu, hc);
+	return khv_complete(vcpu, hc, result);
 }
 
 /* KVM_EXIT_HYPERV_HCALL: the registers as the guest passed them. */
@@ -94,15 +112,11 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 
 	trace_khv_hypercall(vcpu->vcpu_id, hc);
 
+	khv_hit_ours(kvm_hv_hypercall);
 	if (row)
-		khv_count_hc(vp, id, hc->control);
+		vp->counts.hc[id]++;
 	else
 		vp->counts.hc_unknown++;
-	if (row && (row->flags & KHV_STOCK)) {
-		khv_hit_passed(kvm_hv_hypercall);
-		return khv_orig_kvm_hv_hypercall(vcpu);
-	}
-	khv_hit_ours(kvm_hv_hypercall);
 
 	if (row && !(vp->gate.hc & BIT_ULL(id))) {
 		status = HV_STATUS_ACCESS_DENIED;

@@ -21,8 +21,11 @@
 
 DEFINE_STATIC_CALL_NULL(khv_x86_get_cpl, khv_proto_get_cpl);
 DEFINE_STATIC_CALL_NULL(khv_x86_get_cs_db_l_bits, khv_proto_get_cs_db_l_bits);
+DEFINE_STATIC_CALL_NULL(khv_x86_flush_tlb_gva, khv_proto_flush_tlb_gva);
+DEFINE_STATIC_CALL_NULL(khv_x86_flush_tlb_guest, khv_proto_flush_tlb_guest);
 
 struct kvm_x86_ops *khv_x86_ops;
+const bool *khv_tdp_enabled;
 
 /*
  * kallsyms_lookup_name() is not exported, but a kprobe tells where it is. On hosts
@@ -112,17 +115,25 @@ int khv_imports_resolve(void (*report)(const char *name, const char *why))
 {
 	int missing = resolve_from("kvm", report) + resolve_hooks(report);
 
+	khv_tdp_enabled = (void *)khv_symbol("kvm", "tdp_enabled");
+	if (!khv_tdp_enabled) {
+		report("tdp_enabled", "whether guests run on EPT or NPT");
+		missing++;
+	}
 	khv_x86_ops = (void *)khv_symbol("kvm", "kvm_x86_ops");
 	if (!khv_x86_ops) {
 		report("kvm_x86_ops", "KVM's table of vendor functions");
 		return missing + 1;
 	}
 	if (!khv_x86_ops->get_cpl || !khv_x86_ops->get_cs_db_l_bits ||
+	    !khv_x86_ops->flush_tlb_gva || !khv_x86_ops->flush_tlb_guest ||
 	    !khv_x86_ops->patch_hypercall || !khv_x86_ops->nested_ops) {
 		report("kvm_x86_ops", "functions of the vendor module in it");
 		return missing + 1;
 	}
 	static_call_update(khv_x86_get_cpl, khv_x86_ops->get_cpl);
 	static_call_update(khv_x86_get_cs_db_l_bits, khv_x86_ops->get_cs_db_l_bits);
+	static_call_update(khv_x86_flush_tlb_gva, khv_x86_ops->flush_tlb_gva);
+	static_call_update(khv_x86_flush_tlb_guest, khv_x86_ops->flush_tlb_guest);
 	return missing;
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The MSR driver: row, gate, read-only and reserved bits, count, handler, trace.
- * Handlers live with their part. Rows that are still KVM's only get here to be
- * refused or traced; the others go straight on, see khv_msr_passes().
+ * Handlers live with their part.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -18,8 +17,6 @@ struct khv_msr_ops {
 	khv_msr_fn write;
 };
 
-#define khv_msr_stock_read	     NULL
-#define khv_msr_stock_write	     NULL
 #define khv_msr_tsc_frequency_write  NULL
 #define khv_msr_apic_frequency_write NULL
 #define khv_msr_time_ref_count_write NULL
@@ -65,30 +62,20 @@ static bool open_access(struct khv_msr_access *a, struct kvm_vcpu *vcpu, u32 msr
 	return true;
 }
 
-static enum khv_msr_result read_row(struct khv_msr_access *a, u32 msr)
+static enum khv_msr_result read_row(struct khv_msr_access *a)
 {
-	const struct khv_msr_row *row = &khv_msrs[a->row];
-
 	if (!a->host)
 		a->vp->counts.msr_read[a->row]++;
-	if (row->flags & KHV_MSR_STOCK) {
-		khv_hit_passed(kvm_hv_get_msr_common);
-		return khv_orig_kvm_hv_get_msr_common(a->vcpu, msr, &a->data, a->host);
-	}
 	khv_hit_ours(kvm_hv_get_msr_common);
 	return msr_ops[a->row].read(a);
 }
 
-static enum khv_msr_result write_row(struct khv_msr_access *a, u32 msr)
+static enum khv_msr_result write_row(struct khv_msr_access *a)
 {
 	const struct khv_msr_row *row = &khv_msrs[a->row];
 
 	if (!a->host)
 		a->vp->counts.msr_write[a->row]++;
-	if (row->flags & KHV_MSR_STOCK) {
-		khv_hit_passed(kvm_hv_set_msr_common);
-		return khv_orig_kvm_hv_set_msr_common(a->vcpu, msr, a->data, a->host);
-	}
 	khv_hit_ours(kvm_hv_set_msr_common);
 	if (!a->host && (row->flags & KHV_MSR_RO))
 		return KHV_MSR_FAULT;
@@ -106,7 +93,7 @@ int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host)
 	enum khv_msr_result ret = KHV_MSR_FAULT;
 
 	if (open_access(&a, vcpu, msr, host))
-		ret = read_row(&a, msr);
+		ret = read_row(&a);
 	trace_khv_msr(vcpu->vcpu_id, msr, a.data, false, host, ret);
 	if (ret != KHV_MSR_OK)
 		return 1;
@@ -120,7 +107,7 @@ int khv_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host)
 	enum khv_msr_result ret = KHV_MSR_FAULT;
 
 	if (open_access(&a, vcpu, msr, host))
-		ret = write_row(&a, msr);
+		ret = write_row(&a);
 	trace_khv_msr(vcpu->vcpu_id, msr, data, true, host, ret);
 	return ret != KHV_MSR_OK;
 }

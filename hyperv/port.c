@@ -4,6 +4,7 @@
  * function to import.
  */
 #include <linux/kvm_host.h>
+#include <linux/smp.h>
 #include <asm/fpu/api.h>
 
 #include "khv/port.h"
@@ -24,4 +25,29 @@ void khv_read_xmm(u8 *buf)
 		     : "r"(buf)
 		     : "memory");
 	fpregs_unlock();
+}
+
+void khv_flush_guest(struct kvm_vcpu *vcpu)
+{
+	/* Shadow page tables have to be brought in line first, which is KVM's business. */
+	if (!*khv_tdp_enabled) {
+		kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
+		return;
+	}
+	++vcpu->stat.tlb_flush;
+	static_call(khv_x86_flush_tlb_guest)(vcpu);
+}
+
+/* To have taken the interrupt is all that is asked of a CPU. */
+static void left_guest(void *unused)
+{
+}
+
+void khv_kick_wait(const struct khv_kick *kick)
+{
+	if (!kick->any)
+		return;
+	preempt_disable();
+	smp_call_function_many(kick->cpus, left_guest, NULL, true);
+	preempt_enable();
 }

@@ -27,7 +27,7 @@ int khv_vm_create(struct kvm *kvm)
 	if (!try_module_get(THIS_MODULE))
 		return -ENODEV;
 
-	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	vm = kvzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm) {
 		module_put(THIS_MODULE);
 		return -ENOMEM;
@@ -61,11 +61,11 @@ void khv_vm_destroy(struct kvm *kvm)
 
 	WRITE_ONCE(kvm->arch.hyperv.hv_crash_ctl, 0);
 	khv_overlay_free(&vm->hypercall_page);
-	kfree(vm);
+	kvfree(vm);
 	module_put(THIS_MODULE);
 }
 
-/* The queues that KVM's own flush code still uses. */
+/* The queues of KVM's own flush code, which still answers calls of an L2 guest. */
 static void init_flush_fifos(struct kvm_vcpu_hv *hv)
 {
 #ifdef KHV_HAVE_FLUSH_FIFO
@@ -88,20 +88,25 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	vp = kzalloc(sizeof(*vp), GFP_KERNEL_ACCOUNT);
 	if (!vp)
 		return -ENOMEM;
+	if (!zalloc_cpumask_var(&vp->kick_cpus, GFP_KERNEL_ACCOUNT)) {
+		kfree(vp);
+		return -ENOMEM;
+	}
 
 	vp->stock.vcpu = vcpu;
 	vp->stock.vp_index = vcpu->vcpu_idx;
 	vp->vm = to_khv_vm(vcpu->kvm);
 	init_flush_fifos(&vp->stock);
+	khv_tlbflush_init(vp);
 	khv_synic_init(vp);
 	khv_stimers_init(vp);
 
 	mutex_lock(&khv_vms_lock);
 	list_add_tail(&vp->link, &vp->vm->vps);
-	mutex_unlock(&khv_vms_lock);
-
 	/* Other vCPUs look this one up without a lock; show it complete. */
 	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
+	khv_vp_claim(vp);
+	mutex_unlock(&khv_vms_lock);
 	return 0;
 }
 
@@ -116,10 +121,12 @@ void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 
 	mutex_lock(&khv_vms_lock);
 	list_del(&vp->link);
+	khv_vp_disclaim(vp, vp->stock.vp_index);
 	khv_counts_add(&vp->vm->ended, &vp->counts);
 	mutex_unlock(&khv_vms_lock);
 
 	vcpu->arch.hyperv = NULL;
+	free_cpumask_var(vp->kick_cpus);
 	kfree(vp);
 }
 

@@ -175,18 +175,19 @@ bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message
 
 int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint)
 {
-	struct kvm_vcpu *vcpu = khv_vcpu_by_index(kvm, vp_index);
+	struct khv_vcpu *vp = khv_vp_by_index(kvm, vp_index);
 	struct kvm_vcpu_hv_synic *synic;
 
-	if (!vcpu || sint >= HV_SYNIC_SINT_COUNT)
+	if (!vp || sint >= HV_SYNIC_SINT_COUNT)
 		return -EINVAL;
-	synic = &to_khv_vcpu(vcpu)->stock.synic;
+	synic = &vp->stock.synic;
 	/* Pairs with khv_synic_activate(). */
 	if (!smp_load_acquire(&synic->active))
 		return -EINVAL;
 	if (!(READ_ONCE(synic->control) & KHV_SCONTROL_ENABLE))
 		return -ENOENT;
-	return raise(vcpu, read_sint(synic, array_index_nospec(sint, HV_SYNIC_SINT_COUNT)));
+	return raise(vp->stock.vcpu,
+		     read_sint(synic, array_index_nospec(sint, HV_SYNIC_SINT_COUNT)));
 }
 
 /* Tell who waits for the end of the SINT's interrupt: irqfds with a resample eventfd. */
@@ -267,6 +268,7 @@ void khv_synic_routing_update(struct kvm *kvm)
 				       lockdep_is_held(&kvm->irq_lock));
 	struct kvm_kernel_irq_routing_entry *e;
 	struct kvm_vcpu *vcpu;
+	struct khv_vcpu *vp;
 	unsigned long i;
 	u32 gsi;
 
@@ -279,9 +281,9 @@ void khv_synic_routing_update(struct kvm *kvm)
 			if (e->type != KVM_IRQ_ROUTING_HV_SINT ||
 			    e->hv_sint.sint >= HV_SYNIC_SINT_COUNT)
 				continue;
-			vcpu = khv_vcpu_by_index(kvm, e->hv_sint.vcpu);
-			if (vcpu)
-				add_route(to_khv_vcpu(vcpu), e->hv_sint.sint, gsi);
+			vp = khv_vp_by_index(kvm, e->hv_sint.vcpu);
+			if (vp)
+				add_route(vp, e->hv_sint.sint, gsi);
 		}
 	}
 }

@@ -43,8 +43,6 @@ const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS] = {
 
 u8 khv_msr_index[KHV_MSR_SPAN] __read_mostly;
 u8 khv_hc_index[KHV_HC_SPAN] __read_mostly;
-u64 khv_msr_stock_rows __read_mostly;
-u64 khv_hc_stock_rows __read_mostly;
 
 static bool privs_sound(const struct khv_priv *priv)
 {
@@ -66,8 +64,6 @@ static bool msr_row_sound(unsigned int row)
 		return false;
 	if (!r->need[0].reg)
 		return false;
-	if ((r->flags & KHV_MSR_ABSENT) && !(r->flags & KHV_MSR_STOCK))
-		return false;
 	if (row && r->first <= khv_msrs[row - 1].first)
 		return false;
 
@@ -78,8 +74,6 @@ static bool msr_row_sound(unsigned int row)
 			return false;
 		khv_msr_index[at] = row + 1;
 	}
-	if (r->flags & KHV_MSR_STOCK)
-		khv_msr_stock_rows |= BIT_ULL(row);
 	return true;
 }
 
@@ -102,12 +96,8 @@ static bool hc_row_sound(unsigned int row)
 	/* Without XMM the fast form is the two registers. */
 	if ((r->flags & KHV_FAST) && !(r->flags & KHV_XMM) && r->hdr > KHV_FAST_REGS_BYTES)
 		return false;
-	if ((r->flags & KHV_ABSENT) && !(r->flags & KHV_STOCK))
-		return false;
 	if (row && r->code < khv_hcs[row - 1].code + khv_hcs[row - 1].count)
 		return false;
-	if (r->flags & KHV_STOCK)
-		khv_hc_stock_rows |= BIT_ULL(row);
 	if (row == KHV_HC_ROW_EXT_CALL)
 		return r->code >= KHV_HC_SPAN;
 
@@ -125,8 +115,6 @@ int khv_tables_check(const char **bad)
 
 	memset(khv_msr_index, 0, sizeof(khv_msr_index));
 	memset(khv_hc_index, 0, sizeof(khv_hc_index));
-	khv_msr_stock_rows = 0;
-	khv_hc_stock_rows = 0;
 
 	for (i = 0; i < KHV_NR_ENLS; i++) {
 		*bad = khv_enls[i].name;
@@ -145,31 +133,4 @@ int khv_tables_check(const char **bad)
 	}
 	*bad = NULL;
 	return 0;
-}
-
-enum khv_answer khv_enl_answer(unsigned int enl)
-{
-	enum khv_answer answer = KHV_ANSWER_MODULE;
-	bool has_row = false;
-	unsigned int i;
-
-	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
-		if (khv_msrs[i].enl != enl)
-			continue;
-		has_row = true;
-		if (khv_msrs[i].flags & KHV_MSR_ABSENT)
-			return KHV_ANSWER_NOBODY;
-		if (khv_msrs[i].flags & KHV_MSR_STOCK)
-			answer = KHV_ANSWER_STOCK;
-	}
-	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
-		if (khv_hcs[i].enl != enl)
-			continue;
-		has_row = true;
-		if (khv_hcs[i].flags & KHV_ABSENT)
-			return KHV_ANSWER_NOBODY;
-		if (khv_hcs[i].flags & KHV_STOCK)
-			answer = KHV_ANSWER_STOCK;
-	}
-	return has_row ? answer : khv_enls[enl].answer;
 }

@@ -157,7 +157,7 @@ int khv_hook_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 
 int khv_hook_kvm_hv_get_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host)
 {
-	if (!ours(vcpu) || khv_msr_passes(vcpu, msr, host, false)) {
+	if (!ours(vcpu)) {
 		khv_hit_passed(kvm_hv_get_msr_common);
 		return khv_orig_kvm_hv_get_msr_common(vcpu, msr, pdata, host);
 	}
@@ -166,7 +166,7 @@ int khv_hook_kvm_hv_get_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, b
 
 int khv_hook_kvm_hv_set_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host)
 {
-	if (!ours(vcpu) || khv_msr_passes(vcpu, msr, host, true)) {
+	if (!ours(vcpu)) {
 		khv_hit_passed(kvm_hv_set_msr_common);
 		return khv_orig_kvm_hv_set_msr_common(vcpu, msr, data, host);
 	}
@@ -176,7 +176,7 @@ int khv_hook_kvm_hv_set_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 data, boo
 int khv_hook_kvm_hv_hypercall(struct kvm_vcpu *vcpu)
 {
 	/* Calls of an L2 guest (direct flush) are still KVM's. */
-	if (!ours(vcpu) || (vcpu->arch.hflags & HF_GUEST_MASK) || khv_hc_passes(vcpu)) {
+	if (!ours(vcpu) || khv_in_l2(vcpu)) {
 		khv_hit_passed(kvm_hv_hypercall);
 		return khv_orig_kvm_hv_hypercall(vcpu);
 	}
@@ -190,6 +190,7 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 		return khv_orig_kvm_hv_process_stimers(vcpu);
 	}
 	khv_hit_ours(kvm_hv_process_stimers);
+	khv_tlbflush_process(vcpu);
 	khv_stimers_process(vcpu);
 }
 

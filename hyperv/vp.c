@@ -4,26 +4,50 @@
  */
 #include <linux/kvm_host.h>
 #include <linux/math64.h>
+#include <linux/nospec.h>
 
 #include "khv/parts.h"
 #include "khv/port.h"
 
-/* KVM's own look-up, too, tries the vCPU of that number first: user space rarely renumbers. */
-struct kvm_vcpu *khv_vcpu_by_index(struct kvm *kvm, u32 vp_index)
+void khv_vp_claim(struct khv_vcpu *vp)
 {
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
+	/* Whoever finds the VP there finds it complete. */
+	smp_store_release(&vp->vm->by_index[vp->stock.vp_index], vp);
+}
 
+void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index)
+{
+	struct khv_vcpu **slot = &vp->vm->by_index[vp_index];
+	struct khv_vcpu *other, *next = NULL;
+
+	if (*slot != vp)
+		return;
+	list_for_each_entry(other, &vp->vm->vps, link) {
+		if (other != vp && other->stock.vp_index == vp_index)
+			next = other;
+	}
+	WRITE_ONCE(*slot, next);
+}
+
+struct khv_vcpu *khv_vp_by_index(struct kvm *kvm, u32 vp_index)
+{
 	if (vp_index >= KVM_MAX_VCPUS)
 		return NULL;
+	return READ_ONCE(to_khv_vm(kvm)->by_index[array_index_nospec(vp_index, KVM_MAX_VCPUS)]);
+}
+
+struct kvm_vcpu *khv_target(struct kvm *kvm, u32 vp_index)
+{
+	struct khv_vcpu *vp = khv_vp_by_index(kvm, vp_index);
+	struct kvm_vcpu *vcpu;
+
+	if (vp)
+		return vp->stock.vcpu;
 	vcpu = kvm_get_vcpu(kvm, vp_index);
-	if (vcpu && to_khv_vcpu(vcpu) && READ_ONCE(to_khv_vcpu(vcpu)->stock.vp_index) == vp_index)
-		return vcpu;
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (to_khv_vcpu(vcpu) && READ_ONCE(to_khv_vcpu(vcpu)->stock.vp_index) == vp_index)
-			return vcpu;
-	}
-	return NULL;
+	/* Some kernels give vCPU 0 for a number that is too high. */
+	if (!vcpu || vcpu->vcpu_idx != vp_index || to_khv_vcpu(vcpu))
+		return NULL;
+	return vcpu;
 }
 
 enum khv_msr_result khv_msr_vp_index_read(struct khv_msr_access *a)
@@ -44,11 +68,16 @@ enum khv_msr_result khv_msr_vp_index_write(struct khv_msr_access *a)
 	if (a->data == old)
 		return KHV_MSR_OK;
 
+	mutex_lock(&khv_vms_lock);
+	WRITE_ONCE(a->vp->stock.vp_index, a->data);
+	khv_vp_claim(a->vp);
+	khv_vp_disclaim(a->vp, old);
+	mutex_unlock(&khv_vms_lock);
+
 	if (old == number)
 		atomic_inc(mismatched);
 	else if (a->data == number)
 		atomic_dec(mismatched);
-	WRITE_ONCE(a->vp->stock.vp_index, a->data);
 	return KHV_MSR_OK;
 }
 

@@ -8,6 +8,8 @@
 #include "hyperv/tables.c"
 #include "hyperv/decode.c"
 #include "hyperv/gate.c"
+#include "hyperv/vpset.c"
+#include "hyperv/flush.c"
 #include "hyperv/refclock.c"
 #include "hyperv/stimer_math.c"
 

@@ -14,18 +14,14 @@
 
 #include "khv/tables.h"
 
-#define khv_enls	   spoiled_enls
-#define khv_msrs	   spoiled_msrs
-#define khv_hcs		   spoiled_hcs
-#define khv_msr_index	   spoiled_msr_index
-#define khv_hc_index	   spoiled_hc_index
-#define khv_msr_stock_rows spoiled_msr_stock_rows
-#define khv_hc_stock_rows  spoiled_hc_stock_rows
-#define khv_tables_check   spoiled_check
-#define khv_enl_answer	   spoiled_enl_answer
+#define khv_enls	 spoiled_enls
+#define khv_msrs	 spoiled_msrs
+#define khv_hcs		 spoiled_hcs
+#define khv_msr_index	 spoiled_msr_index
+#define khv_hc_index	 spoiled_hc_index
+#define khv_tables_check spoiled_check
 
 int spoiled_check(char **bad);
-enum khv_answer spoiled_enl_answer(unsigned int enl);
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdiscarded-qualifiers"
@@ -96,7 +92,6 @@ static void msr_rows(struct kunit *test)
 	SPOIL_MSR(VP_INDEX, row->need[0].reg = KHV_CPUID_NONE);
 	SPOIL_MSR(VP_INDEX, row->need[0].reg = KHV_NR_CPUID_REGS);
 	SPOIL_MSR(VP_INDEX, row->need[1].bit = KHV_WHOLE_REG + 1);
-	SPOIL_MSR(VP_INDEX, row->flags |= KHV_MSR_ABSENT);
 	/* Below its predecessor, the same as it, over its successor. */
 	SPOIL_MSR(VP_INDEX, row->first = 0x40000000);
 	SPOIL_MSR(VP_INDEX, row->first = 0x40000001);
@@ -117,7 +112,6 @@ static void hc_rows(struct kunit *test)
 	SPOIL_HC(SEND_IPI, row->need[0].reg = KHV_CPUID_NONE);
 	SPOIL_HC(SEND_IPI, row->need[0].reg = KHV_NR_CPUID_REGS);
 	SPOIL_HC(SEND_IPI, row->need[3].bit = KHV_WHOLE_REG + 1);
-	SPOIL_HC(SEND_IPI, row->flags = KHV_FAST | KHV_ABSENT);
 	SPOIL_HC(SEND_IPI, row->code = 0x0008);
 	SPOIL_HC(SEND_IPI, row->code = 0x0001);
 	SPOIL_HC(SEND_IPI, spoiled_hcs[KHV_HC_ROW_NOTIFY_LONG_SPIN_WAIT].count = 4);
@@ -148,37 +142,11 @@ static void enl_rows(struct kunit *test)
 	}
 }
 
-/* An enlightenment is as good as the worst of its rows. */
-static void answer_follows_the_rows(struct kunit *test)
-{
-	unsigned int enl = KHV_ENL_CRASH;
-
-	KUNIT_EXPECT_EQ(test, spoiled_enl_answer(enl), KHV_ANSWER_MODULE);
-	spoiled_msrs[KHV_MSR_ROW_CRASH_P].flags |= KHV_MSR_STOCK;
-	KUNIT_EXPECT_EQ(test, spoiled_enl_answer(enl), KHV_ANSWER_STOCK);
-	spoiled_msrs[KHV_MSR_ROW_CRASH_CTL].flags |= KHV_MSR_STOCK | KHV_MSR_ABSENT;
-	KUNIT_EXPECT_EQ(test, spoiled_enl_answer(enl), KHV_ANSWER_NOBODY);
-	mend(test);
-
-	enl = KHV_ENL_SPINLOCKS;
-	KUNIT_EXPECT_EQ(test, spoiled_enl_answer(enl), KHV_ANSWER_MODULE);
-	spoiled_hcs[KHV_HC_ROW_NOTIFY_LONG_SPIN_WAIT].flags |= KHV_STOCK;
-	KUNIT_EXPECT_EQ(test, spoiled_enl_answer(enl), KHV_ANSWER_STOCK);
-	spoiled_hcs[KHV_HC_ROW_NOTIFY_LONG_SPIN_WAIT].flags |= KHV_ABSENT;
-	KUNIT_EXPECT_EQ(test, spoiled_enl_answer(enl), KHV_ANSWER_NOBODY);
-	mend(test);
-
-	/* No row at all: what the enlightenment says itself. */
-	spoiled_enls[KHV_ENL_RELAXED].answer = KHV_ANSWER_STOCK;
-	KUNIT_EXPECT_EQ(test, spoiled_enl_answer(KHV_ENL_RELAXED), KHV_ANSWER_STOCK);
-}
-
 static struct kunit_case tables_check_cases[] = {
 	KUNIT_CASE(sound_as_they_are),
 	KUNIT_CASE(msr_rows),
 	KUNIT_CASE(hc_rows),
 	KUNIT_CASE(enl_rows),
-	KUNIT_CASE(answer_follows_the_rows),
 	{},
 };
 

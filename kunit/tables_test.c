@@ -44,8 +44,6 @@ static void tables_check_passes(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, bad);
 	/* The look-ups are built anew, not added to. */
 	KUNIT_EXPECT_EQ(test, khv_tables_check(&bad), 0);
-	KUNIT_EXPECT_EQ(test, khv_msr_stock_rows >> (KHV_NR_MSR_ROWS - 1) >> 1, 0);
-	KUNIT_EXPECT_EQ(test, khv_hc_stock_rows >> (KHV_NR_HC_ROWS - 1) >> 1, 0);
 }
 
 /* The search that the indices replace: which rows claim this number? */
@@ -151,20 +149,13 @@ static void msr_row(struct kunit *test)
 	if (id > 0)
 		KUNIT_EXPECT_GT(test, row->first, khv_msrs[id - 1].first);
 
-	/* Absent from this kernel's KVM is a kind of being KVM's. */
-	if (row->flags & KHV_MSR_ABSENT)
-		KUNIT_EXPECT_TRUE(test, row->flags & KHV_MSR_STOCK);
-	KUNIT_EXPECT_EQ(test,
-			row->flags & ~(KHV_MSR_RO | KHV_MSR_VM | KHV_MSR_STOCK | KHV_MSR_ABSENT |
-				       KHV_MSR_UNROUTED),
-			0);
+	KUNIT_EXPECT_EQ(test, row->flags & ~(KHV_MSR_RO | KHV_MSR_VM | KHV_MSR_UNROUTED), 0);
 	/* Reserved bits are checked on a guest's write, which a read-only register has not. */
 	if (row->flags & KHV_MSR_RO)
 		KUNIT_EXPECT_EQ(test, row->reserved, 0);
 
 	for (i = 0; i < row->count; i++)
 		KUNIT_EXPECT_EQ(test, khv_msr_find(row->first + i * row->stride), id);
-	KUNIT_EXPECT_EQ(test, khv_msr_stock_rows >> id & 1, !!(row->flags & KHV_MSR_STOCK));
 }
 
 static void hc_row(struct kunit *test)
@@ -186,8 +177,6 @@ static void hc_row(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, row->flags & KHV_FAST);
 	if (row->flags & KHV_FAST)
 		KUNIT_EXPECT_LE(test, row->hdr, row->flags & KHV_XMM ? 112 : 16);
-	if (row->flags & KHV_ABSENT)
-		KUNIT_EXPECT_TRUE(test, row->flags & KHV_STOCK);
 	/* Whose form is not checked here has none here. */
 	if (row->flags & KHV_ANY_FORM) {
 		KUNIT_EXPECT_EQ(test, row->flags & (KHV_FAST | KHV_XMM | KHV_VARHDR | KHV_REP), 0);
@@ -200,14 +189,11 @@ static void hc_row(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, khv_hc_find(row->code), id);
 	KUNIT_EXPECT_EQ(test, khv_hc_find(row->code + row->count - 1), id);
-	KUNIT_EXPECT_EQ(test, khv_hc_stock_rows >> id & 1, !!(row->flags & KHV_STOCK));
 }
 
 static void enl_row(struct kunit *test)
 {
 	const struct khv_enl_row *row = test->param_value;
-	enum khv_answer answer, expected = KHV_ANSWER_MODULE;
-	bool has_row = false;
 	unsigned int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, row->name);
@@ -219,29 +205,15 @@ static void enl_row(struct kunit *test)
 		KUNIT_EXPECT_NE_MSG(test, strcmp(row->name, khv_enls[i].name), 0,
 				    "name given twice");
 
-	/* The worst of its rows speaks for it. */
+	/* What has a row here is answered here. */
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
-		if (&khv_enls[khv_msrs[i].enl] != row)
-			continue;
-		has_row = true;
-		if (khv_msrs[i].flags & KHV_MSR_ABSENT)
-			expected = KHV_ANSWER_NOBODY;
-		else if (khv_msrs[i].flags & KHV_MSR_STOCK && expected == KHV_ANSWER_MODULE)
-			expected = KHV_ANSWER_STOCK;
+		if (&khv_enls[khv_msrs[i].enl] == row)
+			KUNIT_EXPECT_EQ(test, row->answer, KHV_ANSWER_MODULE);
 	}
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
-		if (&khv_enls[khv_hcs[i].enl] != row)
-			continue;
-		has_row = true;
-		if (khv_hcs[i].flags & KHV_ABSENT)
-			expected = KHV_ANSWER_NOBODY;
-		else if (khv_hcs[i].flags & KHV_STOCK && expected == KHV_ANSWER_MODULE)
-			expected = KHV_ANSWER_STOCK;
+		if (&khv_enls[khv_hcs[i].enl] == row)
+			KUNIT_EXPECT_EQ(test, row->answer, KHV_ANSWER_MODULE);
 	}
-	if (!has_row)
-		expected = row->answer;
-	answer = khv_enl_answer(row - khv_enls);
-	KUNIT_EXPECT_EQ(test, answer, expected);
 }
 
 /*

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Host instructions per exit, counted with RDTSC inside a tiny guest. Means
- * something only where the TSC counts instructions (an emulator with exact
- * instruction counting, one CPU): verified with an empty loop, skipped elsewhere.
+ * Host instructions per exit (guest/cost.h).
  *
  *   exit_cost_test --save FILE                  measure, write the table
  *   exit_cost_test --compare FILE [--limit N]   measure, compare with the table
@@ -14,19 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cost.h"
 #include "module.h"
 #include "vm.h"
 
-#define SAMPLES	      1000
-#define LOOPS	      10000
 #define DEFAULT_LIMIT 150
 
 static const char *save_file, *compare_file;
 static u32 limit = DEFAULT_LIMIT;
 static bool module_at_start;
 
-static u32 deltas[SAMPLES];
-static u64 loop_cycles;
 static u64 *flush_input;
 static u32 row; /* what the guest is to measure */
 
@@ -63,15 +58,7 @@ struct table {
 	u32 cost[ROW_COUNT];
 };
 
-#define MEASURE(stmt)                                       \
-	do {                                                \
-		u32 __i;                                    \
-		for (__i = 0; __i < SAMPLES; __i++) {       \
-			u64 __t = rdtsc();                  \
-			stmt;                               \
-			deltas[__i] = (u32)(rdtsc() - __t); \
-		}                                           \
-	} while (0)
+#define MEASURE(stmt) COST_MEASURE(COST_SAMPLES, stmt)
 
 static u8 inb(u16 port)
 {
@@ -83,17 +70,11 @@ static u8 inb(u16 port)
 
 GUEST_CODE(measure_row)
 {
-	u64 t, n;
-
 	guest_set_os_id();
 	for (;;) {
 		switch (row) {
 		case ROW_NONE:
-			t = rdtsc();
-			n = LOOPS;
-			asm volatile("1: dec %0\n jnz 1b" : "+r"(n));
-			loop_cycles = rdtsc() - t;
-			MEASURE(asm volatile(""));
+			cost_measure_nothing();
 			break;
 		case ROW_CPUID:
 			MEASURE(cpuid(0, 0));
@@ -136,19 +117,11 @@ GUEST_CODE(measure_row)
 	}
 }
 
-static int compare_u32(const void *a, const void *b)
-{
-	u32 x = *(const u32 *)a, y = *(const u32 *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static u32 median(struct vcpu *v, u32 what)
 {
 	row = what;
 	vcpu_run_sync(v, 1);
-	qsort(deltas, SAMPLES, sizeof(deltas[0]), compare_u32);
-	return deltas[SAMPLES / 2];
+	return cost_median(COST_SAMPLES);
 }
 
 struct subject {
@@ -175,11 +148,9 @@ static struct table measure(struct subject *s)
 	u32 i;
 
 	flush_input = s->flush_input;
-	t.cost[ROW_NONE] = median(v, ROW_NONE);
-	/* Two instructions a turn; a timer tick may have come between. */
-	if (loop_cycles < 2 * LOOPS || loop_cycles > 3 * LOOPS || t.cost[ROW_NONE] > 100)
-		ktap_skip("the TSC does not count instructions here (%u empty turns: %llu)", LOOPS,
-			  (unsigned long long)loop_cycles);
+	row = ROW_NONE;
+	vcpu_run_sync(v, 1);
+	t.cost[ROW_NONE] = cost_check();
 	for (i = ROW_NONE + 1; i < ROW_COUNT; i++)
 		t.cost[i] = median(v, i) - t.cost[ROW_NONE];
 	return t;
@@ -189,7 +160,7 @@ static void print_table(const char *title, const struct table *t)
 {
 	u32 i;
 
-	ktap_log("%s: host instructions per exit, median of %u", title, SAMPLES);
+	ktap_log("%s: host instructions per exit, median of %u", title, COST_SAMPLES);
 	for (i = ROW_NONE + 1; i < ROW_COUNT; i++)
 		ktap_log("  %-30s %6u", row_names[i], t->cost[i]);
 }

@@ -4,34 +4,33 @@
  *
  * KHV_HYPERCALL(NAME, code, handler, columns of struct khv_hc_row ...)
  *
- * hyperv/hypercall.c binds handler to khv_hc_<handler>(). A row that is still
- * KVM's has the handler "stock" and the flag KHV_STOCK.
+ * hyperv/hypercall.c binds handler to khv_hc_<handler>().
  */
 #ifdef KHV_HYPERCALL
-KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE, 0x0002, stock, .hdr = 24,
-	      .flags = KHV_FAST | KHV_XMM | KHV_STOCK, .enl = KHV_ENL_TLBFLUSH,
+KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE, 0x0002, flush, .hdr = 24,
+	      .flags = KHV_FAST | KHV_XMM, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH) })
-KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST, 0x0003, stock, .hdr = 24, .rep = 8,
-	      .flags = KHV_FAST | KHV_XMM | KHV_REP | KHV_STOCK, .enl = KHV_ENL_TLBFLUSH,
+KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST, 0x0003, flush, .hdr = 24, .rep = 8,
+	      .flags = KHV_FAST | KHV_XMM | KHV_REP, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH) })
 /* Its one input, how long the guest has spun, is a hint that is not read (D4). */
 KHV_HYPERCALL(NOTIFY_LONG_SPIN_WAIT, 0x0008, notify_long_spin_wait, .hdr = 0,
 	      .flags = KHV_FAST, .enl = KHV_ENL_SPINLOCKS,
 	      .need = { KHV_PRIV_WHOLE(HINTS_EBX) })
-KHV_HYPERCALL(SEND_IPI, 0x000b, stock, .hdr = 16,
-	      .flags = KHV_FAST | KHV_STOCK, .enl = KHV_ENL_IPI,
+KHV_HYPERCALL(SEND_IPI, 0x000b, send_ipi, .hdr = 16,
+	      .flags = KHV_FAST, .enl = KHV_ENL_IPI,
 	      .need = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI) })
-KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE_EX, 0x0013, stock, .hdr = 32,
-	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR | KHV_STOCK, .enl = KHV_ENL_TLBFLUSH,
+KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE_EX, 0x0013, flush_ex, .hdr = 32,
+	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
-KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST_EX, 0x0014, stock, .hdr = 32, .rep = 8,
-	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR | KHV_REP | KHV_STOCK,
+KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST_EX, 0x0014, flush_ex, .hdr = 32, .rep = 8,
+	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR | KHV_REP,
 	      .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
-KHV_HYPERCALL(SEND_IPI_EX, 0x0015, stock, .hdr = 24,
-	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR | KHV_STOCK, .enl = KHV_ENL_IPI,
+KHV_HYPERCALL(SEND_IPI_EX, 0x0015, send_ipi_ex, .hdr = 24,
+	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR, .enl = KHV_ENL_IPI,
 	      .need = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
 KHV_HYPERCALL(POST_MESSAGE, 0x005c, post_message, .hdr = 256,
@@ -40,14 +39,15 @@ KHV_HYPERCALL(POST_MESSAGE, 0x005c, post_message, .hdr = 256,
 KHV_HYPERCALL(SIGNAL_EVENT, 0x005d, signal_event, .hdr = 8,
 	      .flags = KHV_FAST | KHV_USER_EXIT, .enl = KHV_ENL_CONNECTIONS,
 	      .need = { KHV_PRIV(FEATURES_EBX, SIGNAL_EVENTS) })
-KHV_HYPERCALL(POST_DEBUG_DATA, 0x0069, stock, .hdr = 16,
-	      .flags = KHV_STOCK | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,
+/* Their input is user space's to read: pages of packets, or nothing. */
+KHV_HYPERCALL(POST_DEBUG_DATA, 0x0069, debug_data,
+	      .flags = KHV_FAST | KHV_USER_EXIT | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,
 	      .need = { KHV_PRIV(FEATURES_EBX, DEBUGGING) })
-KHV_HYPERCALL(RETRIEVE_DEBUG_DATA, 0x006a, stock, .hdr = 16,
-	      .flags = KHV_STOCK | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,
+KHV_HYPERCALL(RETRIEVE_DEBUG_DATA, 0x006a, debug_data,
+	      .flags = KHV_FAST | KHV_USER_EXIT | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,
 	      .need = { KHV_PRIV(FEATURES_EBX, DEBUGGING) })
-KHV_HYPERCALL(RESET_DEBUG_SESSION, 0x006b, stock, .hdr = 8,
-	      .flags = KHV_FAST | KHV_STOCK | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,
+KHV_HYPERCALL(RESET_DEBUG_SESSION, 0x006b, reset_debug_session,
+	      .flags = KHV_FAST | KHV_USER_EXIT | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,
 	      .need = { KHV_PRIV(FEATURES_EBX, DEBUGGING) })
 /* HvExtCallQueryCapabilities and the 64 calls that its answer has bits for. */
 KHV_HYPERCALL(EXT_CALL, 0x8001, ext_call, .count = 65,

@@ -5,8 +5,7 @@
  * KHV_MSR(NAME, first, ops, columns of struct khv_msr_row ...)
  *
  * ops names the handlers: hyperv/msr.c binds it to khv_msr_<ops>_read() and
- * khv_msr_<ops>_write(). A row that is still KVM's has the ops "stock" and the
- * flag KHV_MSR_STOCK.
+ * khv_msr_<ops>_write().
  */
 #ifdef KHV_MSR
 KHV_MSR(GUEST_OS_ID, 0x40000000, guest_os_id, .flags = KHV_MSR_VM, .enl = KHV_ENL_HYPERCALL,
@@ -52,17 +51,17 @@ KHV_MSR(STIMER_CONFIG, 0x400000b0, stimer_config, .count = 4, .stride = 2,
 	.need = { KHV_PRIV(FEATURES_EAX, SYNTIMER) })
 KHV_MSR(STIMER_COUNT, 0x400000b1, stimer_count, .count = 4, .stride = 2,
 	.enl = KHV_ENL_STIMER, .need = { KHV_PRIV(FEATURES_EAX, SYNTIMER) })
-KHV_MSR(SYNDBG_CONTROL, 0x400000f1, stock, .flags = KHV_MSR_VM | KHV_MSR_STOCK,
+KHV_MSR(SYNDBG_CONTROL, 0x400000f1, syndbg, .flags = KHV_MSR_VM,
 	.enl = KHV_ENL_SYNDBG, .need = { KHV_PRIV(FEATURES_EDX, DEBUG_MSRS) })
-KHV_MSR(SYNDBG_STATUS, 0x400000f2, stock, .flags = KHV_MSR_VM | KHV_MSR_STOCK,
+KHV_MSR(SYNDBG_STATUS, 0x400000f2, syndbg, .flags = KHV_MSR_VM,
 	.enl = KHV_ENL_SYNDBG, .need = { KHV_PRIV(FEATURES_EDX, DEBUG_MSRS) })
-KHV_MSR(SYNDBG_SEND_BUFFER, 0x400000f3, stock, .flags = KHV_MSR_VM | KHV_MSR_STOCK,
+KHV_MSR(SYNDBG_SEND_BUFFER, 0x400000f3, syndbg, .flags = KHV_MSR_VM,
 	.enl = KHV_ENL_SYNDBG, .need = { KHV_PRIV(FEATURES_EDX, DEBUG_MSRS) })
-KHV_MSR(SYNDBG_RECV_BUFFER, 0x400000f4, stock, .flags = KHV_MSR_VM | KHV_MSR_STOCK,
+KHV_MSR(SYNDBG_RECV_BUFFER, 0x400000f4, syndbg, .flags = KHV_MSR_VM,
 	.enl = KHV_ENL_SYNDBG, .need = { KHV_PRIV(FEATURES_EDX, DEBUG_MSRS) })
-KHV_MSR(SYNDBG_PENDING_BUFFER, 0x400000f5, stock, .flags = KHV_MSR_VM | KHV_MSR_STOCK,
+KHV_MSR(SYNDBG_PENDING_BUFFER, 0x400000f5, syndbg, .flags = KHV_MSR_VM,
 	.enl = KHV_ENL_SYNDBG, .need = { KHV_PRIV(FEATURES_EDX, DEBUG_MSRS) })
-KHV_MSR(SYNDBG_OPTIONS, 0x400000ff, stock, .flags = KHV_MSR_VM | KHV_MSR_STOCK,
+KHV_MSR(SYNDBG_OPTIONS, 0x400000ff, syndbg, .flags = KHV_MSR_VM,
 	.enl = KHV_ENL_SYNDBG, .need = { KHV_PRIV(FEATURES_EDX, DEBUG_MSRS) })
 KHV_MSR(CRASH_P, 0x40000100, crash_p, .count = 5, .flags = KHV_MSR_VM, .enl = KHV_ENL_CRASH,
 	.need = { KHV_PRIV(FEATURES_EDX, GUEST_CRASH) })

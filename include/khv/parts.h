@@ -90,6 +90,8 @@ enum khv_msr_result khv_msr_stimer_config_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_stimer_count_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_stimer_count_write(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_syndbg_read(struct khv_msr_access *a);
+enum khv_msr_result khv_msr_syndbg_write(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_p_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_p_write(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_ctl_read(struct khv_msr_access *a);
@@ -98,84 +100,16 @@ enum khv_msr_result khv_msr_crash_ctl_write(struct khv_msr_access *a);
 /* Hypercall handlers: an input block in, HV_STATUS_* or KHV_STATUS_TO_USER out. They may sleep. */
 typedef u16 (*khv_hc_fn)(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
+u16 khv_hc_flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+u16 khv_hc_flush_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+u16 khv_hc_send_ipi(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+u16 khv_hc_send_ipi_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+u16 khv_hc_debug_data(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+u16 khv_hc_reset_debug_session(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_ext_call(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_post_message(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_signal_event(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
-
-/**
- * khv_msr_passes() - does an access to a VM of ours go straight to KVM's own code?
- * @vcpu: the vCPU
- * @msr: MSR number
- * @host: by user space
- * @write: a write
- *
- * Counts it if so. An access that has to be refused or traced takes the driver.
- *
- * Return: true for an allowed access to a row that is still KVM's.
- */
-static __always_inline bool khv_msr_passes(struct kvm_vcpu *vcpu, u32 msr, bool host, bool write)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	int row = khv_msr_find(msr);
-
-	if (row < 0 || !vp || trace_khv_msr_enabled())
-		return false;
-	if (!(khv_msr_stock_rows & BIT_ULL(row)))
-		return false;
-	if (host)
-		return true;
-	if (!(vp->gate.msr & BIT_ULL(row)))
-		return false;
-	if (write)
-		vp->counts.msr_write[row]++;
-	else
-		vp->counts.msr_read[row]++;
-	return true;
-}
-
-/**
- * khv_count_hc() - count a hypercall
- * @vp: the VP
- * @row: its row
- * @control: its input value
- */
-static __always_inline void khv_count_hc(struct khv_vcpu *vp, int row, u64 control)
-{
-	vp->counts.hc[row]++;
-	if ((control & KHV_CTL_FAST) && (khv_hcs[row].flags & KHV_XMM))
-		vp->counts.hc_xmm++;
-}
-
-/**
- * khv_hc_passes() - does a hypercall of a VM of ours go straight to KVM's own code?
- * @vcpu: the vCPU, not in guest mode
- *
- * Counts it if so. KVM's code has the same gate and knows the same unknown codes. In
- * long mode only the code segment tells which register holds the code, and asking for
- * it costs more than all the rest; it is needed only if the other register names a
- * call of ours, and then the driver asks. A call that is traced takes the driver, too.
- *
- * Return: true for a row that is still KVM's.
- */
-static __always_inline bool khv_hc_passes(struct kvm_vcpu *vcpu)
-{
-	u64 control = vcpu->arch.regs[VCPU_REGS_RAX];
-	int row = khv_hc_find(control & KHV_CTL_CODE);
-
-	if (trace_khv_hypercall_enabled())
-		return false;
-	if (vcpu->arch.efer & EFER_LMA) {
-		if (row >= 0 && !(khv_hc_stock_rows & BIT_ULL(row)))
-			return false;
-		control = vcpu->arch.regs[VCPU_REGS_RCX];
-		row = khv_hc_find(control & KHV_CTL_CODE);
-	}
-	if (row < 0 || !(khv_hc_stock_rows & BIT_ULL(row)))
-		return false;
-	khv_count_hc(to_khv_vcpu(vcpu), row, control);
-	return true;
-}
 
 /**
  * khv_msr_read() - driver of RDMSR and KVM_GET_MSRS in a VM of ours
@@ -246,13 +180,57 @@ bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp);
 int khv_run(struct kvm_vcpu *vcpu);
 
 /**
- * khv_vcpu_by_index() - the VP of an index
+ * khv_vp_claim() - make a VP the one that its index names
+ * @vp: the VP, its index set
+ *
+ * Of VPs with the same index, which only user space can bring about, the last one counts.
+ *
+ * Context: khv_vms_lock held.
+ */
+void khv_vp_claim(struct khv_vcpu *vp);
+
+/**
+ * khv_vp_disclaim() - take a VP out of the table of VP indices
+ * @vp: the VP
+ * @vp_index: the index it had
+ *
+ * Context: khv_vms_lock held.
+ */
+void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index);
+
+/**
+ * khv_vp_by_index() - the VP of an index
  * @kvm: a VM of ours
  * @vp_index: HV_X64_MSR_VP_INDEX
  *
- * Return: the vCPU, whose state exists, or NULL. Context: any, no lock.
+ * Return: the VP, or NULL. Context: any, no lock; O(1).
  */
-struct kvm_vcpu *khv_vcpu_by_index(struct kvm *kvm, u32 vp_index);
+struct khv_vcpu *khv_vp_by_index(struct kvm *kvm, u32 vp_index);
+
+/**
+ * khv_target() - the vCPU that a hypercall names
+ * @kvm: a VM of ours
+ * @vp_index: VP index
+ *
+ * A vCPU that never had anything to do with Hyper-V has its number as its index.
+ *
+ * Return: the vCPU, which need not have state of ours, or NULL. Context: any, no lock; O(1).
+ */
+struct kvm_vcpu *khv_target(struct kvm *kvm, u32 vp_index);
+
+/**
+ * khv_tlbflush_init() - the flush queue of a new VP
+ * @vp: the VP
+ */
+void khv_tlbflush_init(struct khv_vcpu *vp);
+
+/**
+ * khv_tlbflush_process() - flush what other VPs asked for
+ * @vcpu: a vCPU of a VM of ours
+ *
+ * Context: thread of this vCPU before it enters the guest.
+ */
+void khv_tlbflush_process(struct kvm_vcpu *vcpu);
 
 /**
  * khv_reftime_init() - the reference clock of a new VM

@@ -39,11 +39,81 @@ struct dest_map;
 /* Vendor functions behind kvm_x86_ops that hot paths need. */
 int khv_proto_get_cpl(struct kvm_vcpu *vcpu);
 void khv_proto_get_cs_db_l_bits(struct kvm_vcpu *vcpu, int *db, int *l);
+void khv_proto_flush_tlb_gva(struct kvm_vcpu *vcpu, gva_t addr);
+void khv_proto_flush_tlb_guest(struct kvm_vcpu *vcpu);
 DECLARE_STATIC_CALL(khv_x86_get_cpl, khv_proto_get_cpl);
 DECLARE_STATIC_CALL(khv_x86_get_cs_db_l_bits, khv_proto_get_cs_db_l_bits);
+DECLARE_STATIC_CALL(khv_x86_flush_tlb_gva, khv_proto_flush_tlb_gva);
+DECLARE_STATIC_CALL(khv_x86_flush_tlb_guest, khv_proto_flush_tlb_guest);
 
 /* KVM's table of vendor functions, valid between khv_imports_resolve() and unload. */
 extern struct kvm_x86_ops *khv_x86_ops;
+
+/* Whether the guest's TLB is filled from its own page tables alone: EPT or NPT. */
+extern const bool *khv_tdp_enabled;
+
+/**
+ * khv_in_l2() - is the vCPU running a nested guest?
+ * @vcpu: the vCPU
+ *
+ * Return: true between a nested entry and exit. Context: the vCPU's thread.
+ */
+static inline bool khv_in_l2(const struct kvm_vcpu *vcpu)
+{
+	return vcpu->arch.hflags & HF_GUEST_MASK;
+}
+
+/**
+ * khv_flush_guest() - flush everything that the guest's page tables put into the TLB
+ * @vcpu: the vCPU, not in guest mode
+ *
+ * Context: thread of this vCPU before it enters the guest.
+ */
+void khv_flush_guest(struct kvm_vcpu *vcpu);
+
+/**
+ * struct khv_kick - vCPUs that have to leave the guest
+ * @cpus: CPUs that run them; undefined until @any
+ * @any: there is one
+ */
+struct khv_kick {
+	struct cpumask *cpus;
+	bool any;
+};
+
+/**
+ * khv_kick_request() - make a request that a vCPU honours before it runs guest code again
+ * @kick: what khv_kick_wait() is told; zero but for its mask
+ * @vcpu: any vCPU of the caller's VM
+ * @req: KVM_REQ_*
+ *
+ * A halted vCPU is not woken. Context: any, no lock.
+ */
+static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu, unsigned int req)
+{
+	int cpu;
+
+	__kvm_make_request(req, vcpu);
+	/* Its cmpxchg orders the request before the look at the mode. */
+	if (likely(kvm_vcpu_exiting_guest_mode(vcpu) == OUTSIDE_GUEST_MODE))
+		return;
+	/* Whoever has moved on meanwhile has left the guest. */
+	cpu = READ_ONCE(vcpu->cpu);
+	if (cpu < 0)
+		return;
+	if (!kick->any)
+		cpumask_clear(kick->cpus);
+	kick->any = true;
+	__cpumask_set_cpu(cpu, kick->cpus);
+}
+
+/**
+ * khv_kick_wait() - return when every one of them has left the guest
+ * @kick: the vCPUs
+ *
+ * Context: interrupts enabled; waits for other CPUs.
+ */
+void khv_kick_wait(const struct khv_kick *kick);
 
 /**
  * khv_longmode() - is the caller using the 64-bit calling convention?

@@ -10,6 +10,7 @@
 #include <linux/kvm_host.h>
 #include <linux/list.h>
 
+#include "khv/flush.h"
 #include "khv/hcall.h"
 #include "khv/refclock.h"
 
@@ -100,6 +101,7 @@ struct khv_refclock {
  *
  * @refclock: see &struct khv_refclock
  * @apic_waiters: a message waits for a local APIC to be enabled; single word
+ * @by_index: its VPs by VP index, changed under khv_vms_lock, read without
  *
  * Freed in khv_vm_destroy(), when no vCPU is left.
  */
@@ -118,6 +120,7 @@ struct khv_vm {
 	u64 tsc_invariant;
 	struct khv_refclock refclock;
 	bool apic_waiters;
+	struct khv_vcpu *by_index[KVM_MAX_VCPUS];
 };
 
 /**
@@ -134,6 +137,9 @@ struct khv_vm {
  * @running: inside KVM_RUN, so that @run_start_ns is valid
  * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
  * @stimers_started: timers that run, one bit each; written by the VP's thread
+ * @flush_lock: guards @flush
+ * @flush: what other VPs want this one to flush before it enters the guest
+ * @kick_cpus: scratch of a flush that this VP calls, under vcpu->mutex
  * @hcall: the call in flight, under vcpu->mutex
  */
 struct khv_vcpu {
@@ -148,6 +154,9 @@ struct khv_vcpu {
 	bool running;
 	u64 runtime_base;
 	unsigned long stimers_started;
+	spinlock_t flush_lock; /* guards flush */
+	struct khv_flush flush;
+	cpumask_var_t kick_cpus;
 	struct khv_hcall hcall;
 };
 

@@ -117,7 +117,7 @@ enum khv_cond {
  * @offer: CPUID bits set in KVM_GET_SUPPORTED_HV_CPUID; the first one tells
  *	whether a guest is shown the enlightenment. Empty: always shown.
  * @cond: &enum khv_cond
- * @answer: &enum khv_answer where no MSR or hypercall row belongs to it
+ * @answer: &enum khv_answer; this module, unless the row says otherwise
  */
 struct khv_enl_row {
 	const char *id;
@@ -132,17 +132,13 @@ struct khv_enl_row {
  * @KHV_MSR_RO: a guest write is #GP; a host write reaches the write handler, or
  *	is accepted and ignored where the row has none
  * @KHV_MSR_VM: partition-wide (one value for all VPs)
- * @KHV_MSR_STOCK: answered by KVM's own code for now
- * @KHV_MSR_ABSENT: answered by KVM's own code, but not by this kernel's
  * @KHV_MSR_UNROUTED: this kernel's KVM does not route the number to its
  *	Hyper-V code; needs the hooks on kvm_{get,set}_msr_common
  */
 enum khv_msr_flags {
 	KHV_MSR_RO = BIT(0),
 	KHV_MSR_VM = BIT(1),
-	KHV_MSR_STOCK = BIT(2),
-	KHV_MSR_ABSENT = BIT(3),
-	KHV_MSR_UNROUTED = BIT(4),
+	KHV_MSR_UNROUTED = BIT(2),
 };
 
 /**
@@ -173,8 +169,6 @@ struct khv_msr_row {
  * @KHV_XMM: its fast form continues in XMM0 to XMM5
  * @KHV_VARHDR: takes a variable-sized header
  * @KHV_REP: rep call: needs a rep count above the start index
- * @KHV_STOCK: answered by KVM's own code for now
- * @KHV_ABSENT: answered by KVM's own code, but not by this kernel's
  * @KHV_NEED_IF_SYNDBG: the privilege counts only when the debugger is enabled
  * @KHV_USER_EXIT: the handler may leave the call to user space
  * @KHV_ANY_FORM: whoever answers checks the form: fast bit, reps, headers, input
@@ -184,11 +178,9 @@ enum khv_hc_flags {
 	KHV_XMM = BIT(1),
 	KHV_VARHDR = BIT(2),
 	KHV_REP = BIT(3),
-	KHV_STOCK = BIT(4),
-	KHV_ABSENT = BIT(5),
-	KHV_NEED_IF_SYNDBG = BIT(6),
-	KHV_USER_EXIT = BIT(7),
-	KHV_ANY_FORM = BIT(8),
+	KHV_NEED_IF_SYNDBG = BIT(4),
+	KHV_USER_EXIT = BIT(5),
+	KHV_ANY_FORM = BIT(6),
 };
 
 /**
@@ -258,10 +250,6 @@ int khv_tables_check(const char **bad);
 extern u8 khv_msr_index[KHV_MSR_SPAN];
 extern u8 khv_hc_index[KHV_HC_SPAN];
 
-/* Rows that are still KVM's, one bit each. Written by khv_tables_check() only. */
-extern u64 khv_msr_stock_rows;
-extern u64 khv_hc_stock_rows;
-
 /**
  * khv_msr_find() - the row of an MSR
  * @msr: MSR number; guest-chosen, bounds are handled
@@ -295,22 +283,12 @@ static inline int khv_hc_find(u16 code)
 }
 
 /**
- * khv_enl_answer() - who answers for an enlightenment
- * @enl: &enum khv_enl
- *
- * NOBODY as soon as one of its rows is absent, STOCK when a row is still
- * KVM's, else MODULE; what its own row says where no row belongs to it.
- *
- * Return: &enum khv_answer. Context: any.
- */
-enum khv_answer khv_enl_answer(unsigned int enl);
-
-/**
  * struct khv_gate - rows that a VP may use, worked out from its CPUID
  * @msr: bit set: the MSR row is allowed
  * @hc: bit set: the hypercall row is allowed
  * @xmm: XMM fast input is allowed
  * @lock: the Locked bit of HV_X64_MSR_HYPERCALL is allowed
+ * @ext_ranges: HV_FLUSH_USE_EXTENDED_RANGE_FORMAT is allowed
  *
  * TLFS chapter "Partition Privilege Flags".
  */
@@ -319,6 +297,7 @@ struct khv_gate {
 	u64 hc;
 	bool xmm;
 	bool lock;
+	bool ext_ranges;
 };
 
 static_assert(KHV_NR_MSR_ROWS <= 64 && KHV_NR_HC_ROWS <= 64 && KHV_NR_ENLS <= 64,

@@ -18,6 +18,7 @@
 #define HV_STATUS_INVALID_HYPERCALL_CODE  0x0002
 #define HV_STATUS_INVALID_HYPERCALL_INPUT 0x0003
 #define HV_STATUS_INVALID_ALIGNMENT	  0x0004
+#define HV_STATUS_INVALID_PARAMETER	  0x0005
 #define HV_STATUS_ACCESS_DENIED		  0x0006
 #endif
 
@@ -38,9 +39,9 @@
 /* Bytes that a fast call carries: RDX and R8, then XMM0 to XMM5. */
 #define KHV_FAST_REGS_BYTES 16
 #define KHV_FAST_XMM_BYTES  96
-/* The longest input that is gathered: HvPostMessage's. */
-#define KHV_INPUT_MAX_BYTES 256
 #define KHV_FAST_MAX_BYTES  (KHV_FAST_REGS_BYTES + KHV_FAST_XMM_BYTES)
+/* An input block in memory lies within one page. */
+#define KHV_INPUT_MAX_BYTES 4096
 
 /* HV_X64_MSR_HYPERCALL, "Establishing the Hypercall Interface". */
 #define KHV_HYPERCALL_ENABLE BIT_ULL(0)
@@ -134,6 +135,57 @@ enum khv_cpuid_bits {
 	KHV_SYNDBG_EAX_ALLOW_KERNEL_DEBUGGING = 1,
 };
 
+/* HV_VP_SET, "Virtual Processor Sets". */
+#define KHV_VP_SET_SPARSE_4K 0
+#define KHV_VP_SET_ALL	     1
+
+struct khv_vp_set {
+	u64 format;
+	u64 valid_bank_mask;
+	u64 bank_contents[];
+};
+
+/* HV_GVA_RANGE, and with HV_FLUSH_USE_EXTENDED_RANGE_FORMAT, "Virtual MMU". */
+#define KHV_GVA_MORE_PAGES     GENMASK_ULL(11, 0)
+#define KHV_GVA_EXT_MORE_PAGES GENMASK_ULL(10, 0)
+#define KHV_GVA_EXT_LARGE      BIT_ULL(11)
+#define KHV_GVA_EXT_1G	       BIT_ULL(12)
+
+/* Input of HvFlushVirtualAddressSpace and -List, of their Ex forms. */
+struct khv_flush_input {
+	u64 address_space;
+	u64 flags;
+	u64 processor_mask;
+	u64 gva_ranges[];
+};
+
+struct khv_flush_ex_input {
+	u64 address_space;
+	u64 flags;
+	struct khv_vp_set vp_set;
+};
+
+/* Input of HvSendSyntheticClusterIpi and of its Ex form, "Virtual Interrupt Control". */
+struct khv_send_ipi_input {
+	u32 vector;
+	u32 rsvdz;
+	u64 processor_mask;
+};
+
+struct khv_send_ipi_ex_input {
+	u32 vector;
+	u32 rsvdz;
+	struct khv_vp_set vp_set;
+};
+
+static_assert(sizeof(struct khv_flush_input) == 24);
+static_assert(sizeof(struct khv_flush_ex_input) == 32);
+static_assert(sizeof(struct khv_send_ipi_input) == 16);
+static_assert(sizeof(struct khv_send_ipi_ex_input) == 24);
+
+/* HV_X64_MSR_SYNDBG_OPTIONS. */
+#define KHV_SYNDBG_USE_HCALLS BIT_ULL(2)
+
 /* HvPostMessage's input, "Messages". */
 struct khv_post_message_input {
 	u32 connection_id;
@@ -143,7 +195,7 @@ struct khv_post_message_input {
 	u8 payload[240];
 };
 
-static_assert(sizeof(struct khv_post_message_input) == KHV_INPUT_MAX_BYTES);
+static_assert(sizeof(struct khv_post_message_input) == 256);
 static_assert(KHV_FAST_MAX_BYTES == 112);
 
 #endif

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * HvSendSyntheticClusterIpi and its Ex form: a fixed interrupt to each VP of a set.
+ * No state, no lock. TLFS chapter "Virtual Interrupt Control".
+ */
+#include <linux/kvm_host.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+#include "khv/vpset.h"
+
+#define FIRST_VECTOR 0x10
+#define LAST_VECTOR  0xff
+
+static void send(struct kvm_vcpu *vcpu, u32 vector)
+{
+	struct kvm_lapic_irq irq = {
+		.delivery_mode = APIC_DM_FIXED,
+		.vector = vector,
+	};
+
+	/* A disabled local APIC loses it, as on hardware. */
+	if (vcpu->arch.apic)
+		khv_kvm_apic_set_irq(vcpu, &irq, NULL);
+}
+
+static u16 send_set(struct kvm_vcpu *caller, struct khv_vpset *set, u32 vector)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	u32 vp_index;
+
+	if (vector < FIRST_VECTOR || vector > LAST_VECTOR)
+		return HV_STATUS_INVALID_PARAMETER;
+
+	if (set->all) {
+		kvm_for_each_vcpu(i, vcpu, caller->kvm)
+			send(vcpu, vector);
+		return HV_STATUS_SUCCESS;
+	}
+	while (khv_vpset_next(set, &vp_index)) {
+		vcpu = khv_target(caller->kvm, vp_index);
+		if (vcpu)
+			send(vcpu, vector);
+	}
+	return HV_STATUS_SUCCESS;
+}
+
+/* TargetVtl and the padding behind it; there is no other VTL. */
+static bool ill_formed(struct kvm_vcpu *vcpu, u32 rsvdz)
+{
+	return !vcpu->arch.apic || rsvdz;
+}
+
+u16 khv_hc_send_ipi(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	const struct khv_send_ipi_input *in = (const void *)hc->input;
+	struct khv_vpset set;
+
+	/* An input of zeros is as on stock, where tests pin it (D26). */
+	if (ill_formed(vcpu, in->rsvdz) || !in->vector)
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	khv_vpset_mask(&set, in->processor_mask);
+	return send_set(vcpu, &set, in->vector);
+}
+
+u16 khv_hc_send_ipi_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	const struct khv_send_ipi_ex_input *in = (const void *)hc->input;
+	struct khv_vpset set;
+	u16 status;
+
+	if (ill_formed(vcpu, in->rsvdz))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	status = khv_vpset_parse(&set, &in->vp_set, hc);
+	if (status)
+		return status;
+	/* As above: a call that names neither a vector nor a VP. */
+	if (!in->vector && !set.all && !set.banks)
+		return HV_STATUS_SUCCESS;
+	return send_set(vcpu, &set, in->vector);
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * HvFlushVirtualAddressSpace, -List and their Ex forms. The caller leaves ranges in
+ * its targets' queues (spinlock of the queue); each VP flushes for itself before it
+ * enters the guest again. The call returns when every target has left the guest or
+ * not entered it since. AddressSpace is not looked at: a running VP's CR3 is unknown.
+ * TLFS chapter "Virtual MMU".
+ */
+#include <linux/kvm_host.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+#include "khv/vpset.h"
+
+#define FLUSH_FLAGS                                                      \
+	(HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES | \
+	 HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY | HV_FLUSH_USE_EXTENDED_RANGE_FORMAT)
+
+void khv_tlbflush_init(struct khv_vcpu *vp)
+{
+	spin_lock_init(&vp->flush_lock);
+}
+
+static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u64 flags)
+{
+	u64 known = FLUSH_FLAGS;
+
+	if (!vp->gate.ext_ranges)
+		known &= ~HV_FLUSH_USE_EXTENDED_RANGE_FORMAT;
+	/* Which of its mappings are global a list does not tell. */
+	if (hc->rep_count)
+		known &= ~HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY;
+	return flags & ~known ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
+}
+
+static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, struct khv_kick *kick)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	if (vp) {
+		spin_lock(&vp->flush_lock);
+		khv_flush_merge(&vp->flush, what);
+		spin_unlock(&vp->flush_lock);
+		/* The request of which this module has the handler, see khv_stimers_process(). */
+		khv_kick_request(kick, vcpu, KVM_REQ_HV_STIMER);
+	} else {
+		khv_kick_request(kick, vcpu, KVM_REQ_TLB_FLUSH_GUEST);
+	}
+}
+
+static void flush_set(struct kvm_vcpu *caller, struct khv_vpset *set, const struct khv_flush *what)
+{
+	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+	u32 vp_index;
+
+	if (set->all) {
+		kvm_for_each_vcpu(i, vcpu, caller->kvm)
+			flush_vp(vcpu, what, &kick);
+	} else {
+		while (khv_vpset_next(set, &vp_index)) {
+			vcpu = khv_target(caller->kvm, vp_index);
+			if (vcpu)
+				flush_vp(vcpu, what, &kick);
+		}
+	}
+	khv_kick_wait(&kick);
+}
+
+/* What to flush where is known: @entries is the list of a call that has one. */
+static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags, struct khv_vpset *set,
+		 const u64 *entries)
+{
+	struct khv_flush what;
+
+	if (hc->rep_count) {
+		khv_flush_list(&what, entries + hc->rep_start, hc->rep_count - hc->rep_start,
+			       flags & HV_FLUSH_USE_EXTENDED_RANGE_FORMAT);
+	} else {
+		what.all = true;
+		what.nr = 0;
+	}
+	flush_set(vcpu, set, &what);
+	hc->reps_done = hc->rep_count;
+	return HV_STATUS_SUCCESS;
+}
+
+u16 khv_hc_flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	const struct khv_flush_input *in = (const void *)hc->input;
+	u16 status = check_flags(to_khv_vcpu(vcpu), hc, in->flags);
+	struct khv_vpset set;
+
+	if (status)
+		return status;
+	khv_vpset_mask(&set, in->processor_mask);
+	/* Windows Server 2012 names nobody and expects a flush, as KVM found (D25). */
+	set.all = (in->flags & HV_FLUSH_ALL_PROCESSORS) || !in->processor_mask;
+	return flush(vcpu, hc, in->flags, &set, in->gva_ranges);
+}
+
+u16 khv_hc_flush_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	const struct khv_flush_ex_input *in = (const void *)hc->input;
+	u16 status = check_flags(to_khv_vcpu(vcpu), hc, in->flags);
+	struct khv_vpset set;
+
+	if (!status)
+		status = khv_vpset_parse(&set, &in->vp_set, hc);
+	if (status)
+		return status;
+	if (in->flags & HV_FLUSH_ALL_PROCESSORS)
+		set.all = true;
+	return flush(vcpu, hc, in->flags, &set, in->vp_set.bank_contents + hc->varhdr);
+}
+
+static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range)
+{
+	u8 bits = vcpu->arch.cr4 & X86_CR4_LA57 ? 57 : 48;
+	u64 gva = range->start;
+	u64 i;
+
+	/* A guest may name any address; the CPU's instruction wants a canonical one. */
+	for (i = 0; i < range->pages; i++, gva += PAGE_SIZE) {
+		if (__is_canonical_address(gva, bits))
+			static_call(khv_x86_flush_tlb_gva)(vcpu, gva);
+	}
+}
+
+void khv_tlbflush_process(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_flush what;
+	int i;
+
+	/* Whoever made the request filled the queue before. */
+	if (!READ_ONCE(vp->flush.all) && !READ_ONCE(vp->flush.nr))
+		return;
+
+	spin_lock(&vp->flush_lock);
+	what.all = vp->flush.all;
+	what.nr = vp->flush.nr;
+	if (!what.all)
+		memcpy(what.range, vp->flush.range, what.nr * sizeof(what.range[0]));
+	vp->flush.all = false;
+	vp->flush.nr = 0;
+	vp->flush.pages = 0;
+	spin_unlock(&vp->flush_lock);
+
+	if (khv_in_l2(vcpu)) {
+		/* The addresses are L1's, but what can be flushed here by address is L2's. */
+		kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
+	} else if (what.all || !*khv_tdp_enabled) {
+		khv_flush_guest(vcpu);
+	} else {
+		for (i = 0; i < what.nr; i++)
+			flush_range(vcpu, &what.range[i]);
+		vcpu->stat.tlb_flush += what.nr;
+	}
+}

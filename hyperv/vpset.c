@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Sets of VPs: from the wire to a walk. Pure; which VPs exist is the caller's matter.
+ */
+#include <linux/bitops.h>
+#include <linux/kernel.h>
+
+#include "khv/vpset.h"
+
+#define VPS_PER_BANK 64
+
+void khv_vpset_mask(struct khv_vpset *set, u64 mask)
+{
+	*set = (struct khv_vpset){ .vps = mask };
+}
+
+u16 khv_vpset_parse(struct khv_vpset *set, const struct khv_vp_set *wire,
+		    const struct khv_hcall *hc)
+{
+	if (hc->varhdr != hweight64(wire->valid_bank_mask))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (wire->format != KHV_VP_SET_SPARSE_4K && wire->format != KHV_VP_SET_ALL)
+		return HV_STATUS_INVALID_PARAMETER;
+
+	*set = (struct khv_vpset){
+		.all = wire->format == KHV_VP_SET_ALL,
+		.banks = wire->valid_bank_mask,
+		.contents = wire->bank_contents,
+	};
+	return HV_STATUS_SUCCESS;
+}
+
+bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index)
+{
+	while (!set->vps) {
+		if (!set->banks)
+			return false;
+		set->base = __ffs64(set->banks) * VPS_PER_BANK;
+		set->banks &= set->banks - 1;
+		set->vps = *set->contents++;
+	}
+	*vp_index = set->base + __ffs64(set->vps);
+	set->vps &= set->vps - 1;
+	return true;
+}

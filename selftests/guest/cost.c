@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Counting host instructions: see cost.h. */
+#include <stdlib.h>
+
+#include "cost.h"
+#include "ktap.h"
+
+u32 cost_deltas[COST_SAMPLES];
+u64 cost_loop;
+
+void cost_measure_nothing(void)
+{
+	u64 t = rdtsc(), n = COST_LOOPS;
+
+	asm volatile("1: dec %0\n jnz 1b" : "+r"(n));
+	cost_loop = rdtsc() - t;
+	COST_MEASURE(COST_SAMPLES, asm volatile(""));
+}
+
+static int compare_u32(const void *a, const void *b)
+{
+	u32 x = *(const u32 *)a, y = *(const u32 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+u32 cost_median(u32 n)
+{
+	qsort(cost_deltas, n, sizeof(cost_deltas[0]), compare_u32);
+	return cost_deltas[n / 2];
+}
+
+u32 cost_check(void)
+{
+	u32 nothing = cost_median(COST_SAMPLES);
+
+	/* Two instructions a turn; a timer tick may have come between. */
+	if (cost_loop < 2 * COST_LOOPS || cost_loop > 3 * COST_LOOPS || nothing > 100)
+		ktap_skip("the TSC does not count instructions here (%u empty turns: %llu)",
+			  COST_LOOPS, (unsigned long long)cost_loop);
+	return nothing;
+}
