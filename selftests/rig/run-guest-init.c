@@ -27,7 +27,7 @@
 #define MAX_CPUS  8
 #define WORK_NS	  1000000000ull
 #define SETTLE_NS 10000000000ull
-#define MAP_PAGES 16
+#define VERSIONS  4096
 
 /* The timers that each CPU is asked for: so many, so far apart. */
 #define TIMERS	 100
@@ -39,7 +39,9 @@ static const char clocksource[] =
 static int ncpu;
 static volatile int stop;
 static int ring[MAX_CPUS][2];
-static char *shared_map;
+static volatile uint64_t *window; /* one page, of a file whose every page holds its number */
+static volatile uint64_t mapped;  /* the page that is seen there, or a later one */
+static int file;
 
 static uint64_t now_ns(void)
 {
@@ -90,32 +92,53 @@ static void *pass_token(void *arg)
 	return NULL;
 }
 
-/* Keep a mapping in the TLB of every CPU, so that taking it away on one has to reach the others. */
-static void *touch(void *arg)
+/* Keep the window in the TLB of every CPU. Once a page is mapped, no earlier one may be seen. */
+static void *look(void *arg)
 {
+	uint64_t before, seen;
+
 	pin((intptr_t)arg);
 	while (!stop) {
-		for (int i = 0; i < MAP_PAGES; i++)
-			*(volatile char *)(shared_map + i * 4096);
+		before = mapped;
+		seen = *window;
+		if (seen < before) {
+			errno = ESTALE;
+			die("a translation outlived its flush");
+		}
 		sched_yield();
 	}
 	return NULL;
 }
 
+/* Map one page after the other over the window, which has to reach the other CPUs' TLBs. */
 static void *shoot(void *arg)
 {
-	struct timespec ms = { .tv_nsec = 1000000 };
+	struct timespec rest = { .tv_nsec = 100000 };
 
 	pin((intptr_t)arg);
-	while (!stop) {
-		for (int i = 0; i < MAP_PAGES; i++)
-			shared_map[i * 4096] = i;
-		if (mprotect(shared_map, MAP_PAGES * 4096, PROT_READ) ||
-		    mprotect(shared_map, MAP_PAGES * 4096, PROT_READ | PROT_WRITE))
-			die("mprotect");
-		nanosleep(&ms, NULL);
+	for (off_t i = 1; i < VERSIONS && !stop; i++) {
+		if (mmap((void *)window, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, file, i * 4096) ==
+		    MAP_FAILED)
+			die("mmap");
+		mapped = i;
+		nanosleep(&rest, NULL);
 	}
 	return NULL;
+}
+
+static void make_window(void)
+{
+	uint64_t page[512] = {};
+
+	file = memfd_create("versions", 0);
+	if (file < 0)
+		die("memfd");
+	for (page[0] = 0; page[0] < VERSIONS; page[0]++)
+		if (write(file, page, sizeof(page)) != sizeof(page))
+			die("memfd");
+	window = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
+	if (window == MAP_FAILED)
+		die("mmap");
 }
 
 static void work(void)
@@ -123,16 +146,13 @@ static void work(void)
 	pthread_t token[MAX_CPUS], mem[MAX_CPUS];
 	uint64_t end = now_ns() + WORK_NS;
 
-	shared_map = mmap(NULL, MAP_PAGES * 4096, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (shared_map == MAP_FAILED)
-		die("mmap");
+	make_window();
 	for (int i = 0; i < ncpu; i++)
 		if (pipe(ring[i]))
 			die("pipe");
 	for (intptr_t i = 0; i < ncpu; i++)
 		if (pthread_create(&token[i], NULL, pass_token, (void *)i) ||
-		    pthread_create(&mem[i], NULL, i ? touch : shoot, (void *)i))
+		    pthread_create(&mem[i], NULL, i ? look : shoot, (void *)i))
 			die("thread");
 	if (write(ring[0][1], "t", 1) != 1)
 		die("token");
@@ -148,6 +168,8 @@ static void work(void)
 		die("token");
 	for (int i = 0; i < ncpu; i++)
 		pthread_join(token[i], NULL);
+	printf("KHV-FLUSH %llu mappings replaced under the other CPUs, none seen late\n",
+	       (unsigned long long)mapped);
 }
 
 static void read_line(const char *path, char *buf, size_t len)

@@ -337,6 +337,8 @@ static int wait_up(uint64_t limit_ms)
 			say("DMESG", "%s", strstr(p, "KHV-DMESG ") + 10);
 		if (strstr(p, "KHV-CLOCK "))
 			say("CLOCK", "%s", strstr(p, "KHV-CLOCK ") + 10);
+		if (strstr(p, "KHV-FLUSH "))
+			say("FLUSH", "%s", strstr(p, "KHV-FLUSH ") + 10);
 		if (strstr(p, "KHV-TIMER "))
 			say("TIMER", "%s", strstr(p, "KHV-TIMER ") + 10);
 		if (strstr(p, "KHV-IRQ "))
