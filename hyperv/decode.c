@@ -31,11 +31,42 @@ void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_regs *regs)
 	hc->rep_count = (hc->control & KHV_CTL_REP_COUNT) >> 32;
 	hc->rep_start = (hc->control & KHV_CTL_REP_START) >> 48;
 	hc->reps_done = 0;
+	hc->output_len = 0;
 }
 
 u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row)
 {
 	return row->hdr + hc->varhdr * sizeof(u64) + hc->rep_count * row->rep;
+}
+
+/* A block in guest memory: none, or aligned and within one page. */
+static bool block_sound(u64 gpa, u32 len)
+{
+	return !len || (!(gpa % sizeof(u64)) && (gpa & 0xfff) + len <= 4096);
+}
+
+static u16 check_fast(const struct khv_hcall *hc, const struct khv_hc_row *row, u32 len)
+{
+	u32 room = row->flags & KHV_XMM ? KHV_FAST_MAX_BYTES : KHV_FAST_REGS_BYTES;
+
+	if (!(row->flags & KHV_FAST))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (row->out) {
+		/* Only 64-bit callers have output in registers. */
+		if (!hc->longmode)
+			return HV_STATUS_INVALID_HYPERCALL_INPUT;
+		len = khv_fast_output_at(len) + row->out;
+	}
+	return len > room ? HV_STATUS_INVALID_HYPERCALL_INPUT : HV_STATUS_SUCCESS;
+}
+
+static u16 check_memory(const struct khv_hcall *hc, const struct khv_hc_row *row, u32 len)
+{
+	if (!block_sound(hc->in, len) || !block_sound(hc->out, row->out))
+		return HV_STATUS_INVALID_ALIGNMENT;
+	if (len && row->out && hc->in < hc->out + row->out && hc->out < hc->in + len)
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	return HV_STATUS_SUCCESS;
 }
 
 u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row)
@@ -59,17 +90,7 @@ u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 
 	len = khv_hcall_input_len(hc, row);
-	if (hc->fast) {
-		u32 room = row->flags & KHV_XMM ? KHV_FAST_MAX_BYTES : KHV_FAST_REGS_BYTES;
-
-		if (!(row->flags & KHV_FAST) || len > room)
-			return HV_STATUS_INVALID_HYPERCALL_INPUT;
-		return HV_STATUS_SUCCESS;
-	}
-
-	if (len && (hc->in % sizeof(u64) || (hc->in & 0xfff) + len > 4096))
-		return HV_STATUS_INVALID_ALIGNMENT;
-	return HV_STATUS_SUCCESS;
+	return hc->fast ? check_fast(hc, row, len) : check_memory(hc, row, len);
 }
 
 u64 khv_hcall_result(const struct khv_hcall *hc, u16 status)

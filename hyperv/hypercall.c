@@ -53,24 +53,47 @@ static int khv_complete(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u64 r
 	return khv_kvm_skip_emulated_instruction(vcpu);
 }
 
-/*
- * TLFS "HvExtCallQueryCapabilities", for user space that does not know the call: it
- * has none of the extended hypercalls. Guests ask without having been invited (D24).
- */
-static u16 no_capabilities(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
+/* What a call that succeeded leaves: in memory, or in the registers behind its input. */
+static u16 put_output(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 {
-	const u64 capabilities = 0;
+	u32 at = khv_fast_output_at(hc->input_len), in_regs = 0;
+	unsigned long *regs = vcpu->arch.regs;
 
-	if (hc->out % sizeof(capabilities))
-		return HV_STATUS_INVALID_ALIGNMENT;
-	if (khv_kvm_vcpu_write_guest(vcpu, hc->out, &capabilities, sizeof(capabilities)))
-		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (!hc->output_len)
+		return HV_STATUS_SUCCESS;
+	if (!hc->fast)
+		return khv_kvm_vcpu_write_guest(vcpu, hc->out, hc->output, hc->output_len) ?
+			       HV_STATUS_INVALID_HYPERCALL_INPUT :
+			       HV_STATUS_SUCCESS;
+	if (!at) {
+		in_regs = min_t(u32, hc->output_len, KHV_FAST_REGS_BYTES);
+		memcpy(&regs[VCPU_REGS_RDX], hc->output, min_t(u32, in_regs, 8));
+		if (in_regs > 8)
+			memcpy(&regs[VCPU_REGS_R8], hc->output + 8, in_regs - 8);
+		at = KHV_FAST_REGS_BYTES;
+	}
+	if (hc->output_len > in_regs)
+		khv_write_xmm(at - KHV_FAST_REGS_BYTES, hc->output + in_regs,
+			      hc->output_len - in_regs);
 	return HV_STATUS_SUCCESS;
+}
+
+/*
+ * User space that does not know HvExtCallQueryCapabilities has none of the extended
+ * hypercalls: the guest is told so. Guests ask without having been invited (D24).
+ */
+static u64 no_capabilities(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	if (hc->out % sizeof(u64))
+		return HV_STATUS_INVALID_ALIGNMENT;
+	hc->output_len = sizeof(u64);
+	memset(hc->output, 0, hc->output_len);
+	return put_output(vcpu, hc);
 }
 
 static int complete_from_user(struct kvm_vcpu *vcpu)
 {
-	const struct khv_hcall *hc = &to_khv_vcpu(vcpu)->hcall;
+	struct khv_hcall *hc = &to_khv_vcpu(vcpu)->hcall;
 	u64 result = READ_ONCE(vcpu->run->hyperv.u.hcall.result);
 
 	if (hc->code == HV_EXT_CALL_QUERY_CAPABILITIES &&
@@ -134,6 +157,8 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		status = hc_handlers[id](vcpu, hc);
 	if (status == KHV_STATUS_TO_USER)
 		return exit_to_user(vcpu, hc);
+	if (!status)
+		status = put_output(vcpu, hc);
 done:
 	return khv_complete(vcpu, hc, khv_hcall_result(hc, status));
 }

@@ -9,12 +9,17 @@
 
 #include "khv/port.h"
 
-void khv_read_xmm(u8 *buf)
+/* The guest's vectors live in the registers while this thread may use them. */
+static void guest_fpu_lock(void)
 {
-	/* The guest's vectors live in the registers while this thread may use them. */
 	fpregs_lock();
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
 		switch_fpu_return();
+}
+
+void khv_read_xmm(u8 *buf)
+{
+	guest_fpu_lock();
 	asm volatile("movdqu %%xmm0, 0(%0)\n\t"
 		     "movdqu %%xmm1, 16(%0)\n\t"
 		     "movdqu %%xmm2, 32(%0)\n\t"
@@ -23,6 +28,25 @@ void khv_read_xmm(u8 *buf)
 		     "movdqu %%xmm5, 80(%0)"
 		     :
 		     : "r"(buf)
+		     : "memory");
+	fpregs_unlock();
+}
+
+void khv_write_xmm(u32 at, const u8 *buf, u32 len)
+{
+	u8 xmm[KHV_FAST_XMM_BYTES];
+
+	khv_read_xmm(xmm);
+	memcpy(xmm + at, buf, len);
+	guest_fpu_lock();
+	asm volatile("movdqu 0(%0), %%xmm0\n\t"
+		     "movdqu 16(%0), %%xmm1\n\t"
+		     "movdqu 32(%0), %%xmm2\n\t"
+		     "movdqu 48(%0), %%xmm3\n\t"
+		     "movdqu 64(%0), %%xmm4\n\t"
+		     "movdqu 80(%0), %%xmm5"
+		     :
+		     : "r"(xmm)
 		     : "memory");
 	fpregs_unlock();
 }

@@ -84,7 +84,7 @@ static bool hc_row_sound(unsigned int row)
 
 	if (!r->count || r->enl >= KHV_NR_ENLS || !privs_sound(r->need))
 		return false;
-	if (!r->need[0].reg || r->hdr > 4096)
+	if (!r->need[0].reg || r->hdr > 4096 || r->out > KHV_OUTPUT_MAX_BYTES)
 		return false;
 	if (!(r->flags & KHV_REP) != !r->rep)
 		return false;

@@ -335,9 +335,47 @@ static void row_input_len(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, khv_hcall_input_len(&hc, row), row->hdr + 8184 + 4095 * row->rep);
 }
 
+/* No row has output in registers yet; what the form of one would be. */
+static void output(struct kunit *test)
+{
+	const struct khv_hc_row row = { .hdr = 8, .out = 16, .flags = KHV_FAST | KHV_XMM };
+	const struct khv_hc_row full = { .hdr = 0, .out = 112, .flags = KHV_FAST | KHV_XMM };
+	const struct khv_hc_row too_much = { .hdr = 8, .out = 112, .flags = KHV_FAST | KHV_XMM };
+	const struct khv_hc_row regs = { .hdr = 0, .out = 16, .flags = KHV_FAST };
+	const struct khv_hc_row no_room = { .hdr = 8, .out = 8, .flags = KHV_FAST };
+	struct khv_hcall hc;
+
+	KUNIT_EXPECT_EQ(test, khv_fast_output_at(0), 0);
+	KUNIT_EXPECT_EQ(test, khv_fast_output_at(1), 16);
+	KUNIT_EXPECT_EQ(test, khv_fast_output_at(16), 16);
+	KUNIT_EXPECT_EQ(test, khv_fast_output_at(17), 32);
+
+	KUNIT_EXPECT_EQ(test, check(&row, true, FAST, 1), ST_SUCCESS);
+	KUNIT_EXPECT_EQ(test, check(&row, false, FAST, 1), ST_INPUT);
+	KUNIT_EXPECT_EQ(test, check(&full, true, FAST, 1), ST_SUCCESS);
+	KUNIT_EXPECT_EQ(test, check(&too_much, true, FAST, 1), ST_INPUT);
+	KUNIT_EXPECT_EQ(test, check(&regs, true, FAST, 1), ST_SUCCESS);
+	KUNIT_EXPECT_EQ(test, check(&no_room, true, FAST, 1), ST_INPUT);
+
+	/* In memory: both blocks aligned, each within a page, and apart. */
+	make(&hc, true, 0, 0x1000, 0x2000);
+	KUNIT_EXPECT_EQ(test, khv_hcall_check(&hc, &row), ST_SUCCESS);
+	make(&hc, true, 0, 0x1000, 0x2004);
+	KUNIT_EXPECT_EQ(test, khv_hcall_check(&hc, &row), ST_ALIGNMENT);
+	make(&hc, true, 0, 0x1000, 0x2ff8);
+	KUNIT_EXPECT_EQ(test, khv_hcall_check(&hc, &row), ST_ALIGNMENT);
+	make(&hc, true, 0, 0x1000, 0x1008);
+	KUNIT_EXPECT_EQ(test, khv_hcall_check(&hc, &row), ST_SUCCESS);
+	make(&hc, true, 0, 0x1008, 0x1000);
+	KUNIT_EXPECT_EQ(test, khv_hcall_check(&hc, &row), ST_INPUT);
+	make(&hc, true, 0, 0x1000, 0x1000);
+	KUNIT_EXPECT_EQ(test, khv_hcall_check(&hc, &row), ST_INPUT);
+}
+
 static struct kunit_case decode_cases[] = {
 	KUNIT_CASE(decode_registers),
 	KUNIT_CASE(decode_fields),
+	KUNIT_CASE(output),
 	KUNIT_CASE(result_value),
 	KUNIT_CASE(unknown_code),
 	KUNIT_CASE_PARAM(row_well_formed, hc_gen_params),

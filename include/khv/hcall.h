@@ -41,8 +41,11 @@ struct khv_call_regs {
  *	simple call and in one that is refused for its form
  * @fast: register form
  * @longmode: 64-bit calling convention
- * @input: input block, read exactly once
  * @input_len: valid bytes in @input
+ * @output_len: bytes of @output that the handler has left for the guest; what a row
+ *	declares, or 0
+ * @input: input block, read exactly once
+ * @output: output block, written when the call succeeds
  */
 struct khv_hcall {
 	u64 control;
@@ -56,7 +59,9 @@ struct khv_hcall {
 	bool fast;
 	bool longmode;
 	u32 input_len;
+	u32 output_len;
 	u8 input[KHV_INPUT_MAX_BYTES] __aligned(16);
+	u8 output[KHV_OUTPUT_MAX_BYTES] __aligned(16);
 };
 
 /* What a handler returns, beside HV_STATUS_*, for a call that user space answers. */
@@ -80,7 +85,7 @@ void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_regs *regs);
  *
  * Return: HV_STATUS_SUCCESS, HV_STATUS_INVALID_HYPERCALL_INPUT for a malformed
  * control word, HV_STATUS_INVALID_HYPERCALL_CODE for no row,
- * HV_STATUS_INVALID_ALIGNMENT for a misaligned or page-crossing input block.
+ * HV_STATUS_INVALID_ALIGNMENT for a misaligned or page-crossing block.
  * Context: any, no lock.
  */
 u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row);
@@ -93,6 +98,19 @@ u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row);
  * Return: fixed header, variable header and all rep elements, in bytes.
  */
 u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row);
+
+/**
+ * khv_fast_output_at() - where the output of a fast call begins
+ * @input_len: bytes of its input
+ *
+ * TLFS "Hypercall Outputs": behind the registers that the input takes, in pairs.
+ *
+ * Return: offset in bytes from RDX; from 16 on it is in XMM0 to XMM5.
+ */
+static inline u32 khv_fast_output_at(u32 input_len)
+{
+	return (input_len + KHV_FAST_REGS_BYTES - 1) / KHV_FAST_REGS_BYTES * KHV_FAST_REGS_BYTES;
+}
 
 /**
  * khv_hcall_result() - the result value of a call

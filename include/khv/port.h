@@ -193,6 +193,16 @@ static inline void khv_set_result(struct kvm_vcpu *vcpu, bool longmode, u64 resu
 void khv_read_xmm(u8 *buf);
 
 /**
+ * khv_write_xmm() - write bytes of XMM0 to XMM5 of the running guest
+ * @at: offset of the first byte from XMM0
+ * @buf: the bytes
+ * @len: how many; @at + @len is at most KHV_FAST_XMM_BYTES
+ *
+ * Context: as khv_read_xmm().
+ */
+void khv_write_xmm(u32 at, const u8 *buf, u32 len);
+
+/**
  * khv_symbols_init() - make names resolvable, and resolve those of the kernel itself
  * @report: called once per missing name, with what it is for
  *

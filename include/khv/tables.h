@@ -192,6 +192,7 @@ enum khv_hc_flags {
  * @enl: &enum khv_enl it belongs to
  * @hdr: bytes of fixed input, 0 to 4096
  * @rep: bytes of one rep element, 0 for a simple call
+ * @out: bytes of output, 0 to KHV_OUTPUT_MAX_BYTES
  * @need: privileges asked for under KVM_CAP_HYPERV_ENFORCE_CPUID, all of them
  */
 struct khv_hc_row {
@@ -202,6 +203,7 @@ struct khv_hc_row {
 	u8 enl;
 	u16 hdr;
 	u16 rep;
+	u16 out;
 	struct khv_priv need[KHV_MAX_PRIVS];
 };
 

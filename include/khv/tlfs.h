@@ -37,11 +37,13 @@
 #define KHV_RESULT_REPS_SHIFT 32
 
 /* Bytes that a fast call carries: RDX and R8, then XMM0 to XMM5. */
-#define KHV_FAST_REGS_BYTES 16
-#define KHV_FAST_XMM_BYTES  96
-#define KHV_FAST_MAX_BYTES  (KHV_FAST_REGS_BYTES + KHV_FAST_XMM_BYTES)
+#define KHV_FAST_REGS_BYTES  16
+#define KHV_FAST_XMM_BYTES   96
+#define KHV_FAST_MAX_BYTES   (KHV_FAST_REGS_BYTES + KHV_FAST_XMM_BYTES)
 /* An input block in memory lies within one page. */
-#define KHV_INPUT_MAX_BYTES 4096
+#define KHV_INPUT_MAX_BYTES  4096
+/* Output is never more than what fits in registers. */
+#define KHV_OUTPUT_MAX_BYTES KHV_FAST_MAX_BYTES
 
 /* HV_X64_MSR_HYPERCALL, "Establishing the Hypercall Interface". */
 #define KHV_HYPERCALL_ENABLE BIT_ULL(0)
