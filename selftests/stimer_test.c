@@ -2,135 +2,16 @@
 /*
  * Synthetic timers: CONFIG and COUNT, one-shot and periodic, messages and
  * direct mode, the ways an expiry can be undeliverable (K1), catching up,
- * extreme values, save and restore.
+ * extreme values. Save and restore: migration_test.c.
  *
  * Time is the guest's reference time; a bound is never tighter than what an
  * emulated host under load can keep. "Nothing comes" means: not while some
  * milliseconds and a hundred exits passed after it was due.
  */
-#include <sched.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 
-#include "synic.h"
-
-#define VEC	  0x61
-#define SINT	  1
-#define WAIT_MS	  3000 /* for what must come */
-#define KNOWN_MS  400  /* for what is known not to come on stock */
-#define SETTLE_MS 3    /* for what must not come */
-#define MSG_SLOTS 256
-
-#define CONFIG(n) HV_X64_MSR_STIMER_CONFIG(n)
-#define COUNT(n)  HV_X64_MSR_STIMER_COUNT(n)
-#define ON	  HV_STIMER_ENABLE
-#define PERIODIC  HV_STIMER_PERIODIC
-#define TO_SINT	  HV_STIMER_SINT(SINT)
-#define DIRECT	  (HV_STIMER_DIRECT | HV_STIMER_VECTOR(VEC))
-#define ONE_SHOT  (ON | TO_SINT)
-#define FAR	  REF_MS(3600 * 1000) /* an hour */
-#define CENTURY	  31557600000000000ULL
-
-/* --- the guest's handling of messages ----------------------------------- */
-
-struct taken {
-	u32 index;
-	u64 expiration, delivery;
-};
-
-static volatile u32 nr_taken; /* messages taken so far */
-static struct taken taken[MSG_SLOTS];
-static u32 last_flags; /* of the last slot that was taken */
-
-/*
- * How long to wait for what stock is known not to deliver. The emulator's own
- * timers may be late by hundreds of milliseconds: with the module that must not
- * look like a lost expiry, on stock it makes no difference.
- */
-static u32 known_ms;
-
-static volatile struct hv_message *slot(u32 sint)
-{
-	return &synic_messages[this_cpu()->id][sint];
-}
-
-/* Take the message of @sint if there is one: check it, free the slot, tell if asked to. */
-static bool take(u32 sint)
-{
-	volatile struct hv_message *m = slot(sint);
-	struct taken *t = &taken[nr_taken % MSG_SLOTS];
-	u64 now;
-
-	if (m->type == HV_MSG_NONE)
-		return false;
-	now = ref_now();
-	GUEST_ASSERT_EQ(m->type, HV_MSG_TIMER_EXPIRED);
-	GUEST_ASSERT_EQ(m->size, 24);
-	GUEST_ASSERT_EQ(m->flags & ~HV_MSG_PENDING, 0);
-	GUEST_ASSERT_EQ(m->rsvd, 0);
-	GUEST_ASSERT_EQ(m->timer.rsvd, 0);
-	t->index = m->timer.index;
-	t->expiration = m->timer.expiration;
-	t->delivery = m->timer.delivery;
-	GUEST_ASSERT(t->index < HV_SYNIC_STIMERS);
-	/* Never early, and not from the future. Signed: a count may lie behind the wrap. */
-	GUEST_ASSERT((s64)(t->delivery - t->expiration) >= 0);
-	GUEST_ASSERT(now >= t->delivery);
-	nr_taken++;
-	m->type = HV_MSG_NONE;
-	asm volatile("mfence" : : : "memory");
-	last_flags = m->flags;
-	if (last_flags & HV_MSG_PENDING)
-		wrmsr(HV_X64_MSR_EOM, 0);
-	return true;
-}
-
-static void on_message(struct guest_frame *f)
-{
-	guest_irqs[f->vector]++;
-	take(SINT);
-	apic_eoi();
-}
-
-static u64 in_ms(u32 ms)
-{
-	return ref_now() + REF_MS(ms);
-}
-
-static bool wait_slot(u32 sint)
-{
-	return guest_wait((volatile u32 *)&slot(sint)->type, 1, WAIT_MS);
-}
-
-static bool wait_pending_flag(u32 sint)
-{
-	u64 end = in_ms(known_ms);
-	u32 exits = 0;
-
-	while (!(slot(sint)->flags & HV_MSG_PENDING))
-		if (ref_now() >= end && ++exits > 100)
-			return false;
-	return true;
-}
-
-static void setup(void)
-{
-	apic_enable();
-	wrmsr(HV_X64_MSR_SINT(SINT), VEC);
-}
-
-static void start(u32 n, u64 config, u64 count)
-{
-	wrmsr(COUNT(n), count);
-	wrmsr(CONFIG(n), config);
-}
-
-static void assert_quiet(void)
-{
-	GUEST_ASSERT_EQ(guest_irqs[VEC], 0);
-	GUEST_ASSERT_EQ(slot(SINT)->type, HV_MSG_NONE);
-}
+#include "stimer.h"
 
 /* --- host side ---------------------------------------------------------- */
 
@@ -156,25 +37,6 @@ static void host_pause(u32 ms)
 	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000L };
 
 	ASSERT_EQ(clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL), 0);
-}
-
-static void prepare(void)
-{
-	int cpu = sched_getcpu();
-	cpu_set_t set;
-
-	ASSERT(cpu >= 0, "sched_getcpu");
-	CPU_ZERO(&set);
-	CPU_SET((size_t)cpu, &set);
-	known_ms = module_loaded() ? WAIT_MS : KNOWN_MS;
-	ASSERT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
-}
-
-static struct vm *timer_vm(void)
-{
-	prepare();
-	guest_irq_handlers[VEC] = on_message;
-	return synic_vm(1);
 }
 
 /* Run to the end; pauses in between are made. */
@@ -953,7 +815,7 @@ TEST_KNOWN(s1_simp_off_one_shot_zeroed_page, "K1")
 {
 	struct vm *vm = synic_vm_bare(1, KVM_CAP_HYPERV_SYNIC);
 
-	prepare();
+	timer_prepare();
 	guest_irq_handlers[VEC] = on_message;
 	memset(synic_messages[0], 0xee, PAGE_SIZE);
 	/* slot() is looked at while the SIMP is off. */
@@ -1463,196 +1325,4 @@ TEST(teardown_with_running_timers)
 		synic_run_done(vm->vcpus[0]);
 		vm_free(vm);
 	}
-}
-
-/* --- save and restore --------------------------------------------------- */
-
-static const u32 saved_msrs[] = {
-	HV_X64_MSR_SCONTROL, HV_X64_MSR_SIMP, HV_X64_MSR_SIEFP, HV_X64_MSR_SINT(SINT),
-	CONFIG(0),	     COUNT(0),	      COUNT(1),		CONFIG(1),
-	CONFIG(2),	     COUNT(2),	      CONFIG(3),	COUNT(3),
-};
-
-#define NR_SAVED ARRAY_SIZE(saved_msrs)
-
-struct saved {
-	struct {
-		struct kvm_msrs hdr;
-		struct kvm_msr_entry entries[NR_SAVED];
-	} msrs;
-	struct kvm_clock_data clock;
-	struct kvm_lapic_state lapic;
-	struct hv_message page[HV_SYNIC_SINTS];
-};
-
-static void save(struct vm *vm, struct saved *s)
-{
-	struct vcpu *v = vm->vcpus[0];
-	u32 i;
-
-	memset(s, 0, sizeof(*s));
-	s->msrs.hdr.nmsrs = NR_SAVED;
-	for (i = 0; i < NR_SAVED; i++)
-		s->msrs.entries[i].index = saved_msrs[i];
-	ASSERT_EQ(__vcpu_ioctl(v, KVM_GET_MSRS, &s->msrs), (int)NR_SAVED);
-	vcpu_ioctl(v, KVM_GET_LAPIC, &s->lapic);
-	ASSERT_EQ(ioctl(vm->fd, KVM_GET_CLOCK, &s->clock), 0);
-	memcpy(s->page, synic_messages[0], sizeof(s->page));
-}
-
-static struct vm *restore(struct saved *s, bool reverse)
-{
-	struct vm *vm = synic_vm_bare(1, KVM_CAP_HYPERV_SYNIC2);
-	struct vcpu *v = vm->vcpus[0];
-	struct kvm_msr_entry e;
-	u32 i;
-
-	guest_irq_handlers[VEC] = on_message;
-	memcpy(synic_messages[0], s->page, sizeof(s->page));
-	/* Only the time itself: no step for what passed since, nothing of this host's TSC. */
-	s->clock.flags = 0;
-	ASSERT_EQ(ioctl(vm->fd, KVM_SET_CLOCK, &s->clock), 0);
-	vcpu_ioctl(v, KVM_SET_LAPIC, &s->lapic);
-	for (i = 0; reverse && i < NR_SAVED / 2; i++) {
-		e = s->msrs.entries[i];
-		s->msrs.entries[i] = s->msrs.entries[NR_SAVED - 1 - i];
-		s->msrs.entries[NR_SAVED - 1 - i] = e;
-	}
-	ASSERT_EQ(__vcpu_ioctl(v, KVM_SET_MSRS, &s->msrs), (int)NR_SAVED);
-	return vm;
-}
-
-static u64 saved_count, save_time;
-
-GUEST_CODE(arm_and_leave)
-{
-	setup();
-	saved_count = in_ms(40);
-	start(0, ONE_SHOT, saved_count);
-	start(1, ON | DIRECT, ref_now() + FAR);
-	start(2, ON | DIRECT | PERIODIC, FAR);
-	start(3, TO_SINT | HV_STIMER_AUTO_ENABLE, 0);
-	save_time = ref_now();
-}
-
-GUEST_CODE(armed_comes)
-{
-	GUEST_ASSERT(ref_now() >= save_time);
-	GUEST_ASSERT_EQ(apic_read(APIC_SPIV), APIC_SPIV_ON);
-	irqs_on();
-	GUEST_ASSERT(guest_wait(&nr_taken, 1, WAIT_MS));
-	GUEST_ASSERT_EQ(taken[0].index, 0);
-	GUEST_ASSERT_EQ(taken[0].expiration, saved_count);
-	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), TO_SINT);
-	GUEST_ASSERT_EQ(rdmsr(CONFIG(1)), ON | DIRECT);
-	GUEST_ASSERT_EQ(rdmsr(CONFIG(2)), ON | DIRECT | PERIODIC);
-	GUEST_ASSERT_EQ(rdmsr(COUNT(2)), FAR);
-	GUEST_ASSERT_EQ(rdmsr(CONFIG(3)), TO_SINT | HV_STIMER_AUTO_ENABLE);
-	guest_settle(SETTLE_MS);
-	GUEST_ASSERT_EQ(guest_irqs[VEC], 1);
-	GUEST_ASSERT_EQ(nr_taken, 1);
-}
-
-/* Run @first, save, run @second in another VM. */
-static void migrate(void (*first)(void), void (*second)(void), bool reverse)
-{
-	struct vm *vm = timer_vm();
-	struct saved s;
-
-	vcpu_entry(vm->vcpus[0], first);
-	synic_run_done(vm->vcpus[0]);
-	save(vm, &s);
-	vm_free(vm);
-	vm = restore(&s, reverse);
-	vcpu_entry(vm->vcpus[0], second);
-	synic_run_done(vm->vcpus[0]);
-	vm_free(vm);
-}
-
-TEST(restore_armed_one_shot)
-{
-	migrate(arm_and_leave, armed_comes, false);
-}
-
-TEST(restore_armed_one_shot_in_reverse)
-{
-	migrate(arm_and_leave, armed_comes, true);
-}
-
-GUEST_CODE(tick_and_leave)
-{
-	setup();
-	irqs_on();
-	start(0, ONE_SHOT | PERIODIC, REF_MS(5));
-	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], 3, WAIT_MS));
-	irqs_off();
-	/* Leave no interrupt and no message behind, so that the numbers are clear. */
-	irqs_window();
-	guest_irqs[VEC] = 0;
-	nr_taken = 0;
-	save_time = ref_now();
-}
-
-GUEST_CODE(ticks_go_on)
-{
-	u32 i;
-
-	irqs_on();
-	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], 10, WAIT_MS));
-	irqs_off();
-	/* No burst: not more than periods began since the VM was saved. */
-	i = guest_irqs[VEC];
-	GUEST_ASSERT(i <= (ref_now() - save_time) / REF_MS(5) + 1);
-	for (i = 1; i < nr_taken; i++)
-		GUEST_ASSERT(taken[i].expiration > taken[i - 1].expiration);
-	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), ONE_SHOT | PERIODIC);
-}
-
-TEST(restore_running_periodic)
-{
-	migrate(tick_and_leave, ticks_go_on, false);
-}
-
-TEST(restore_running_periodic_in_reverse)
-{
-	migrate(tick_and_leave, ticks_go_on, true);
-}
-
-/* Expired, but the slot was busy: enabled and in the past. */
-GUEST_CODE(busy_and_leave)
-{
-	setup();
-	start(1, ONE_SHOT, 1);
-	GUEST_ASSERT(wait_slot(SINT));
-	start(0, ONE_SHOT, 2);
-	GUEST_ASSERT(wait_pending_flag(SINT));
-	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), ONE_SHOT);
-	GUEST_ASSERT_EQ(rdmsr(CONFIG(1)), TO_SINT);
-}
-
-/* The first message came with the page and its interrupt with the APIC; the second follows. */
-GUEST_CODE(busy_comes)
-{
-	GUEST_ASSERT(apic_vector(APIC_IRR, VEC));
-	GUEST_ASSERT_EQ(slot(SINT)->timer.index, 1);
-	irqs_on();
-	GUEST_ASSERT(guest_wait(&nr_taken, 2, WAIT_MS));
-	guest_settle(SETTLE_MS);
-	GUEST_ASSERT_EQ(nr_taken, 2);
-	GUEST_ASSERT_EQ(guest_irqs[VEC], 2);
-	GUEST_ASSERT_EQ(taken[0].index, 1);
-	GUEST_ASSERT_EQ(taken[0].expiration, 1);
-	GUEST_ASSERT_EQ(taken[1].index, 0);
-	GUEST_ASSERT_EQ(taken[1].expiration, 2);
-	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), TO_SINT);
-}
-
-TEST(restore_busy_slot)
-{
-	migrate(busy_and_leave, busy_comes, false);
-}
-
-TEST(restore_busy_slot_in_reverse)
-{
-	migrate(busy_and_leave, busy_comes, true);
 }

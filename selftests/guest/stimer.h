@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Synthetic timers as the bare guest uses them: one vCPU, messages of one SINT, taken
+ * by the TLFS's protocol and checked.
+ */
+#ifndef KHV_SELFTEST_STIMER_H
+#define KHV_SELFTEST_STIMER_H
+
+#include "synic.h"
+
+#define VEC	  0x61
+#define SINT	  1
+#define WAIT_MS	  3000 /* for what must come */
+#define KNOWN_MS  400  /* for what is known not to come on stock */
+#define SETTLE_MS 3    /* for what must not come */
+#define MSG_SLOTS 256
+
+#define CONFIG(n) HV_X64_MSR_STIMER_CONFIG(n)
+#define COUNT(n)  HV_X64_MSR_STIMER_COUNT(n)
+#define ON	  HV_STIMER_ENABLE
+#define PERIODIC  HV_STIMER_PERIODIC
+#define TO_SINT	  HV_STIMER_SINT(SINT)
+#define DIRECT	  (HV_STIMER_DIRECT | HV_STIMER_VECTOR(VEC))
+#define ONE_SHOT  (ON | TO_SINT)
+#define FAR	  REF_MS(3600 * 1000) /* an hour */
+#define CENTURY	  31557600000000000ULL
+
+struct taken {
+	u32 index;
+	u64 expiration, delivery;
+};
+
+extern volatile u32 nr_taken; /* messages taken so far */
+extern struct taken taken[MSG_SLOTS];
+extern u32 last_flags; /* of the last slot that was taken */
+
+/*
+ * How long to wait for what stock is known not to deliver. The emulator's own
+ * timers may be late by hundreds of milliseconds: with the module that must not
+ * look like a lost expiry, on stock it makes no difference.
+ */
+extern u32 known_ms;
+
+/* Host: keep sleeper and vCPU on one CPU, and set known_ms. */
+void timer_prepare(void);
+/* Host: timer_prepare(), then a VM whose SynIC is on and whose messages are taken. */
+struct vm *timer_vm(void);
+
+/* Guest: take the message of @sint if there is one: check it, free the slot, tell if asked to. */
+bool take(u32 sint);
+/* Guest: handler of VEC: take the message of SINT. */
+void on_message(struct guest_frame *f);
+/* Guest: enable the local APIC and SINT. */
+void setup(void);
+bool wait_slot(u32 sint);
+bool wait_pending_flag(u32 sint);
+
+static inline volatile struct hv_message *slot(u32 sint)
+{
+	return &synic_messages[this_cpu()->id][sint];
+}
+
+static inline u64 in_ms(u32 ms)
+{
+	return ref_now() + REF_MS(ms);
+}
+
+static inline void start(u32 n, u64 config, u64 count)
+{
+	wrmsr(COUNT(n), count);
+	wrmsr(CONFIG(n), config);
+}
+
+static inline void assert_quiet(void)
+{
+	GUEST_ASSERT_EQ(guest_irqs[VEC], 0);
+	GUEST_ASSERT_EQ(slot(SINT)->type, HV_MSG_NONE);
+}
+
+#endif
