@@ -151,7 +151,8 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 	if (hc->fast && (row->flags & KHV_XMM) && !vp->gate.xmm)
 		return queue_ud(vcpu);
 	/* Until the handler says otherwise nothing after the start is done. */
-	hc->reps_done = hc->rep_start;
+	if (row->flags & KHV_REP)
+		hc->reps_done = hc->rep_start;
 	status = gather(vcpu, hc, row);
 	if (!status)
 		status = hc_handlers[id](vcpu, hc);
