@@ -18,6 +18,35 @@ void khv_reftime_init(struct khv_vm *vm)
 	seqcount_mutex_init(&vm->refclock.seq, &vm->kvm->arch.hyperv.hv_lock);
 }
 
+/* KVM's master clock, in one piece; false if there is none. */
+static bool get_master_clock(struct kvm *kvm, struct khv_master_clock *master)
+{
+	struct kvm_arch *ka = &kvm->arch;
+	unsigned int seq;
+	bool has;
+
+	do {
+		seq = read_seqcount_begin(&ka->pvclock_sc);
+		has = ka->use_master_clock;
+		master->cycle = ka->master_cycle_now;
+		master->kernel_ns = ka->master_kernel_ns;
+		master->offset = ka->kvmclock_offset;
+	} while (read_seqcount_retry(&ka->pvclock_sc, seq));
+	return has;
+}
+
+/*
+ * Is this still KVM's master clock? Without its lock: who sees a part of a new one
+ * asks get_kvmclock_ns(), which waits for the rest.
+ */
+static bool is_master_clock(const struct kvm *kvm, const struct khv_master_clock *master)
+{
+	return READ_ONCE(kvm->arch.use_master_clock) &&
+	       READ_ONCE(kvm->arch.master_cycle_now) == master->cycle &&
+	       READ_ONCE(kvm->arch.master_kernel_ns) == master->kernel_ns &&
+	       READ_ONCE(kvm->arch.kvmclock_offset) == master->offset;
+}
+
 u64 khv_ref_time(struct kvm_vcpu *vcpu)
 {
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
@@ -28,7 +57,8 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 
 	do {
 		seq = read_seqcount_begin(&clock->seq);
-		valid = clock->valid;
+		valid = clock->valid &&
+			(clock->adopted || is_master_clock(vcpu->kvm, &clock->master));
 		params = clock->params;
 		tsc_ratio = clock->tsc_ratio;
 		tsc_offset = clock->tsc_offset;
@@ -42,10 +72,13 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 
 /* The pair of read_seqcount_begin() in khv_ref_time(). */
 static void set_clock(struct khv_refclock *clock, const struct kvm_vcpu *vcpu,
-		      const struct khv_ref_params *params)
+		      const struct khv_ref_params *params, const struct khv_master_clock *master)
 {
 	write_seqcount_begin(&clock->seq);
 	clock->valid = params;
+	clock->adopted = !master;
+	if (master)
+		clock->master = *master;
 	if (params) {
 		clock->params = *params;
 		clock->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
@@ -110,16 +143,21 @@ static bool adopt_page(struct kvm *kvm, struct khv_ref_params *params)
 }
 
 /* Does the clock, or the page, have to be touched at all? */
-static bool up_to_date(const struct khv_refclock *clock, const struct khv_ref_params *params)
+static bool up_to_date(const struct kvm *kvm, const struct khv_refclock *clock,
+		       const struct khv_ref_params *params)
 {
 	if (READ_ONCE(clock->page) == KHV_TSC_PAGE_STALE)
 		return false;
 	if (!params)
 		return !READ_ONCE(clock->valid) && READ_ONCE(clock->page) != KHV_TSC_PAGE_LIVE;
-	return READ_ONCE(clock->valid) && READ_ONCE(clock->page) != KHV_TSC_PAGE_INVALID;
+	if (READ_ONCE(clock->page) == KHV_TSC_PAGE_INVALID || !READ_ONCE(clock->valid))
+		return false;
+	/* A torn look is no harm: it differs, and is taken again under the lock. */
+	return READ_ONCE(clock->adopted) || is_master_clock(kvm, &clock->master);
 }
 
-static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params)
+static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params,
+		   const struct khv_master_clock *master)
 {
 	struct kvm *kvm = vcpu->kvm;
 	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
@@ -127,13 +165,13 @@ static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params)
 	struct khv_ref_params adopted;
 
 	if (clock->page == KHV_TSC_PAGE_OFF) {
-		set_clock(clock, vcpu, params);
+		set_clock(clock, vcpu, params, master);
 	} else if (params && frozen(clock, hv) && adopt_page(kvm, &adopted)) {
-		set_clock(clock, vcpu, &adopted);
+		set_clock(clock, vcpu, &adopted, NULL);
 		clock->page = KHV_TSC_PAGE_LIVE;
 	} else {
 		clock->page = write_page(kvm, params);
-		set_clock(clock, vcpu, params);
+		set_clock(clock, vcpu, params, master);
 		clock->by_guest = false;
 	}
 }
@@ -151,6 +189,7 @@ void khv_reftime_update(struct kvm_vcpu *vcpu)
 		.shift = hv_clock->tsc_shift,
 	};
 	struct khv_ref_params computed, *params = NULL;
+	struct khv_master_clock master;
 	bool changed = false;
 
 	if ((hv_clock->flags & PVCLOCK_TSC_STABLE_BIT) &&
@@ -158,12 +197,21 @@ void khv_reftime_update(struct kvm_vcpu *vcpu)
 		params = &computed;
 
 	/* Without a master clock this is called whenever a vCPU changes its CPU. */
-	if (up_to_date(clock, params))
+	if (up_to_date(kvm, clock, params))
 		return;
 
 	mutex_lock(lock);
-	if (!up_to_date(clock, params)) {
-		update(vcpu, params);
+	/*
+	 * KVM may have a new master clock since it worked out this vCPU's: it has told
+	 * every vCPU then, and the first that follows brings the new one.
+	 */
+	if (params && (!get_master_clock(kvm, &master) ||
+		       master.kernel_ns + master.offset != (s64)hv_clock->system_time)) {
+		mutex_unlock(lock);
+		return;
+	}
+	if (!up_to_date(kvm, clock, params)) {
+		update(vcpu, params, params ? &master : NULL);
 		changed = true;
 	}
 	mutex_unlock(lock);
@@ -180,7 +228,7 @@ void khv_reftime_stale(struct kvm *kvm)
 
 	mutex_lock(&hv->hv_lock);
 	if (clock->page != KHV_TSC_PAGE_LIVE || !frozen(clock, hv)) {
-		set_clock(clock, NULL, NULL);
+		set_clock(clock, NULL, NULL, NULL);
 		if (clock->page == KHV_TSC_PAGE_LIVE)
 			clock->page = KHV_TSC_PAGE_STALE;
 	}

@@ -64,10 +64,28 @@ enum khv_tsc_page_state {
 };
 
 /**
+ * struct khv_master_clock - which one of KVM's master clocks it is
+ * @cycle: host TSC at its origin
+ * @kernel_ns: host time at its origin, ns
+ * @offset: from host time to KVM's clock, ns; user space sets it
+ *
+ * KVM makes a new one now and then, and then tells every vCPU, one after the other.
+ */
+struct khv_master_clock {
+	u64 cycle;
+	s64 kernel_ns;
+	s64 offset;
+};
+
+/**
  * struct khv_refclock - reference time of a VM
- * @seq: guards @valid, @params and the two of the TSC; writers hold hv_lock
- * @valid: @params hold; without, the time is that of KVM's clock
+ * @seq: guards @valid, @adopted, @params, @master and the two of the TSC; writers hold
+ *	hv_lock
+ * @valid: @params hold, as long as @master is KVM's; without, the time is that of
+ *	KVM's clock
+ * @adopted: @params are those of a frozen page, and do not follow KVM's clock
  * @params: reference time from the guest's TSC
+ * @master: the master clock that they come from
  * @tsc_ratio: that TSC from the host's, as KVM scales it
  * @tsc_offset: added after scaling
  * @page: &enum khv_tsc_page_state, under hv_lock
@@ -77,7 +95,9 @@ enum khv_tsc_page_state {
 struct khv_refclock {
 	seqcount_mutex_t seq;
 	bool valid;
+	bool adopted;
 	struct khv_ref_params params;
+	struct khv_master_clock master;
 	u64 tsc_ratio;
 	u64 tsc_offset;
 	enum khv_tsc_page_state page;
