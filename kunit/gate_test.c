@@ -61,6 +61,7 @@ static void expect_shut(struct kunit *test, const struct khv_cpuid *cpuid, bool 
 	KUNIT_EXPECT_EQ(test, gate.hc, 0);
 	KUNIT_EXPECT_FALSE(test, gate.xmm);
 	KUNIT_EXPECT_FALSE(test, gate.lock);
+	KUNIT_EXPECT_FALSE(test, gate.ext_ranges);
 }
 
 static void expect_open(struct kunit *test, const struct khv_cpuid *cpuid, bool enforce)
@@ -72,6 +73,7 @@ static void expect_open(struct kunit *test, const struct khv_cpuid *cpuid, bool 
 	KUNIT_EXPECT_EQ(test, gate.hc, all(KHV_NR_HC_ROWS));
 	KUNIT_EXPECT_TRUE(test, gate.xmm);
 	KUNIT_EXPECT_TRUE(test, gate.lock);
+	KUNIT_EXPECT_TRUE(test, gate.ext_ranges);
 }
 
 static void no_interface_no_access(struct kunit *test)
@@ -114,7 +116,7 @@ static void enforced_nothing_shown(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gate.hc, debug);
 }
 
-static void xmm_and_lock(struct kunit *test)
+static void single_bits(struct kunit *test)
 {
 	struct khv_cpuid cpuid = { .present = true };
 	struct khv_gate gate;
@@ -127,6 +129,11 @@ static void xmm_and_lock(struct kunit *test)
 	khv_gate_compute(&gate, &cpuid, true);
 	KUNIT_EXPECT_FALSE(test, gate.xmm);
 	KUNIT_EXPECT_TRUE(test, gate.lock);
+	KUNIT_EXPECT_FALSE(test, gate.ext_ranges);
+	cpuid.reg[F_EDX] = 1U << 14;
+	khv_gate_compute(&gate, &cpuid, true);
+	KUNIT_EXPECT_FALSE(test, gate.lock);
+	KUNIT_EXPECT_TRUE(test, gate.ext_ranges);
 }
 
 static void priv_held(struct kunit *test)
@@ -336,7 +343,7 @@ static struct kunit_case gate_cases[] = {
 	KUNIT_CASE(no_interface_no_access),
 	KUNIT_CASE(not_enforced_all_allowed),
 	KUNIT_CASE(enforced_nothing_shown),
-	KUNIT_CASE(xmm_and_lock),
+	KUNIT_CASE(single_bits),
 	KUNIT_CASE(priv_held),
 	KUNIT_CASE(whole_register),
 	KUNIT_CASE(every_row_is_listed),

@@ -444,6 +444,37 @@ TEST(gate_comes_before_form)
 	vm_free(vm);
 }
 
+/* A format that the guest was not shown is an unknown flag. */
+TEST_KNOWN(extended_ranges_need_their_bit, "K3")
+{
+	u64 flags = HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_EXTENDED;
+	struct vm *vm = vm_of(2);
+	struct guest_op o;
+	u32 i;
+
+	for (i = 0; i < 2; i++) {
+		struct vcpu *v = vm->vcpus[i];
+		struct ops_page *p;
+
+		all_off(v, false);
+		need_assign(v, HV_H_TLBFLUSH, true, 0);
+		need_assign(v, HV_F_XMM_INPUT, true, 0);
+		need_assign(v, HV_F_EXT_GVA, i == 0, 0);
+		vcpu_set_cpuid(v);
+		p = vcpu_ops_init(v, 1);
+		o = vcpu_op(v, p,
+			    OP_HC(HVCALL_FLUSH_SPACE | HV_CTL_FAST, 0, flags & ~HV_FLUSH_EXTENDED));
+		ASSERT_EQ(o.result, HV_STATUS_SUCCESS);
+		o = vcpu_op(v, p, OP_HC(HVCALL_FLUSH_SPACE | HV_CTL_FAST, 0, flags));
+		if (i == 0)
+			ASSERT_EQ(o.result, HV_STATUS_SUCCESS);
+		else
+			ASSERT_KNOWN(o.result == HV_STATUS_INVALID_PARAMETER, "status 0x%llx",
+				     (unsigned long long)o.result);
+	}
+	vm_free(vm);
+}
+
 /* Codes that nobody knows pass the gate and are unknown. */
 TEST(unknown_code_passes_gate)
 {

@@ -45,7 +45,6 @@
 #define PREMISE_TRIES 100
 
 /* An entry of the extended format: further pages, and which ones. */
-#define HV_FLUSH_EXTENDED BIT64(3)
 #define EXT_2M(gva, more) ((gva) | BIT64(11) | (more))
 #define EXT_1G(gva, more) ((gva) | BIT64(11) | BIT64(12) | (more))
 #define EXT_4K(gva, more) ((gva) | (more))

@@ -31,7 +31,6 @@
 #define DENIED	HV_STATUS_OPERATION_DENIED
 
 #define FLUSH_NON_GLOBAL BIT64(2)
-#define FLUSH_EXTENDED	 BIT64(3)
 #define SPARSE		 0ull
 #define ALL		 1ull
 
@@ -57,7 +56,7 @@ struct answer {
 enum { SLOW = 1, FAST = 2 };
 
 /* What is wrong with a call; several variants each, see variants(). */
-enum column {
+enum answers {
 	GOOD,
 	RESERVED,     /* 30:27, 47:44, 63:60 of the control word */
 	NESTED,	      /* bit 31 */
@@ -207,7 +206,7 @@ struct variant {
 	u64 control, at;
 };
 
-static u32 variants(const struct one *o, const struct call *c, enum column column,
+static u32 variants(const struct one *o, const struct call *c, enum answers column,
 		    struct variant v[16])
 {
 	u64 at = (u64)(uintptr_t)o->input, count = c->control & HV_CTL_REP(0xfff);
@@ -274,7 +273,7 @@ static u32 variants(const struct one *o, const struct call *c, enum column colum
 static void check_form(struct one *o, const struct call *c, u32 form, const struct answer *cells)
 {
 	struct variant v[16];
-	enum column column;
+	enum answers column;
 	u32 i, n;
 
 	for (column = GOOD; column < COLUMNS; column++) {
@@ -583,7 +582,7 @@ static const struct row flush_rows[] = {
 	{ "empty set, list", BOTH, LIST_EX | REP_N(2), 6, { 0, 0, SPARSE, 0, 0x1000, 0x2000 },
 	  SAME(REPS(2)) },
 	{ "empty bank", BOTH, SPACE_EX | VARHDR_N(1), 5, { 0, 0, SPARSE, 1, 0 }, SAME(OK) },
-	{ "all but nobody", BOTH, SPACE_EX, 4, { 0, HV_FLUSH_ALL_PROCESSORS, SPARSE, 0 }, SAME(OK) },
+	{ "all of nobody", BOTH, SPACE_EX, 4, { 0, HV_FLUSH_ALL_PROCESSORS, SPARSE }, SAME(OK) },
 	{ "set of all", BOTH, SPACE_EX, 4, { 0, 0, ALL, 0 }, SAME(OK) },
 	{ "set of all, list", BOTH, LIST_EX | REP_N(2), 6, { 0, 0, ALL, 0, 0x1000, 0x2000 },
 	  SAME(REPS(2)) },
@@ -609,10 +608,10 @@ static const struct row flush_rows[] = {
 	{ "known flags", BOTH, SPACE, 3, { ~0ULL, 0xf, 1 }, SAME(OK) },
 	{ "known flags, Ex", BOTH, SPACE_EX, 4, { ~0ULL, 0xf, ALL, 0 }, SAME(OK) },
 	{ "flags of a list", BOTH, LIST | REP_N(1), 4,
-	  { 0, HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_SPACES | FLUSH_EXTENDED, 0, 0x1000 },
+	  { 0, HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_SPACES | HV_FLUSH_EXTENDED, 0, 0x1000 },
 	  SAME(REPS(1)) },
 	{ "flags of a list, Ex", BOTH, LIST_EX | REP_N(1), 5,
-	  { 0, HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_SPACES | FLUSH_EXTENDED, ALL, 0, 0x1000 },
+	  { 0, HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_SPACES | HV_FLUSH_EXTENDED, ALL, 0, 0x1000 },
 	  SAME(REPS(1)) },
 	{ "flag 4", BOTH, SPACE, 3, { 0, BIT64(4), 1 }, DIFF("K3", PARAM, OK) },
 	{ "flag 31", BOTH, SPACE, 3, { 0, BIT64(31), 1 }, DIFF("K3", PARAM, OK) },

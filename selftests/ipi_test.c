@@ -12,7 +12,7 @@
 #include "apic.h"
 #include "vm.h"
 
-#define NR_CPUS	      4
+#define NR_VPS	      4
 #define MAX_VPS	      8
 #define FIRST	      0x40 /* vectors of the rows, one after the other */
 #define NR_VECTORS    0x80
@@ -24,8 +24,8 @@
 
 enum { READY = 1, TAKEN };
 
-static volatile u32 taken[NR_CPUS][256];
-static volatile u64 taken_at[NR_CPUS]; /* RIP that the last one interrupted */
+static volatile u32 taken[NR_VPS][256];
+static volatile u64 taken_at[NR_VPS]; /* RIP that the last one interrupted */
 
 /* What a vCPU is to do in its next turn. */
 static struct order {
@@ -34,7 +34,7 @@ static struct order {
 	struct xmm_block xmm;
 	u64 result;
 	u32 vector;
-} orders[NR_CPUS];
+} orders[NR_VPS];
 
 /* --- guest --------------------------------------------------------------- */
 
@@ -130,13 +130,13 @@ GUEST_CODE(sends_to_self)
 
 static struct vm *vm_with_indices(const u32 *vp_index)
 {
-	struct vm *vm = vm_create(NR_CPUS, 0);
+	struct vm *vm = vm_create(NR_VPS, 0);
 	u32 i;
 
 	for (i = 0; i < 256; i++)
 		guest_irq_handlers[i] = i < 0x20 ? NULL : take;
 	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_GUEST_OS_ID, 0x8100000000000001ULL);
-	for (i = 0; i < NR_CPUS; i++) {
+	for (i = 0; i < NR_VPS; i++) {
 		if (vp_index)
 			vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_VP_INDEX, vp_index[i]);
 		vcpu_entry(vm->vcpus[i], by_turns);
@@ -145,12 +145,12 @@ static struct vm *vm_with_indices(const u32 *vp_index)
 	return vm;
 }
 
-enum form { MASK_SLOW, MASK_FAST, EX_SLOW, EX_XMM, NR_FORMS };
+enum hc_form { MASK_SLOW, MASK_FAST, EX_SLOW, EX_XMM, NR_FORMS };
 
-#define MASKS	(1u << MASK_SLOW | 1u << MASK_FAST)
-#define EX	(1u << EX_SLOW | 1u << EX_XMM)
+#define MASKS	(BIT64(MASK_SLOW) | BIT64(MASK_FAST))
+#define EX	(BIT64(EX_SLOW) | BIT64(EX_XMM))
 #define ANY	(MASKS | EX)
-#define SLOW_EX (1u << EX_SLOW)
+#define SLOW_EX BIT64(EX_SLOW)
 
 static const char *const form_names[] = { "slow", "fast", "Ex slow", "Ex XMM" };
 
@@ -169,7 +169,7 @@ static u64 bank_content(const struct row *r, u32 n)
 	return r->contents[n < ARRAY_SIZE(r->contents) ? n : ARRAY_SIZE(r->contents) - 1];
 }
 
-static struct order order_of(const struct row *r, enum form form, u32 vector, u64 *page)
+static struct order order_of(const struct row *r, enum hc_form form, u32 vector, u64 *page)
 {
 	struct order o = { .send = true };
 	u64 banks = r->banks;
@@ -212,7 +212,7 @@ static u32 taken_by(u32 cpu)
 }
 
 /* One call by @sender, a turn of every vCPU; true if all got what they should. */
-static bool send_once(struct vm *vm, u32 sender, const struct row *r, enum form form, u32 vector,
+static bool send_once(struct vm *vm, u32 sender, const struct row *r, enum hc_form form, u32 vector,
 		      u64 *page)
 {
 	bool good = true;
@@ -225,9 +225,9 @@ static bool send_once(struct vm *vm, u32 sender, const struct row *r, enum form 
 	ASSERT(orders[sender].result == 0, "%s, %s: status 0x%llx", r->name, form_names[form],
 	       (unsigned long long)orders[sender].result);
 	orders[sender].send = false;
-	for (i = 0; i < NR_CPUS; i++)
+	for (i = 0; i < NR_VPS; i++)
 		vcpu_run_sync(vm->vcpus[i], TAKEN);
-	for (i = 0; i < NR_CPUS; i++) {
+	for (i = 0; i < NR_VPS; i++) {
 		want = r->expected >> i & 1;
 		if (taken[i][vector] == want && taken_by(i) == want)
 			continue;
@@ -245,7 +245,7 @@ static void send_rows(struct vm *vm, const struct row *rows, u32 nr)
 
 	for (i = 0; i < nr; i++) {
 		for (form = 0; form < NR_FORMS; form++) {
-			const u32 sender = (i + form) % NR_CPUS, v = FIRST + vector++ % NR_VECTORS;
+			const u32 sender = (i + form) % NR_VPS, v = FIRST + vector++ % NR_VECTORS;
 
 			if (!(rows[i].forms & 1u << form))
 				continue;
@@ -283,7 +283,7 @@ TEST(default_indices)
 }
 
 /* VP 70 is bit 6 of bank 1, VP 129 is bit 1 of bank 2. */
-static const u32 spread[NR_CPUS] = { 0, 70, 129, 3 };
+static const u32 spread[NR_VPS] = { 0, 70, 129, 3 };
 
 TEST(indices_above_64)
 {
@@ -355,7 +355,7 @@ TEST(banks_behind_the_last_vp)
 TEST(highest_index)
 {
 	u32 last = (u32)kvm_check_cap(KVM_CAP_MAX_VCPUS) - 1, bank = last / 64;
-	u32 vp_index[NR_CPUS] = { last, 1, 2, 64 };
+	u32 vp_index[NR_VPS] = { last, 1, 2, 64 };
 	struct row rows[] = {
 		{ "the highest VP", EX, SPARSE, BIT64(bank), { BIT64(last % 64) }, CPU(0) },
 		{ "its neighbours", EX, SPARSE, BIT64(bank), { ~BIT64(last % 64) }, 0 },
@@ -377,22 +377,22 @@ TEST(highest_index)
 
 static void set_indices(struct vm *vm, u32 a, u32 b, u32 c, u32 d)
 {
-	const u32 index[NR_CPUS] = { a, b, c, d };
+	const u32 index[NR_VPS] = { a, b, c, d };
 	u32 i;
 
-	for (i = 0; i < NR_CPUS; i++)
+	for (i = 0; i < NR_VPS; i++)
 		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_VP_INDEX, index[i]);
 }
 
 /* One by one the four first VPs, in each form; cpus[n] has index n. */
-static void each_has(struct vm *vm, const u32 cpus[NR_CPUS])
+static void each_has(struct vm *vm, const u32 cpus[NR_VPS])
 {
-	struct row rows[NR_CPUS];
+	struct row rows[NR_VPS];
 	u32 i;
 
-	for (i = 0; i < NR_CPUS; i++)
+	for (i = 0; i < NR_VPS; i++)
 		rows[i] = (struct row){ "one of four", ANY, SPARSE, 1, { BIT64(i) }, CPU(cpus[i]) };
-	send_rows(vm, rows, NR_CPUS);
+	send_rows(vm, rows, NR_VPS);
 }
 
 /* While they change, two vCPUs have the same index. */
@@ -549,7 +549,7 @@ TEST(self_ipi_before_the_next_instruction)
 }
 
 /* Halted by the host's hand: KVM_RUN comes back only if the IPI wakes it. */
-static bool wakes_up(struct vm *vm, enum form form, u64 *page)
+static bool wakes_up(struct vm *vm, enum hc_form form, u64 *page)
 {
 	static const struct row row = { "a halted VP", ANY, SPARSE, 1, { 2 }, CPU(1) };
 	struct kvm_mp_state halted = { .mp_state = KVM_MP_STATE_HALTED };

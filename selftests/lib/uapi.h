@@ -189,6 +189,7 @@ struct hv_message {
 #define HV_CTL_START(n)		((u64)(n) << 48)
 #define HV_FLUSH_ALL_PROCESSORS BIT64(0)
 #define HV_FLUSH_ALL_SPACES	BIT64(1)
+#define HV_FLUSH_EXTENDED	BIT64(3)
 
 #define HV_STATUS_SUCCESS		  0
 #define HV_STATUS_INVALID_HYPERCALL_CODE  2
