@@ -51,18 +51,28 @@ static void rule(const int *width)
 		       "================================", width[1] ? "  " : "\n");
 }
 
+static const char *fast_accesses(u8 flags)
+{
+	if ((flags & KHV_MSR_ATOMIC_RD) && (flags & KHV_MSR_ATOMIC_WR))
+		return "rw";
+	if (flags & KHV_MSR_ATOMIC_RD)
+		return "r";
+	return flags & KHV_MSR_ATOMIC_WR ? "w" : "-";
+}
+
 static void msrs(void)
 {
-	static const int widths[] = { 24, 10, 5, 9, 19, 26, 0 };
+	static const int widths[] = { 24, 10, 5, 9, 4, 19, 26, 0 };
 	char need[64];
 	int i;
 
 	head("Synthetic MSRs");
 	printf("Number of the first register, how many there are, scope and access of the guest,\n"
-	       "CPUID bits asked for under enforcement, enlightenment.\n\n");
+	       "accesses that the exit fast path may answer (fastpath.rst), CPUID bits asked for\n"
+	       "under enforcement, enlightenment.\n\n");
 	rule(widths);
-	printf("%-24s  %-10s  %-5s  %-9s  %-19s  %s\n", "name", "number", "count", "scope", "needs",
-	       "enlightenment");
+	printf("%-24s  %-10s  %-5s  %-9s  %-4s  %-19s  %s\n", "name", "number", "count", "scope",
+	       "fast", "needs", "enlightenment");
 	rule(widths);
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		const struct khv_msr_row *r = &khv_msrs[i];
@@ -71,15 +81,15 @@ static void msrs(void)
 		privs(need, sizeof(need), r->need);
 		snprintf(scope, sizeof(scope), "%s %s", r->flags & KHV_MSR_VM ? "VM" : "VP",
 			 r->flags & KHV_MSR_RO ? "ro" : "rw");
-		printf("%-24s  0x%08x  %-5u  %-9s  %-19s  %s\n", r->name, r->first, r->count, scope,
-		       need, khv_enls[r->enl].name);
+		printf("%-24s  0x%08x  %-5u  %-9s  %-4s  %-19s  %s\n", r->name, r->first, r->count,
+		       scope, fast_accesses(r->flags), need, khv_enls[r->enl].name);
 	}
 	rule(widths);
 }
 
 static void hypercalls(void)
 {
-	static const int widths[] = { 31, 6, 26, 5, 4, 19, 0 };
+	static const int widths[] = { 31, 6, 28, 5, 4, 19, 0 };
 	char need[64], form[64];
 	int i;
 
@@ -89,22 +99,23 @@ static void hypercalls(void)
 	       "(INVALID_HYPERCALL_CODE); rep count and start, variable header, fast form and\n"
 	       "its room (INVALID_HYPERCALL_INPUT); alignment and page of the input\n"
 	       "(INVALID_ALIGNMENT); XMM privilege (#UD); then the input is read, once\n"
-	       "(INVALID_HYPERCALL_INPUT when it cannot be), and the handler is called.\n\n");
+	       "(INVALID_HYPERCALL_INPUT when it cannot be), and the handler is called.\n"
+	       "The fast form of an atomic call may be answered in the exit fast path (fastpath.rst).\n\n");
 	rule(widths);
-	printf("%-31s  %-6s  %-26s  %-5s  %-4s  %s\n", "name", "code", "form", "input", "rep",
+	printf("%-31s  %-6s  %-28s  %-5s  %-4s  %s\n", "name", "code", "form", "input", "rep",
 	       "needs");
 	rule(widths);
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		const struct khv_hc_row *r = &khv_hcs[i];
 
 		privs(need, sizeof(need), r->need);
-		snprintf(form, sizeof(form), "%s%s%s%s%s", r->flags & KHV_FAST ? "fast " : "",
-			 r->flags & KHV_XMM ? "xmm " : "", r->flags & KHV_VARHDR ? "varhdr " : "",
-			 r->flags & KHV_REP ? "rep " : "",
+		snprintf(form, sizeof(form), "%s%s%s%s%s%s", r->flags & KHV_FAST ? "fast " : "",
+			 r->flags & KHV_ATOMIC ? "atomic " : "", r->flags & KHV_XMM ? "xmm " : "",
+			 r->flags & KHV_VARHDR ? "varhdr " : "", r->flags & KHV_REP ? "rep " : "",
 			 r->flags & KHV_USER_EXIT ? "user space" : "");
 		if (!form[0])
 			snprintf(form, sizeof(form), "memory");
-		printf("%-31s  0x%04x  %-26s  %-5u  %-4u  %s\n", r->name, r->code, form, r->hdr,
+		printf("%-31s  0x%04x  %-28s  %-5u  %-4u  %s\n", r->name, r->code, form, r->hdr,
 		       r->rep, need);
 	}
 	rule(widths);

@@ -12,13 +12,23 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 
+/* KVM brings its APIC in line with the assist page and the TPR shadow in the slow path. */
+static bool out_of_sync(const struct khv_msr_access *a)
+{
+	return a->atomic && (!a->vcpu->arch.apic || a->vcpu->arch.apic_attention);
+}
+
 static enum khv_msr_result lapic_read(struct khv_msr_access *a, u32 reg)
 {
+	if (out_of_sync(a))
+		return KHV_MSR_SLOW;
 	return khv_kvm_hv_vapic_msr_read(a->vcpu, reg, &a->data) ? KHV_MSR_FAULT : KHV_MSR_OK;
 }
 
 static enum khv_msr_result lapic_write(struct khv_msr_access *a, u32 reg)
 {
+	if (out_of_sync(a))
+		return KHV_MSR_SLOW;
 	return khv_kvm_hv_vapic_msr_write(a->vcpu, reg, a->data) ? KHV_MSR_FAULT : KHV_MSR_OK;
 }
 
@@ -38,8 +48,21 @@ enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a)
 	return lapic_read(a, APIC_ICR);
 }
 
+/* As KVM does in its own fast path: a fixed interrupt to one physical destination. */
+#define ICR_MANY (GENMASK_ULL(10, 8) | APIC_DEST_LOGICAL | APIC_DEST_ALLBUT)
+
+static bool one_target(u64 icr)
+{
+	u32 dest = icr >> 32;
+
+	/* 0xff is everybody in xAPIC mode, where it is in the top byte. */
+	return !(icr & ICR_MANY) && dest != GENMASK(31, 0) && dest >> 24 != 0xff;
+}
+
 enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
 {
+	if (a->atomic && !one_target(a->data))
+		return KHV_MSR_SLOW;
 	return lapic_write(a, APIC_ICR);
 }
 

@@ -20,6 +20,18 @@ static const char *const answer_name[] = {
 	[KHV_ANSWER_NOBODY] = "nobody",
 };
 
+static const char *const fast_result[KHV_NR_FAST_RESULTS] = {
+	[KHV_FAST_DONE] = "answered",
+	[KHV_FAST_STATE] = "slow: single step, SMM, hidden",
+	[KHV_FAST_FILTER] = "slow: MSR filter",
+	[KHV_FAST_TRACED] = "slow: kvm_msr or kvm_exit traced",
+	[KHV_FAST_ROW] = "slow: row is not atomic",
+	[KHV_FAST_FORM] = "slow: call in memory",
+	[KHV_FAST_REFUSED] = "slow: faults or is denied",
+	[KHV_FAST_BUSY] = "slow: has to wait",
+	[KHV_FAST_SKIP] = "slow: instruction not at hand",
+};
+
 /* Sum over the VMs that live and those that ended. */
 static void collect(struct khv_counts *counts, u64 *shown)
 {
@@ -90,15 +102,20 @@ static int rows_show(struct seq_file *m, void *unused)
 		return -ENOMEM;
 	collect(counts, &shown);
 
-	seq_printf(m, "%-32s %-10s %12s %12s\n", "msr", "number", "reads", "writes");
+	seq_printf(m, "%-32s %-10s %12s %12s %12s %12s\n", "msr", "number", "reads", "writes",
+		   "fast-reads", "fast-writes");
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
-		seq_printf(m, "%-32s 0x%08x %12llu %12llu\n", khv_msrs[i].name, khv_msrs[i].first,
-			   counts->msr_read[i], counts->msr_write[i]);
-	seq_printf(m, "\n%-32s %-10s %12s\n", "hypercall", "code", "calls");
+		seq_printf(m, "%-32s 0x%08x %12llu %12llu %12llu %12llu\n", khv_msrs[i].name,
+			   khv_msrs[i].first, counts->msr_read[i], counts->msr_write[i],
+			   counts->msr_read_fast[i], counts->msr_write_fast[i]);
+	seq_printf(m, "\n%-32s %-10s %12s %12s\n", "hypercall", "code", "calls", "fast");
 	for (i = 0; i < KHV_NR_HC_ROWS; i++)
-		seq_printf(m, "%-32s 0x%04x     %12llu\n", khv_hcs[i].name, khv_hcs[i].code,
-			   counts->hc[i]);
+		seq_printf(m, "%-32s 0x%04x     %12llu %12llu\n", khv_hcs[i].name, khv_hcs[i].code,
+			   counts->hc[i], counts->hc_fast[i]);
 	seq_printf(m, "%-32s %-10s %12llu\n", "(no row)", "", counts->hc_unknown);
+	seq_printf(m, "\n%-32s %-10s %12s\n", "exits in the fast path", "", "exits");
+	for (i = 0; i < KHV_NR_FAST_RESULTS; i++)
+		seq_printf(m, "%-32s %-10s %12llu\n", fast_result[i], "", counts->fast[i]);
 	kfree(counts);
 	return 0;
 }

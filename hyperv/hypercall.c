@@ -45,6 +45,67 @@ static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_
 	return HV_STATUS_SUCCESS;
 }
 
+/* The input of a register form, with interrupts off; false: XMM is not at hand. */
+static bool gather_fast(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_hc_row *row)
+{
+	hc->input_len = khv_hcall_input_len(hc, row);
+	memcpy(hc->input, &hc->in, sizeof(hc->in));
+	memcpy(hc->input + sizeof(hc->in), &hc->out, sizeof(hc->out));
+	return hc->input_len <= KHV_FAST_REGS_BYTES ||
+	       khv_read_xmm_irqoff(hc->input + KHV_FAST_REGS_BYTES);
+}
+
+enum khv_fast_result khv_hypercall_fast_check(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_hcall *hc = &vp->hcall;
+	struct khv_call_regs regs = khv_call_regs(vcpu);
+	const struct khv_hc_row *row;
+	int id;
+
+	khv_hcall_decode(hc, &regs);
+	id = khv_hc_find(hc->code);
+	row = id < 0 ? NULL : &khv_hcs[id];
+	if (!row || !(row->flags & KHV_ATOMIC))
+		return KHV_FAST_ROW;
+	if (!khv_may_hypercall(vcpu) || !(vp->gate.hc & BIT_ULL(id)) ||
+	    ((row->flags & KHV_XMM) && !vp->gate.xmm))
+		return KHV_FAST_REFUSED;
+	if (!hc->fast || khv_hcall_check(hc, row))
+		return KHV_FAST_FORM;
+	return KHV_FAST_DONE;
+}
+
+enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_hcall *hc = &vp->hcall;
+	int id = khv_hc_find(hc->code);
+	const struct khv_hc_row *row = &khv_hcs[id];
+	u64 result;
+	u16 status;
+
+	if (row->flags & KHV_REP)
+		hc->reps_done = hc->rep_start;
+	if (!gather_fast(vcpu, hc, row))
+		return KHV_FAST_BUSY;
+
+	hc->atomic = true;
+	status = hc_handlers[id](vcpu, hc);
+	if (status == KHV_STATUS_SLOW || status == KHV_STATUS_TO_USER)
+		return KHV_FAST_BUSY;
+
+	vp->counts.hc[id]++;
+	vp->counts.hc_fast[id]++;
+	vp->counts.hc_xmm += hc->input_len > KHV_FAST_REGS_BYTES;
+	result = khv_hcall_result(hc, status);
+	trace_khv_hypercall(vcpu->vcpu_id, hc);
+	trace_khv_hypercall_done(vcpu->vcpu_id, hc->code, result);
+	khv_set_result(vcpu, hc->longmode, result);
+	++vcpu->stat.hypercalls;
+	return KHV_FAST_DONE;
+}
+
 static int khv_complete(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u64 result)
 {
 	trace_khv_hypercall_done(vcpu->vcpu_id, hc->code, result);
@@ -130,6 +191,7 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 
 	regs = khv_call_regs(vcpu);
 	khv_hcall_decode(hc, &regs);
+	hc->atomic = false;
 	id = khv_hc_find(hc->code);
 	row = id < 0 ? NULL : &khv_hcs[id];
 
@@ -167,6 +229,10 @@ done:
 /* TLFS "HvCallNotifyLongSpinWait": let a VP run that was preempted in its kernel. */
 u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
+	/* The fast path knows that there is nobody to yield to, or leaves it to this one. */
+	if (hc->atomic)
+		return atomic_read(&to_khv_vm(vcpu->kvm)->preempted) ? KHV_STATUS_SLOW :
+								       HV_STATUS_SUCCESS;
 	khv_kvm_vcpu_on_spin(vcpu, true);
 	return HV_STATUS_SUCCESS;
 }

@@ -24,7 +24,8 @@ static void send(struct kvm_vcpu *vcpu, u32 vector)
 		khv_kvm_apic_set_irq(vcpu, &irq, NULL);
 }
 
-static u16 send_set(struct kvm_vcpu *caller, struct khv_vpset *set, u32 vector)
+static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc, struct khv_vpset *set,
+		    u32 vector)
 {
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
@@ -32,6 +33,8 @@ static u16 send_set(struct kvm_vcpu *caller, struct khv_vpset *set, u32 vector)
 
 	if (vector < FIRST_VECTOR || vector > LAST_VECTOR)
 		return HV_STATUS_INVALID_PARAMETER;
+	if (hc->atomic && khv_vpset_large(set))
+		return KHV_STATUS_SLOW;
 
 	if (set->all) {
 		kvm_for_each_vcpu(i, vcpu, caller->kvm)
@@ -61,7 +64,7 @@ u16 khv_hc_send_ipi(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	if (ill_formed(vcpu, in->rsvdz) || !in->vector)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	khv_vpset_mask(&set, in->processor_mask);
-	return send_set(vcpu, &set, in->vector);
+	return send_set(vcpu, hc, &set, in->vector);
 }
 
 u16 khv_hc_send_ipi_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
@@ -78,5 +81,5 @@ u16 khv_hc_send_ipi_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	/* As above: a call that names neither a vector nor a VP. */
 	if (!in->vector && !set.all && !set.banks)
 		return HV_STATUS_SUCCESS;
-	return send_set(vcpu, &set, in->vector);
+	return send_set(vcpu, hc, &set, in->vector);
 }

@@ -17,6 +17,7 @@
 #include <linux/utsname.h>
 #include <generated/utsrelease.h>
 
+#include "khv/fastpath.h"
 #include "khv/hooks.h"
 #include "khv/parts.h"
 #include "khv/port.h"
@@ -24,22 +25,32 @@
 
 #define KHV_VERSION "0.1"
 
-static int set_takeover(const char *val, const struct kernel_param *kp)
+static int set_switch(const char *val, const struct kernel_param *kp)
 {
 	int ret = param_set_bool(val, kp);
 
-	if (ret)
+	if (!ret)
+		return 0;
+	if (kp->arg == &khv_takeover)
 		pr_err("takeover=%s is not a boolean; use takeover=1 (new VMs are ours) or takeover=0 (new VMs stay with KVM)\n",
+		       val);
+	else
+		pr_err("fastpath=%s is not a boolean; use fastpath=1 (answer exits at once) or fastpath=0 (as KVM does)\n",
 		       val);
 	return ret;
 }
 
-static const struct kernel_param_ops takeover_ops = {
+static const struct kernel_param_ops switch_ops = {
 	.flags = KERNEL_PARAM_OPS_FL_NOARG,
-	.set = set_takeover,
+	.set = set_switch,
 	.get = param_get_bool,
 };
-module_param_cb(takeover, &takeover_ops, &khv_takeover, 0644);
+module_param_cb(fastpath, &switch_ops, &khv_fastpath, 0644);
+MODULE_PARM_DESC(
+	fastpath,
+	"Answer exits before KVM leaves its inner loop (default on; can be changed at any time)");
+
+module_param_cb(takeover, &switch_ops, &khv_takeover, 0644);
 MODULE_PARM_DESC(takeover,
 		 "Take over VMs created from now on (default on; can be changed at any time)");
 
@@ -161,6 +172,8 @@ static int check(void)
 		goto err_unpin;
 
 	bad = khv_imports_resolve(note_missing);
+	if (!bad)
+		bad = khv_fastpath_check(vendor_module->name, note_missing);
 	ret = check_required();
 	if (ret < 0)
 		goto err_unpin;
@@ -200,6 +213,7 @@ static int __init khv_init(void)
 	if (ret)
 		goto err_debugfs;
 
+	khv_fastpath_install();
 	WRITE_ONCE(khv_hooked, true);
 
 	pr_info("version %s active on %s and %s: %d functions replaced, VMs created from now on are %s\n",
@@ -219,6 +233,7 @@ static void __exit khv_exit(void)
 	int differ;
 
 	WRITE_ONCE(khv_hooked, false);
+	khv_fastpath_remove();
 	khv_hooks_remove();
 	khv_takeover_drain();
 	khv_debugfs_exit();

@@ -35,11 +35,20 @@ static void report_unknown(u32 msr)
 		     msr, msr);
 }
 
+/* Find the register in an access of which @row is set; false if the VP may not use it. */
+static bool locate(struct khv_msr_access *a, u32 msr)
+{
+	const struct khv_msr_row *row = &khv_msrs[a->row];
+
+	if (!a->host && !(a->vp->gate.msr & BIT_ULL(a->row)))
+		return false;
+	a->index = row->count == 1 ? 0 : (msr - row->first) / row->stride;
+	return true;
+}
+
 /* Fill in an access; false means #GP. */
 static bool open_access(struct khv_msr_access *a, struct kvm_vcpu *vcpu, u32 msr, bool host)
 {
-	const struct khv_msr_row *row;
-
 	if (!host && !vcpu->arch.hyperv_enabled)
 		return false;
 	if (khv_vcpu_create(vcpu))
@@ -54,12 +63,7 @@ static bool open_access(struct khv_msr_access *a, struct kvm_vcpu *vcpu, u32 msr
 		report_unknown(msr);
 		return false;
 	}
-	if (!host && !(a->vp->gate.msr & BIT_ULL(a->row)))
-		return false;
-
-	row = &khv_msrs[a->row];
-	a->index = row->count == 1 ? 0 : (msr - row->first) / row->stride;
-	return true;
+	return locate(a, msr);
 }
 
 static enum khv_msr_result read_row(struct khv_msr_access *a)
@@ -85,6 +89,46 @@ static enum khv_msr_result write_row(struct khv_msr_access *a)
 	if (!msr_ops[a->row].write)
 		return KHV_MSR_OK;
 	return msr_ops[a->row].write(a);
+}
+
+enum khv_fast_result khv_msr_fast_check(struct kvm_vcpu *vcpu, u32 msr, bool write)
+{
+	int row = khv_msr_find(msr);
+
+	if (row < 0 || !(khv_msrs[row].flags & (write ? KHV_MSR_ATOMIC_WR : KHV_MSR_ATOMIC_RD)))
+		return KHV_FAST_ROW;
+	return vcpu->arch.hyperv_enabled ? KHV_FAST_DONE : KHV_FAST_REFUSED;
+}
+
+enum khv_fast_result khv_msr_fast(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool write)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_msr_access a = {
+		.vcpu = vcpu,
+		.vp = vp,
+		.vm = vp->vm,
+		.row = khv_msr_find(msr),
+		.data = *data,
+		.atomic = true,
+	};
+	enum khv_msr_result ret;
+
+	if (!locate(&a, msr) || (write && (a.data & khv_msrs[a.row].reserved)))
+		return KHV_FAST_REFUSED;
+
+	ret = write ? msr_ops[a.row].write(&a) : msr_ops[a.row].read(&a);
+	if (ret != KHV_MSR_OK)
+		return ret == KHV_MSR_SLOW ? KHV_FAST_BUSY : KHV_FAST_REFUSED;
+	if (write) {
+		vp->counts.msr_write[a.row]++;
+		vp->counts.msr_write_fast[a.row]++;
+	} else {
+		vp->counts.msr_read[a.row]++;
+		vp->counts.msr_read_fast[a.row]++;
+		*data = a.data;
+	}
+	trace_khv_msr(vcpu->vcpu_id, msr, a.data, write, false, false);
+	return KHV_FAST_DONE;
 }
 
 int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host)

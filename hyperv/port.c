@@ -17,9 +17,8 @@ static void guest_fpu_lock(void)
 		switch_fpu_return();
 }
 
-void khv_read_xmm(u8 *buf)
+static void store_xmm(u8 *buf)
 {
-	guest_fpu_lock();
 	asm volatile("movdqu %%xmm0, 0(%0)\n\t"
 		     "movdqu %%xmm1, 16(%0)\n\t"
 		     "movdqu %%xmm2, 32(%0)\n\t"
@@ -29,7 +28,21 @@ void khv_read_xmm(u8 *buf)
 		     :
 		     : "r"(buf)
 		     : "memory");
+}
+
+void khv_read_xmm(u8 *buf)
+{
+	guest_fpu_lock();
+	store_xmm(buf);
 	fpregs_unlock();
+}
+
+bool khv_read_xmm_irqoff(u8 *buf)
+{
+	if (test_thread_flag(TIF_NEED_FPU_LOAD))
+		return false;
+	store_xmm(buf);
+	return true;
 }
 
 void khv_write_xmm(u32 at, const u8 *buf, u32 len)

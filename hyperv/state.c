@@ -100,6 +100,7 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	khv_tlbflush_init(vp);
 	khv_synic_init(vp);
 	khv_stimers_init(vp);
+	khv_vp_init(vp);
 
 	mutex_lock(&khv_vms_lock);
 	list_add_tail(&vp->link, &vp->vm->vps);
@@ -137,9 +138,15 @@ void khv_counts_add(struct khv_counts *sum, const struct khv_counts *add)
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		sum->msr_read[i] += READ_ONCE(add->msr_read[i]);
 		sum->msr_write[i] += READ_ONCE(add->msr_write[i]);
+		sum->msr_read_fast[i] += READ_ONCE(add->msr_read_fast[i]);
+		sum->msr_write_fast[i] += READ_ONCE(add->msr_write_fast[i]);
 	}
-	for (i = 0; i < KHV_NR_HC_ROWS; i++)
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		sum->hc[i] += READ_ONCE(add->hc[i]);
+		sum->hc_fast[i] += READ_ONCE(add->hc_fast[i]);
+	}
+	for (i = 0; i < KHV_NR_FAST_RESULTS; i++)
+		sum->fast[i] += READ_ONCE(add->fast[i]);
 	sum->hc_xmm += READ_ONCE(add->hc_xmm);
 	sum->hc_unknown += READ_ONCE(add->hc_unknown);
 }

@@ -63,13 +63,29 @@ void khv_stimers_uninit(struct khv_vcpu *vp)
 		hrtimer_cancel(&vp->stock.stimer[i].timer);
 }
 
-static void stop(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
+static void stopped(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
-	hrtimer_cancel(&t->timer);
 	clear_bit(t->index, vp->stock.stimer_pending_bitmap);
 	clear_bit(t->index, &vp->stimers_started);
 	t->msg_pending = false;
 	t->exp_time = 0;
+}
+
+static void stop(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
+{
+	hrtimer_cancel(&t->timer);
+	stopped(vp, t);
+}
+
+/* False: atomic, and the timer goes off on another CPU right now. */
+static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *t)
+{
+	if (!a->atomic)
+		hrtimer_cancel(&t->timer);
+	else if (hrtimer_try_to_cancel(&t->timer) < 0)
+		return false;
+	stopped(a->vp, t);
+	return true;
 }
 
 static void arm(struct kvm_vcpu_hv_stimer *t, u64 ticks)
@@ -247,7 +263,8 @@ enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a)
 	    !khv_priv_held(&a->vp->cpuid, direct))
 		return KHV_MSR_FAULT;
 
-	stop(a->vp, t);
+	if (!try_stop(a, t))
+		return KHV_MSR_SLOW;
 	t->config = config;
 	restart(a, t);
 	return KHV_MSR_OK;
@@ -266,7 +283,8 @@ enum khv_msr_result khv_msr_stimer_count_write(struct khv_msr_access *a)
 	if (!accessible(a))
 		return KHV_MSR_FAULT;
 
-	stop(a->vp, t);
+	if (!try_stop(a, t))
+		return KHV_MSR_SLOW;
 	t->count = a->data;
 	/* User space restores two registers in any order: one must not change the other. */
 	if (!a->host) {

@@ -397,6 +397,17 @@ enum khv_msr_result khv_msr_eom_read(struct khv_msr_access *a)
 	return read_value(a, 0);
 }
 
+static bool anybody_waits(const struct kvm_vcpu_hv_synic *synic)
+{
+	int i;
+
+	for (i = 0; i < HV_SYNIC_SINT_COUNT; i++) {
+		if (atomic_read(&synic->sint_to_gsi[i]) >= 0)
+			return true;
+	}
+	return false;
+}
+
 enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a)
 {
 	struct kvm *kvm = a->vcpu->kvm;
@@ -404,6 +415,12 @@ enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a)
 
 	if (!writable(a))
 		return KHV_MSR_FAULT;
+	if (a->atomic) {
+		if (anybody_waits(&a->vp->stock.synic))
+			return KHV_MSR_SLOW;
+		khv_stimers_retry(a->vp);
+		return KHV_MSR_OK;
+	}
 	khv_stimers_retry(a->vp);
 	idx = srcu_read_lock(&kvm->irq_srcu);
 	for (i = 0; i < HV_SYNIC_SINT_COUNT; i++)

@@ -64,6 +64,8 @@ static bool msr_row_sound(unsigned int row)
 		return false;
 	if (!r->need[0].reg)
 		return false;
+	if ((r->flags & KHV_MSR_RO) && (r->flags & KHV_MSR_ATOMIC_WR))
+		return false;
 	if (row && r->first <= khv_msrs[row - 1].first)
 		return false;
 
@@ -91,7 +93,9 @@ static bool hc_row_sound(unsigned int row)
 	/* Nobody here may look at an input whose form nobody here has checked. */
 	if ((r->flags & KHV_ANY_FORM) && (!(r->flags & KHV_USER_EXIT) || r->hdr))
 		return false;
-	if ((r->flags & KHV_XMM) && !(r->flags & KHV_FAST))
+	if ((r->flags & (KHV_XMM | KHV_ATOMIC)) && !(r->flags & KHV_FAST))
+		return false;
+	if ((r->flags & KHV_ATOMIC) && r->out)
 		return false;
 	/* Without XMM the fast form is the two registers. */
 	if ((r->flags & KHV_FAST) && !(r->flags & KHV_XMM) && r->hdr > KHV_FAST_REGS_BYTES)

@@ -33,14 +33,19 @@ static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u6
 	return flags & ~known ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
 }
 
+static void queue(struct khv_vcpu *vp, const struct khv_flush *what)
+{
+	spin_lock(&vp->flush_lock);
+	khv_flush_merge(&vp->flush, what);
+	spin_unlock(&vp->flush_lock);
+}
+
 static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, struct khv_kick *kick)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 
 	if (vp) {
-		spin_lock(&vp->flush_lock);
-		khv_flush_merge(&vp->flush, what);
-		spin_unlock(&vp->flush_lock);
+		queue(vp, what);
 		/* The request of which this module has the handler, see khv_stimers_process(). */
 		khv_kick_request(kick, vcpu, KVM_REQ_HV_STIMER);
 	} else {
@@ -68,6 +73,39 @@ static void flush_set(struct kvm_vcpu *caller, struct khv_vpset *set, const stru
 	khv_kick_wait(&kick);
 }
 
+/*
+ * In the fast path: the caller flushes on the spot, and whoever is not in the guest
+ * will before it is. For anybody else the caller would have to wait.
+ */
+static u16 flush_set_atomic(struct kvm_vcpu *caller, struct khv_vpset *set,
+			    const struct khv_flush *what)
+{
+	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
+	struct khv_vpset look = *set;
+	struct kvm_vcpu *vcpu;
+	u32 vp_index;
+
+	if (khv_vpset_large(set))
+		return KHV_STATUS_SLOW;
+	while (khv_vpset_next(&look, &vp_index)) {
+		vcpu = khv_target(caller->kvm, vp_index);
+		if (vcpu && vcpu != caller && READ_ONCE(vcpu->mode) != OUTSIDE_GUEST_MODE)
+			return KHV_STATUS_SLOW;
+	}
+	while (khv_vpset_next(set, &vp_index)) {
+		vcpu = khv_target(caller->kvm, vp_index);
+		if (vcpu == caller)
+			queue(to_khv_vcpu(caller), what);
+		else if (vcpu)
+			flush_vp(vcpu, what, &kick);
+	}
+	/* To flush twice does no harm. */
+	if (kick.any)
+		return KHV_STATUS_SLOW;
+	khv_tlbflush_process(caller);
+	return HV_STATUS_SUCCESS;
+}
+
 /* What to flush where is known: @entries is the list of a call that has one. */
 static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags, struct khv_vpset *set,
 		 const u64 *entries)
@@ -81,7 +119,14 @@ static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags, struct 
 		what.all = true;
 		what.nr = 0;
 	}
-	flush_set(vcpu, set, &what);
+	if (hc->atomic) {
+		u16 status = flush_set_atomic(vcpu, set, &what);
+
+		if (status)
+			return status;
+	} else {
+		flush_set(vcpu, set, &what);
+	}
 	hc->reps_done = hc->rep_count;
 	return HV_STATUS_SUCCESS;
 }

@@ -103,15 +103,46 @@ enum khv_msr_result khv_msr_vp_runtime_write(struct khv_msr_access *a)
 	return KHV_MSR_OK;
 }
 
+static void sched_in(struct preempt_notifier *notifier, int cpu)
+{
+	struct khv_vcpu *vp = container_of(notifier, struct khv_vcpu, notifier);
+
+	if (vp->preempted)
+		atomic_dec(&vp->vm->preempted);
+	vp->preempted = false;
+}
+
+/* A thread that still wants to run was preempted; one that does not has halted. */
+static void sched_out(struct preempt_notifier *notifier, struct task_struct *next)
+{
+	struct khv_vcpu *vp = container_of(notifier, struct khv_vcpu, notifier);
+
+	vp->preempted = current->on_rq;
+	if (vp->preempted)
+		atomic_inc(&vp->vm->preempted);
+}
+
+static struct preempt_ops preempt_ops = {
+	.sched_in = sched_in,
+	.sched_out = sched_out,
+};
+
+void khv_vp_init(struct khv_vcpu *vp)
+{
+	preempt_notifier_init(&vp->notifier, &preempt_ops);
+}
+
 int khv_run(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	int ret;
 
+	preempt_notifier_register(&vp->notifier);
 	vp->run_start_ns = khv_task_sched_runtime(current);
 	vp->running = true;
 	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
 	vp->running = false;
+	preempt_notifier_unregister(&vp->notifier);
 	vp->runtime_ns += khv_task_sched_runtime(current) - vp->run_start_ns;
 	return ret;
 }

@@ -24,6 +24,13 @@ KHV_IMPORT("kvm", int, kvm_write_guest,
 	   (kvm, gpa, data, len))
 KHV_IMPORT("kvm", int, kvm_clear_guest, (struct kvm *kvm, gpa_t gpa, unsigned long len),
 	   (kvm, gpa, len))
+KHV_IMPORT("kvm", int, kvm_vcpu_read_guest_atomic,
+	   (struct kvm_vcpu *vcpu, gpa_t gpa, void *data, unsigned long len),
+	   (vcpu, gpa, data, len))
+KHV_IMPORT("kvm", gpa_t, kvm_mmu_gva_to_gpa_read,
+	   (struct kvm_vcpu *vcpu, gva_t gva, struct x86_exception *exception),
+	   (vcpu, gva, exception))
+KHV_IMPORT("kvm", unsigned long, kvm_get_linear_rip, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT("kvm", u64, kvm_scale_tsc, (u64 tsc, u64 ratio), (tsc, ratio))
 KHV_IMPORT("kvm", u64, get_kvmclock_ns, (struct kvm *kvm), (kvm))
 KHV_IMPORT("kvm", void, kvm_vcpu_kick, (struct kvm_vcpu *vcpu), (vcpu))

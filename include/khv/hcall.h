@@ -41,6 +41,8 @@ struct khv_call_regs {
  *	simple call and in one that is refused for its form
  * @fast: register form
  * @longmode: 64-bit calling convention
+ * @atomic: in the fast path: a handler that cannot answer at once without sleeping,
+ *	waiting or leaving to user space returns KHV_STATUS_SLOW, and is called again
  * @input_len: valid bytes in @input
  * @output_len: bytes of @output that the handler has left for the guest; what a row
  *	declares, or 0
@@ -58,6 +60,7 @@ struct khv_hcall {
 	u16 reps_done;
 	bool fast;
 	bool longmode;
+	bool atomic;
 	u32 input_len;
 	u32 output_len;
 	u8 input[KHV_INPUT_MAX_BYTES] __aligned(16);
@@ -66,6 +69,8 @@ struct khv_hcall {
 
 /* What a handler returns, beside HV_STATUS_*, for a call that user space answers. */
 #define KHV_STATUS_TO_USER 0xffff
+/* ... and for one that is not for the fast path, this time. */
+#define KHV_STATUS_SLOW	   0xfffe
 
 /**
  * khv_hcall_decode() - split the registers of a call into its fields

@@ -8,36 +8,36 @@
  */
 #ifdef KHV_HYPERCALL
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE, 0x0002, flush, .hdr = 24,
-	      .flags = KHV_FAST | KHV_XMM, .enl = KHV_ENL_TLBFLUSH,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH) })
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST, 0x0003, flush, .hdr = 24, .rep = 8,
-	      .flags = KHV_FAST | KHV_XMM | KHV_REP, .enl = KHV_ENL_TLBFLUSH,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM | KHV_REP, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH) })
 /* Its one input, how long the guest has spun, is a hint that is not read (D4). */
 KHV_HYPERCALL(NOTIFY_LONG_SPIN_WAIT, 0x0008, notify_long_spin_wait, .hdr = 0,
-	      .flags = KHV_FAST, .enl = KHV_ENL_SPINLOCKS,
+	      .flags = KHV_FAST | KHV_ATOMIC, .enl = KHV_ENL_SPINLOCKS,
 	      .need = { KHV_PRIV_WHOLE(HINTS_EBX) })
 KHV_HYPERCALL(SEND_IPI, 0x000b, send_ipi, .hdr = 16,
-	      .flags = KHV_FAST, .enl = KHV_ENL_IPI,
+	      .flags = KHV_FAST | KHV_ATOMIC, .enl = KHV_ENL_IPI,
 	      .need = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI) })
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE_EX, 0x0013, flush_ex, .hdr = 32,
-	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR, .enl = KHV_ENL_TLBFLUSH,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM | KHV_VARHDR, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST_EX, 0x0014, flush_ex, .hdr = 32, .rep = 8,
-	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR | KHV_REP,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM | KHV_VARHDR | KHV_REP,
 	      .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
 KHV_HYPERCALL(SEND_IPI_EX, 0x0015, send_ipi_ex, .hdr = 24,
-	      .flags = KHV_FAST | KHV_XMM | KHV_VARHDR, .enl = KHV_ENL_IPI,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM | KHV_VARHDR, .enl = KHV_ENL_IPI,
 	      .need = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
 KHV_HYPERCALL(POST_MESSAGE, 0x005c, post_message, .hdr = 256,
 	      .flags = KHV_USER_EXIT, .enl = KHV_ENL_CONNECTIONS,
 	      .need = { KHV_PRIV(FEATURES_EBX, POST_MESSAGES) })
 KHV_HYPERCALL(SIGNAL_EVENT, 0x005d, signal_event, .hdr = 8,
-	      .flags = KHV_FAST | KHV_USER_EXIT, .enl = KHV_ENL_CONNECTIONS,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_USER_EXIT, .enl = KHV_ENL_CONNECTIONS,
 	      .need = { KHV_PRIV(FEATURES_EBX, SIGNAL_EVENTS) })
 /* Their input is user space's to read: pages of packets, or nothing. */
 KHV_HYPERCALL(POST_DEBUG_DATA, 0x0069, debug_data,

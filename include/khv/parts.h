@@ -14,10 +14,12 @@
  * enum khv_msr_result - outcome of an MSR access
  * @KHV_MSR_OK: done
  * @KHV_MSR_FAULT: #GP for a guest, "not set" for user space; nothing changed
+ * @KHV_MSR_SLOW: not in the fast path, this time; the handler is called again
  */
 enum khv_msr_result {
 	KHV_MSR_OK,
 	KHV_MSR_FAULT,
+	KHV_MSR_SLOW,
 };
 
 /**
@@ -29,6 +31,7 @@ enum khv_msr_result {
  * @index: which register of the row
  * @data: value to write, or the value read
  * @host: by user space (KVM_GET_MSRS, KVM_SET_MSRS), not by the guest
+ * @atomic: in the fast path, see &enum khv_msr_flags
  */
 struct khv_msr_access {
 	struct kvm_vcpu *vcpu;
@@ -38,9 +41,10 @@ struct khv_msr_access {
 	unsigned int index;
 	u64 data;
 	bool host;
+	bool atomic;
 };
 
-/* Handlers run in the vCPU thread with vcpu->mutex held; they may sleep. */
+/* Handlers run in the vCPU thread with vcpu->mutex held; they may sleep unless atomic. */
 typedef enum khv_msr_result (*khv_msr_fn)(struct khv_msr_access *a);
 
 enum khv_msr_result khv_msr_guest_os_id_read(struct khv_msr_access *a);
@@ -97,7 +101,10 @@ enum khv_msr_result khv_msr_crash_p_write(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_ctl_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_ctl_write(struct khv_msr_access *a);
 
-/* Hypercall handlers: an input block in, HV_STATUS_* or KHV_STATUS_TO_USER out. They may sleep. */
+/*
+ * Hypercall handlers: an input block in, HV_STATUS_*, KHV_STATUS_TO_USER or KHV_STATUS_SLOW
+ * out. They may sleep unless hc->atomic.
+ */
 typedef u16 (*khv_hc_fn)(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
 u16 khv_hc_flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
@@ -136,6 +143,46 @@ int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host);
 int khv_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host);
 
 /**
+ * khv_msr_fast_check() - may the fast path answer a guest's access to an MSR?
+ * @vcpu: the vCPU
+ * @msr: MSR number
+ * @write: a write
+ *
+ * Return: KHV_FAST_DONE for khv_msr_fast() to be called, or why not. Context: any.
+ */
+enum khv_fast_result khv_msr_fast_check(struct kvm_vcpu *vcpu, u32 msr, bool write);
+
+/**
+ * khv_msr_fast() - answer a guest's access to an MSR in the fast path
+ * @vcpu: the vCPU
+ * @msr: MSR number that khv_msr_fast_check() agreed to
+ * @data: value to write, or the value read
+ * @write: which of the two
+ *
+ * Return: KHV_FAST_DONE, or why it is not; nothing changed then.
+ * Context: the vCPU's thread, interrupts off, kvm->srcu held.
+ */
+enum khv_fast_result khv_msr_fast(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool write);
+
+/**
+ * khv_hypercall_fast_check() - may the fast path answer this hypercall?
+ * @vcpu: the vCPU
+ *
+ * Return: KHV_FAST_DONE for khv_hypercall_fast() to be called, or why not.
+ * Context: the vCPU's thread.
+ */
+enum khv_fast_result khv_hypercall_fast_check(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_hypercall_fast() - answer a hypercall that khv_hypercall_fast_check() agreed to
+ * @vcpu: the vCPU; its result registers are written, RIP is not
+ *
+ * Return: KHV_FAST_DONE, or why it is not; nothing that the guest can see changed then.
+ * Context: the vCPU's thread, interrupts off, kvm->srcu held.
+ */
+enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu);
+
+/**
  * khv_hypercall() - driver of VMCALL and VMMCALL in a VM of ours
  * @vcpu: the vCPU, not in guest mode
  *
@@ -170,6 +217,12 @@ void khv_cpuid_update(struct kvm_vcpu *vcpu);
  * Return: true while the guest has the control and has not set it. Context: any.
  */
 bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp);
+
+/**
+ * khv_vp_init() - prepare what khv_run() needs
+ * @vp: a new VP
+ */
+void khv_vp_init(struct khv_vcpu *vp);
 
 /**
  * khv_run() - KVM_RUN of a VP of ours, with its CPU time taken

@@ -13,6 +13,7 @@
 
 /* Private to KVM; only ever passed as NULL. */
 struct dest_map;
+struct x86_exception;
 
 /* khv_<import>(): the host kernel's function, patched in at load. */
 #define KHV_IMPORT(_mod, _ret, _name, _params, _args)               \
@@ -191,6 +192,15 @@ static inline void khv_set_result(struct kvm_vcpu *vcpu, bool longmode, u64 resu
  * Context: vCPU thread, preemptible; loads the guest's FPU state if it was put aside.
  */
 void khv_read_xmm(u8 *buf);
+
+/**
+ * khv_read_xmm_irqoff() - khv_read_xmm() right after an exit
+ * @buf: KHV_FAST_XMM_BYTES bytes
+ *
+ * Context: vCPU thread, interrupts off.
+ * Return: false if the guest's FPU state was put aside; @buf is left alone.
+ */
+bool khv_read_xmm_irqoff(u8 *buf);
 
 /**
  * khv_write_xmm() - write bytes of XMM0 to XMM5 of the running guest

@@ -15,10 +15,40 @@
 #include "khv/refclock.h"
 
 /**
+ * enum khv_fast_result - what became of an exit in the fast path
+ * @KHV_FAST_DONE: answered
+ * @KHV_FAST_STATE: single step, SMM, or hidden guest state
+ * @KHV_FAST_FILTER: user space filters MSRs
+ * @KHV_FAST_TRACED: KVM's tracepoints of the slow path are on
+ * @KHV_FAST_ROW: no row, or one that is not atomic
+ * @KHV_FAST_FORM: a call in memory, or ill-formed
+ * @KHV_FAST_REFUSED: the access faults, or the call is denied
+ * @KHV_FAST_BUSY: atomic, but not this time: something to wait for
+ * @KHV_FAST_SKIP: the instruction cannot be skipped without KVM's emulator
+ * @KHV_NR_FAST_RESULTS: number of the above
+ */
+enum khv_fast_result {
+	KHV_FAST_DONE,
+	KHV_FAST_STATE,
+	KHV_FAST_FILTER,
+	KHV_FAST_TRACED,
+	KHV_FAST_ROW,
+	KHV_FAST_FORM,
+	KHV_FAST_REFUSED,
+	KHV_FAST_BUSY,
+	KHV_FAST_SKIP,
+	KHV_NR_FAST_RESULTS,
+};
+
+/**
  * struct khv_counts - how often each row was used
  * @msr_read: per MSR row
  * @msr_write: per MSR row
  * @hc: per hypercall row
+ * @msr_read_fast: those of @msr_read that the fast path answered
+ * @msr_write_fast: those of @msr_write
+ * @hc_fast: those of @hc
+ * @fast: exits that the fast path looked at, by what became of them
  * @hc_xmm: hypercalls that carried XMM input
  * @hc_unknown: hypercalls without a row
  *
@@ -28,6 +58,10 @@ struct khv_counts {
 	u64 msr_read[KHV_NR_MSR_ROWS];
 	u64 msr_write[KHV_NR_MSR_ROWS];
 	u64 hc[KHV_NR_HC_ROWS];
+	u64 msr_read_fast[KHV_NR_MSR_ROWS];
+	u64 msr_write_fast[KHV_NR_MSR_ROWS];
+	u64 hc_fast[KHV_NR_HC_ROWS];
+	u64 fast[KHV_NR_FAST_RESULTS];
 	u64 hc_xmm;
 	u64 hc_unknown;
 };
@@ -121,6 +155,7 @@ struct khv_refclock {
  *
  * @refclock: see &struct khv_refclock
  * @apic_waiters: a message waits for a local APIC to be enabled; single word
+ * @preempted: VPs whose thread wants a CPU and has none
  * @by_index: its VPs by VP index, changed under khv_vms_lock, read without
  *
  * Freed in khv_vm_destroy(), when no vCPU is left.
@@ -140,6 +175,7 @@ struct khv_vm {
 	u64 tsc_invariant;
 	struct khv_refclock refclock;
 	bool apic_waiters;
+	atomic_t preempted;
 	struct khv_vcpu *by_index[KVM_MAX_VCPUS];
 };
 
@@ -155,6 +191,8 @@ struct khv_vm {
  * @runtime_ns: CPU time spent inside KVM_RUN before the current one, ns
  * @run_start_ns: the thread's CPU time when the current KVM_RUN began, ns
  * @running: inside KVM_RUN, so that @run_start_ns is valid
+ * @notifier: tells when the thread loses and gets its CPU, while @running
+ * @preempted: counted in &khv_vm.preempted; the thread's own
  * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
  * @stimers_started: timers that run, one bit each; written by the VP's thread
  * @flush_lock: guards @flush
@@ -172,6 +210,8 @@ struct khv_vcpu {
 	u64 runtime_ns;
 	u64 run_start_ns;
 	bool running;
+	struct preempt_notifier notifier;
+	bool preempted;
 	u64 runtime_base;
 	unsigned long stimers_started;
 	spinlock_t flush_lock; /* guards flush */

@@ -134,11 +134,16 @@ struct khv_enl_row {
  * @KHV_MSR_VM: partition-wide (one value for all VPs)
  * @KHV_MSR_UNROUTED: this kernel's KVM does not route the number to its
  *	Hyper-V code; needs the hooks on kvm_{get,set}_msr_common
+ * @KHV_MSR_ATOMIC_RD: a guest read may be answered in the fast path: its handler does
+ *	not sleep, take a mutex, touch a guest page or wait for another CPU
+ * @KHV_MSR_ATOMIC_WR: the same of a guest write
  */
 enum khv_msr_flags {
 	KHV_MSR_RO = BIT(0),
 	KHV_MSR_VM = BIT(1),
 	KHV_MSR_UNROUTED = BIT(2),
+	KHV_MSR_ATOMIC_RD = BIT(3),
+	KHV_MSR_ATOMIC_WR = BIT(4),
 };
 
 /**
@@ -172,6 +177,8 @@ struct khv_msr_row {
  * @KHV_NEED_IF_SYNDBG: the privilege counts only when the debugger is enabled
  * @KHV_USER_EXIT: the handler may leave the call to user space
  * @KHV_ANY_FORM: whoever answers checks the form: fast bit, reps, headers, input
+ * @KHV_ATOMIC: the register form may be answered in the fast path, see
+ *	&enum khv_msr_flags; without output
  */
 enum khv_hc_flags {
 	KHV_FAST = BIT(0),
@@ -181,6 +188,7 @@ enum khv_hc_flags {
 	KHV_NEED_IF_SYNDBG = BIT(4),
 	KHV_USER_EXIT = BIT(5),
 	KHV_ANY_FORM = BIT(6),
+	KHV_ATOMIC = BIT(7),
 };
 
 /**

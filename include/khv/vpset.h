@@ -54,4 +54,15 @@ u16 khv_vpset_parse(struct khv_vpset *set, const struct khv_vp_set *wire,
  */
 bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index);
 
+/**
+ * khv_vpset_large() - more than one bank of 64 VPs?
+ * @set: parsed and not yet walked
+ *
+ * Return: true for a set that is not to be walked with interrupts off.
+ */
+static inline bool khv_vpset_large(const struct khv_vpset *set)
+{
+	return set->all || (set->banks & (set->banks - 1));
+}
+
 #endif

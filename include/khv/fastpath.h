@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The exit fast path: installation. What it answers is said by the tables.
+ */
+#ifndef KHV_FASTPATH_H
+#define KHV_FASTPATH_H
+
+/* Whether exits are answered in the fast path; can be changed at any time. */
+extern bool khv_fastpath;
+
+/**
+ * khv_fastpath_check() - find what the fast path needs, without changing anything
+ * @vendor: name of the vendor module
+ * @report: called once per missing name, with what it is for
+ *
+ * After khv_imports_resolve(). Context: module load, may sleep.
+ * Return: number of missing names.
+ */
+int khv_fastpath_check(const char *vendor, void (*report)(const char *name, const char *why));
+
+/**
+ * khv_fastpath_install() - stand between KVM and its vendor module
+ *
+ * A host on which that is not safe is named in the log and goes without.
+ * Context: may sleep.
+ */
+void khv_fastpath_install(void);
+
+/**
+ * khv_fastpath_remove() - put KVM's call back
+ *
+ * Returns when nobody is inside. No VM of ours exists. Context: may sleep.
+ */
+void khv_fastpath_remove(void);
+
+#endif
