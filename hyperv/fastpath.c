@@ -33,6 +33,13 @@ static const struct tracepoint *kvm_msr_event, *kvm_exit_event;
 /* kvm_amd's parameter; unused on Intel. */
 static const int *nrips;
 
+/*
+ * One answer in so many leaves KVM's inner loop, where the host takes interrupts. A CPU
+ * takes one that is pending at the VM entry; emulators were seen that do not, and there a
+ * guest polling a register with its interrupts off would have the host's CPU for itself.
+ */
+#define LEAVE_EVERY 128
+
 #define RAX VCPU_REGS_RAX
 #define RCX VCPU_REGS_RCX
 #define RDX VCPU_REGS_RDX
@@ -189,6 +196,7 @@ static noinline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_kind kin
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	enum khv_fast_result ret;
 	unsigned int len;
+	u64 nr;
 
 	/* Exits of a nested guest are its hypervisor's first; other MSRs are KVM's. */
 	if (!vp || khv_in_l2(vcpu))
@@ -206,9 +214,11 @@ static noinline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_kind kin
 		ret = answer(vcpu, kind);
 	if (ret == KHV_FAST_DONE)
 		skip(vcpu, len);
-	vp->counts.fast[ret]++;
+	nr = ++vp->counts.fast[ret];
 	kvm_vcpu_srcu_read_unlock(vcpu);
-	return ret == KHV_FAST_DONE ? EXIT_FASTPATH_REENTER_GUEST : EXIT_FASTPATH_NONE;
+	if (ret != KHV_FAST_DONE)
+		return EXIT_FASTPATH_NONE;
+	return nr % LEAVE_EVERY ? EXIT_FASTPATH_REENTER_GUEST : EXIT_FASTPATH_EXIT_HANDLED;
 }
 
 static __always_inline fastpath_t vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, bool svm)
