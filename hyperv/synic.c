@@ -412,16 +412,16 @@ enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a)
 {
 	struct kvm *kvm = a->vcpu->kvm;
 	int i, idx;
+	bool waits;
 
 	if (!writable(a))
 		return KHV_MSR_FAULT;
-	if (a->atomic) {
-		if (anybody_waits(&a->vp->stock.synic))
-			return KHV_MSR_SLOW;
-		khv_stimers_retry(a->vp);
-		return KHV_MSR_OK;
-	}
+	waits = anybody_waits(&a->vp->stock.synic);
+	if (waits && a->atomic)
+		return KHV_MSR_SLOW;
 	khv_stimers_retry(a->vp);
+	if (!waits)
+		return KHV_MSR_OK;
 	idx = srcu_read_lock(&kvm->irq_srcu);
 	for (i = 0; i < HV_SYNIC_SINT_COUNT; i++)
 		notify_acked(a->vcpu, &a->vp->stock.synic, i);
