@@ -80,9 +80,11 @@ static void stop(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 /* False: atomic, and the timer goes off on another CPU right now. */
 static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *t)
 {
-	if (!a->atomic)
-		hrtimer_cancel(&t->timer);
-	else if (hrtimer_try_to_cancel(&t->timer) < 0)
+	if (!a->atomic) {
+		stop(a->vp, t);
+		return true;
+	}
+	if (hrtimer_try_to_cancel(&t->timer) < 0)
 		return false;
 	stopped(a->vp, t);
 	return true;
