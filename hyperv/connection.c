@@ -3,7 +3,7 @@
  * HvPostMessage and HvSignalEvent. Events of connections that user space has bound to
  * an eventfd (KVM_HYPERV_EVENTFD) are signalled here; every message and every other
  * event is user space's, which gets the call as the guest made it. The connections
- * live in the stock struct, changed under its hv_lock, read under RCU and kvm->srcu.
+ * live in the stock struct, changed under its hv_lock, read and used under RCU.
  * TLFS chapter "Inter-Partition Communication".
  */
 #include <linux/eventfd.h>
@@ -53,8 +53,8 @@ static int deassign(struct kvm *kvm, u32 connection)
 	if (!eventfd)
 		return -ENOENT;
 
-	/* Pairs with the vCPU threads, which run inside kvm->srcu. */
-	synchronize_srcu(&kvm->srcu);
+	/* Whoever found it before signals it inside the same read section. */
+	synchronize_rcu();
 	eventfd_ctx_put(eventfd);
 	return 0;
 }
@@ -87,14 +87,12 @@ u16 khv_hc_signal_event(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	if (param & SIGNAL_FLAG_NUMBER)
 		return to_user(vcpu);
 
-	/* The eventfd itself is held by kvm->srcu, which every exit handler is in. */
 	rcu_read_lock();
 	eventfd = idr_find(&vcpu->kvm->arch.hyperv.conn_to_evt, param);
+	if (eventfd)
+		khv_eventfd_signal(eventfd);
 	rcu_read_unlock();
-	if (!eventfd)
-		return to_user(vcpu);
-	khv_eventfd_signal(eventfd);
-	return HV_STATUS_SUCCESS;
+	return eventfd ? HV_STATUS_SUCCESS : to_user(vcpu);
 }
 
 u16 khv_hc_post_message(struct kvm_vcpu *vcpu, struct khv_hcall *hc)

@@ -22,7 +22,7 @@ static const char *const answer_name[] = {
 
 static const char *const fast_result[KHV_NR_FAST_RESULTS] = {
 	[KHV_FAST_DONE] = "answered",
-	[KHV_FAST_STATE] = "slow: single step, SMM, hidden",
+	[KHV_FAST_STATE] = "slow: stepped, SMM, hidden, PMU",
 	[KHV_FAST_FILTER] = "slow: MSR filter",
 	[KHV_FAST_TRACED] = "slow: kvm_msr or kvm_exit traced",
 	[KHV_FAST_ROW] = "slow: row is not atomic",
@@ -50,6 +50,21 @@ static void collect(struct khv_counts *counts, u64 *shown)
 	mutex_unlock(&khv_vms_lock);
 }
 
+static u64 reads(const struct khv_counts *c, int row)
+{
+	return c->msr_read[row] + c->msr_read_fast[row];
+}
+
+static u64 writes(const struct khv_counts *c, int row)
+{
+	return c->msr_write[row] + c->msr_write_fast[row];
+}
+
+static u64 calls(const struct khv_counts *c, int row)
+{
+	return c->hc[row] + c->hc_fast[row];
+}
+
 /* Uses of an enlightenment's rows. */
 static u64 count_enl(unsigned int enl, const struct khv_counts *counts)
 {
@@ -60,11 +75,11 @@ static u64 count_enl(unsigned int enl, const struct khv_counts *counts)
 		return counts->hc_xmm;
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		if (khv_msrs[i].enl == enl)
-			uses += counts->msr_read[i] + counts->msr_write[i];
+			uses += reads(counts, i) + writes(counts, i);
 	}
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		if (khv_hcs[i].enl == enl)
-			uses += counts->hc[i];
+			uses += calls(counts, i);
 	}
 	return uses;
 }
@@ -106,12 +121,12 @@ static int rows_show(struct seq_file *m, void *unused)
 		   "fast-reads", "fast-writes");
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
 		seq_printf(m, "%-32s 0x%08x %12llu %12llu %12llu %12llu\n", khv_msrs[i].name,
-			   khv_msrs[i].first, counts->msr_read[i], counts->msr_write[i],
+			   khv_msrs[i].first, reads(counts, i), writes(counts, i),
 			   counts->msr_read_fast[i], counts->msr_write_fast[i]);
 	seq_printf(m, "\n%-32s %-10s %12s %12s\n", "hypercall", "code", "calls", "fast");
 	for (i = 0; i < KHV_NR_HC_ROWS; i++)
 		seq_printf(m, "%-32s 0x%04x     %12llu %12llu\n", khv_hcs[i].name, khv_hcs[i].code,
-			   counts->hc[i], counts->hc_fast[i]);
+			   calls(counts, i), counts->hc_fast[i]);
 	seq_printf(m, "%-32s %-10s %12llu\n", "(no row)", "", counts->hc_unknown);
 	seq_printf(m, "\n%-32s %-10s %12s\n", "exits in the fast path", "", "exits");
 	for (i = 0; i < KHV_NR_FAST_RESULTS; i++)

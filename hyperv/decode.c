@@ -7,38 +7,6 @@
 
 #include "khv/hcall.h"
 
-static u64 pair(u64 high, u64 low)
-{
-	return high << 32 | (u32)low;
-}
-
-void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_regs *regs)
-{
-	hc->longmode = regs->longmode;
-	if (regs->longmode) {
-		hc->control = regs->cx;
-		hc->in = regs->dx;
-		hc->out = regs->r8;
-	} else {
-		hc->control = pair(regs->dx, regs->ax);
-		hc->in = pair(regs->bx, regs->cx);
-		hc->out = pair(regs->di, regs->si);
-	}
-
-	hc->code = hc->control & KHV_CTL_CODE;
-	hc->fast = hc->control & KHV_CTL_FAST;
-	hc->varhdr = (hc->control & KHV_CTL_VARHDR) >> 17;
-	hc->rep_count = (hc->control & KHV_CTL_REP_COUNT) >> 32;
-	hc->rep_start = (hc->control & KHV_CTL_REP_START) >> 48;
-	hc->reps_done = 0;
-	hc->output_len = 0;
-}
-
-u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row)
-{
-	return row->hdr + hc->varhdr * sizeof(u64) + hc->rep_count * row->rep;
-}
-
 /* A block in guest memory: none, or aligned and within one page. */
 static bool block_sound(u64 gpa, u32 len)
 {
@@ -91,9 +59,4 @@ u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row)
 
 	len = khv_hcall_input_len(hc, row);
 	return hc->fast ? check_fast(hc, row, len) : check_memory(hc, row, len);
-}
-
-u64 khv_hcall_result(const struct khv_hcall *hc, u16 status)
-{
-	return status | (u64)hc->reps_done << KHV_RESULT_REPS_SHIFT;
 }

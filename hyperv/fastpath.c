@@ -14,6 +14,7 @@
 #include <linux/tracepoint.h>
 #include <linux/uaccess.h>
 #include <asm/hypervisor.h>
+#include <asm/perf_event.h>
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
@@ -29,7 +30,7 @@ DEFINE_STATIC_CALL_NULL(khv_call_vcpu_run, khv_proto_vcpu_run);
 
 static struct static_call_key *kvm_key;
 static void *kvm_trampoline;
-static const struct tracepoint *kvm_msr_event, *kvm_exit_event;
+static const struct tracepoint *kvm_msr_event, *kvm_exit_event, *kvm_eoi_event;
 /* kvm_amd's parameter; unused on Intel. */
 static const int *nrips;
 
@@ -40,11 +41,6 @@ static const int *nrips;
  */
 #define LEAVE_EVERY 128
 
-#define RAX VCPU_REGS_RAX
-#define RCX VCPU_REGS_RCX
-#define RDX VCPU_REGS_RDX
-#define RIP VCPU_REGS_RIP
-
 enum exit_kind {
 	EXIT_OTHER,
 	EXIT_RDMSR,
@@ -53,63 +49,151 @@ enum exit_kind {
 };
 
 /*
- * What the exit was, without get_exit_info(), which costs more than the rest of an exit
- * that is not ours may. Both vendors keep what is needed right behind struct kvm_vcpu.
+ * What is asked of the vendor's state right after an exit, without the functions behind
+ * kvm_x86_ops: they cost more than the rest of an exit that is not ours may. Both vendors
+ * keep what is needed right behind struct kvm_vcpu.
  */
-static __always_inline struct vmcb *svm_vmcb(const struct kvm_vcpu *vcpu)
+static __always_inline struct vmcb *vmcb_of(const struct kvm_vcpu *vcpu)
 {
 	return *(struct vmcb **)(vcpu + 1);
 }
 
-static __always_inline enum exit_kind svm_exit_kind(const struct kvm_vcpu *vcpu)
+static __always_inline unsigned long vmread(unsigned long field)
 {
-	const struct vmcb_control_area *control = &svm_vmcb(vcpu)->control;
+	unsigned long value;
 
-	if (control->exit_code == SVM_EXIT_MSR)
-		return control->exit_info_1 ? EXIT_WRMSR : EXIT_RDMSR;
-	return control->exit_code == SVM_EXIT_VMMCALL ? EXIT_CALL : EXIT_OTHER;
+	asm volatile("vmread %1, %0" : "=r"(value) : "r"(field) : "cc");
+	return value;
 }
 
-static __always_inline enum exit_kind vmx_exit_kind(const struct kvm_vcpu *vcpu)
-{
-	unsigned long reason;
+/*
+ * The first look at every exit of a VM of ours: most are KVM's. On Intel it lets pass what
+ * has further bits beside the reason, or did not come from the guest at all; exit_kind()
+ * looks closer.
+ */
+#define VMX_REASONS                                                       \
+	(BIT_ULL(EXIT_REASON_MSR_READ) | BIT_ULL(EXIT_REASON_MSR_WRITE) | \
+	 BIT_ULL(EXIT_REASON_VMCALL))
 
+static __always_inline bool may_be_ours(const struct kvm_vcpu *vcpu, bool svm)
+{
+	u32 code;
+
+	if (!svm)
+		return VMX_REASONS >> (vmread(VM_EXIT_REASON) % 64) & 1;
+	code = vmcb_of(vcpu)->control.exit_code;
+	return code == SVM_EXIT_MSR || code == SVM_EXIT_VMMCALL;
+}
+
+static __always_inline enum exit_kind exit_kind(const struct kvm_vcpu *vcpu, bool svm)
+{
+	const struct vmcb_control_area *control;
+	u32 reason;
+
+	if (svm) {
+		control = &vmcb_of(vcpu)->control;
+		if (control->exit_code == SVM_EXIT_VMMCALL)
+			return EXIT_CALL;
+		return control->exit_info_1 ? EXIT_WRMSR : EXIT_RDMSR;
+	}
 	/* The entry failed: the VMCS tells of the exit before. */
 	if (*(const u8 *)(vcpu + 1))
 		return EXIT_OTHER;
-	asm volatile("vmread %1, %0" : "=r"(reason) : "r"((unsigned long)VM_EXIT_REASON) : "cc");
-	switch ((u32)reason) {
-	case EXIT_REASON_MSR_READ:
+	reason = vmread(VM_EXIT_REASON);
+	if (reason == EXIT_REASON_MSR_READ)
 		return EXIT_RDMSR;
-	case EXIT_REASON_MSR_WRITE:
+	if (reason == EXIT_REASON_MSR_WRITE)
 		return EXIT_WRMSR;
-	case EXIT_REASON_VMCALL:
-		return EXIT_CALL;
-	}
-	return EXIT_OTHER;
+	return reason == EXIT_REASON_VMCALL ? EXIT_CALL : EXIT_OTHER;
 }
 
-static bool event_on(const struct tracepoint *event)
+static __always_inline unsigned long rflags(const struct kvm_vcpu *vcpu, bool svm)
 {
-	return static_key_enabled(&event->key);
+	return svm ? vmcb_of(vcpu)->save.rflags : vmread(GUEST_RFLAGS);
+}
+
+static __always_inline bool is_64bit(const struct kvm_vcpu *vcpu, bool svm)
+{
+	if (!(vcpu->arch.efer & EFER_LMA))
+		return false;
+	return svm ? vmcb_of(vcpu)->save.cs.attrib & SVM_SELECTOR_L_MASK :
+		     vmread(GUEST_CS_AR_BYTES) & VMX_AR_L_MASK;
+}
+
+/* As khv_may_hypercall(): protected mode, CPL 0. */
+static __always_inline bool may_call(const struct kvm_vcpu *vcpu, bool svm)
+{
+	/* SVM need not intercept writes of CR0: KVM's copy may be old. */
+	if (svm)
+		return (vmcb_of(vcpu)->save.cr0 & X86_CR0_PE) && !vmcb_of(vcpu)->save.cpl;
+	return (vcpu->arch.cr0 & X86_CR0_PE) && !VMX_AR_DPL(vmread(GUEST_SS_AR_BYTES));
+}
+
+static __always_inline int event_on(const struct tracepoint *event)
+{
+	return atomic_read(&event->key.enabled);
+}
+
+bool khv_eoi_traced(void)
+{
+	return event_on(kvm_eoi_event);
+}
+
+/* A counter of retired instructions has to be told of the one that is skipped. */
+static bool pmu_counts(const struct kvm_pmu *pmu)
+{
+	unsigned int i;
+
+	if (pmu->fixed_ctr_ctrl)
+		return true;
+	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
+		if (pmu->gp_counters[i].eventsel & ARCH_PERFMON_EVENTSEL_ENABLE)
+			return true;
+	}
+	return false;
 }
 
 /* What the slow path would have to be taken for, whatever the row. */
-static enum khv_fast_result look_at_guest(struct kvm_vcpu *vcpu, enum exit_kind kind)
+static __always_inline enum khv_fast_result look_at_guest(struct kvm_vcpu *vcpu, bool svm)
 {
-	struct kvm_arch *ka = &vcpu->kvm->arch;
-
 	if (vcpu->arch.guest_state_protected || vcpu->guest_debug ||
-	    (vcpu->arch.hflags & HF_SMM_MASK))
+	    (vcpu->arch.hflags & HF_SMM_MASK) ||
+	    (rflags(vcpu, svm) & (X86_EFLAGS_TF | X86_EFLAGS_RF)))
 		return KHV_FAST_STATE;
-	if (khv_x86_ops->get_rflags(vcpu) & (X86_EFLAGS_TF | X86_EFLAGS_RF))
+	if (vcpu->arch.pmu.version && pmu_counts(&vcpu->arch.pmu))
 		return KHV_FAST_STATE;
-	if (event_on(kvm_msr_event) || event_on(kvm_exit_event))
+	if (event_on(kvm_msr_event) | event_on(kvm_exit_event))
 		return KHV_FAST_TRACED;
-	if (kind != EXIT_CALL)
-		return rcu_access_pointer(ka->msr_filter) ? KHV_FAST_FILTER : KHV_FAST_DONE;
-	if (!vcpu->arch.hyperv_enabled || !ka->hyperv.hv_guest_os_id ||
-	    (ka->xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))
+	return KHV_FAST_DONE;
+}
+
+static __always_inline enum khv_fast_result look_at_msr(struct kvm_vcpu *vcpu, u32 msr, int row,
+							bool write)
+{
+	const struct kvm_arch *ka = &vcpu->kvm->arch;
+
+	if (rcu_access_pointer(ka->msr_filter))
+		return KHV_FAST_FILTER;
+	if (!(khv_msrs[row].flags & (write ? KHV_MSR_ATOMIC_WR : KHV_MSR_ATOMIC_RD)))
+		return KHV_FAST_ROW;
+	/* User space may have made any number Xen's. */
+	if (!(to_khv_vcpu(vcpu)->gate.msr & BIT_ULL(row)) ||
+	    (write && msr == ka->xen_hvm_config.msr))
+		return KHV_FAST_REFUSED;
+	return KHV_FAST_DONE;
+}
+
+static __always_inline enum khv_fast_result look_at_call(struct kvm_vcpu *vcpu, u64 control,
+							 int row, bool svm)
+{
+	const struct kvm_arch *ka = &vcpu->kvm->arch;
+
+	if (row < 0 || !(khv_hcs[row].flags & KHV_ATOMIC))
+		return KHV_FAST_ROW;
+	if (!(control & KHV_CTL_FAST))
+		return KHV_FAST_FORM;
+	if (!ka->hyperv.hv_guest_os_id ||
+	    (ka->xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL) || !may_call(vcpu, svm))
 		return KHV_FAST_REFUSED;
 	return KHV_FAST_DONE;
 }
@@ -119,132 +203,174 @@ static enum khv_fast_result look_at_guest(struct kvm_vcpu *vcpu, enum exit_kind 
  * which may sleep. RDMSR, WRMSR and VMMCALL are known by their bytes. Returns their
  * length, or 0 when they are not at hand or have a prefix.
  */
-static unsigned int insn_length(struct kvm_vcpu *vcpu, enum exit_kind kind)
+static noinline unsigned int insn_length(struct kvm_vcpu *vcpu, enum exit_kind kind)
 {
-	static const u8 opcode[][3] = {
-		[EXIT_RDMSR] = { 0x0f, 0x32 },
-		[EXIT_WRMSR] = { 0x0f, 0x30 },
-		[EXIT_CALL] = { 0x0f, 0x01, 0xd9 },
+	static const u32 opcode[] = {
+		[EXIT_RDMSR] = 0x320f,
+		[EXIT_WRMSR] = 0x300f,
+		[EXIT_CALL] = 0xd9010f,
 	};
 	unsigned int len = kind == EXIT_CALL ? 3 : 2;
 	unsigned long rip = khv_kvm_get_linear_rip(vcpu);
-	u8 bytes[3];
+	u32 insn = 0;
 	gpa_t gpa;
 	int ret;
 
 	if (offset_in_page(rip) + len > PAGE_SIZE)
 		return 0;
+	/* Nobody intercepts writes of CR3 here, and KVM's copy is from the last slow exit. */
+	if (*khv_tdp_enabled)
+		vcpu->arch.cr3 = vmcb_of(vcpu)->save.cr3;
+	kvm_vcpu_srcu_read_lock(vcpu);
 	pagefault_disable();
 	gpa = khv_kvm_mmu_gva_to_gpa_read(vcpu, rip, NULL);
-	ret = gpa == INVALID_GPA || khv_kvm_vcpu_read_guest_atomic(vcpu, gpa, bytes, len);
+	ret = gpa == INVALID_GPA || khv_kvm_vcpu_read_guest_atomic(vcpu, gpa, &insn, len);
 	pagefault_enable();
-	return ret || memcmp(bytes, opcode[kind], len) ? 0 : len;
+	kvm_vcpu_srcu_read_unlock(vcpu);
+	return ret || insn != opcode[kind] ? 0 : len;
 }
 
-/* Prepared before the handler is called, so that an answer is never taken back. */
-static bool can_skip(struct kvm_vcpu *vcpu, enum exit_kind kind, bool svm, unsigned int *len)
+/*
+ * Where the guest goes on; found before the handler is called, so that an answer is never
+ * taken back. Returns 0 where that is not known.
+ */
+static __always_inline unsigned long next_rip(struct kvm_vcpu *vcpu, enum exit_kind kind, bool svm)
 {
-	*len = 0;
-	if (!svm || (*nrips && svm_vmcb(vcpu)->control.next_rip))
-		return true;
-	*len = insn_length(vcpu, kind);
-	return *len;
-}
+	unsigned long rip, next;
 
-static void skip(struct kvm_vcpu *vcpu, unsigned int len)
-{
-	unsigned long *regs = vcpu->arch.regs;
+	if (svm) {
+		const struct vmcb_control_area *control = &vmcb_of(vcpu)->control;
 
-	if (!len) {
-		/* Without single step it always succeeds. */
-		khv_kvm_skip_emulated_instruction(vcpu);
-		return;
+		if (*nrips && control->next_rip)
+			return control->next_rip;
+		rip = vmcb_of(vcpu)->save.rip;
+		next = insn_length(vcpu, kind);
+		if (!next)
+			return 0;
+		next += rip;
+	} else {
+		rip = vmread(GUEST_RIP);
+		next = rip + vmread(VM_EXIT_INSTRUCTION_LEN);
 	}
-	regs[RIP] += len;
-	if (!khv_longmode(vcpu))
-		regs[RIP] = (u32)regs[RIP];
-	svm_vmcb(vcpu)->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
+	/* Only at the end of the low 4 GB does it matter how wide RIP is. */
+	if (unlikely(((next ^ rip) >> 31) == 3) && !is_64bit(vcpu, svm))
+		next = (u32)next;
+	return next;
 }
 
-static enum khv_fast_result check(struct kvm_vcpu *vcpu, enum exit_kind kind)
+/* As the vendors' skip_emulated_instruction(): the interrupt shadow ends, too. */
+static __always_inline void skip_to(struct kvm_vcpu *vcpu, unsigned long next, bool svm)
 {
-	if (kind == EXIT_CALL)
-		return khv_hypercall_fast_check(vcpu);
-	return khv_msr_fast_check(vcpu, vcpu->arch.regs[RCX], kind == EXIT_WRMSR);
-}
+	vcpu->arch.regs[VCPU_REGS_RIP] = next;
+	if (svm) {
+		vmcb_of(vcpu)->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
+	} else {
+		u32 shadow = vmread(GUEST_INTERRUPTIBILITY_INFO);
 
-static enum khv_fast_result answer(struct kvm_vcpu *vcpu, enum exit_kind kind)
-{
-	unsigned long *regs = vcpu->arch.regs;
-	enum khv_fast_result ret;
-	u64 data;
-
-	if (kind == EXIT_CALL)
-		return khv_hypercall_fast(vcpu);
-
-	data = (u32)regs[RAX] | (u64)regs[RDX] << 32;
-	ret = khv_msr_fast(vcpu, regs[RCX], &data, kind == EXIT_WRMSR);
-	if (ret == KHV_FAST_DONE && kind == EXIT_RDMSR) {
-		regs[RAX] = (u32)data;
-		regs[RDX] = data >> 32;
+		vcpu->arch.regs_avail |= BIT(VCPU_REGS_RIP);
+		vcpu->arch.regs_dirty |= BIT(VCPU_REGS_RIP);
+		if (unlikely(shadow & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS))) {
+			shadow &= ~(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
+			asm volatile("vmwrite %0, %1"
+				     :
+				     : "r"((unsigned long)shadow),
+				       "r"((unsigned long)GUEST_INTERRUPTIBILITY_INFO)
+				     : "cc");
+		}
 	}
-	return ret;
 }
 
-static noinline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_kind kind, bool svm)
+static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, bool svm)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	enum exit_kind kind = exit_kind(vcpu, svm);
+	const unsigned long *regs = vcpu->arch.regs;
 	enum khv_fast_result ret;
-	unsigned int len;
-	u64 nr;
+	bool longmode = false;
+	unsigned long next;
+	u64 control = 0;
+	int row;
 
 	/* Exits of a nested guest are its hypervisor's first; other MSRs are KVM's. */
-	if (!vp || khv_in_l2(vcpu))
+	if (!vp || khv_in_l2(vcpu) || kind == EXIT_OTHER)
 		return EXIT_FASTPATH_NONE;
-	if (kind != EXIT_CALL && khv_msr_find(vcpu->arch.regs[RCX]) < 0)
-		return EXIT_FASTPATH_NONE;
+	if (kind == EXIT_CALL) {
+		longmode = is_64bit(vcpu, svm);
+		control = regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX];
+		row = khv_hc_find(control & KHV_CTL_CODE);
+	} else {
+		row = khv_msr_find(regs[VCPU_REGS_RCX]);
+		if (row < 0)
+			return EXIT_FASTPATH_NONE;
+	}
 
-	kvm_vcpu_srcu_read_lock(vcpu);
-	ret = look_at_guest(vcpu, kind);
+	ret = look_at_guest(vcpu, svm);
 	if (ret == KHV_FAST_DONE)
-		ret = check(vcpu, kind);
-	if (ret == KHV_FAST_DONE && !can_skip(vcpu, kind, svm, &len))
-		ret = KHV_FAST_SKIP;
-	if (ret == KHV_FAST_DONE)
-		ret = answer(vcpu, kind);
-	if (ret == KHV_FAST_DONE)
-		skip(vcpu, len);
-	nr = ++vp->counts.fast[ret];
-	kvm_vcpu_srcu_read_unlock(vcpu);
-	if (ret != KHV_FAST_DONE)
+		ret = kind == EXIT_CALL ?
+			      look_at_call(vcpu, control, row, svm) :
+			      look_at_msr(vcpu, regs[VCPU_REGS_RCX], row, kind == EXIT_WRMSR);
+	if (ret == KHV_FAST_DONE) {
+		next = next_rip(vcpu, kind, svm);
+		if (unlikely(!next))
+			ret = KHV_FAST_SKIP;
+		else if (kind == EXIT_CALL)
+			ret = khv_hypercall_fast(vcpu, row, longmode);
+		else
+			ret = khv_msr_fast(vcpu, row, kind == EXIT_WRMSR);
+	}
+	if (unlikely(ret != KHV_FAST_DONE)) {
+		vp->counts.fast[ret]++;
 		return EXIT_FASTPATH_NONE;
-	return nr % LEAVE_EVERY ? EXIT_FASTPATH_REENTER_GUEST : EXIT_FASTPATH_EXIT_HANDLED;
+	}
+	skip_to(vcpu, next, svm);
+	if (unlikely(++vp->counts.fast[KHV_FAST_DONE] % LEAVE_EVERY == 0))
+		return EXIT_FASTPATH_EXIT_HANDLED;
+	return EXIT_FASTPATH_REENTER_GUEST;
 }
 
-static __always_inline fastpath_t vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags, bool svm)
+static noinline fastpath_t answer_exit_svm(struct kvm_vcpu *vcpu)
 {
-	enum exit_kind kind;
-	fastpath_t ret;
+	return answer_exit(vcpu, true);
+}
 
-	if (!to_khv_vm(vcpu->kvm) || !READ_ONCE(khv_fastpath))
-		return static_call(khv_call_vcpu_run)(vcpu, run_flags);
-	ret = static_call(khv_call_vcpu_run)(vcpu, run_flags);
-	if (ret != EXIT_FASTPATH_NONE)
+static noinline fastpath_t answer_exit_vmx(struct kvm_vcpu *vcpu)
+{
+	return answer_exit(vcpu, false);
+}
+
+static __always_inline fastpath_t run_ours(struct kvm_vcpu *vcpu, u64 run_flags, bool svm)
+{
+	fastpath_t ret = static_call(khv_call_vcpu_run)(vcpu, run_flags);
+
+	if (ret != EXIT_FASTPATH_NONE || likely(!may_be_ours(vcpu, svm)) ||
+	    !READ_ONCE(khv_fastpath))
 		return ret;
-	kind = svm ? svm_exit_kind(vcpu) : vmx_exit_kind(vcpu);
-	if (likely(kind == EXIT_OTHER))
-		return ret;
-	return answer_exit(vcpu, kind, svm);
+	return svm ? answer_exit_svm(vcpu) : answer_exit_vmx(vcpu);
+}
+
+/* Functions of their own, so that what is not ours pays for no stack frame. */
+static noinline fastpath_t run_ours_svm(struct kvm_vcpu *vcpu, u64 run_flags)
+{
+	return run_ours(vcpu, run_flags, true);
+}
+
+static noinline fastpath_t run_ours_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
+{
+	return run_ours(vcpu, run_flags, false);
 }
 
 static fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_flags)
 {
-	return vcpu_run(vcpu, run_flags, true);
+	if (to_khv_vm(vcpu->kvm))
+		return run_ours_svm(vcpu, run_flags);
+	return static_call(khv_call_vcpu_run)(vcpu, run_flags);
 }
 
 static fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
 {
-	return vcpu_run(vcpu, run_flags, false);
+	if (to_khv_vm(vcpu->kvm))
+		return run_ours_vmx(vcpu, run_flags);
+	return static_call(khv_call_vcpu_run)(vcpu, run_flags);
 }
 
 static bool svm;
@@ -277,13 +403,15 @@ int khv_fastpath_check(const char *vendor, void (*report)(const char *name, cons
 	kvm_trampoline = (void *)khv_symbol("kvm", "__SCT__kvm_x86_vcpu_run");
 	kvm_msr_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_msr");
 	kvm_exit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_exit");
+	kvm_eoi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_eoi");
 	nrips = svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
-	if (!kvm_key || !kvm_trampoline || !khv_x86_ops->vcpu_run || !khv_x86_ops->get_rflags) {
+	if (!kvm_key || !kvm_trampoline || !khv_x86_ops->vcpu_run) {
 		report("kvm_x86_vcpu_run", "where the exit fast path begins");
 		missing++;
 	}
-	if (!kvm_msr_event || !kvm_exit_event) {
-		report("kvm_msr, kvm_exit", "tracepoints that the fast path must not starve");
+	if (!kvm_msr_event || !kvm_exit_event || !kvm_eoi_event) {
+		report("kvm_msr, kvm_exit, kvm_eoi",
+		       "tracepoints that the fast path must not starve");
 		missing++;
 	}
 	if (svm && !nrips) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The hypercall driver: mode and CPL, decode, gate, form, gather the input once,
- * handler, output, completion. khv_complete() is the only writer of the result
- * registers and of RIP.
+ * handler, output, completion. The result is written by khv_complete() and by its
+ * counterpart of the fast path, khv_hypercall_fast(), alone.
  */
 #include <linux/kvm_host.h>
 
@@ -55,36 +55,20 @@ static bool gather_fast(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struc
 	       khv_read_xmm_irqoff(hc->input + KHV_FAST_REGS_BYTES);
 }
 
-enum khv_fast_result khv_hypercall_fast_check(struct kvm_vcpu *vcpu)
+enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu, int id, bool longmode)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	struct khv_hcall *hc = &vp->hcall;
-	struct khv_call_regs regs = khv_call_regs(vcpu);
-	const struct khv_hc_row *row;
-	int id;
-
-	khv_hcall_decode(hc, &regs);
-	id = khv_hc_find(hc->code);
-	row = id < 0 ? NULL : &khv_hcs[id];
-	if (!row || !(row->flags & KHV_ATOMIC))
-		return KHV_FAST_ROW;
-	if (!khv_may_hypercall(vcpu) || !(vp->gate.hc & BIT_ULL(id)) ||
-	    ((row->flags & KHV_XMM) && !vp->gate.xmm))
-		return KHV_FAST_REFUSED;
-	if (!hc->fast || khv_hcall_check(hc, row))
-		return KHV_FAST_FORM;
-	return KHV_FAST_DONE;
-}
-
-enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	struct khv_hcall *hc = &vp->hcall;
-	int id = khv_hc_find(hc->code);
+	struct khv_call_regs regs = khv_call_regs(vcpu, longmode);
 	const struct khv_hc_row *row = &khv_hcs[id];
 	u64 result;
 	u16 status;
 
+	if (!(vp->gate.hc & BIT_ULL(id)) || ((row->flags & KHV_XMM) && !vp->gate.xmm))
+		return KHV_FAST_REFUSED;
+	khv_hcall_decode(hc, &regs);
+	if (khv_hcall_check(hc, row))
+		return KHV_FAST_FORM;
 	if (row->flags & KHV_REP)
 		hc->reps_done = hc->rep_start;
 	if (!gather_fast(vcpu, hc, row))
@@ -95,13 +79,12 @@ enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu)
 	if (status == KHV_STATUS_SLOW || status == KHV_STATUS_TO_USER)
 		return KHV_FAST_BUSY;
 
-	vp->counts.hc[id]++;
 	vp->counts.hc_fast[id]++;
 	vp->counts.hc_xmm += hc->input_len > KHV_FAST_REGS_BYTES;
 	result = khv_hcall_result(hc, status);
 	trace_khv_hypercall(vcpu->vcpu_id, hc);
 	trace_khv_hypercall_done(vcpu->vcpu_id, hc->code, result);
-	khv_set_result(vcpu, hc->longmode, result);
+	khv_set_result(vcpu, longmode, result);
 	++vcpu->stat.hypercalls;
 	return KHV_FAST_DONE;
 }
@@ -189,7 +172,7 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 	if (!khv_may_hypercall(vcpu))
 		return queue_ud(vcpu);
 
-	regs = khv_call_regs(vcpu);
+	regs = khv_call_regs(vcpu, khv_longmode(vcpu));
 	khv_hcall_decode(hc, &regs);
 	hc->atomic = false;
 	id = khv_hc_find(hc->code);

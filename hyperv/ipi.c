@@ -24,28 +24,19 @@ static void send(struct kvm_vcpu *vcpu, u32 vector)
 		khv_kvm_apic_set_irq(vcpu, &irq, NULL);
 }
 
-static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc, struct khv_vpset *set,
-		    u32 vector)
+static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc,
+		    const struct khv_vpset *set, u32 vector)
 {
+	struct khv_targets targets = { .set = *set };
 	struct kvm_vcpu *vcpu;
-	unsigned long i;
-	u32 vp_index;
 
 	if (vector < FIRST_VECTOR || vector > LAST_VECTOR)
 		return HV_STATUS_INVALID_PARAMETER;
-	if (hc->atomic && khv_vpset_large(set))
+	if (hc->atomic && !khv_vpset_few(set, atomic_read(&caller->kvm->online_vcpus)))
 		return KHV_STATUS_SLOW;
 
-	if (set->all) {
-		kvm_for_each_vcpu(i, vcpu, caller->kvm)
-			send(vcpu, vector);
-		return HV_STATUS_SUCCESS;
-	}
-	while (khv_vpset_next(set, &vp_index)) {
-		vcpu = khv_target(caller->kvm, vp_index);
-		if (vcpu)
-			send(vcpu, vector);
-	}
+	while ((vcpu = khv_next_target(caller->kvm, &targets)))
+		send(vcpu, vector);
 	return HV_STATUS_SUCCESS;
 }
 

@@ -35,15 +35,11 @@ static void report_unknown(u32 msr)
 		     msr, msr);
 }
 
-/* Find the register in an access of which @row is set; false if the VP may not use it. */
-static bool locate(struct khv_msr_access *a, u32 msr)
+static unsigned int register_in_row(int row, u32 msr)
 {
-	const struct khv_msr_row *row = &khv_msrs[a->row];
+	const struct khv_msr_row *r = &khv_msrs[row];
 
-	if (!a->host && !(a->vp->gate.msr & BIT_ULL(a->row)))
-		return false;
-	a->index = row->count == 1 ? 0 : (msr - row->first) / row->stride;
-	return true;
+	return r->count == 1 ? 0 : (msr - r->first) / r->stride;
 }
 
 /* Fill in an access; false means #GP. */
@@ -63,7 +59,8 @@ static bool open_access(struct khv_msr_access *a, struct kvm_vcpu *vcpu, u32 msr
 		report_unknown(msr);
 		return false;
 	}
-	return locate(a, msr);
+	a->index = register_in_row(a->row, msr);
+	return host || (a->vp->gate.msr & BIT_ULL(a->row));
 }
 
 static enum khv_msr_result read_row(struct khv_msr_access *a)
@@ -83,51 +80,46 @@ static enum khv_msr_result write_row(struct khv_msr_access *a)
 	khv_hit_ours(kvm_hv_set_msr_common);
 	if (!a->host && (row->flags & KHV_MSR_RO))
 		return KHV_MSR_FAULT;
-	if (a->data & row->reserved)
-		return KHV_MSR_FAULT;
+	if (a->data & row->reserved) {
+		/* What stock KVM let a guest set comes back when its VM is restored here. */
+		if (!a->host || !(row->flags & KHV_MSR_RESTORE_ANY))
+			return KHV_MSR_FAULT;
+		a->data &= ~row->reserved;
+	}
 	/* A value that nobody can set is accepted from user space, for save and restore. */
 	if (!msr_ops[a->row].write)
 		return KHV_MSR_OK;
 	return msr_ops[a->row].write(a);
 }
 
-enum khv_fast_result khv_msr_fast_check(struct kvm_vcpu *vcpu, u32 msr, bool write)
-{
-	int row = khv_msr_find(msr);
-
-	if (row < 0 || !(khv_msrs[row].flags & (write ? KHV_MSR_ATOMIC_WR : KHV_MSR_ATOMIC_RD)))
-		return KHV_FAST_ROW;
-	return vcpu->arch.hyperv_enabled ? KHV_FAST_DONE : KHV_FAST_REFUSED;
-}
-
-enum khv_fast_result khv_msr_fast(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool write)
+enum khv_fast_result khv_msr_fast(struct kvm_vcpu *vcpu, int row, bool write)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	struct khv_msr_access a = {
-		.vcpu = vcpu,
-		.vp = vp,
-		.vm = vp->vm,
-		.row = khv_msr_find(msr),
-		.data = *data,
-		.atomic = true,
-	};
+	unsigned long *regs = vcpu->arch.regs;
+	u32 msr = regs[VCPU_REGS_RCX];
+	struct khv_msr_access *a = &vp->msr_fast;
 	enum khv_msr_result ret;
 
-	if (!locate(&a, msr) || (write && (a.data & khv_msrs[a.row].reserved)))
-		return KHV_FAST_REFUSED;
-
-	ret = write ? msr_ops[a.row].write(&a) : msr_ops[a.row].read(&a);
+	a->row = row;
+	a->index = register_in_row(row, msr);
+	if (write) {
+		a->data = (u32)regs[VCPU_REGS_RAX] | (u64)regs[VCPU_REGS_RDX] << 32;
+		if (a->data & khv_msrs[row].reserved)
+			return KHV_FAST_REFUSED;
+		ret = msr_ops[row].write(a);
+	} else {
+		ret = msr_ops[row].read(a);
+	}
 	if (ret != KHV_MSR_OK)
 		return ret == KHV_MSR_SLOW ? KHV_FAST_BUSY : KHV_FAST_REFUSED;
 	if (write) {
-		vp->counts.msr_write[a.row]++;
-		vp->counts.msr_write_fast[a.row]++;
+		vp->counts.msr_write_fast[row]++;
 	} else {
-		vp->counts.msr_read[a.row]++;
-		vp->counts.msr_read_fast[a.row]++;
-		*data = a.data;
+		vp->counts.msr_read_fast[row]++;
+		regs[VCPU_REGS_RAX] = (u32)a->data;
+		regs[VCPU_REGS_RDX] = a->data >> 32;
 	}
-	trace_khv_msr(vcpu->vcpu_id, msr, a.data, write, false, false);
+	trace_khv_msr(vcpu->vcpu_id, msr, a->data, write, false, false);
 	return KHV_FAST_DONE;
 }
 

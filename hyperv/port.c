@@ -84,7 +84,5 @@ void khv_kick_wait(const struct khv_kick *kick)
 {
 	if (!kick->any)
 		return;
-	preempt_disable();
 	smp_call_function_many(kick->cpus, left_guest, NULL, true);
-	preempt_enable();
 }

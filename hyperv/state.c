@@ -96,6 +96,12 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	vp->stock.vcpu = vcpu;
 	vp->stock.vp_index = vcpu->vcpu_idx;
 	vp->vm = to_khv_vm(vcpu->kvm);
+	vp->msr_fast = (struct khv_msr_access){
+		.vcpu = vcpu,
+		.vp = vp,
+		.vm = vp->vm,
+		.atomic = true,
+	};
 	init_flush_fifos(&vp->stock);
 	khv_tlbflush_init(vp);
 	khv_synic_init(vp);

@@ -127,7 +127,7 @@ static bool signal_direct(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer
 	if (khv_kvm_apic_set_irq(vcpu, &irq, NULL))
 		return true;
 	/* The APIC is disabled; khv_synic_apic_changed() tells when it is not. */
-	WRITE_ONCE(to_khv_vm(vcpu->kvm)->apic_waiters, true);
+	to_khv_vcpu(vcpu)->apic_waits = true;
 	return false;
 }
 
@@ -259,7 +259,8 @@ enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a)
 
 	if (!accessible(a))
 		return KHV_MSR_FAULT;
-	if (config.direct_mode && !valid_vector(config))
+	/* User space may restore what stock KVM let a guest set. */
+	if (config.direct_mode && !a->host && !valid_vector(config))
 		return KHV_MSR_FAULT;
 	if (config.direct_mode && !a->host && a->vp->stock.enforce_cpuid &&
 	    !khv_priv_held(&a->vp->cpuid, direct))

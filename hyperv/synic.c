@@ -73,7 +73,8 @@ static void update_vectors(struct khv_vcpu *vp)
 		if ((sint & KHV_SINT_MASKED) || vector < KHV_SINT_FIRST_VECTOR)
 			continue;
 		__set_bit(vector, connected);
-		if (sint & KHV_SINT_AUTO_EOI)
+		/* A polled one raises no interrupt that could end by itself. */
+		if ((sint & KHV_SINT_AUTO_EOI) && !(sint & KHV_SINT_POLLING))
 			__set_bit(vector, automatic);
 	}
 	bitmap_copy(synic->vec_bitmap, connected, 256);
@@ -125,7 +126,7 @@ static bool ready(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, 
 	if (apic_enabled(vcpu))
 		return true;
 	/* The one condition that no register of the SynIC ends. */
-	WRITE_ONCE(to_khv_vm(vcpu->kvm)->apic_waiters, true);
+	to_khv_vcpu(vcpu)->apic_waits = true;
 	return false;
 }
 
@@ -199,6 +200,17 @@ static void notify_acked(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *
 		khv_kvm_notify_acked_gsi(vcpu->kvm, gsi);
 }
 
+bool khv_synic_anybody_waits(const struct khv_vcpu *vp)
+{
+	int i;
+
+	for (i = 0; i < HV_SYNIC_SINT_COUNT; i++) {
+		if (atomic_read(&vp->stock.synic.sint_to_gsi[i]) >= 0)
+			return true;
+	}
+	return false;
+}
+
 void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
@@ -214,18 +226,12 @@ void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector)
 	srcu_read_unlock(&vcpu->kvm->irq_srcu, idx);
 }
 
-void khv_synic_apic_changed(struct khv_vm *vm)
+void khv_synic_apic_changed(struct khv_vcpu *vp)
 {
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	WRITE_ONCE(vm->apic_waiters, false);
-	kvm_for_each_vcpu(i, vcpu, vm->kvm) {
-		if (!to_khv_vcpu(vcpu))
-			continue;
-		khv_stimers_retry(to_khv_vcpu(vcpu));
-		khv_kvm_vcpu_kick(vcpu);
-	}
+	if (!vp->apic_waits)
+		return;
+	vp->apic_waits = false;
+	khv_stimers_retry(vp);
 }
 
 /* Is @gsi still a route to this SINT? */
@@ -397,17 +403,6 @@ enum khv_msr_result khv_msr_eom_read(struct khv_msr_access *a)
 	return read_value(a, 0);
 }
 
-static bool anybody_waits(const struct kvm_vcpu_hv_synic *synic)
-{
-	int i;
-
-	for (i = 0; i < HV_SYNIC_SINT_COUNT; i++) {
-		if (atomic_read(&synic->sint_to_gsi[i]) >= 0)
-			return true;
-	}
-	return false;
-}
-
 enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a)
 {
 	struct kvm *kvm = a->vcpu->kvm;
@@ -416,7 +411,7 @@ enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a)
 
 	if (!writable(a))
 		return KHV_MSR_FAULT;
-	waits = anybody_waits(&a->vp->stock.synic);
+	waits = khv_synic_anybody_waits(a->vp);
 	if (waits && a->atomic)
 		return KHV_MSR_SLOW;
 	khv_stimers_retry(a->vp);

@@ -73,17 +73,37 @@ void khv_hook_kvm_hv_destroy_vm(struct kvm *kvm)
 	srcu_read_unlock(&khv_inflight, idx);
 }
 
-int khv_hook_kvm_hv_vcpu_init(struct kvm_vcpu *vcpu)
+/*
+ * KVM gives a vCPU its Hyper-V state when user space shows it Hyper-V's CPUID, and asks
+ * again at every access to a register. Ours is there before, so that a hook on what is
+ * asked so often is not needed: see porting.rst.
+ */
+int khv_hook_kvm_vcpu_ioctl_set_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid *cpuid,
+				      struct kvm_cpuid_entry __user *entries)
 {
-	/* KVM's own code calls it again for each MSR that passes. */
-	if (vcpu->arch.hyperv)
-		return 0;
+	int ret;
+
 	if (!ours(vcpu)) {
-		khv_hit_passed(kvm_hv_vcpu_init);
-		return khv_orig_kvm_hv_vcpu_init(vcpu);
+		khv_hit_passed(kvm_vcpu_ioctl_set_cpuid);
+		return khv_orig_kvm_vcpu_ioctl_set_cpuid(vcpu, cpuid, entries);
 	}
-	khv_hit_ours(kvm_hv_vcpu_init);
-	return khv_vcpu_create(vcpu);
+	khv_hit_ours(kvm_vcpu_ioctl_set_cpuid);
+	ret = khv_vcpu_create(vcpu);
+	return ret ? ret : khv_orig_kvm_vcpu_ioctl_set_cpuid(vcpu, cpuid, entries);
+}
+
+int khv_hook_kvm_vcpu_ioctl_set_cpuid2(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
+				       struct kvm_cpuid_entry2 __user *entries)
+{
+	int ret;
+
+	if (!ours(vcpu)) {
+		khv_hit_passed(kvm_vcpu_ioctl_set_cpuid2);
+		return khv_orig_kvm_vcpu_ioctl_set_cpuid2(vcpu, cpuid, entries);
+	}
+	khv_hit_ours(kvm_vcpu_ioctl_set_cpuid2);
+	ret = khv_vcpu_create(vcpu);
+	return ret ? ret : khv_orig_kvm_vcpu_ioctl_set_cpuid2(vcpu, cpuid, entries);
 }
 
 void khv_hook_kvm_hv_vcpu_uninit(struct kvm_vcpu *vcpu)
@@ -234,21 +254,19 @@ void khv_hook_kvm_hv_irq_routing_update(struct kvm *kvm)
 	khv_synic_routing_update(kvm);
 }
 
-static noinline void recalculate_apic_map(struct kvm *kvm)
+/*
+ * Enabling a local APIC, by whatever register or ioctl, asks KVM to look for async page
+ * faults that could not be signalled before. The same is true of timers.
+ */
+void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 {
-	khv_orig_kvm_recalculate_apic_map(kvm);
-	khv_synic_apic_changed(to_khv_vm(kvm));
-}
-
-/* KVM calls it after every write to an APIC register; few of them enable one. */
-void khv_hook_kvm_recalculate_apic_map(struct kvm *kvm)
-{
-	if (!to_khv_vm(kvm) || !READ_ONCE(to_khv_vm(kvm)->apic_waiters)) {
-		khv_hit_passed(kvm_recalculate_apic_map);
-		return khv_orig_kvm_recalculate_apic_map(kvm);
+	if (!ours(vcpu) || !to_khv_vcpu(vcpu)) {
+		khv_hit_passed(kvm_check_async_pf_completion);
+		return khv_orig_kvm_check_async_pf_completion(vcpu);
 	}
-	khv_hit_ours(kvm_recalculate_apic_map);
-	recalculate_apic_map(kvm);
+	khv_hit_ours(kvm_check_async_pf_completion);
+	khv_synic_apic_changed(to_khv_vcpu(vcpu));
+	return khv_orig_kvm_check_async_pf_completion(vcpu);
 }
 
 /* KVM passes the clock inside its vCPU. */
@@ -284,7 +302,7 @@ int khv_hook_kvm_vm_ioctl_hv_eventfd(struct kvm *kvm, struct kvm_hyperv_eventfd 
 
 int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 {
-	if (!ours(vcpu) || !to_khv_vcpu(vcpu)) {
+	if (!ours(vcpu) || !to_khv_vcpu(vcpu) || !vcpu->arch.hyperv_enabled) {
 		khv_hit_passed(kvm_arch_vcpu_ioctl_run);
 		return khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
 	}

@@ -33,82 +33,80 @@ static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u6
 	return flags & ~known ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
 }
 
-static void queue(struct khv_vcpu *vp, const struct khv_flush *what)
+/* Leave a flush for a vCPU; returns the request that makes it look. */
+static unsigned int queue(struct kvm_vcpu *vcpu, const struct khv_flush *what)
 {
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	if (!vp)
+		return KVM_REQ_TLB_FLUSH_GUEST;
 	spin_lock(&vp->flush_lock);
 	khv_flush_merge(&vp->flush, what);
 	spin_unlock(&vp->flush_lock);
+	/* The request of which this module has the handler, see khv_stimers_process(). */
+	return KVM_REQ_HV_STIMER;
 }
 
 static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, struct khv_kick *kick)
 {
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-
-	if (vp) {
-		queue(vp, what);
-		/* The request of which this module has the handler, see khv_stimers_process(). */
-		khv_kick_request(kick, vcpu, KVM_REQ_HV_STIMER);
-	} else {
-		khv_kick_request(kick, vcpu, KVM_REQ_TLB_FLUSH_GUEST);
-	}
+	khv_kick_request(kick, vcpu, queue(vcpu, what));
 }
 
-static void flush_set(struct kvm_vcpu *caller, struct khv_vpset *set, const struct khv_flush *what)
+static void flush_set(struct kvm_vcpu *caller, const struct khv_vpset *set,
+		      const struct khv_flush *what)
 {
 	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
+	struct khv_targets targets = { .set = *set };
 	struct kvm_vcpu *vcpu;
-	unsigned long i;
-	u32 vp_index;
 
-	if (set->all) {
-		kvm_for_each_vcpu(i, vcpu, caller->kvm)
-			flush_vp(vcpu, what, &kick);
-	} else {
-		while (khv_vpset_next(set, &vp_index)) {
-			vcpu = khv_target(caller->kvm, vp_index);
-			if (vcpu)
-				flush_vp(vcpu, what, &kick);
-		}
-	}
+	preempt_disable();
+	while ((vcpu = khv_next_target(caller->kvm, &targets)))
+		flush_vp(vcpu, what, &kick);
 	khv_kick_wait(&kick);
+	preempt_enable();
+}
+
+/* Will the vCPU meet a request that was made already before it runs guest code again? */
+static bool outside_guest(const struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->mode) == OUTSIDE_GUEST_MODE;
 }
 
 /*
  * In the fast path: the caller flushes on the spot, and whoever is not in the guest
  * will before it is. For anybody else the caller would have to wait.
  */
-static u16 flush_set_atomic(struct kvm_vcpu *caller, struct khv_vpset *set,
+static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set,
 			    const struct khv_flush *what)
 {
-	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
-	struct khv_vpset look = *set;
+	struct khv_targets look = { .set = *set }, targets = { .set = *set };
 	struct kvm_vcpu *vcpu;
-	u32 vp_index;
 
-	if (khv_vpset_large(set))
+	if (!khv_vpset_few(set, atomic_read(&caller->kvm->online_vcpus)))
 		return KHV_STATUS_SLOW;
-	while (khv_vpset_next(&look, &vp_index)) {
-		vcpu = khv_target(caller->kvm, vp_index);
-		if (vcpu && vcpu != caller && READ_ONCE(vcpu->mode) != OUTSIDE_GUEST_MODE)
+	while ((vcpu = khv_next_target(caller->kvm, &look))) {
+		if (vcpu != caller && !outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
-	while (khv_vpset_next(set, &vp_index)) {
-		vcpu = khv_target(caller->kvm, vp_index);
-		if (vcpu == caller)
-			queue(to_khv_vcpu(caller), what);
-		else if (vcpu)
-			flush_vp(vcpu, what, &kick);
+	while ((vcpu = khv_next_target(caller->kvm, &targets))) {
+		if (vcpu == caller) {
+			queue(caller, what);
+			continue;
+		}
+		__kvm_make_request(queue(vcpu, what), vcpu);
+		/* Pairs with KVM's barrier between IN_GUEST_MODE and the look at requests. */
+		smp_mb__after_atomic();
+		/* To flush twice does no harm. */
+		if (!outside_guest(vcpu))
+			return KHV_STATUS_SLOW;
 	}
-	/* To flush twice does no harm. */
-	if (kick.any)
-		return KHV_STATUS_SLOW;
 	khv_tlbflush_process(caller);
 	return HV_STATUS_SUCCESS;
 }
 
 /* What to flush where is known: @entries is the list of a call that has one. */
-static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags, struct khv_vpset *set,
-		 const u64 *entries)
+static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
+		 const struct khv_vpset *set, const u64 *entries)
 {
 	struct khv_flush what;
 
@@ -179,6 +177,8 @@ void khv_tlbflush_process(struct kvm_vcpu *vcpu)
 	struct khv_flush what;
 	int i;
 
+	if (!vp)
+		return;
 	/* Whoever made the request filled the queue before. */
 	if (!READ_ONCE(vp->flush.all) && !READ_ONCE(vp->flush.nr))
 		return;

@@ -5,7 +5,9 @@
 #include <linux/kvm_host.h>
 #include <linux/math64.h>
 #include <linux/nospec.h>
+#include <linux/sched/clock.h>
 
+#include "compat/sched.h"
 #include "khv/parts.h"
 #include "khv/port.h"
 
@@ -36,7 +38,7 @@ struct khv_vcpu *khv_vp_by_index(struct kvm *kvm, u32 vp_index)
 	return READ_ONCE(to_khv_vm(kvm)->by_index[array_index_nospec(vp_index, KVM_MAX_VCPUS)]);
 }
 
-struct kvm_vcpu *khv_target(struct kvm *kvm, u32 vp_index)
+static struct kvm_vcpu *target(struct kvm *kvm, u32 vp_index)
 {
 	struct khv_vcpu *vp = khv_vp_by_index(kvm, vp_index);
 	struct kvm_vcpu *vcpu;
@@ -48,6 +50,23 @@ struct kvm_vcpu *khv_target(struct kvm *kvm, u32 vp_index)
 	if (!vcpu || vcpu->vcpu_idx != vp_index || to_khv_vcpu(vcpu))
 		return NULL;
 	return vcpu;
+}
+
+struct kvm_vcpu *khv_next_target(struct kvm *kvm, struct khv_targets *targets)
+{
+	struct kvm_vcpu *vcpu;
+	u32 vp_index;
+
+	if (targets->set.all)
+		return targets->next < atomic_read(&kvm->online_vcpus) ?
+			       kvm_get_vcpu(kvm, targets->next++) :
+			       NULL;
+	while (khv_vpset_next(&targets->set, &vp_index)) {
+		vcpu = target(kvm, vp_index);
+		if (vcpu)
+			return vcpu;
+	}
+	return NULL;
 }
 
 enum khv_msr_result khv_msr_vp_index_read(struct khv_msr_access *a)
@@ -87,7 +106,7 @@ static u64 runtime_100ns(const struct khv_vcpu *vp)
 	u64 ns = vp->runtime_ns;
 
 	if (vp->running)
-		ns += khv_task_sched_runtime(current) - vp->run_start_ns;
+		ns += local_clock() - vp->on_cpu_since;
 	return div_u64(ns, 100);
 }
 
@@ -107,6 +126,7 @@ static void sched_in(struct preempt_notifier *notifier, int cpu)
 {
 	struct khv_vcpu *vp = container_of(notifier, struct khv_vcpu, notifier);
 
+	vp->on_cpu_since = local_clock();
 	if (vp->preempted)
 		atomic_dec(&vp->vm->preempted);
 	vp->preempted = false;
@@ -117,7 +137,8 @@ static void sched_out(struct preempt_notifier *notifier, struct task_struct *nex
 {
 	struct khv_vcpu *vp = container_of(notifier, struct khv_vcpu, notifier);
 
-	vp->preempted = current->on_rq;
+	vp->runtime_ns += local_clock() - vp->on_cpu_since;
+	vp->preempted = khv_task_is_runnable(current);
 	if (vp->preempted)
 		atomic_inc(&vp->vm->preempted);
 }
@@ -137,12 +158,18 @@ int khv_run(struct kvm_vcpu *vcpu)
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	int ret;
 
+	/* User space may have enabled the APIC of a VP that is halted. */
+	khv_synic_apic_changed(vp);
+	preempt_disable();
 	preempt_notifier_register(&vp->notifier);
-	vp->run_start_ns = khv_task_sched_runtime(current);
+	vp->on_cpu_since = local_clock();
 	vp->running = true;
+	preempt_enable();
 	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
+	preempt_disable();
 	vp->running = false;
+	vp->runtime_ns += local_clock() - vp->on_cpu_since;
 	preempt_notifier_unregister(&vp->notifier);
-	vp->runtime_ns += khv_task_sched_runtime(current) - vp->run_start_ns;
+	preempt_enable();
 	return ret;
 }

@@ -8,7 +8,7 @@
  * module: "kvm", or NULL for the kernel itself
  *
  * Origins (all of them the same on 6.1 and 6.12): kvm_main.c, x86.c, lapic.c, eventfd.c,
- * kernel/sched/core.c, kernel/module/main.c, kernel/trace/ftrace.c.
+ * kernel/module/main.c, kernel/trace/ftrace.c.
  */
 #ifdef KHV_IMPORT
 KHV_IMPORT("kvm", int, kvm_vcpu_read_guest,
@@ -41,6 +41,8 @@ KHV_IMPORT("kvm", int, kvm_hv_vapic_msr_read, (struct kvm_vcpu *vcpu, u32 reg, u
 	   (vcpu, reg, data))
 KHV_IMPORT("kvm", int, kvm_hv_vapic_msr_write, (struct kvm_vcpu *vcpu, u32 reg, u64 data),
 	   (vcpu, reg, data))
+KHV_IMPORT("kvm", void, kvm_apic_update_ppr, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT("kvm", int, kvm_lapic_find_highest_irr, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT("kvm", int, kvm_lapic_set_pv_eoi, (struct kvm_vcpu *vcpu, u64 data, unsigned long len),
 	   (vcpu, data, len))
 KHV_IMPORT("kvm", void, __kvm_set_or_clear_apicv_inhibit,
@@ -50,7 +52,6 @@ KHV_IMPORT("kvm", int, kvm_skip_emulated_instruction, (struct kvm_vcpu *vcpu), (
 KHV_IMPORT("kvm", void, kvm_queue_exception, (struct kvm_vcpu *vcpu, unsigned int nr), (vcpu, nr))
 KHV_IMPORT("kvm", void, kvm_vcpu_on_spin, (struct kvm_vcpu *vcpu, bool yield_to_kernel_mode),
 	   (vcpu, yield_to_kernel_mode))
-KHV_IMPORT(NULL, u64, task_sched_runtime, (struct task_struct *p), (p))
 KHV_IMPORT(NULL, unsigned long, ftrace_location, (unsigned long ip), (ip))
 KHV_IMPORT(NULL, struct module *, find_module, (const char *name), (name))
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Declarations that KVM keeps in arch/x86/kvm/, which no headers package ships:
- * the functions that are replaced, with their return type, parameters, arguments
+ * a structure, and the functions that are replaced, with their return type, parameters, arguments
  * and the sentence to print when one is missing. The hook table is this list.
  *
  * KHV_HOOK(type, name, (parameters), (arguments), "what it would break")
@@ -10,6 +10,44 @@
  * which hyperv/hooks.c tells the functions apart: those of exits first. All are
  * replaced in one go.
  */
+#ifndef KHV_COMPAT_KVM_PRIVATE_H
+#define KHV_COMPAT_KVM_PRIVATE_H
+
+#include <linux/hrtimer.h>
+#include <linux/kvm_host.h>
+
+/*
+ * struct kvm_lapic as far as ending an interrupt reaches; lapic.h, the same on 6.1 and 6.12.
+ * Whoever uses it makes sure that @vcpu is what it should be.
+ */
+struct khv_kvm_lapic {
+	unsigned long base_address;
+	const void *dev_ops;
+	struct {
+		struct hrtimer timer;
+		s64 period;
+		ktime_t target_expiration;
+		u32 timer_mode;
+		u32 timer_mode_mask;
+		u64 tscdeadline;
+		u64 expired_tscdeadline;
+		u32 timer_advance_ns;
+		atomic_t pending;
+		bool hv_timer_in_use;
+	} lapic_timer;
+	u32 divide_count;
+	struct kvm_vcpu *vcpu;
+	bool apicv_active;
+	bool sw_enabled;
+	bool irr_pending;
+	bool lvt0_in_nmi_mode;
+	s16 isr_count;
+	int highest_isr_cache;
+	void *regs;
+};
+
+#endif
+
 #ifdef KHV_HOOK
 KHV_HOOK(int, kvm_hv_get_msr_common, (struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host),
 	 (vcpu, msr, pdata, host),
@@ -19,13 +57,11 @@ KHV_HOOK(int, kvm_hv_set_msr_common, (struct kvm_vcpu *vcpu, u32 msr, u64 data, 
 	 "synthetic MSRs could not be written")
 KHV_HOOK(int, kvm_hv_hypercall, (struct kvm_vcpu *vcpu), (vcpu),
 	 "hypercalls could not be answered")
-KHV_HOOK(int, kvm_hv_vcpu_init, (struct kvm_vcpu *vcpu), (vcpu),
-	 "no VP could be given its state")
 KHV_HOOK(void, kvm_hv_process_stimers, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire")
 KHV_HOOK(int, kvm_arch_vcpu_ioctl_run, (struct kvm_vcpu *vcpu), (vcpu),
 	 "VP_RUNTIME could not tell the guest's time from the VMM's")
-KHV_HOOK(void, kvm_recalculate_apic_map, (struct kvm *kvm), (kvm),
+KHV_HOOK(void, kvm_check_async_pf_completion, (struct kvm_vcpu *vcpu), (vcpu),
 	 "a timer that expired while the local APIC was disabled would be lost")
 KHV_HOOK(void, kvm_hv_synic_send_eoi, (struct kvm_vcpu *vcpu, int vector), (vcpu, vector),
 	 "the end of a SINT's interrupt would go unnoticed")
@@ -41,6 +77,14 @@ KHV_HOOK(bool, kvm_cpuid,
 	 (vcpu, eax, ebx, ecx, edx, exact_only),
 	 "TSC_INVARIANT_CONTROL could not hide the invariant TSC")
 #endif
+KHV_HOOK(int, kvm_vcpu_ioctl_set_cpuid,
+	 (struct kvm_vcpu *vcpu, struct kvm_cpuid *cpuid, struct kvm_cpuid_entry __user *entries),
+	 (vcpu, cpuid, entries),
+	 "no VP could be given its state")
+KHV_HOOK(int, kvm_vcpu_ioctl_set_cpuid2,
+	 (struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid, struct kvm_cpuid_entry2 __user *entries),
+	 (vcpu, cpuid, entries),
+	 "no VP could be given its state")
 KHV_HOOK(void, kvm_hv_vcpu_uninit, (struct kvm_vcpu *vcpu), (vcpu),
 	 "the state of a VP would leak")
 KHV_HOOK(void, kvm_hv_set_cpuid, (struct kvm_vcpu *vcpu, bool hyperv_enabled),

@@ -5,8 +5,17 @@
 #ifndef KHV_FASTPATH_H
 #define KHV_FASTPATH_H
 
+#include <linux/types.h>
+
 /* Whether exits are answered in the fast path; can be changed at any time. */
 extern bool khv_fastpath;
+
+/**
+ * khv_eoi_traced() - does somebody trace KVM's kvm_eoi?
+ *
+ * Return: true if so: the event comes from KVM's APIC alone. Context: any.
+ */
+bool khv_eoi_traced(void);
 
 /**
  * khv_fastpath_check() - find what the fast path needs, without changing anything

@@ -79,7 +79,27 @@ struct khv_hcall {
  *
  * Context: any, no lock.
  */
-void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_regs *regs);
+static inline void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_regs *regs)
+{
+	hc->longmode = regs->longmode;
+	if (regs->longmode) {
+		hc->control = regs->cx;
+		hc->in = regs->dx;
+		hc->out = regs->r8;
+	} else {
+		hc->control = regs->dx << 32 | (u32)regs->ax;
+		hc->in = regs->bx << 32 | (u32)regs->cx;
+		hc->out = regs->di << 32 | (u32)regs->si;
+	}
+
+	hc->code = hc->control & KHV_CTL_CODE;
+	hc->fast = hc->control & KHV_CTL_FAST;
+	hc->varhdr = (hc->control & KHV_CTL_VARHDR) >> 17;
+	hc->rep_count = (hc->control & KHV_CTL_REP_COUNT) >> 32;
+	hc->rep_start = (hc->control & KHV_CTL_REP_START) >> 48;
+	hc->reps_done = 0;
+	hc->output_len = 0;
+}
 
 /**
  * khv_hcall_check() - verify reserved bits and form against the row
@@ -102,7 +122,10 @@ u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row);
  *
  * Return: fixed header, variable header and all rep elements, in bytes.
  */
-u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row);
+static inline u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row)
+{
+	return row->hdr + hc->varhdr * sizeof(u64) + hc->rep_count * row->rep;
+}
 
 /**
  * khv_fast_output_at() - where the output of a fast call begins
@@ -124,6 +147,9 @@ static inline u32 khv_fast_output_at(u32 input_len)
  *
  * Return: value for RAX, or EDX:EAX in 32-bit mode.
  */
-u64 khv_hcall_result(const struct khv_hcall *hc, u16 status);
+static inline u64 khv_hcall_result(const struct khv_hcall *hc, u16 status)
+{
+	return status | (u64)hc->reps_done << KHV_RESULT_REPS_SHIFT;
+}
 
 #endif

@@ -9,6 +9,7 @@
 #include "khv/port.h"
 #include "khv/state.h"
 #include "khv/trace.h"
+#include "khv/vpset.h"
 
 /**
  * enum khv_msr_result - outcome of an MSR access
@@ -20,28 +21,6 @@ enum khv_msr_result {
 	KHV_MSR_OK,
 	KHV_MSR_FAULT,
 	KHV_MSR_SLOW,
-};
-
-/**
- * struct khv_msr_access - one access to a synthetic MSR
- * @vcpu: the vCPU
- * @vp: its state
- * @vm: its VM
- * @row: &enum khv_msr_id
- * @index: which register of the row
- * @data: value to write, or the value read
- * @host: by user space (KVM_GET_MSRS, KVM_SET_MSRS), not by the guest
- * @atomic: in the fast path, see &enum khv_msr_flags
- */
-struct khv_msr_access {
-	struct kvm_vcpu *vcpu;
-	struct khv_vcpu *vp;
-	struct khv_vm *vm;
-	int row;
-	unsigned int index;
-	u64 data;
-	bool host;
-	bool atomic;
 };
 
 /* Handlers run in the vCPU thread with vcpu->mutex held; they may sleep unless atomic. */
@@ -143,44 +122,27 @@ int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host);
 int khv_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host);
 
 /**
- * khv_msr_fast_check() - may the fast path answer a guest's access to an MSR?
- * @vcpu: the vCPU
- * @msr: MSR number
+ * khv_msr_fast() - answer a guest's access to an MSR in the fast path
+ * @vcpu: the vCPU; RAX and RDX are written by a read that is answered, RIP is not
+ * @row: the register's row, atomic for this access, and allowed by the gate
  * @write: a write
  *
- * Return: KHV_FAST_DONE for khv_msr_fast() to be called, or why not. Context: any.
+ * Return: KHV_FAST_DONE, or why it is not; nothing that the guest can see changed then.
+ * Context: the vCPU's thread, interrupts off.
  */
-enum khv_fast_result khv_msr_fast_check(struct kvm_vcpu *vcpu, u32 msr, bool write);
+enum khv_fast_result khv_msr_fast(struct kvm_vcpu *vcpu, int row, bool write);
 
 /**
- * khv_msr_fast() - answer a guest's access to an MSR in the fast path
- * @vcpu: the vCPU
- * @msr: MSR number that khv_msr_fast_check() agreed to
- * @data: value to write, or the value read
- * @write: which of the two
- *
- * Return: KHV_FAST_DONE, or why it is not; nothing changed then.
- * Context: the vCPU's thread, interrupts off, kvm->srcu held.
- */
-enum khv_fast_result khv_msr_fast(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool write);
-
-/**
- * khv_hypercall_fast_check() - may the fast path answer this hypercall?
- * @vcpu: the vCPU
- *
- * Return: KHV_FAST_DONE for khv_hypercall_fast() to be called, or why not.
- * Context: the vCPU's thread.
- */
-enum khv_fast_result khv_hypercall_fast_check(struct kvm_vcpu *vcpu);
-
-/**
- * khv_hypercall_fast() - answer a hypercall that khv_hypercall_fast_check() agreed to
- * @vcpu: the vCPU; its result registers are written, RIP is not
+ * khv_hypercall_fast() - answer a hypercall in the fast path
+ * @vcpu: the vCPU, in a mode that may make hypercalls; its result registers are
+ *	written, RIP is not
+ * @id: the call's row, atomic; the call is in register form
+ * @longmode: the 64-bit calling convention
  *
  * Return: KHV_FAST_DONE, or why it is not; nothing that the guest can see changed then.
- * Context: the vCPU's thread, interrupts off, kvm->srcu held.
+ * Context: the vCPU's thread, interrupts off.
  */
-enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu);
+enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu, int id, bool longmode);
 
 /**
  * khv_hypercall() - driver of VMCALL and VMMCALL in a VM of ours
@@ -261,15 +223,27 @@ void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index);
 struct khv_vcpu *khv_vp_by_index(struct kvm *kvm, u32 vp_index);
 
 /**
- * khv_target() - the vCPU that a hypercall names
- * @kvm: a VM of ours
- * @vp_index: VP index
- *
- * A vCPU that never had anything to do with Hyper-V has its number as its index.
- *
- * Return: the vCPU, which need not have state of ours, or NULL. Context: any, no lock; O(1).
+ * struct khv_targets - a walk over the vCPUs that a hypercall names
+ * @set: the VPs still to come
+ * @next: next vCPU of a set that is "all"
  */
-struct kvm_vcpu *khv_target(struct kvm *kvm, u32 vp_index);
+struct khv_targets {
+	struct khv_vpset set;
+	u32 next;
+};
+
+/**
+ * khv_next_target() - the next vCPU of a walk
+ * @kvm: a VM of ours
+ * @targets: the walk; begins with its set filled in and the rest 0
+ *
+ * VPs that do not exist are passed over. A vCPU that never had anything to do with Hyper-V
+ * has its number as its index.
+ *
+ * Return: the vCPU, which need not have state of ours, or NULL at the end. Context: any, no
+ * lock; O(1) for each target.
+ */
+struct kvm_vcpu *khv_next_target(struct kvm *kvm, struct khv_targets *targets);
 
 /**
  * khv_tlbflush_init() - the flush queue of a new VP
@@ -371,12 +345,20 @@ int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint);
 void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector);
 
 /**
- * khv_synic_apic_changed() - local APICs were enabled or disabled
- * @vm: the VM
+ * khv_synic_anybody_waits() - does an irqfd wait for the end of a SINT's interrupt?
+ * @vp: the VP
  *
- * Messages that waited for that are tried again. Context: may not sleep.
+ * Return: true if one of its SINTs has a route. Context: any.
  */
-void khv_synic_apic_changed(struct khv_vm *vm);
+bool khv_synic_anybody_waits(const struct khv_vcpu *vp);
+
+/**
+ * khv_synic_apic_changed() - the VP's local APIC may have been enabled
+ * @vp: the VP
+ *
+ * Expiries that waited for that are tried again. Context: the VP's thread.
+ */
+void khv_synic_apic_changed(struct khv_vcpu *vp);
 
 /**
  * khv_synic_routing_update() - user space changed the interrupt routes

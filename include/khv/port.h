@@ -88,7 +88,8 @@ struct khv_kick {
  * @vcpu: any vCPU of the caller's VM
  * @req: KVM_REQ_*
  *
- * A halted vCPU is not woken. Context: any, no lock.
+ * A halted vCPU is not woken. Until khv_kick_wait() others take it for told to leave:
+ * preemption stays off so long. Context: preemption disabled.
  */
 static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu, unsigned int req)
 {
@@ -112,7 +113,7 @@ static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu
  * khv_kick_wait() - return when every one of them has left the guest
  * @kick: the vCPUs
  *
- * Context: interrupts enabled; waits for other CPUs.
+ * Context: preemption disabled, interrupts enabled; waits for other CPUs.
  */
 void khv_kick_wait(const struct khv_kick *kick);
 
@@ -148,15 +149,16 @@ static inline bool khv_may_hypercall(struct kvm_vcpu *vcpu)
 /**
  * khv_call_regs() - read the registers that a hypercall uses
  * @vcpu: running vCPU
+ * @longmode: the 64-bit calling convention
  *
  * Return: the registers.
  */
-static inline struct khv_call_regs khv_call_regs(struct kvm_vcpu *vcpu)
+static inline struct khv_call_regs khv_call_regs(struct kvm_vcpu *vcpu, bool longmode)
 {
 	const unsigned long *regs = vcpu->arch.regs;
 
 	return (struct khv_call_regs){
-		.longmode = khv_longmode(vcpu),
+		.longmode = longmode,
 		.ax = regs[VCPU_REGS_RAX],
 		.bx = regs[VCPU_REGS_RBX],
 		.cx = regs[VCPU_REGS_RCX],

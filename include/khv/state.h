@@ -17,7 +17,7 @@
 /**
  * enum khv_fast_result - what became of an exit in the fast path
  * @KHV_FAST_DONE: answered
- * @KHV_FAST_STATE: single step, SMM, or hidden guest state
+ * @KHV_FAST_STATE: single step, SMM, hidden guest state, or a PMU that counts
  * @KHV_FAST_FILTER: user space filters MSRs
  * @KHV_FAST_TRACED: KVM's tracepoints of the slow path are on
  * @KHV_FAST_ROW: no row, or one that is not atomic
@@ -42,12 +42,12 @@ enum khv_fast_result {
 
 /**
  * struct khv_counts - how often each row was used
- * @msr_read: per MSR row
- * @msr_write: per MSR row
- * @hc: per hypercall row
- * @msr_read_fast: those of @msr_read that the fast path answered
- * @msr_write_fast: those of @msr_write
- * @hc_fast: those of @hc
+ * @msr_read: per MSR row, on the slow path
+ * @msr_write: the same
+ * @hc: per hypercall row, on the slow path
+ * @msr_read_fast: per MSR row, in the fast path
+ * @msr_write_fast: the same
+ * @hc_fast: per hypercall row, in the fast path
  * @fast: exits that the fast path looked at, by what became of them
  * @hc_xmm: hypercalls that carried XMM input
  * @hc_unknown: hypercalls without a row
@@ -152,9 +152,7 @@ struct khv_refclock {
  * @crash_ctl: what a read of HV_X64_MSR_CRASH_CTL shows, likewise
  * @crash_notice: what the guest last wrote to it, 0 for nothing, likewise
  * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL, under hv_lock; read without
- *
  * @refclock: see &struct khv_refclock
- * @apic_waiters: a message waits for a local APIC to be enabled; single word
  * @preempted: VPs whose thread wants a CPU and has none
  * @by_index: its VPs by VP index, changed under khv_vms_lock, read without
  *
@@ -174,9 +172,30 @@ struct khv_vm {
 	u64 crash_notice;
 	u64 tsc_invariant;
 	struct khv_refclock refclock;
-	bool apic_waiters;
 	atomic_t preempted;
 	struct khv_vcpu *by_index[KVM_MAX_VCPUS];
+};
+
+/**
+ * struct khv_msr_access - one access to a synthetic MSR
+ * @vcpu: the vCPU
+ * @vp: its state
+ * @vm: its VM
+ * @row: &enum khv_msr_id
+ * @index: which register of the row
+ * @data: value to write, or the value read
+ * @host: by user space (KVM_GET_MSRS, KVM_SET_MSRS), not by the guest
+ * @atomic: in the fast path, see &enum khv_msr_flags
+ */
+struct khv_msr_access {
+	struct kvm_vcpu *vcpu;
+	struct khv_vcpu *vp;
+	struct khv_vm *vm;
+	int row;
+	unsigned int index;
+	u64 data;
+	bool host;
+	bool atomic;
 };
 
 /**
@@ -188,16 +207,18 @@ struct khv_vm {
  * @cpuid: Hyper-V CPUID of the guest, under vcpu->mutex
  * @gate: what the VP may use, follows @cpuid, under vcpu->mutex
  * @counts: see &struct khv_counts
- * @runtime_ns: CPU time spent inside KVM_RUN before the current one, ns
- * @run_start_ns: the thread's CPU time when the current KVM_RUN began, ns
- * @running: inside KVM_RUN, so that @run_start_ns is valid
+ * @runtime_ns: CPU time spent inside KVM_RUN, up to when the thread last lost its CPU, ns
+ * @on_cpu_since: when it last got one, clock of that CPU, ns
+ * @running: inside KVM_RUN, so that @on_cpu_since is valid
  * @notifier: tells when the thread loses and gets its CPU, while @running
  * @preempted: counted in &khv_vm.preempted; the thread's own
  * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
  * @stimers_started: timers that run, one bit each; written by the VP's thread
+ * @apic_waits: an expiry waits for the local APIC to be enabled; the thread's own
  * @flush_lock: guards @flush
  * @flush: what other VPs want this one to flush before it enters the guest
  * @kick_cpus: scratch of a flush that this VP calls, under vcpu->mutex
+ * @msr_fast: the access in the fast path; but for row, index and data it never changes
  * @hcall: the call in flight, under vcpu->mutex
  */
 struct khv_vcpu {
@@ -208,15 +229,17 @@ struct khv_vcpu {
 	struct khv_gate gate;
 	struct khv_counts counts;
 	u64 runtime_ns;
-	u64 run_start_ns;
+	u64 on_cpu_since;
 	bool running;
 	struct preempt_notifier notifier;
 	bool preempted;
 	u64 runtime_base;
 	unsigned long stimers_started;
+	bool apic_waits;
 	spinlock_t flush_lock; /* guards flush */
 	struct khv_flush flush;
 	cpumask_var_t kick_cpus;
+	struct khv_msr_access msr_fast;
 	struct khv_hcall hcall;
 };
 

@@ -137,6 +137,8 @@ struct khv_enl_row {
  * @KHV_MSR_ATOMIC_RD: a guest read may be answered in the fast path: its handler does
  *	not sleep, take a mutex, touch a guest page or wait for another CPU
  * @KHV_MSR_ATOMIC_WR: the same of a guest write
+ * @KHV_MSR_RESTORE_ANY: reserved bits that user space writes are dropped, because stock
+ *	KVM lets guests set them
  */
 enum khv_msr_flags {
 	KHV_MSR_RO = BIT(0),
@@ -144,6 +146,7 @@ enum khv_msr_flags {
 	KHV_MSR_UNROUTED = BIT(2),
 	KHV_MSR_ATOMIC_RD = BIT(3),
 	KHV_MSR_ATOMIC_WR = BIT(4),
+	KHV_MSR_RESTORE_ANY = BIT(5),
 };
 
 /**

@@ -55,14 +55,15 @@ u16 khv_vpset_parse(struct khv_vpset *set, const struct khv_vp_set *wire,
 bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index);
 
 /**
- * khv_vpset_large() - more than one bank of 64 VPs?
+ * khv_vpset_few() - no more VPs than one bank of 64 has?
  * @set: parsed and not yet walked
+ * @vcpus: vCPUs of the VM
  *
- * Return: true for a set that is not to be walked with interrupts off.
+ * Return: true for a set that may be walked with interrupts off.
  */
-static inline bool khv_vpset_large(const struct khv_vpset *set)
+static inline bool khv_vpset_few(const struct khv_vpset *set, u32 vcpus)
 {
-	return set->all || (set->banks & (set->banks - 1));
+	return set->all ? vcpus <= 64 : !(set->banks & (set->banks - 1));
 }
 
 #endif
