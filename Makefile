@@ -5,7 +5,7 @@
 #
 #   make [KDIR=<kernel build folder>] [O=<folder>]   build kvm-hyperv.ko, here or in O
 #   make install | uninstall [KDIR=]                 into that kernel's modules, with depmod
-#   make test | run | check                          see README.md
+#   make test | run | check | bench                  see README.md
 #   make clean
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
@@ -51,10 +51,10 @@ clean:
 			-not -path '*/.git/*' -delete; fi
 	@rm -rf $(TOP)/selftests/build
 
-test run check:
+test run check bench:
 	@$(TOP)/selftests/rig/$@
 
-.PHONY: modules sources install uninstall clean test run check
+.PHONY: modules sources install uninstall clean test run check bench
 
 # Reference documentation from the tables, as on a KVM that has everything.
 docs:

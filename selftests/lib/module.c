@@ -32,9 +32,9 @@ const char *module_path(void)
 	return NULL;
 }
 
-int __module_load(void)
+static int insert(const char *path)
 {
-	int fd = open(module_path(), O_RDONLY | O_CLOEXEC), r;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
 
 	if (fd < 0)
 		return -errno;
@@ -43,9 +43,35 @@ int __module_load(void)
 	return r;
 }
 
+static int remove_module(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+void module_insert(const char *path)
+{
+	int r = insert(path);
+
+	if (r)
+		FAIL("insmod %s: %s", path, strerror(-r));
+}
+
+void module_remove(const char *name)
+{
+	int r = remove_module(name);
+
+	if (r)
+		FAIL("rmmod %s: %s", name, strerror(-r));
+}
+
+int __module_load(void)
+{
+	return insert(module_path());
+}
+
 int __module_unload(void)
 {
-	return syscall(SYS_delete_module, "kvm_hyperv", O_NONBLOCK) ? -errno : 0;
+	return remove_module("kvm_hyperv");
 }
 
 void module_load(void)

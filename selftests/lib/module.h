@@ -17,6 +17,9 @@ const char *module_path(void);
 /* 0 or -errno. */
 int __module_load(void);
 int __module_unload(void);
+/* Any other module, by its file and by its name. */
+void module_insert(const char *path);
+void module_remove(const char *name);
 void module_load(void);
 void module_unload(void);
 

@@ -272,17 +272,20 @@ khv_build_module_locked() {
 	printf '%s\n' "$dir/kvm-hyperv.ko"
 }
 
-# khv_build_fake_kvm KERNEL: modules with KVM's names and none of its functions; prints the folder.
-khv_build_fake_kvm() {
-	local kernel=$1 out
+# khv_build_helper KERNEL FOLDER: modules that only tests insert, from that folder beside this file;
+# prints the folder that holds them.
+khv_build_helper() {
+	local kernel=$1 name=$2 out stamp
 
-	out=$KHV_CACHE/build/fake-$(basename "$kernel")
-	if [ ! -s "$out/kvm.ko" ] || [ "$KHV_RIG/fake-kvm/kvm.c" -nt "$out/kvm.ko" ]; then
+	out=$KHV_CACHE/build/$name-$(basename "$kernel")
+	stamp=$out/.built
+	if [ ! -e "$stamp" ] || [ -n "$(find "$KHV_RIG/$name" -newer "$stamp" -type f)" ]; then
 		mkdir -p "$out"
-		cp "$KHV_RIG"/fake-kvm/* "$out/"
-		khv_quiet build-fake-kvm make -C "$kernel/build" M="$out" \
+		cp "$KHV_RIG/$name"/* "$out/"
+		khv_quiet "build-$name" make -C "$kernel/build" M="$out" \
 			CC="$(khv_kernel_cc "$kernel")" modules ||
-			khv_die "the fake KVM does not build for $(basename "$kernel")"
+			khv_die "$name does not build for $(basename "$kernel")"
+		touch "$stamp"
 	fi
 	printf '%s\n' "$out"
 }
