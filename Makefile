@@ -59,7 +59,7 @@ test run check bench:
 # Reference documentation from the tables, as on a KVM that has everything.
 docs:
 	@gen=$$(mktemp) && $(CC) -std=gnu11 -Wall -I$(TOP)/kunit/user/include -I$(TOP)/include \
-		-DKHV_HAVE_FLUSH_FIFO -DKHV_HAVE_TSC_INVARIANT -Wno-override-init -o $$gen \
+		-DKHV_HAVE_L2_FLUSH -DKHV_HAVE_TSC_INVARIANT -Wno-override-init -o $$gen \
 		$(TOP)/Documentation/generate.c $(TOP)/hyperv/tables.c && \
 	$$gen msrs >$(TOP)/Documentation/msrs.rst && \
 	$$gen hypercalls >$(TOP)/Documentation/hypercalls.rst; rc=$$?; rm -f $$gen; exit $$rc

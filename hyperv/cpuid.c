@@ -25,6 +25,10 @@ static bool cond_holds(enum khv_cond cond, struct kvm_vcpu *vcpu, u16 evmcs)
 		return evmcs;
 	case KHV_COND_NO_SMT:
 		return !cpu_smt_possible();
+	case KHV_COND_TDP:
+		return *khv_tdp_enabled;
+	case KHV_COND_NPT:
+		return *khv_tdp_enabled && khv_svm;
 	case KHV_COND_ALWAYS:
 		break;
 	}
@@ -124,6 +128,11 @@ void khv_cpuid_update(struct kvm_vcpu *vcpu)
 	if (!vp)
 		return;
 
+	/* KVM's own code looks at its cache: what the parameter adds is in there, too. */
+	if (vp->stock.cpuid_cache.nested_eax) {
+		vp->stock.cpuid_cache.nested_eax |= (u32)khv_nested_features;
+		vp->stock.cpuid_cache.nested_ebx |= khv_nested_features >> 32;
+	}
 	/* From the stock cache, so that the two can never disagree. */
 	reg = vp->cpuid.reg;
 	reg[KHV_CPUID_FEATURES_EAX] = vp->stock.cpuid_cache.features_eax;

@@ -71,8 +71,14 @@ static u64 count_enl(unsigned int enl, const struct khv_counts *counts)
 	u64 uses = 0;
 	int i;
 
-	if (enl == KHV_ENL_XMM_INPUT)
+	switch (enl) {
+	case KHV_ENL_XMM_INPUT:
 		return counts->hc_xmm;
+	case KHV_ENL_TLBFLUSH_DIRECT:
+		return counts->hc_l2;
+	case KHV_ENL_EVMCS:
+		return counts->evmcs_entries;
+	}
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		if (khv_msrs[i].enl == enl)
 			uses += reads(counts, i) + writes(counts, i);
@@ -144,6 +150,8 @@ static int hooks_show(struct seq_file *m, void *unused)
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
 		u64 ours = 0, passed = 0;
 
+		if (!khv_hook_wanted(i))
+			continue;
 		for_each_possible_cpu(cpu) {
 			ours += per_cpu(khv_hook_hits.ours[i], cpu);
 			passed += per_cpu(khv_hook_hits.passed[i], cpu);

@@ -49,24 +49,6 @@ enum exit_kind {
 };
 
 /*
- * What is asked of the vendor's state right after an exit, without the functions behind
- * kvm_x86_ops: they cost more than the rest of an exit that is not ours may. Both vendors
- * keep what is needed right behind struct kvm_vcpu.
- */
-static __always_inline struct vmcb *vmcb_of(const struct kvm_vcpu *vcpu)
-{
-	return *(struct vmcb **)(vcpu + 1);
-}
-
-static __always_inline unsigned long vmread(unsigned long field)
-{
-	unsigned long value;
-
-	asm volatile("vmread %1, %0" : "=r"(value) : "r"(field) : "cc");
-	return value;
-}
-
-/*
  * The first look at every exit of a VM of ours: most are KVM's. On Intel it lets pass what
  * has further bits beside the reason, or did not come from the guest at all; exit_kind()
  * looks closer.
@@ -80,8 +62,8 @@ static __always_inline bool may_be_ours(const struct kvm_vcpu *vcpu, bool svm)
 	u32 code;
 
 	if (!svm)
-		return VMX_REASONS >> (vmread(VM_EXIT_REASON) % 64) & 1;
-	code = vmcb_of(vcpu)->control.exit_code;
+		return VMX_REASONS >> (khv_vmread(VM_EXIT_REASON) % 64) & 1;
+	code = khv_vmcb(vcpu)->control.exit_code;
 	return code == SVM_EXIT_MSR || code == SVM_EXIT_VMMCALL;
 }
 
@@ -91,15 +73,15 @@ static __always_inline enum exit_kind exit_kind(const struct kvm_vcpu *vcpu, boo
 	u32 reason;
 
 	if (svm) {
-		control = &vmcb_of(vcpu)->control;
+		control = &khv_vmcb(vcpu)->control;
 		if (control->exit_code == SVM_EXIT_VMMCALL)
 			return EXIT_CALL;
 		return control->exit_info_1 ? EXIT_WRMSR : EXIT_RDMSR;
 	}
 	/* The entry failed: the VMCS tells of the exit before. */
-	if (*(const u8 *)(vcpu + 1))
+	if (khv_vmx_failed(vcpu))
 		return EXIT_OTHER;
-	reason = vmread(VM_EXIT_REASON);
+	reason = khv_vmread(VM_EXIT_REASON);
 	if (reason == EXIT_REASON_MSR_READ)
 		return EXIT_RDMSR;
 	if (reason == EXIT_REASON_MSR_WRITE)
@@ -109,15 +91,15 @@ static __always_inline enum exit_kind exit_kind(const struct kvm_vcpu *vcpu, boo
 
 static __always_inline unsigned long rflags(const struct kvm_vcpu *vcpu, bool svm)
 {
-	return svm ? vmcb_of(vcpu)->save.rflags : vmread(GUEST_RFLAGS);
+	return svm ? khv_vmcb(vcpu)->save.rflags : khv_vmread(GUEST_RFLAGS);
 }
 
 static __always_inline bool is_64bit(const struct kvm_vcpu *vcpu, bool svm)
 {
 	if (!(vcpu->arch.efer & EFER_LMA))
 		return false;
-	return svm ? vmcb_of(vcpu)->save.cs.attrib & SVM_SELECTOR_L_MASK :
-		     vmread(GUEST_CS_AR_BYTES) & VMX_AR_L_MASK;
+	return svm ? khv_vmcb(vcpu)->save.cs.attrib & SVM_SELECTOR_L_MASK :
+		     khv_vmread(GUEST_CS_AR_BYTES) & VMX_AR_L_MASK;
 }
 
 /* As khv_may_hypercall(): protected mode, CPL 0. */
@@ -125,8 +107,8 @@ static __always_inline bool may_call(const struct kvm_vcpu *vcpu, bool svm)
 {
 	/* SVM need not intercept writes of CR0: KVM's copy may be old. */
 	if (svm)
-		return (vmcb_of(vcpu)->save.cr0 & X86_CR0_PE) && !vmcb_of(vcpu)->save.cpl;
-	return (vcpu->arch.cr0 & X86_CR0_PE) && !VMX_AR_DPL(vmread(GUEST_SS_AR_BYTES));
+		return (khv_vmcb(vcpu)->save.cr0 & X86_CR0_PE) && !khv_vmcb(vcpu)->save.cpl;
+	return (vcpu->arch.cr0 & X86_CR0_PE) && !VMX_AR_DPL(khv_vmread(GUEST_SS_AR_BYTES));
 }
 
 static __always_inline int event_on(const struct tracepoint *event)
@@ -220,7 +202,7 @@ static noinline unsigned int insn_length(struct kvm_vcpu *vcpu, enum exit_kind k
 		return 0;
 	/* Nobody intercepts writes of CR3 here, and KVM's copy is from the last slow exit. */
 	if (*khv_tdp_enabled)
-		vcpu->arch.cr3 = vmcb_of(vcpu)->save.cr3;
+		vcpu->arch.cr3 = khv_vmcb(vcpu)->save.cr3;
 	kvm_vcpu_srcu_read_lock(vcpu);
 	pagefault_disable();
 	gpa = khv_kvm_mmu_gva_to_gpa_read(vcpu, rip, NULL);
@@ -239,18 +221,18 @@ static __always_inline unsigned long next_rip(struct kvm_vcpu *vcpu, enum exit_k
 	unsigned long rip, next;
 
 	if (svm) {
-		const struct vmcb_control_area *control = &vmcb_of(vcpu)->control;
+		const struct vmcb_control_area *control = &khv_vmcb(vcpu)->control;
 
 		if (*nrips && control->next_rip)
 			return control->next_rip;
-		rip = vmcb_of(vcpu)->save.rip;
+		rip = khv_vmcb(vcpu)->save.rip;
 		next = insn_length(vcpu, kind);
 		if (!next)
 			return 0;
 		next += rip;
 	} else {
-		rip = vmread(GUEST_RIP);
-		next = rip + vmread(VM_EXIT_INSTRUCTION_LEN);
+		rip = khv_vmread(GUEST_RIP);
+		next = rip + khv_vmread(VM_EXIT_INSTRUCTION_LEN);
 	}
 	/* Only at the end of the low 4 GB does it matter how wide RIP is. */
 	if (unlikely(((next ^ rip) >> 31) == 3) && !is_64bit(vcpu, svm))
@@ -263,9 +245,9 @@ static __always_inline void skip_to(struct kvm_vcpu *vcpu, unsigned long next, b
 {
 	vcpu->arch.regs[VCPU_REGS_RIP] = next;
 	if (svm) {
-		vmcb_of(vcpu)->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
+		khv_vmcb(vcpu)->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
 	} else {
-		u32 shadow = vmread(GUEST_INTERRUPTIBILITY_INFO);
+		u32 shadow = khv_vmread(GUEST_INTERRUPTIBILITY_INFO);
 
 		vcpu->arch.regs_avail |= BIT(VCPU_REGS_RIP);
 		vcpu->arch.regs_dirty |= BIT(VCPU_REGS_RIP);
@@ -373,8 +355,6 @@ static fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
 	return static_call(khv_call_vcpu_run)(vcpu, run_flags);
 }
 
-static bool svm;
-
 /* Reasons for which a host has no fast path; everything else works without. */
 static const char *unfit(void)
 {
@@ -382,7 +362,7 @@ static const char *unfit(void)
 
 	if (IS_ENABLED(CONFIG_PREEMPT_RT))
 		return "a PREEMPT_RT kernel's spinlocks sleep";
-	if (svm)
+	if (khv_svm)
 		return NULL;
 	/* There the VMCS is Hyper-V's, and is not read by an instruction. */
 	if (hypervisor_is_type(X86_HYPER_MS_HYPERV))
@@ -394,17 +374,16 @@ static const char *unfit(void)
 	return NULL;
 }
 
-int khv_fastpath_check(const char *vendor, void (*report)(const char *name, const char *why))
+int khv_fastpath_check(void (*report)(const char *name, const char *why))
 {
 	int missing = 0;
 
-	svm = !strcmp(vendor, "kvm_amd");
 	kvm_key = (void *)khv_symbol("kvm", "__SCK__kvm_x86_vcpu_run");
 	kvm_trampoline = (void *)khv_symbol("kvm", "__SCT__kvm_x86_vcpu_run");
 	kvm_msr_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_msr");
 	kvm_exit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_exit");
 	kvm_eoi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_eoi");
-	nrips = svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
+	nrips = khv_svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
 	if (!kvm_key || !kvm_trampoline || !khv_x86_ops->vcpu_run) {
 		report("kvm_x86_vcpu_run", "where the exit fast path begins");
 		missing++;
@@ -414,7 +393,7 @@ int khv_fastpath_check(const char *vendor, void (*report)(const char *name, cons
 		       "tracepoints that the fast path must not starve");
 		missing++;
 	}
-	if (svm && !nrips) {
+	if (khv_svm && !nrips) {
 		report("nrips", "whether this CPU tells the next instruction");
 		missing++;
 	}
@@ -433,7 +412,7 @@ void khv_fastpath_install(void)
 	}
 	static_call_update(khv_call_vcpu_run, khv_x86_ops->vcpu_run);
 	__static_call_update(kvm_key, kvm_trampoline,
-			     svm ? khv_hook_vcpu_run_svm : khv_hook_vcpu_run_vmx);
+			     khv_svm ? khv_hook_vcpu_run_svm : khv_hook_vcpu_run_vmx);
 	installed = true;
 }
 

@@ -29,6 +29,17 @@ static bool privs_held(const struct khv_cpuid *cpuid, const struct khv_priv *nee
 	return true;
 }
 
+static bool any_held(const struct khv_cpuid *cpuid, const struct khv_priv *need)
+{
+	unsigned int i;
+
+	for (i = 0; i < KHV_MAX_PRIVS && need[i].reg; i++) {
+		if (khv_priv_held(cpuid, need[i]))
+			return true;
+	}
+	return false;
+}
+
 static bool hc_allowed(const struct khv_cpuid *cpuid, const struct khv_hc_row *row)
 {
 	static const struct khv_priv syndbg = KHV_PRIV(SYNDBG_EAX, ALLOW_KERNEL_DEBUGGING);
@@ -36,6 +47,8 @@ static bool hc_allowed(const struct khv_cpuid *cpuid, const struct khv_hc_row *r
 	/* With the debugger off the call answers "invalid code", not "access denied". */
 	if ((row->flags & KHV_NEED_IF_SYNDBG) && !khv_priv_held(cpuid, syndbg))
 		return true;
+	if (row->flags & KHV_NEED_ANY)
+		return any_held(cpuid, row->need);
 	return privs_held(cpuid, row->need);
 }
 

@@ -16,10 +16,11 @@
 
 #include "compat/ftrace.h"
 #include "khv/hooks.h"
+#include "khv/parts.h"
 
 /* khv_return_<function>: where its ftrace site returns to. Read by khv_dispatch. */
-#define KHV_HOOK(_ret, _name, _params, _args, _why) \
-	extern unsigned long khv_return_##_name;    \
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why) \
+	extern unsigned long khv_return_##_name;          \
 	unsigned long khv_return_##_name;
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
@@ -29,7 +30,7 @@
  * is in the order of the hooks, so the hot ones are found first.
  */
 /* clang-format off */
-#define KHV_HOOK(_ret, _name, _params, _args, _why)		\
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)		\
 	    "	cmp khv_return_" #_name "(%rip), %rax\n"	\
 	    "	jne 1f\n"					\
 	    "	add $8, %rsp\n"					\
@@ -48,8 +49,11 @@ asm(".pushsection .text, \"ax\", @progbits\n"
 void khv_dispatch(void);
 STACK_FRAME_NON_STANDARD(khv_dispatch);
 
-#define KHV_HOOK(_ret, _name, _params, _args, _why) \
-	[KHV_HOOK_##_name] = { .name = #_name, .why = (_why), .returns = &khv_return_##_name },
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)   \
+	[KHV_HOOK_##_name] = { .module = KHV_MODULE_##_mod, \
+			       .name = #_name,              \
+			       .why = (_why),               \
+			       .returns = &khv_return_##_name },
 struct khv_hook khv_hooks[KHV_NR_HOOKS] = {
 #include "compat/kvm_private.h"
 };
@@ -59,12 +63,70 @@ static struct ftrace_ops ops;
 
 DEFINE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
 
+/* Any register that KVM itself sends nowhere? */
+static bool any_unrouted(void)
+{
+	int i;
+
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		if (khv_msrs[i].flags & KHV_MSR_UNROUTED)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Calls of an L2 that KVM does not bring here by itself? The flushes it does, where it knows
+ * direct flush.
+ */
+static bool any_l2_call(void)
+{
+	int i;
+
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		if ((khv_hcs[i].flags & KHV_L2) && khv_hcs[i].enl != KHV_STOCK_L2_CALLS)
+			return true;
+	}
+	return false;
+}
+
+bool khv_hook_wanted(enum khv_hook_id id)
+{
+	const char *module = khv_hooks[id].module;
+
+	if (strcmp(module, KHV_MODULE_KVM) && strcmp(module, khv_vendor))
+		return false;
+	switch (id) {
+	case KHV_HOOK_kvm_get_msr_common:
+	case KHV_HOOK_kvm_set_msr_common:
+		return any_unrouted();
+	case KHV_HOOK_nested_vmx_reflect_vmexit:
+	case KHV_HOOK_nested_svm_exit_special:
+	case KHV_HOOK_nested_svm_vmrun:
+		return any_l2_call();
+	case KHV_HOOK_kvm_cpuid:
+		return KHV_TSC_INVARIANT_ROUTE || khv_nested_features;
+	default:
+		return true;
+	}
+}
+
+int khv_hooks_nr(void)
+{
+	int i, nr = 0;
+
+	for (i = 0; i < KHV_NR_HOOKS; i++)
+		nr += khv_hook_wanted(i);
+	return nr;
+}
+
 /* Static calls cannot be indexed, so each original is set by name. */
 static void set_originals(void)
 {
-#define KHV_HOOK(_ret, _name, _params, _args, _why) \
-	static_call_update(khv_call_##_name,        \
-			   (void *)(khv_hooks[KHV_HOOK_##_name].site + KHV_SITE_BYTES));
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why) \
+	if (khv_hook_wanted(KHV_HOOK_##_name))            \
+		static_call_update(khv_call_##_name,      \
+				   (void *)(khv_hooks[KHV_HOOK_##_name].site + KHV_SITE_BYTES));
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
 }
@@ -85,7 +147,9 @@ int khv_hooks_check(void (*report)(const char *name, const char *why))
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
 		struct khv_hook *hook = &khv_hooks[i];
 
-		hook->site = khv_ftrace_location(khv_symbol("kvm", hook->name));
+		if (!khv_hook_wanted(i))
+			continue;
+		hook->site = khv_ftrace_location(khv_symbol(hook->module, hook->name));
 		if (!hook->site) {
 			report(hook->name, "it has no ftrace site");
 			bad++;
@@ -108,6 +172,8 @@ int khv_hooks_install(void)
 	set_originals();
 
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
+		if (!khv_hook_wanted(i))
+			continue;
 		*khv_hooks[i].returns = khv_hooks[i].site + KHV_SITE_BYTES;
 		ret = ftrace_set_filter_ip(&ops, khv_hooks[i].site, 0, 0);
 		if (ret) {
@@ -143,7 +209,10 @@ int khv_hooks_restored(void)
 {
 	int i, differ = 0;
 
-	for (i = 0; i < KHV_NR_HOOKS; i++)
-		differ += !!memcmp(khv_hooks[i].before, (void *)khv_hooks[i].site, KHV_SITE_BYTES);
+	for (i = 0; i < KHV_NR_HOOKS; i++) {
+		if (khv_hook_wanted(i))
+			differ += !!memcmp(khv_hooks[i].before, (void *)khv_hooks[i].site,
+					   KHV_SITE_BYTES);
+	}
 	return differ;
 }

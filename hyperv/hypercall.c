@@ -26,6 +26,8 @@ static int queue_ud(struct kvm_vcpu *vcpu)
 /* Bring the input into hc->input: from registers, XMM, or one read of guest memory. */
 static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_hc_row *row)
 {
+	gpa_t gpa;
+
 	hc->input_len = row->flags & KHV_ANY_FORM ? 0 : khv_hcall_input_len(hc, row);
 	if (!hc->input_len)
 		return HV_STATUS_SUCCESS;
@@ -40,7 +42,9 @@ static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_
 		return HV_STATUS_SUCCESS;
 	}
 
-	if (khv_kvm_vcpu_read_guest(vcpu, hc->in, hc->input, hc->input_len))
+	/* The block is within one page: one translation is enough. */
+	gpa = hc->l2 ? khv_nested_gpa(vcpu, hc->in) : hc->in;
+	if (gpa == INVALID_GPA || khv_kvm_vcpu_read_guest(vcpu, gpa, hc->input, hc->input_len))
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	return HV_STATUS_SUCCESS;
 }
@@ -75,6 +79,7 @@ enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu, int id, bool long
 		return KHV_FAST_BUSY;
 
 	hc->atomic = true;
+	hc->l2 = false;
 	status = hc_handlers[id](vcpu, hc);
 	if (status == KHV_STATUS_SLOW || status == KHV_STATUS_TO_USER)
 		return KHV_FAST_BUSY;
@@ -166,8 +171,9 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 	struct khv_hcall *hc = &vp->hcall;
 	struct khv_call_regs regs;
 	const struct khv_hc_row *row;
+	bool locked = false;
 	u16 status;
-	int id;
+	int id, ret;
 
 	if (!khv_may_hypercall(vcpu))
 		return queue_ud(vcpu);
@@ -175,8 +181,11 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 	regs = khv_call_regs(vcpu, khv_longmode(vcpu));
 	khv_hcall_decode(hc, &regs);
 	hc->atomic = false;
+	hc->l2 = khv_in_l2(vcpu);
 	id = khv_hc_find(hc->code);
 	row = id < 0 ? NULL : &khv_hcs[id];
+	if (hc->l2 && !(row && (row->flags & KHV_L2)))
+		return queue_ud(vcpu);
 
 	trace_khv_hypercall(vcpu->vcpu_id, hc);
 
@@ -205,8 +214,16 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		return exit_to_user(vcpu, hc);
 	if (!status)
 		status = put_output(vcpu, hc);
+	if (hc->l2 && !status) {
+		vp->counts.hc_l2++;
+		if (!khv_nested_tlb_locked(vcpu, &locked))
+			status = HV_STATUS_INVALID_HYPERCALL_INPUT;
+	}
 done:
-	return khv_complete(vcpu, hc, khv_hcall_result(hc, status));
+	ret = khv_complete(vcpu, hc, khv_hcall_result(hc, status));
+	if (locked)
+		khv_nested_synthetic_exit(vcpu);
+	return ret;
 }
 
 /* TLFS "HvCallNotifyLongSpinWait": let a VP run that was preempted in its kernel. */

@@ -14,7 +14,7 @@
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
 
-#define KHV_HOOK(_ret, _name, _params, _args, _why) \
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why) \
 	DEFINE_STATIC_CALL_NULL(khv_call_##_name, khv_hook_##_name);
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
@@ -25,6 +25,8 @@ DEFINE_STATIC_CALL_NULL(khv_x86_flush_tlb_gva, khv_proto_flush_tlb_gva);
 DEFINE_STATIC_CALL_NULL(khv_x86_flush_tlb_guest, khv_proto_flush_tlb_guest);
 
 struct kvm_x86_ops *khv_x86_ops;
+const char *khv_vendor;
+bool khv_svm;
 const bool *khv_tdp_enabled;
 
 /*
@@ -62,6 +64,11 @@ unsigned long khv_symbol(const char *module, const char *name)
 	return static_call(khv_lookup_name)(full);
 }
 
+static bool same_module(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
 /* Resolve the imports from one module, or from the kernel itself; count the missing. */
 static int resolve_from(const char *module, void (*report)(const char *name, const char *why))
 {
@@ -69,7 +76,7 @@ static int resolve_from(const char *module, void (*report)(const char *name, con
 	int missing = 0;
 
 #define KHV_IMPORT(_mod, _ret, _name, _params, _args)                         \
-	if (!(_mod) == !module) {                                             \
+	if (same_module(_mod, module)) {                                      \
 		addr = khv_symbol(_mod, #_name);                              \
 		if (addr) {                                                   \
 			static_call_update(khv_import_##_name, (void *)addr); \
@@ -98,9 +105,11 @@ static int resolve_hooks(void (*report)(const char *name, const char *why))
 	unsigned long addr;
 	int missing = 0;
 
-#define KHV_HOOK(_ret, _name, _params, _args, _why)                 \
-	addr = khv_symbol("kvm", #_name);                           \
-	if (addr) {                                                 \
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)           \
+	addr = khv_symbol(KHV_MODULE_##_mod, #_name);               \
+	if (!khv_hook_wanted(KHV_HOOK_##_name)) {                   \
+		/* Never called. */                                 \
+	} else if (addr) {                                          \
 		static_call_update(khv_call_##_name, (void *)addr); \
 	} else {                                                    \
 		report(#_name, _why);                               \
@@ -114,6 +123,9 @@ static int resolve_hooks(void (*report)(const char *name, const char *why))
 int khv_imports_resolve(void (*report)(const char *name, const char *why))
 {
 	int missing = resolve_from("kvm", report) + resolve_hooks(report);
+
+	khv_svm = !strcmp(khv_vendor, KHV_MODULE_AMD);
+	missing += resolve_from(khv_vendor, report);
 
 	khv_tdp_enabled = (void *)khv_symbol("kvm", "tdp_enabled");
 	if (!khv_tdp_enabled) {

@@ -54,6 +54,11 @@ module_param_cb(takeover, &switch_ops, &khv_takeover, 0644);
 MODULE_PARM_DESC(takeover,
 		 "Take over VMs created from now on (default on; can be changed at any time)");
 
+module_param_named(nested_features, khv_nested_features, ullong, 0444);
+MODULE_PARM_DESC(
+	nested_features,
+	"Bits added to CPUID leaf 0x4000000A of guests that have it, EBX above EAX, that user space does not know: 0x40000 GPA flush, 0x400000 enlightened NPT TLB, 0x100000000 PERF_GLOBAL_CTRL");
+
 static char *require = "";
 module_param(require, charp, 0444);
 MODULE_PARM_DESC(require,
@@ -171,9 +176,10 @@ static int check(void)
 	if (ret)
 		goto err_unpin;
 
+	khv_vendor = vendor_module->name;
 	bad = khv_imports_resolve(note_missing);
 	if (!bad)
-		bad = khv_fastpath_check(vendor_module->name, note_missing);
+		bad = khv_fastpath_check(note_missing);
 	ret = check_required();
 	if (ret < 0)
 		goto err_unpin;
@@ -217,7 +223,7 @@ static int __init khv_init(void)
 	WRITE_ONCE(khv_hooked, true);
 
 	pr_info("version %s active on %s and %s: %d functions replaced, VMs created from now on are %s\n",
-		KHV_VERSION, kvm_module->name, vendor_module->name, KHV_NR_HOOKS,
+		KHV_VERSION, kvm_module->name, vendor_module->name, khv_hooks_nr(),
 		khv_takeover ? "ours" : "KVM's own (takeover=0)");
 	return 0;
 
@@ -243,7 +249,7 @@ static void __exit khv_exit(void)
 	if (differ)
 		pr_notice("unloaded; %d functions carry hooks of somebody else now\n", differ);
 	else
-		pr_info("unloaded; all %d functions are as they were\n", KHV_NR_HOOKS);
+		pr_info("unloaded; all %d functions are as they were\n", khv_hooks_nr());
 }
 
 module_init(khv_init);

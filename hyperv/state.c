@@ -153,6 +153,8 @@ void khv_counts_add(struct khv_counts *sum, const struct khv_counts *add)
 	}
 	for (i = 0; i < KHV_NR_FAST_RESULTS; i++)
 		sum->fast[i] += READ_ONCE(add->fast[i]);
+	sum->hc_l2 += READ_ONCE(add->hc_l2);
+	sum->evmcs_entries += READ_ONCE(add->evmcs_entries);
 	sum->hc_xmm += READ_ONCE(add->hc_xmm);
 	sum->hc_unknown += READ_ONCE(add->hc_unknown);
 }

@@ -41,7 +41,7 @@ const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS] = {
 
 #pragma GCC diagnostic pop
 
-u8 khv_msr_index[KHV_MSR_SPAN] __read_mostly;
+u8 khv_msr_index[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN] __read_mostly;
 u8 khv_hc_index[KHV_HC_SPAN] __read_mostly;
 
 static bool privs_sound(const struct khv_priv *priv)
@@ -70,9 +70,16 @@ static bool msr_row_sound(unsigned int row)
 		return false;
 
 	for (i = 0; i < r->count; i++) {
-		u32 at = r->first + i * r->stride - KHV_MSR_BASE;
+		u32 msr = r->first + i * r->stride;
+		u32 at = msr - KHV_MSR_BASE;
 
-		if (at >= KHV_MSR_SPAN || khv_msr_index[at])
+		if (at >= KHV_MSR_SPAN) {
+			at = msr - KHV_MSR_NESTED_BASE;
+			if (at >= KHV_MSR_NESTED_SPAN)
+				return false;
+			at += KHV_MSR_SPAN;
+		}
+		if (khv_msr_index[at])
 			return false;
 		khv_msr_index[at] = row + 1;
 	}

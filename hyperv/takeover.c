@@ -195,8 +195,7 @@ int khv_hook_kvm_hv_set_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 data, boo
 
 int khv_hook_kvm_hv_hypercall(struct kvm_vcpu *vcpu)
 {
-	/* Calls of an L2 guest (direct flush) are still KVM's. */
-	if (!ours(vcpu) || khv_in_l2(vcpu)) {
+	if (!ours(vcpu)) {
 		khv_hit_passed(kvm_hv_hypercall);
 		return khv_orig_kvm_hv_hypercall(vcpu);
 	}
@@ -310,7 +309,6 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	return khv_run(vcpu);
 }
 
-#ifndef KHV_HAVE_TSC_INVARIANT
 static bool unrouted(struct kvm_vcpu *vcpu, u32 msr)
 {
 	int row = khv_msr_find(msr);
@@ -341,25 +339,125 @@ int khv_hook_kvm_set_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
 #define CPUID_LEAF_APM		0x80000007
 #define CPUID_APM_INVARIANT_TSC BIT(8)
 
-static noinline bool cpuid_apm(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx,
-			       bool exact)
+/* What a guest is shown that depends on this module. */
+static noinline bool guest_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx,
+				 bool exact)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	u32 leaf = *eax;
 	bool found = khv_orig_kvm_cpuid(vcpu, eax, ebx, ecx, edx, exact);
 
-	if (vp && khv_tsc_invariant_hidden(vp))
-		*edx &= ~CPUID_APM_INVARIANT_TSC;
+	if (!vp || !vcpu->arch.hyperv_enabled)
+		return found;
+	if (leaf == CPUID_LEAF_APM) {
+		if (khv_tsc_invariant_hidden(vp))
+			*edx &= ~CPUID_APM_INVARIANT_TSC;
+	} else if (*eax) {
+		/* Only where user space shows the leaf at all. */
+		*eax = vp->cpuid.reg[KHV_CPUID_NESTED_EAX];
+		*ebx = vp->cpuid.reg[KHV_CPUID_NESTED_EBX];
+	}
 	return found;
+}
+
+static bool shown_by_us(u32 leaf)
+{
+	return leaf == CPUID_LEAF_APM || leaf == KHV_CPUID_LEAF_NESTED;
 }
 
 bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx,
 			bool exact_only)
 {
-	if (*eax != CPUID_LEAF_APM || !ours(vcpu)) {
+	if (!shown_by_us(*eax) || !ours(vcpu)) {
 		khv_hit_passed(kvm_cpuid);
 		return khv_orig_kvm_cpuid(vcpu, eax, ebx, ecx, edx, exact_only);
 	}
 	khv_hit_ours(kvm_cpuid);
-	return cpuid_apm(vcpu, eax, ebx, ecx, edx, exact_only);
+	return guest_cpuid(vcpu, eax, ebx, ecx, edx, exact_only);
+}
+
+/* Exits of an L2: KVM is told that its hypervisor or this module has dealt with them. */
+#define NESTED_EXIT_DONE 1
+
+static bool ours_in_l2(struct kvm_vcpu *vcpu)
+{
+	return ours(vcpu) && to_khv_vcpu(vcpu) && to_khv_vcpu(vcpu)->l2.direct &&
+	       khv_nested_call_is_ours(vcpu);
+}
+
+bool khv_hook_nested_vmx_reflect_vmexit(struct kvm_vcpu *vcpu)
+{
+	if (!ours_in_l2(vcpu)) {
+		khv_hit_passed(nested_vmx_reflect_vmexit);
+		return khv_orig_nested_vmx_reflect_vmexit(vcpu);
+	}
+	khv_hit_ours(nested_vmx_reflect_vmexit);
+	khv_hypercall(vcpu);
+	return true;
+}
+
+int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
+{
+	if (!ours_in_l2(vcpu)) {
+		khv_hit_passed(nested_svm_exit_special);
+		return khv_orig_nested_svm_exit_special(vcpu);
+	}
+	khv_hit_ours(nested_svm_exit_special);
+	khv_hypercall(vcpu);
+	return NESTED_EXIT_DONE;
+}
+
+int khv_hook_nested_svm_vmrun(struct kvm_vcpu *vcpu)
+{
+	if (!ours(vcpu) || !to_khv_vcpu(vcpu)) {
+		khv_hit_passed(nested_svm_vmrun);
+		return khv_orig_nested_svm_vmrun(vcpu);
+	}
+	khv_hit_ours(nested_svm_vmrun);
+	khv_nested_svm_entry(vcpu);
+	return khv_orig_nested_svm_vmrun(vcpu);
+}
+
+#ifdef KHV_HAVE_L2_FLUSH
+int khv_hook_kvm_hv_get_assist_page(struct kvm_vcpu *vcpu)
+{
+	if (!ours(vcpu) || !to_khv_vcpu(vcpu)) {
+		khv_hit_passed(kvm_hv_get_assist_page);
+		return khv_orig_kvm_hv_get_assist_page(vcpu);
+	}
+	khv_hit_ours(kvm_hv_get_assist_page);
+	return khv_nested_get_assist_page(vcpu);
+}
+#else
+bool khv_hook_nested_enlightened_vmentry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa)
+{
+	if (!ours(vcpu) || !to_khv_vcpu(vcpu)) {
+		khv_hit_passed(nested_enlightened_vmentry);
+		return khv_orig_nested_enlightened_vmentry(vcpu, evmcs_gpa);
+	}
+	khv_hit_ours(nested_enlightened_vmentry);
+	return khv_nested_vmx_entry(vcpu, evmcs_gpa);
 }
 #endif
+
+int khv_hook_nested_evmcs_check_controls(struct vmcs12 *vmcs12)
+{
+	struct kvm_vcpu *vcpu = khv_kvm_get_running_vcpu();
+
+	if (!vcpu || !ours(vcpu)) {
+		khv_hit_passed(nested_evmcs_check_controls);
+		return khv_orig_nested_evmcs_check_controls(vmcs12);
+	}
+	khv_hit_ours(nested_evmcs_check_controls);
+	return khv_evmcs_check_controls(vcpu, vmcs12);
+}
+
+void khv_hook_nested_evmcs_filter_control_msr(struct kvm_vcpu *vcpu, u32 msr_index, u64 *pdata)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(nested_evmcs_filter_control_msr);
+		return khv_orig_nested_evmcs_filter_control_msr(vcpu, msr_index, pdata);
+	}
+	khv_hit_ours(nested_evmcs_filter_control_msr);
+	khv_evmcs_filter_msr(vcpu, msr_index, pdata);
+}

@@ -33,23 +33,17 @@ static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u6
 	return flags & ~known ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
 }
 
-/* Leave a flush for a vCPU; returns the request that makes it look. */
-static unsigned int queue(struct kvm_vcpu *vcpu, const struct khv_flush *what)
+unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 
 	if (!vp)
 		return KVM_REQ_TLB_FLUSH_GUEST;
 	spin_lock(&vp->flush_lock);
-	khv_flush_merge(&vp->flush, what);
+	khv_flush_merge(&vp->flush[l2], what);
 	spin_unlock(&vp->flush_lock);
 	/* The request of which this module has the handler, see khv_stimers_process(). */
 	return KVM_REQ_HV_STIMER;
-}
-
-static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, struct khv_kick *kick)
-{
-	khv_kick_request(kick, vcpu, queue(vcpu, what));
 }
 
 static void flush_set(struct kvm_vcpu *caller, const struct khv_vpset *set,
@@ -61,7 +55,24 @@ static void flush_set(struct kvm_vcpu *caller, const struct khv_vpset *set,
 
 	preempt_disable();
 	while ((vcpu = khv_next_target(caller->kvm, &targets)))
-		flush_vp(vcpu, what, &kick);
+		khv_kick_request(&kick, vcpu, khv_flush_queue(vcpu, what, false));
+	khv_kick_wait(&kick);
+	preempt_enable();
+}
+
+/* The VPs that an L2 names are those of its own VM, wherever they run. */
+static void flush_l2(struct kvm_vcpu *caller, const struct khv_vpset *set,
+		     const struct khv_flush *what)
+{
+	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	preempt_disable();
+	kvm_for_each_vcpu(i, vcpu, caller->kvm) {
+		if (khv_nested_is_target(caller, vcpu, set))
+			khv_kick_request(&kick, vcpu, khv_flush_queue(vcpu, what, true));
+	}
 	khv_kick_wait(&kick);
 	preempt_enable();
 }
@@ -90,10 +101,10 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 	}
 	while ((vcpu = khv_next_target(caller->kvm, &targets))) {
 		if (vcpu == caller) {
-			queue(caller, what);
+			khv_flush_queue(caller, what, false);
 			continue;
 		}
-		__kvm_make_request(queue(vcpu, what), vcpu);
+		__kvm_make_request(khv_flush_queue(vcpu, what, false), vcpu);
 		/* Pairs with KVM's barrier between IN_GUEST_MODE and the look at requests. */
 		smp_mb__after_atomic();
 		/* To flush twice does no harm. */
@@ -122,6 +133,8 @@ static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
 
 		if (status)
 			return status;
+	} else if (hc->l2) {
+		flush_l2(vcpu, set, &what);
 	} else {
 		flush_set(vcpu, set, &what);
 	}
@@ -171,30 +184,30 @@ static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range
 	}
 }
 
-void khv_tlbflush_process(struct kvm_vcpu *vcpu)
+/* One of the two queues: of the VP's own addresses, or of its nested guest's. */
+static void process_queue(struct kvm_vcpu *vcpu, bool l2)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_flush *queue = &vp->flush[l2];
 	struct khv_flush what;
 	int i;
 
-	if (!vp)
-		return;
 	/* Whoever made the request filled the queue before. */
-	if (!READ_ONCE(vp->flush.all) && !READ_ONCE(vp->flush.nr))
+	if (!READ_ONCE(queue->all) && !READ_ONCE(queue->nr))
 		return;
 
 	spin_lock(&vp->flush_lock);
-	what.all = vp->flush.all;
-	what.nr = vp->flush.nr;
+	what.all = queue->all;
+	what.nr = queue->nr;
 	if (!what.all)
-		memcpy(what.range, vp->flush.range, what.nr * sizeof(what.range[0]));
-	vp->flush.all = false;
-	vp->flush.nr = 0;
-	vp->flush.pages = 0;
+		memcpy(what.range, queue->range, what.nr * sizeof(what.range[0]));
+	queue->all = false;
+	queue->nr = 0;
+	queue->pages = 0;
 	spin_unlock(&vp->flush_lock);
 
-	if (khv_in_l2(vcpu)) {
-		/* The addresses are L1's, but what can be flushed here by address is L2's. */
+	if (khv_in_l2(vcpu) != l2) {
+		/* What can be flushed by address here is the other's. */
 		kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
 	} else if (what.all || !*khv_tdp_enabled) {
 		khv_flush_guest(vcpu);
@@ -203,4 +216,30 @@ void khv_tlbflush_process(struct kvm_vcpu *vcpu)
 			flush_range(vcpu, &what.range[i]);
 		vcpu->stat.tlb_flush += what.nr;
 	}
+}
+
+static void process_gpa_flush(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_gpa_flush flush;
+
+	if (!READ_ONCE(vp->gpa_flush.pending))
+		return;
+	spin_lock(&vp->flush_lock);
+	flush = vp->gpa_flush;
+	vp->gpa_flush = (struct khv_gpa_flush){};
+	spin_unlock(&vp->flush_lock);
+	khv_nested_gpa_flush_process(vcpu, flush.all, flush.space);
+}
+
+void khv_tlbflush_process(struct kvm_vcpu *vcpu)
+{
+	if (!to_khv_vcpu(vcpu)) {
+		/* Whose only request of ours can be this. */
+		khv_nested_gpa_flush_process(vcpu, true, 0);
+		return;
+	}
+	process_queue(vcpu, false);
+	process_queue(vcpu, true);
+	process_gpa_flush(vcpu);
 }

@@ -43,3 +43,17 @@ bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index)
 	set->vps &= set->vps - 1;
 	return true;
 }
+
+bool khv_vpset_has(const struct khv_vpset *set, u32 vp_index)
+{
+	u32 bank = vp_index / VPS_PER_BANK;
+	u64 vps = 0;
+
+	if (set->all)
+		return true;
+	if (!set->banks)
+		vps = bank ? 0 : set->vps;
+	else if (bank < 64 && (set->banks & BIT_ULL(bank)))
+		vps = set->contents[hweight64(set->banks & (BIT_ULL(bank) - 1))];
+	return vps & BIT_ULL(vp_index % VPS_PER_BANK);
+}

@@ -14,6 +14,7 @@
 #define F_EAX  KHV_CPUID_FEATURES_EAX
 #define F_EBX  KHV_CPUID_FEATURES_EBX
 #define F_EDX  KHV_CPUID_FEATURES_EDX
+#define N_EAX  KHV_CPUID_NESTED_EAX
 #define H_EAX  KHV_CPUID_HINTS_EAX
 #define H_EBX  KHV_CPUID_HINTS_EBX
 #define S_EAX  KHV_CPUID_SYNDBG_EAX
@@ -242,6 +243,30 @@ static const struct need hc_needs[] = {
 	N(0x8041, "last extended call", F_EBX, 20),
 };
 
+/* One of the two is enough. */
+static const struct need hc_needs_any[] = {
+	{ 0x00af, N_EAX, 18, N_EAX, 22, "FLUSH_GUEST_PHYSICAL_ADDRESS_SPACE" },
+	{ 0x00b0, N_EAX, 18, N_EAX, 22, "FLUSH_GUEST_PHYSICAL_ADDRESS_LIST" },
+};
+
+static void one_of_two(struct kunit *test)
+{
+	unsigned int i, bit;
+
+	for (i = 0; i < ARRAY_SIZE(hc_needs_any); i++) {
+		int row = khv_hc_find(hc_needs_any[i].number);
+
+		for (bit = 0; bit < 32; bit++) {
+			struct khv_cpuid cpuid = { .present = true };
+
+			cpuid.reg[N_EAX] = 1U << bit;
+			KUNIT_EXPECT_EQ_MSG(test, hc_allowed_by(&cpuid, row),
+					    bit == 18 || bit == 22, "%s, bit %u",
+					    hc_needs_any[i].name, bit);
+		}
+	}
+}
+
 static void need_desc(const struct need *need, char *desc)
 {
 	strscpy(desc, need->name, KUNIT_PARAM_DESC_SIZE);
@@ -331,6 +356,11 @@ static void every_row_is_listed(struct kunit *test)
 		KUNIT_ASSERT_GE(test, row, 0);
 		hc |= 1ULL << row;
 	}
+	for (i = 0; i < ARRAY_SIZE(hc_needs_any); i++) {
+		row = khv_hc_find(hc_needs_any[i].number);
+		KUNIT_ASSERT_GE(test, row, 0);
+		hc |= 1ULL << row;
+	}
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
 		KUNIT_EXPECT_TRUE_MSG(test, msr >> i & 1, "MSR row %s is not listed",
 				      khv_msrs[i].name);
@@ -341,6 +371,7 @@ static void every_row_is_listed(struct kunit *test)
 
 static struct kunit_case gate_cases[] = {
 	KUNIT_CASE(no_interface_no_access),
+	KUNIT_CASE(one_of_two),
 	KUNIT_CASE(not_enforced_all_allowed),
 	KUNIT_CASE(enforced_nothing_shown),
 	KUNIT_CASE(single_bits),

@@ -151,7 +151,7 @@ static void msr_row(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test,
 			row->flags & ~(KHV_MSR_RO | KHV_MSR_VM | KHV_MSR_UNROUTED |
-				       KHV_MSR_ATOMIC_RD | KHV_MSR_ATOMIC_WR),
+				       KHV_MSR_RESTORE_ANY | KHV_MSR_ATOMIC_RD | KHV_MSR_ATOMIC_WR),
 			0);
 	KUNIT_EXPECT_FALSE(test, (row->flags & KHV_MSR_RO) && (row->flags & KHV_MSR_ATOMIC_WR));
 	/* Reserved bits are checked on a guest's write, which a read-only register has not. */
@@ -203,7 +203,7 @@ static void enl_row(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, row->name);
 	KUNIT_ASSERT_NOT_NULL(test, row->id);
 	KUNIT_EXPECT_EQ(test, strncmp(row->name, "hv-", 3), 0);
-	KUNIT_EXPECT_LE(test, row->cond, KHV_COND_NO_SMT);
+	KUNIT_EXPECT_LE(test, row->cond, KHV_COND_NPT);
 	expect_privs_sound(test, row->offer);
 	for (i = 0; &khv_enls[i] != row; i++)
 		KUNIT_EXPECT_NE_MSG(test, strcmp(row->name, khv_enls[i].name), 0,

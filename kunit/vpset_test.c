@@ -89,6 +89,34 @@ static void all_and_none(struct kunit *test)
 	expect_vps(test, &set, NULL, 0);
 }
 
+/* Membership agrees with the walk, at the borders of every bank. */
+static void membership(struct kunit *test)
+{
+	struct wire wire = { .valid_bank_mask = 0x8000000000000005ULL,
+			     .banks = { 0x8000000000000001ULL, 0x2, 0x8000000000000000ULL } };
+	struct khv_vpset set, walk;
+	u32 vp, at = 0;
+
+	KUNIT_ASSERT_EQ(test, parse(&set, &wire, 3), HV_STATUS_SUCCESS);
+	walk = set;
+	while (khv_vpset_next(&walk, &vp)) {
+		for (; at < vp; at++)
+			KUNIT_EXPECT_FALSE_MSG(test, khv_vpset_has(&set, at), "VP %u", at);
+		KUNIT_EXPECT_TRUE_MSG(test, khv_vpset_has(&set, vp), "VP %u", vp);
+		at = vp + 1;
+	}
+	KUNIT_EXPECT_EQ(test, at, 4096);
+	KUNIT_EXPECT_FALSE(test, khv_vpset_has(&set, 4096));
+	KUNIT_EXPECT_FALSE(test, khv_vpset_has(&set, ~0U));
+
+	khv_vpset_mask(&set, 0x5);
+	KUNIT_EXPECT_TRUE(test, khv_vpset_has(&set, 2));
+	KUNIT_EXPECT_FALSE(test, khv_vpset_has(&set, 1));
+	KUNIT_EXPECT_FALSE(test, khv_vpset_has(&set, 64));
+	set.all = true;
+	KUNIT_EXPECT_TRUE(test, khv_vpset_has(&set, ~0U));
+}
+
 static void malformed(struct kunit *test)
 {
 	struct wire wire = { .valid_bank_mask = 0x11 };
@@ -109,8 +137,13 @@ static void malformed(struct kunit *test)
 }
 
 static struct kunit_case vpset_cases[] = {
-	KUNIT_CASE(plain_mask),	  KUNIT_CASE(banks_in_order), KUNIT_CASE(every_vp_there_can_be),
-	KUNIT_CASE(all_and_none), KUNIT_CASE(malformed),      {},
+	KUNIT_CASE(plain_mask),
+	KUNIT_CASE(banks_in_order),
+	KUNIT_CASE(every_vp_there_can_be),
+	KUNIT_CASE(all_and_none),
+	KUNIT_CASE(membership),
+	KUNIT_CASE(malformed),
+	{},
 };
 
 static struct kunit_suite vpset_suite = {

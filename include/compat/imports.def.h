@@ -5,9 +5,10 @@
  * call khv_<name>(). Every one is required: a missing name fails the load.
  *
  * KHV_IMPORT(module, return type, name, (parameters), (arguments))
- * module: "kvm", or NULL for the kernel itself
+ * module: "kvm", a vendor module (asked for where it is loaded), or NULL for the kernel itself
  *
  * Origins (all of them the same on 6.1 and 6.12): kvm_main.c, x86.c, lapic.c, eventfd.c,
+ * mmu/mmu.c, mmu/paging_tmpl.h, vmx/nested.c, vmx/vmx.c, svm/nested.c,
  * kernel/module/main.c, kernel/trace/ftrace.c.
  */
 #ifdef KHV_IMPORT
@@ -50,6 +51,21 @@ KHV_IMPORT("kvm", void, __kvm_set_or_clear_apicv_inhibit,
 KHV_IMPORT("kvm", void, kvm_notify_acked_gsi, (struct kvm *kvm, int gsi), (kvm, gsi))
 KHV_IMPORT("kvm", int, kvm_skip_emulated_instruction, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT("kvm", void, kvm_queue_exception, (struct kvm_vcpu *vcpu, unsigned int nr), (vcpu, nr))
+KHV_IMPORT("kvm", struct kvm_vcpu *, kvm_get_running_vcpu, (void), ())
+KHV_IMPORT("kvm", gpa_t, translate_nested_gpa,
+	   (struct kvm_vcpu *vcpu, gpa_t gpa, u64 access, struct x86_exception *exception),
+	   (vcpu, gpa, access, exception))
+KHV_IMPORT("kvm", void, kvm_mmu_free_roots,
+	   (struct kvm *kvm, struct kvm_mmu *mmu, ulong roots_to_free), (kvm, mmu, roots_to_free))
+#ifndef KHV_HAVE_L2_FLUSH
+KHV_IMPORT("kvm_intel", void, nested_vmx_vmexit,
+	   (struct kvm_vcpu *vcpu, u32 reason, u32 intr_info, unsigned long qualification),
+	   (vcpu, reason, intr_info, qualification))
+KHV_IMPORT("kvm_intel", void, vmx_enable_intercept_for_msr,
+	   (struct kvm_vcpu *vcpu, u32 msr, int type), (vcpu, msr, type))
+/* Its parameter is struct vcpu_svm, which begins with the vCPU. */
+KHV_IMPORT("kvm_amd", int, nested_svm_vmexit, (struct kvm_vcpu *vcpu), (vcpu))
+#endif
 KHV_IMPORT("kvm", void, kvm_vcpu_on_spin, (struct kvm_vcpu *vcpu, bool yield_to_kernel_mode),
 	   (vcpu, yield_to_kernel_mode))
 KHV_IMPORT(NULL, unsigned long, ftrace_location, (unsigned long ip), (ip))

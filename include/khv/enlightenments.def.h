@@ -42,8 +42,14 @@ KHV_ENLIGHTENMENT(TLBFLUSH, "hv-tlbflush",
 KHV_ENLIGHTENMENT(TLBFLUSH_EXT, "hv-tlbflush-ext",
 		  .offer = { KHV_PRIV(FEATURES_EDX, EXT_GVA_RANGES) })
 KHV_ENLIGHTENMENT(TLBFLUSH_DIRECT, "hv-tlbflush-direct",
-		  .offer = { KHV_PRIV(NESTED_EAX, DIRECT_FLUSH) },
-		  .answer = KHV_STOCK_FLUSH_FIFO)
+		  .offer = { KHV_PRIV(NESTED_EAX, DIRECT_FLUSH) })
+/* QEMU knows neither: the module parameter nested_features shows them to its guests. */
+KHV_ENLIGHTENMENT(GPA_FLUSH, "hv-gpa-flush",
+		  .offer = { KHV_PRIV(NESTED_EAX, GPA_FLUSH) },
+		  .cond = KHV_COND_TDP)
+KHV_ENLIGHTENMENT(NPT_TLB, "hv-enlightened-npt-tlb",
+		  .offer = { KHV_PRIV(NESTED_EAX, NPT_TLB) },
+		  .cond = KHV_COND_NPT)
 KHV_ENLIGHTENMENT(IPI, "hv-ipi",
 		  .offer = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI),
 			     KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) },
@@ -61,10 +67,9 @@ KHV_ENLIGHTENMENT(TSC_INVARIANT, "hv-tsc-invariant",
 		  .offer = { KHV_PRIV(FEATURES_EAX, TSC_INVARIANT) })
 KHV_ENLIGHTENMENT(EVMCS, "hv-evmcs",
 		  .offer = { KHV_PRIV(HINTS_EAX, ENLIGHTENED_VMCS) },
-		  .cond = KHV_COND_EVMCS, .answer = KHV_ANSWER_STOCK)
+		  .cond = KHV_COND_EVMCS)
 KHV_ENLIGHTENMENT(EVMCS_PERF, "hv-evmcs-perf-global-ctrl",
-		  .offer = { KHV_PRIV(NESTED_EBX, PERF_GLOBAL_CTRL) },
-		  .answer = KHV_ANSWER_STOCK)
+		  .offer = { KHV_PRIV(NESTED_EBX, PERF_GLOBAL_CTRL) })
 KHV_ENLIGHTENMENT(EMSR_BITMAP, "hv-emsr-bitmap",
 		  .offer = { KHV_PRIV(NESTED_EAX, MSR_BITMAP) },
 		  .answer = KHV_ANSWER_STOCK)

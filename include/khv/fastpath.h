@@ -19,13 +19,12 @@ bool khv_eoi_traced(void);
 
 /**
  * khv_fastpath_check() - find what the fast path needs, without changing anything
- * @vendor: name of the vendor module
  * @report: called once per missing name, with what it is for
  *
  * After khv_imports_resolve(). Context: module load, may sleep.
  * Return: number of missing names.
  */
-int khv_fastpath_check(const char *vendor, void (*report)(const char *name, const char *why));
+int khv_fastpath_check(void (*report)(const char *name, const char *why));
 
 /**
  * khv_fastpath_install() - stand between KVM and its vendor module

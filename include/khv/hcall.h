@@ -43,6 +43,7 @@ struct khv_call_regs {
  * @longmode: 64-bit calling convention
  * @atomic: in the fast path: a handler that cannot answer at once without sleeping,
  *	waiting or leaving to user space returns KHV_STATUS_SLOW, and is called again
+ * @l2: made by a nested guest: its VPs are those of its own VM
  * @input_len: valid bytes in @input
  * @output_len: bytes of @output that the handler has left for the guest; what a row
  *	declares, or 0
@@ -61,6 +62,7 @@ struct khv_hcall {
 	bool fast;
 	bool longmode;
 	bool atomic;
+	bool l2;
 	u32 input_len;
 	u32 output_len;
 	u8 input[KHV_INPUT_MAX_BYTES] __aligned(16);

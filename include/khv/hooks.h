@@ -10,7 +10,7 @@
 
 #include "khv/port.h"
 
-#define KHV_HOOK(_ret, _name, _params, _args, _why) KHV_HOOK_##_name,
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why) KHV_HOOK_##_name,
 enum khv_hook_id {
 #include "compat/kvm_private.h"
 	KHV_NR_HOOKS,
@@ -21,6 +21,7 @@ enum khv_hook_id {
 
 /**
  * struct khv_hook - one replaced function
+ * @module: module that has it
  * @name: KVM's function
  * @why: what would break without it, for the message
  * @returns: where khv_dispatch looks for the address behind the site
@@ -28,6 +29,7 @@ enum khv_hook_id {
  * @before: bytes of the site before the hook stood
  */
 struct khv_hook {
+	const char *module;
 	const char *name;
 	const char *why;
 	unsigned long *returns;
@@ -51,6 +53,24 @@ DECLARE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
 
 #define khv_hit_ours(_name)   this_cpu_inc(khv_hook_hits.ours[KHV_HOOK_##_name])
 #define khv_hit_passed(_name) this_cpu_inc(khv_hook_hits.passed[KHV_HOOK_##_name])
+
+/**
+ * khv_hook_wanted() - is this function to be replaced here?
+ * @id: the hook
+ *
+ * Not those of the other vendor's module, and not those that nothing in the tables and
+ * parameters needs: each costs every VM. The same from load to unload.
+ *
+ * Return: true if it is.
+ */
+bool khv_hook_wanted(enum khv_hook_id id);
+
+/**
+ * khv_hooks_nr() - how many functions are replaced
+ *
+ * Return: the number.
+ */
+int khv_hooks_nr(void);
 
 /**
  * khv_hooks_check() - look at every target without changing it

@@ -8,10 +8,10 @@
  */
 #ifdef KHV_HYPERCALL
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE, 0x0002, flush, .hdr = 24,
-	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM, .enl = KHV_ENL_TLBFLUSH,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_L2 | KHV_XMM, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH) })
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST, 0x0003, flush, .hdr = 24, .rep = 8,
-	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM | KHV_REP, .enl = KHV_ENL_TLBFLUSH,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_L2 | KHV_XMM | KHV_REP, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH) })
 /* Its one input, how long the guest has spun, is a hint that is not read (D4). */
 KHV_HYPERCALL(NOTIFY_LONG_SPIN_WAIT, 0x0008, notify_long_spin_wait, .hdr = 0,
@@ -21,11 +21,11 @@ KHV_HYPERCALL(SEND_IPI, 0x000b, send_ipi, .hdr = 16,
 	      .flags = KHV_FAST | KHV_ATOMIC, .enl = KHV_ENL_IPI,
 	      .need = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI) })
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE_EX, 0x0013, flush_ex, .hdr = 32,
-	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM | KHV_VARHDR, .enl = KHV_ENL_TLBFLUSH,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_L2 | KHV_XMM | KHV_VARHDR, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST_EX, 0x0014, flush_ex, .hdr = 32, .rep = 8,
-	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM | KHV_VARHDR | KHV_REP,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_L2 | KHV_XMM | KHV_VARHDR | KHV_REP,
 	      .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
@@ -49,6 +49,12 @@ KHV_HYPERCALL(RETRIEVE_DEBUG_DATA, 0x006a, debug_data,
 KHV_HYPERCALL(RESET_DEBUG_SESSION, 0x006b, reset_debug_session,
 	      .flags = KHV_FAST | KHV_USER_EXIT | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,
 	      .need = { KHV_PRIV(FEATURES_EBX, DEBUGGING) })
+KHV_HYPERCALL(FLUSH_GUEST_PHYSICAL_ADDRESS_SPACE, 0x00af, flush_gpa, .hdr = 16,
+	      .flags = KHV_FAST | KHV_NEED_ANY, .enl = KHV_ENL_GPA_FLUSH,
+	      .need = { KHV_PRIV(NESTED_EAX, GPA_FLUSH), KHV_PRIV(NESTED_EAX, NPT_TLB) })
+KHV_HYPERCALL(FLUSH_GUEST_PHYSICAL_ADDRESS_LIST, 0x00b0, flush_gpa, .hdr = 16, .rep = 8,
+	      .flags = KHV_FAST | KHV_XMM | KHV_REP | KHV_NEED_ANY, .enl = KHV_ENL_GPA_FLUSH,
+	      .need = { KHV_PRIV(NESTED_EAX, GPA_FLUSH), KHV_PRIV(NESTED_EAX, NPT_TLB) })
 /* HvExtCallQueryCapabilities and the 64 calls that its answer has bits for. */
 KHV_HYPERCALL(EXT_CALL, 0x8001, ext_call, .count = 65,
 	      .flags = KHV_USER_EXIT | KHV_ANY_FORM, .enl = KHV_ENL_EXT_HYPERCALLS,

@@ -88,6 +88,7 @@ typedef u16 (*khv_hc_fn)(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
 u16 khv_hc_flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_flush_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
+u16 khv_hc_flush_gpa(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_send_ipi(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_send_ipi_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_debug_data(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
@@ -258,6 +259,130 @@ void khv_tlbflush_init(struct khv_vcpu *vp);
  * Context: thread of this vCPU before it enters the guest.
  */
 void khv_tlbflush_process(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_flush_queue() - leave a flush for a vCPU
+ * @vcpu: the vCPU
+ * @what: the flush
+ * @l2: of the addresses of its nested guest, not its own
+ *
+ * Context: any.
+ * Return: the request to make, so that it looks before it enters the guest.
+ */
+unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2);
+
+/* Bits that the module adds to CPUID leaf 0x4000000A, EBX above EAX; the same from load on. */
+extern u64 khv_nested_features;
+
+/**
+ * khv_assist_read() - read the VP assist page
+ * @vcpu: the vCPU; has state of ours
+ * @assist: result
+ *
+ * Context: the vCPU's thread, may sleep.
+ * Return: false if the page is not enabled or not in memory.
+ */
+bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist);
+
+/**
+ * khv_nested_svm_entry() - VMRUN of a VP of ours: note who enters
+ * @vcpu: the vCPU; has state of ours
+ *
+ * Context: the vCPU's thread, may sleep.
+ */
+void khv_nested_svm_entry(struct kvm_vcpu *vcpu);
+
+#ifdef KHV_HAVE_L2_FLUSH
+/**
+ * khv_nested_get_assist_page() - bring KVM's copy of the VP assist page up to date
+ * @vcpu: the vCPU; has state of ours
+ *
+ * Context: the vCPU's thread, may sleep.
+ * Return: 0, or 1 for a page that is not enabled or not in memory: the entry fails then.
+ */
+int khv_nested_get_assist_page(struct kvm_vcpu *vcpu);
+#else
+/**
+ * khv_nested_vmx_entry() - which enlightened VMCS is current, and who enters with it
+ * @vcpu: the vCPU; has state of ours
+ * @evmcs_gpa: set to its address, or to all ones
+ *
+ * Context: the vCPU's thread, may sleep.
+ * Return: false for none.
+ */
+bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa);
+#endif
+
+/**
+ * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that is answered here?
+ * @vcpu: a vCPU in guest mode
+ *
+ * Return: true for a row with KHV_L2, if its L1 has asked for that.
+ */
+bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_nested_gpa() - address in L1's memory of one in L2's
+ * @vcpu: a vCPU in guest mode
+ * @gpa: L2's guest-physical address
+ *
+ * Context: the vCPU's thread, may sleep. Return: the address, or INVALID_GPA.
+ */
+gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
+ * khv_nested_is_target() - does a flush that an L2 calls concern this vCPU?
+ * @caller: the vCPU that calls, in guest mode
+ * @vcpu: any vCPU of the VM
+ * @set: VP ids, not walked
+ *
+ * Return: true if the vCPU's L2 is of the caller's VM and in the set. Context: any.
+ */
+bool khv_nested_is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu,
+			  const struct khv_vpset *set);
+
+/**
+ * khv_nested_tlb_locked() - does L1 hold a lock for which it must see the flush?
+ * @vcpu: a vCPU in guest mode
+ * @locked: result
+ *
+ * Context: the vCPU's thread, may sleep.
+ * Return: false if the partition assist page is not in memory.
+ */
+bool khv_nested_tlb_locked(struct kvm_vcpu *vcpu, bool *locked);
+
+/**
+ * khv_nested_synthetic_exit() - leave L2 for L1, which holds a TLB lock
+ * @vcpu: a vCPU in guest mode, its call complete
+ */
+void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_nested_gpa_flush_process() - forget shadows of L1's second-level page tables
+ * @vcpu: any vCPU
+ * @all: of all of them
+ * @space: root of the one to forget
+ *
+ * Context: the vCPU's thread before it enters the guest.
+ */
+void khv_nested_gpa_flush_process(struct kvm_vcpu *vcpu, bool all, u64 space);
+
+/**
+ * khv_evmcs_filter_msr() - hide what an enlightened VMCS has no field for
+ * @vcpu: the vCPU
+ * @msr: a VMX capability MSR
+ * @data: its value, changed
+ */
+void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
+
+/**
+ * khv_evmcs_check_controls() - may L1 enter with these controls?
+ * @vcpu: the vCPU
+ * @vmcs12: KVM's copy of L1's VMCS
+ *
+ * Return: 0, or -EINVAL: the entry fails. Context: the vCPU's thread.
+ */
+int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12);
 
 /**
  * khv_reftime_init() - the reference clock of a new VM

@@ -27,7 +27,7 @@ struct x86_exception;
 #undef KHV_IMPORT
 
 /* khv_orig_<hook>(): the replaced function, entered past its ftrace site. */
-#define KHV_HOOK(_ret, _name, _params, _args, _why)              \
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)              \
 	_ret khv_hook_##_name _params;                           \
 	DECLARE_STATIC_CALL(khv_call_##_name, khv_hook_##_name); \
 	static __always_inline _ret khv_orig_##_name _params     \
@@ -50,8 +50,51 @@ DECLARE_STATIC_CALL(khv_x86_flush_tlb_guest, khv_proto_flush_tlb_guest);
 /* KVM's table of vendor functions, valid between khv_imports_resolve() and unload. */
 extern struct kvm_x86_ops *khv_x86_ops;
 
+/* Name of the vendor module, set before anything is resolved. */
+extern const char *khv_vendor;
+
 /* Whether the guest's TLB is filled from its own page tables alone: EPT or NPT. */
 extern const bool *khv_tdp_enabled;
+
+/* Whether it is kvm_amd; set with it. */
+extern bool khv_svm;
+
+/**
+ * khv_vmcb() - the VMCB that runs
+ * @vcpu: a vCPU of kvm_amd
+ *
+ * Return: the one that the last exit came from. Both vendors keep what is needed right
+ * behind struct kvm_vcpu. Context: the vCPU's thread.
+ */
+static __always_inline struct vmcb *khv_vmcb(const struct kvm_vcpu *vcpu)
+{
+	return *(struct vmcb **)(vcpu + 1);
+}
+
+/**
+ * khv_vmx_failed() - did the last entry fail, so that the VMCS tells of the exit before?
+ * @vcpu: a vCPU of kvm_intel
+ *
+ * Return: true if so. Context: the vCPU's thread.
+ */
+static __always_inline bool khv_vmx_failed(const struct kvm_vcpu *vcpu)
+{
+	return *(const u8 *)(vcpu + 1);
+}
+
+/**
+ * khv_vmread() - read a field of the current VMCS
+ * @field: its encoding
+ *
+ * Return: the value. Context: the thread of a vCPU of kvm_intel, which is loaded.
+ */
+static __always_inline unsigned long khv_vmread(unsigned long field)
+{
+	unsigned long value;
+
+	asm volatile("vmread %1, %0" : "=r"(value) : "r"(field) : "cc");
+	return value;
+}
 
 /**
  * khv_in_l2() - is the vCPU running a nested guest?
@@ -235,7 +278,7 @@ int khv_imports_resolve(void (*report)(const char *name, const char *why));
 
 /**
  * khv_symbol() - address of a kernel or module symbol
- * @module: "kvm", or NULL for the kernel itself
+ * @module: "kvm" or a vendor module, or NULL for the kernel itself
  * @name: its name
  *
  * After khv_symbols_init().

@@ -49,6 +49,8 @@ enum khv_fast_result {
  * @msr_write_fast: the same
  * @hc_fast: per hypercall row, in the fast path
  * @fast: exits that the fast path looked at, by what became of them
+ * @hc_l2: hypercalls of an L2 that were answered here
+ * @evmcs_entries: nested entries whose controls were checked
  * @hc_xmm: hypercalls that carried XMM input
  * @hc_unknown: hypercalls without a row
  *
@@ -62,6 +64,8 @@ struct khv_counts {
 	u64 msr_write_fast[KHV_NR_MSR_ROWS];
 	u64 hc_fast[KHV_NR_HC_ROWS];
 	u64 fast[KHV_NR_FAST_RESULTS];
+	u64 hc_l2;
+	u64 evmcs_entries;
 	u64 hc_xmm;
 	u64 hc_unknown;
 };
@@ -177,6 +181,34 @@ struct khv_vm {
 };
 
 /**
+ * struct khv_l2 - who the nested guest of a VP is, as its hypervisor says
+ * @vm_id: its VM
+ * @partition_assist_page: where that VM's TlbLockCount is
+ * @vp_id: its VP in there
+ * @direct: its flushes are answered here
+ *
+ * TLFS chapter "Nested Virtualization", "Direct Virtual Flush".
+ */
+struct khv_l2 {
+	u64 vm_id;
+	u64 partition_assist_page;
+	u32 vp_id;
+	bool direct;
+};
+
+/**
+ * struct khv_gpa_flush - second-level page tables whose shadows a VP has to forget
+ * @pending: there are some
+ * @all: of every address space
+ * @space: root of the only one
+ */
+struct khv_gpa_flush {
+	bool pending;
+	bool all;
+	u64 space;
+};
+
+/**
  * struct khv_msr_access - one access to a synthetic MSR
  * @vcpu: the vCPU
  * @vp: its state
@@ -215,8 +247,12 @@ struct khv_msr_access {
  * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
  * @stimers_started: timers that run, one bit each; written by the VP's thread
  * @apic_waits: an expiry waits for the local APIC to be enabled; the thread's own
- * @flush_lock: guards @flush
- * @flush: what other VPs want this one to flush before it enters the guest
+ * @flush_lock: guards @flush and @gpa_flush
+ * @flush: what other VPs want this one to flush before it enters the guest: of its own
+ *	addresses, and of those of its nested guest
+ * @gpa_flush: the same, of second-level page tables
+ * @l2: its nested guest; written by its thread, ids read by others
+ * @vmx_controls: VMX controls of the last nested entry
  * @kick_cpus: scratch of a flush that this VP calls, under vcpu->mutex
  * @msr_fast: the access in the fast path; but for row, index and data it never changes
  * @hcall: the call in flight, under vcpu->mutex
@@ -236,8 +272,11 @@ struct khv_vcpu {
 	u64 runtime_base;
 	unsigned long stimers_started;
 	bool apic_waits;
-	spinlock_t flush_lock; /* guards flush */
-	struct khv_flush flush;
+	spinlock_t flush_lock; /* guards flush, gpa_flush */
+	struct khv_flush flush[2];
+	struct khv_gpa_flush gpa_flush;
+	struct khv_l2 l2;
+	u32 vmx_controls[5];
 	cpumask_var_t kick_cpus;
 	struct khv_msr_access msr_fast;
 	struct khv_hcall hcall;

@@ -15,15 +15,17 @@
  * What the KVM underneath has of its own. KHV_HAVE_* come from the probes of
  * include/compat/Kbuild.include.
  */
-#ifdef KHV_HAVE_FLUSH_FIFO
-#define KHV_STOCK_FLUSH_FIFO KHV_ANSWER_STOCK
-#else
-#define KHV_STOCK_FLUSH_FIFO KHV_ANSWER_NOBODY
-#endif
 #ifdef KHV_HAVE_TSC_INVARIANT
 #define KHV_TSC_INVARIANT_ROUTE 0
 #else
 #define KHV_TSC_INVARIANT_ROUTE KHV_MSR_UNROUTED
+#endif
+
+/* The enlightenment whose calls of an L2 this KVM leaves to its Hyper-V code. */
+#ifdef KHV_HAVE_L2_FLUSH
+#define KHV_STOCK_L2_CALLS KHV_ENL_TLBFLUSH
+#else
+#define KHV_STOCK_L2_CALLS KHV_NR_ENLS
 #endif
 
 /**
@@ -102,12 +104,16 @@ enum khv_answer {
  * @KHV_COND_LAPIC: an in-kernel local APIC
  * @KHV_COND_EVMCS: enlightened VMCS enabled or, for the system ioctl, possible
  * @KHV_COND_NO_SMT: SMT impossible on this host
+ * @KHV_COND_TDP: guests run on EPT or NPT
+ * @KHV_COND_NPT: guests run on NPT
  */
 enum khv_cond {
 	KHV_COND_ALWAYS,
 	KHV_COND_LAPIC,
 	KHV_COND_EVMCS,
 	KHV_COND_NO_SMT,
+	KHV_COND_TDP,
+	KHV_COND_NPT,
 };
 
 /**
@@ -180,6 +186,8 @@ struct khv_msr_row {
  * @KHV_NEED_IF_SYNDBG: the privilege counts only when the debugger is enabled
  * @KHV_USER_EXIT: the handler may leave the call to user space
  * @KHV_ANY_FORM: whoever answers checks the form: fast bit, reps, headers, input
+ * @KHV_L2: answered for a nested guest, too, if its hypervisor asks for that
+ * @KHV_NEED_ANY: one of the privileges is enough
  * @KHV_ATOMIC: the register form may be answered in the fast path, see
  *	&enum khv_msr_flags; without output
  */
@@ -192,6 +200,8 @@ enum khv_hc_flags {
 	KHV_USER_EXIT = BIT(5),
 	KHV_ANY_FORM = BIT(6),
 	KHV_ATOMIC = BIT(7),
+	KHV_L2 = BIT(8),
+	KHV_NEED_ANY = BIT(9),
 };
 
 /**
@@ -254,13 +264,18 @@ extern const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS];
  */
 int khv_tables_check(const char **bad);
 
-/* Every MSR row lies in this span, and every hypercall but the extended ones. */
-#define KHV_MSR_BASE 0x40000000
-#define KHV_MSR_SPAN 0x120
-#define KHV_HC_SPAN  0x100
+/*
+ * Every MSR row lies in one of these spans: L0's registers, and those by which a nested root
+ * reaches them. Every hypercall but the extended ones lies in the third.
+ */
+#define KHV_MSR_BASE	    0x40000000
+#define KHV_MSR_SPAN	    0x120
+#define KHV_MSR_NESTED_BASE 0x40001000
+#define KHV_MSR_NESTED_SPAN 0xa0
+#define KHV_HC_SPAN	    0x100
 
 /* 0 means no row, n means row n - 1. Written by khv_tables_check() only. */
-extern u8 khv_msr_index[KHV_MSR_SPAN];
+extern u8 khv_msr_index[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN];
 extern u8 khv_hc_index[KHV_HC_SPAN];
 
 /**
@@ -273,9 +288,13 @@ static inline int khv_msr_find(u32 msr)
 {
 	u32 i = msr - KHV_MSR_BASE;
 
-	if (i >= KHV_MSR_SPAN)
-		return -1;
-	return (int)khv_msr_index[array_index_nospec(i, KHV_MSR_SPAN)] - 1;
+	if (i >= KHV_MSR_SPAN) {
+		i = msr - KHV_MSR_NESTED_BASE;
+		if (i >= KHV_MSR_NESTED_SPAN)
+			return -1;
+		i += KHV_MSR_SPAN;
+	}
+	return (int)khv_msr_index[array_index_nospec(i, sizeof(khv_msr_index))] - 1;
 }
 
 /**

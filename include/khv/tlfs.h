@@ -131,7 +131,9 @@ enum khv_cpuid_bits {
 	KHV_HINTS_EAX_NO_NONARCH_CORESHARING = 18,
 
 	KHV_NESTED_EAX_DIRECT_FLUSH = 17,
+	KHV_NESTED_EAX_GPA_FLUSH = 18,
 	KHV_NESTED_EAX_MSR_BITMAP = 19,
+	KHV_NESTED_EAX_NPT_TLB = 22,
 	KHV_NESTED_EBX_PERF_GLOBAL_CTRL = 0,
 
 	KHV_SYNDBG_EAX_ALLOW_KERNEL_DEBUGGING = 1,
@@ -184,6 +186,64 @@ static_assert(sizeof(struct khv_flush_input) == 24);
 static_assert(sizeof(struct khv_flush_ex_input) == 32);
 static_assert(sizeof(struct khv_send_ipi_input) == 16);
 static_assert(sizeof(struct khv_send_ipi_ex_input) == 24);
+
+/* Input of HvFlushGuestPhysicalAddressSpace and -List, "Nested Virtualization". */
+struct khv_gpa_flush_input {
+	u64 address_space;
+	u64 flags;
+	u64 gpa_ranges[];
+};
+
+static_assert(sizeof(struct khv_gpa_flush_input) == 16);
+
+/* HV_VP_ASSIST_PAGE, as far as a nested entry looks, "Virtual Processors". */
+struct khv_vp_assist {
+	u32 apic_assist;
+	u32 rsvdz;
+	u64 vtl_control[3];
+	u32 nested_features;
+	u32 nested_hypercall_controls;
+	u8 enlighten_vmentry;
+	u8 rsvdz2[7];
+	u64 current_nested_vmcs;
+};
+
+#define KHV_ASSIST_DIRECT_HYPERCALL BIT(0)
+/* No enlightened VMCS: two ways to say so in CurrentNestedVmcs. */
+#define KHV_EVMPTR_NONE		    U64_MAX
+#define KHV_EVMPTR_PENDING	    (U64_MAX - 1)
+
+/*
+ * Who a nested guest is: at one place in an enlightened VMCS, at another in a VMCB.
+ * "Direct Virtual Flush".
+ */
+struct khv_evmcs_identity {
+	u32 synthetic_controls;
+	u32 control;
+	u32 vp_id;
+	u32 pad;
+	u64 vm_id;
+	u64 partition_assist_page;
+};
+
+struct khv_vmcb_identity {
+	u32 control;
+	u32 vp_id;
+	u64 vm_id;
+	u64 partition_assist_page;
+};
+
+#define KHV_EVMCS_IDENTITY	     832
+#define KHV_VMCB_IDENTITY	     0x3e0
+#define KHV_NESTED_FLUSH_HYPERCALL   BIT(0)
+/* The exit that follows a direct flush when the hypervisor holds a TLB lock. */
+#define KHV_VMX_TRAP_AFTER_FLUSH     0x10000031
+#define KHV_SVM_SYNTHETIC_EXIT	     0xf0000000
+#define KHV_SVM_TRAP_AFTER_FLUSH     1
+
+static_assert(sizeof(struct khv_vp_assist) == 56);
+static_assert(offsetof(struct khv_vp_assist, enlighten_vmentry) == 40);
+static_assert(sizeof(struct khv_vmcb_identity) == 24);
 
 /* HV_X64_MSR_SYNDBG_OPTIONS. */
 #define KHV_SYNDBG_USE_HCALLS BIT_ULL(2)

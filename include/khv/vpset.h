@@ -55,6 +55,15 @@ u16 khv_vpset_parse(struct khv_vpset *set, const struct khv_vp_set *wire,
 bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index);
 
 /**
+ * khv_vpset_has() - does a set name this VP?
+ * @set: parsed and not yet walked
+ * @vp_index: any number
+ *
+ * Return: true if it does. Context: any.
+ */
+bool khv_vpset_has(const struct khv_vpset *set, u32 vp_index);
+
+/**
  * khv_vpset_few() - no more VPs than one bank of 64 has?
  * @set: parsed and not yet walked
  * @vcpus: vCPUs of the VM

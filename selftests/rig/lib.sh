@@ -95,7 +95,7 @@ khv_need_packages() {
 # What the build of the module and of the tests needs, and what the emulated hosts need.
 khv_need_build() {
 	khv_need_packages gcc make libc6-dev libelf-dev pahole bc bison flex rsync cpio kmod xz-utils \
-		binutils util-linux perl python3-minimal
+		binutils util-linux perl python3-minimal patch
 }
 
 khv_need_emulators() {
@@ -288,6 +288,23 @@ khv_build_helper() {
 		touch "$stamp"
 	fi
 	printf '%s\n' "$out"
+}
+
+# khv_build_prototype KERNEL: the module with the example of Documentation/prototyping.rst applied;
+# prints the path of its kvm-hyperv.ko.
+khv_build_prototype() {
+	local kernel=$1 dir
+
+	dir=$KHV_CACHE/build/prototype-$(basename "$kernel")
+	mkdir -p "$dir"
+	rm -rf "$dir/hyperv" "$dir/include"
+	cp -a "$KHV_TOP/Kbuild" "$KHV_TOP/Makefile" "$KHV_TOP/hyperv" "$KHV_TOP/include" "$dir/"
+	khv_quiet build-prototype patch -d "$dir" -p1 -i "$KHV_TOP/selftests/prototype/nested.patch" ||
+		khv_die "selftests/prototype/nested.patch does not apply"
+	khv_quiet build-prototype make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
+		CC="$(khv_kernel_cc "$kernel")" modules ||
+		khv_die "the prototype does not build for $(basename "$kernel")"
+	printf '%s\n' "$dir/kvm-hyperv.ko"
 }
 
 # khv_build_init: PID 1 of the hosts.

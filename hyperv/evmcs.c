@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The enlightened VMCS: which VMX controls an L1 may use with it, namely those whose
+ * fields it has room for. Everything else about it is kvm_intel's, from the state that this
+ * module keeps truthful. No state but the controls of the last entry. TLFS chapter
+ * "Nested Virtualization", "Enlightened VMCS".
+ */
+#include <linux/kvm_host.h>
+#include <asm/apicdef.h>
+#include <asm/vmx.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+
+/*
+ * The VMX capability MSRs, plain and "true"; where their control stands in struct vmcs12,
+ * whose layout is that of migration and does not change; and what the control may not ask
+ * for, because the enlightened VMCS has no field for it.
+ */
+static const struct {
+	u32 msr;
+	u32 true_msr;
+	u16 at;
+	u32 no_field;
+	u32 perf_global_ctrl;
+} controls[] = {
+	{ MSR_IA32_VMX_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PINBASED_CTLS, 744,
+	  PIN_BASED_VMX_PREEMPTION_TIMER | PIN_BASED_POSTED_INTR, 0 },
+	{ MSR_IA32_VMX_PROCBASED_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS, 748,
+	  CPU_BASED_ACTIVATE_TERTIARY_CONTROLS, 0 },
+	{ MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS, 768,
+	  VM_EXIT_SAVE_VMX_PREEMPTION_TIMER, VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL },
+	{ MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS, 780, 0,
+	  VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL },
+	{ MSR_IA32_VMX_PROCBASED_CTLS2, MSR_IA32_VMX_PROCBASED_CTLS2, 804,
+	  SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | SECONDARY_EXEC_APIC_REGISTER_VIRT |
+		  SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY | SECONDARY_EXEC_PAUSE_LOOP_EXITING |
+		  SECONDARY_EXEC_ENABLE_VMFUNC | SECONDARY_EXEC_SHADOW_VMCS |
+		  SECONDARY_EXEC_ENABLE_PML,
+	  0 },
+};
+
+#define VMCS12_VM_FUNCTION_CONTROL 296
+
+void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
+{
+	static const struct khv_priv perf = KHV_PRIV(NESTED_EBX, PERF_GLOBAL_CTRL);
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	u32 hidden;
+	int i;
+
+	if (msr == MSR_IA32_VMX_VMFUNC)
+		*data = 0;
+	for (i = 0; i < ARRAY_SIZE(controls); i++) {
+		if (msr != controls[i].msr && msr != controls[i].true_msr)
+			continue;
+		hidden = controls[i].no_field;
+		/* Some Windows does not boot if it meets the control without the CPUID bit. */
+		if (!vp || !khv_priv_held(&vp->cpuid, perf))
+			hidden |= controls[i].perf_global_ctrl;
+		/* The upper half says what may be 1. */
+		*data &= ~((u64)hidden << 32);
+	}
+}
+
+/* What the last entry asked for: on 6.1 KVM trusts a clean MSR bitmap whatever has changed. */
+static void note_controls(struct kvm_vcpu *vcpu, const u32 *asked)
+{
+#ifndef KHV_HAVE_L2_FLUSH
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	static_assert(ARRAY_SIZE(controls) == ARRAY_SIZE(vp->vmx_controls));
+	if (!memcmp(vp->vmx_controls, asked, sizeof(vp->vmx_controls)))
+		return;
+	memcpy(vp->vmx_controls, asked, sizeof(vp->vmx_controls));
+	/* Always intercepted; the call makes KVM merge the bitmaps at this entry. */
+	khv_vmx_enable_intercept_for_msr(vcpu, APIC_BASE_MSR + (APIC_TMCCT >> 4),
+					 BIT(0) | BIT(1));
+#endif
+}
+
+int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12)
+{
+	u32 asked[ARRAY_SIZE(controls)];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(controls); i++) {
+		asked[i] = *(const u32 *)(vmcs12 + controls[i].at);
+		if (asked[i] & controls[i].no_field)
+			return -EINVAL;
+	}
+	if (*(const u64 *)(vmcs12 + VMCS12_VM_FUNCTION_CONTROL))
+		return -EINVAL;
+	if (to_khv_vcpu(vcpu)) {
+		to_khv_vcpu(vcpu)->counts.evmcs_entries++;
+		note_controls(vcpu, asked);
+	}
+	return 0;
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A hypervisor in the guest (L1) and its guest (L2): the VP assist page as a nested entry
+ * reads it, who an L2 is, calls of an L2 that are answered here instead of by its
+ * hypervisor (direct flush), and flushes of what an L1's second-level page tables put into
+ * the TLB. Identities are written by the VP's thread, read by others without a lock.
+ * TLFS chapter "Nested Virtualization".
+ */
+#include <linux/kvm_host.h>
+#include <asm/svm.h>
+#include <asm/vmx.h>
+
+#include "khv/hooks.h"
+#include "khv/parts.h"
+#include "khv/port.h"
+
+static_assert(offsetof(struct hv_enlightened_vmcs, hv_vp_id) ==
+	      KHV_EVMCS_IDENTITY + offsetof(struct khv_evmcs_identity, vp_id));
+static_assert(offsetof(struct hv_enlightened_vmcs, partition_assist_page) ==
+	      KHV_EVMCS_IDENTITY + offsetof(struct khv_evmcs_identity, partition_assist_page));
+static_assert(offsetof(struct vmcb_control_area, reserved_sw) == KHV_VMCB_IDENTITY);
+
+/* The module parameter of that name. */
+u64 khv_nested_features;
+
+bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
+{
+	u64 reg = to_khv_vcpu(vcpu)->stock.hv_vapic;
+
+	return (reg & KHV_VP_ASSIST_ENABLE) &&
+	       !khv_kvm_vcpu_read_guest(vcpu, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
+}
+
+/* Has L1 an enlightened VMCS in this page? */
+static bool has_evmcs(const struct khv_vp_assist *assist)
+{
+	return assist->enlighten_vmentry && assist->current_nested_vmcs < KHV_EVMPTR_PENDING;
+}
+
+/* May L2's calls be answered here, as far as CPUID and the assist page are concerned? */
+static bool direct_allowed(const struct khv_vcpu *vp, const struct khv_vp_assist *assist)
+{
+	static const struct khv_priv direct = KHV_PRIV(NESTED_EAX, DIRECT_FLUSH);
+
+	return khv_priv_held(&vp->cpuid, direct) &&
+	       (assist->nested_features & KHV_ASSIST_DIRECT_HYPERCALL);
+}
+
+/*
+ * Another L2 on this VP: what the one before has in the TLB is nobody's now, and a flush that
+ * names it would miss this VP.
+ */
+static void set_identity(struct kvm_vcpu *vcpu, const struct khv_l2 *l2)
+{
+	static const struct khv_flush everything = { .all = true };
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	if (vp->l2.vm_id != l2->vm_id || vp->l2.vp_id != l2->vp_id)
+		__kvm_make_request(khv_flush_queue(vcpu, &everything, true), vcpu);
+	WRITE_ONCE(vp->l2.vp_id, l2->vp_id);
+	WRITE_ONCE(vp->l2.vm_id, l2->vm_id);
+	vp->l2.partition_assist_page = l2->partition_assist_page;
+	vp->l2.direct = l2->direct;
+}
+
+static void read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assist *assist)
+{
+	struct khv_evmcs_identity id = {};
+	struct khv_l2 l2;
+
+	if (!has_evmcs(assist) ||
+	    khv_kvm_vcpu_read_guest(vcpu, assist->current_nested_vmcs + KHV_EVMCS_IDENTITY, &id,
+				    sizeof(id)))
+		memset(&id, 0, sizeof(id));
+	l2 = (struct khv_l2){
+		.vm_id = id.vm_id,
+		.vp_id = id.vp_id,
+		.partition_assist_page = id.partition_assist_page,
+		.direct = (id.control & KHV_NESTED_FLUSH_HYPERCALL) &&
+			  direct_allowed(to_khv_vcpu(vcpu), assist),
+	};
+	set_identity(vcpu, &l2);
+}
+
+void khv_nested_svm_entry(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	gpa_t vmcb12 = khv_vmcb(vcpu)->save.rax & PAGE_MASK;
+	struct khv_vp_assist assist;
+	struct khv_vmcb_identity id;
+	struct khv_l2 l2 = {};
+
+	/* What is wrong with the VMCB or the page the entry finds out by itself. */
+	if (khv_assist_read(vcpu, &assist) && direct_allowed(vp, &assist) &&
+	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12 + KHV_VMCB_IDENTITY, &id, sizeof(id))) {
+		l2 = (struct khv_l2){
+			.vm_id = id.vm_id,
+			.vp_id = id.vp_id,
+			.partition_assist_page = id.partition_assist_page,
+			.direct = id.control & KHV_NESTED_FLUSH_HYPERCALL,
+		};
+	}
+	set_identity(vcpu, &l2);
+}
+
+#ifdef KHV_HAVE_L2_FLUSH
+/*
+ * KVM reads the page at each nested entry and when L2 is restored, and keeps identities of its
+ * own. It leaves out those of an L2 that is restored with an enlightened VMCS.
+ */
+int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_hv *stock = &to_khv_vcpu(vcpu)->stock;
+	struct khv_vp_assist assist = {};
+	bool in_l2 = khv_in_l2(vcpu);
+
+	if (!khv_assist_read(vcpu, &assist) && !in_l2)
+		/* KVM gives it to user space as an error if it is negative. */
+		return 1;
+	static_assert(sizeof(assist) <= sizeof(stock->vp_assist_page));
+	memcpy(&stock->vp_assist_page, &assist, sizeof(assist));
+
+	if (!khv_svm && (in_l2 || khv_hook_wanted(KHV_HOOK_nested_vmx_reflect_vmexit)))
+		read_evmcs_identity(vcpu, &assist);
+	if (!khv_svm && in_l2) {
+		stock->nested.pa_page_gpa = to_khv_vcpu(vcpu)->l2.partition_assist_page;
+		stock->nested.vm_id = to_khv_vcpu(vcpu)->l2.vm_id;
+		stock->nested.vp_id = to_khv_vcpu(vcpu)->l2.vp_id;
+	}
+	return 0;
+}
+
+static struct khv_l2 identity(const struct khv_vcpu *vp)
+{
+	return (struct khv_l2){
+		.vm_id = READ_ONCE(vp->stock.nested.vm_id),
+		.vp_id = READ_ONCE(vp->stock.nested.vp_id),
+		.partition_assist_page = vp->stock.nested.pa_page_gpa,
+	};
+}
+
+void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
+{
+	khv_x86_ops->nested_ops->hv_inject_synthetic_vmexit_post_tlb_flush(vcpu);
+}
+#else
+bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa)
+{
+	struct khv_vp_assist assist = {};
+
+	*evmcs_gpa = KHV_EVMPTR_NONE;
+	if (!khv_assist_read(vcpu, &assist))
+		memset(&assist, 0, sizeof(assist));
+	read_evmcs_identity(vcpu, &assist);
+	if (!has_evmcs(&assist))
+		return false;
+	*evmcs_gpa = assist.current_nested_vmcs;
+	return true;
+}
+
+static struct khv_l2 identity(const struct khv_vcpu *vp)
+{
+	return (struct khv_l2){
+		.vm_id = READ_ONCE(vp->l2.vm_id),
+		.vp_id = READ_ONCE(vp->l2.vp_id),
+		.partition_assist_page = vp->l2.partition_assist_page,
+	};
+}
+
+void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
+{
+	struct vmcb_control_area *control;
+
+	if (!khv_svm) {
+		khv_nested_vmx_vmexit(vcpu, KHV_VMX_TRAP_AFTER_FLUSH, 0, 0);
+		return;
+	}
+	control = &khv_vmcb(vcpu)->control;
+	control->exit_code = KHV_SVM_SYNTHETIC_EXIT;
+	control->exit_code_hi = 0;
+	control->exit_info_1 = KHV_SVM_TRAP_AFTER_FLUSH;
+	control->exit_info_2 = 0;
+	khv_nested_svm_vmexit(vcpu);
+}
+#endif
+
+bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	const unsigned long *regs = vcpu->arch.regs;
+	int row;
+
+	if (!vp || !vp->l2.direct || !vcpu->kvm->arch.hyperv.hv_guest_os_id)
+		return false;
+	if (khv_svm) {
+		if (khv_vmcb(vcpu)->control.exit_code != SVM_EXIT_VMMCALL)
+			return false;
+	} else if (khv_vmx_failed(vcpu) || (u32)khv_vmread(VM_EXIT_REASON) != EXIT_REASON_VMCALL) {
+		return false;
+	}
+	row = khv_hc_find(regs[khv_longmode(vcpu) ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
+	return row >= 0 && (khv_hcs[row].flags & KHV_L2);
+}
+
+gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	/* Without second-level page tables of its own L2's memory is L1's. */
+	if (vcpu->arch.walk_mmu != &vcpu->arch.nested_mmu)
+		return gpa;
+	return khv_translate_nested_gpa(vcpu, gpa, PFERR_GUEST_FINAL_MASK, NULL);
+}
+
+bool khv_nested_is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu,
+			  const struct khv_vpset *set)
+{
+	struct khv_l2 of_caller = identity(to_khv_vcpu(caller)), l2;
+
+	if (!to_khv_vcpu(vcpu))
+		return false;
+	l2 = identity(to_khv_vcpu(vcpu));
+	if (l2.vm_id == of_caller.vm_id)
+		return khv_vpset_has(set, l2.vp_id);
+	/* An L2 that was restored has none until its next entry. */
+	return !l2.vm_id && khv_in_l2(vcpu);
+}
+
+bool khv_nested_tlb_locked(struct kvm_vcpu *vcpu, bool *locked)
+{
+	u64 gpa = identity(to_khv_vcpu(vcpu)).partition_assist_page;
+	u32 count;
+
+	if (khv_kvm_vcpu_read_guest(vcpu, gpa, &count, sizeof(count)))
+		return false;
+	*locked = count;
+	return true;
+}
+
+/* Does this root belong to the address space? Low bits are the format's. */
+static bool of_space(u64 root, u64 space)
+{
+	return !((root ^ space) & GENMASK_ULL(51, PAGE_SHIFT));
+}
+
+void khv_nested_gpa_flush_process(struct kvm_vcpu *vcpu, bool all, u64 space)
+{
+	struct kvm_mmu *mmu = &vcpu->arch.guest_mmu;
+	ulong roots = 0;
+	int i;
+
+	/* What KVM shadows it brings in line when the root is loaded again. */
+	if (all || of_space(mmu->root.pgd, space))
+		roots |= KVM_MMU_ROOT_CURRENT;
+	for (i = 0; i < KVM_MMU_NUM_PREV_ROOTS; i++) {
+		if (all || of_space(mmu->prev_roots[i].pgd, space))
+			roots |= KVM_MMU_ROOT_PREVIOUS(i);
+	}
+	if (roots)
+		khv_kvm_mmu_free_roots(vcpu->kvm, mmu, roots);
+}
+
+static void queue_gpa_flush(struct kvm_vcpu *vcpu, u64 space)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_gpa_flush *flush;
+
+	/* Without state of ours the request itself says "everything". */
+	if (!vp)
+		return;
+	flush = &vp->gpa_flush;
+	spin_lock(&vp->flush_lock);
+	flush->all |= flush->pending && flush->space != space;
+	flush->space = space;
+	flush->pending = true;
+	spin_unlock(&vp->flush_lock);
+}
+
+/* HvFlushGuestPhysicalAddressSpace and -List: as INVEPT of one context, on every VP. */
+u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
+{
+	const struct khv_gpa_flush_input *in = (const void *)hc->input;
+	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	if (in->flags)
+		return HV_STATUS_INVALID_PARAMETER;
+	preempt_disable();
+	kvm_for_each_vcpu(i, vcpu, caller->kvm) {
+		/* Once a VP has shadowed such page tables this says so. */
+		if (!READ_ONCE(vcpu->arch.guest_mmu.root_role.word))
+			continue;
+		queue_gpa_flush(vcpu, in->address_space);
+		khv_kick_request(&kick, vcpu, KVM_REQ_HV_STIMER);
+	}
+	khv_kick_wait(&kick);
+	preempt_enable();
+	/* More than the ranges of the list were flushed. */
+	hc->reps_done = hc->rep_count;
+	return HV_STATUS_SUCCESS;
+}

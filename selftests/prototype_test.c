@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The example of Documentation/prototyping.rst, in a module of its own that this program inserts:
+ * a nested register and a nested call, each one row and a handler.
+ *
+ *   prototype_test [--module FILE]
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "module.h"
+#include "ops.h"
+
+#define HV_X64_MSR_NESTED_VP_INDEX 0x40001002
+#define HVCALL_VERIFY_NESTED_VP_ID 0x00f0
+
+#define OUR_INDEX 77
+
+static struct vm *new_vm(struct ops_page **p)
+{
+	struct vm *vm = vm_create(1, 0);
+
+	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_VP_INDEX, OUR_INDEX);
+	*p = vcpu_ops_init(vm->vcpus[0], 4);
+	return vm;
+}
+
+TEST(a_row_and_a_handler)
+{
+	struct ops_page *p;
+	struct guest_op op;
+	struct vm *vm;
+
+	if (!module_option)
+		ktap_skip("no prototype.ko at hand (--module FILE)");
+	require_module_file();
+	module_load();
+	vm = new_vm(&p);
+
+	op = vcpu_op(vm->vcpus[0], p, OP_RD(HV_X64_MSR_NESTED_VP_INDEX));
+	ASSERT_EQ(op.vector, 0);
+	ASSERT_EQ(op.result, OUR_INDEX);
+	ASSERT_EQ(vcpu_op(vm->vcpus[0], p, OP_WR(HV_X64_MSR_NESTED_VP_INDEX, 1)).vector, GP_VECTOR);
+	/* Its neighbours are still nobody's. */
+	ASSERT_EQ(vcpu_op(vm->vcpus[0], p, OP_RD(HV_X64_MSR_NESTED_VP_INDEX + 1)).vector,
+		  GP_VECTOR);
+	ASSERT_EQ(vcpu_get_msr(vm->vcpus[0], HV_X64_MSR_NESTED_VP_INDEX), OUR_INDEX);
+
+	/* The call is an L2's; its form is checked all the same. */
+	op = vcpu_op(vm->vcpus[0], p, OP_HC(HVCALL_VERIFY_NESTED_VP_ID | HV_CTL_FAST, 0, 0));
+	ASSERT_EQ(op.result, HV_STATUS_ACCESS_DENIED);
+	op = vcpu_op(vm->vcpus[0], p,
+		     OP_HC(HVCALL_VERIFY_NESTED_VP_ID | HV_CTL_FAST | HV_CTL_REP(1), 0, 0));
+	ASSERT_EQ(op.result & 0xffff, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	vm_free(vm);
+	module_unload();
+}
+
+/* Without the rows nothing of it is there: the example does not test itself. */
+TEST(stock_has_neither)
+{
+	struct ops_page *p;
+	struct vm *vm;
+
+	if (module_loaded())
+		ktap_skip("the module is loaded");
+	vm = new_vm(&p);
+	ASSERT_EQ(vcpu_op(vm->vcpus[0], p, OP_RD(HV_X64_MSR_NESTED_VP_INDEX)).vector, GP_VECTOR);
+	ASSERT_EQ(vcpu_op(vm->vcpus[0], p, OP_HC(HVCALL_VERIFY_NESTED_VP_ID | HV_CTL_FAST, 0, 0))
+			  .result,
+		  HV_STATUS_INVALID_HYPERCALL_CODE);
+	vm_free(vm);
+}
+
+int main(int argc, char **argv)
+{
+	static const char file[] = "/modules/prototype.ko";
+	int r;
+
+	if (argc == 3 && !strcmp(argv[1], "--module"))
+		module_option = argv[2];
+	else if (!access(file, R_OK))
+		module_option = file;
+	r = ktap_main(argc, argv);
+	if (module_option && module_loaded()) {
+		__module_unload();
+		r = KTAP_EXIT_FAIL;
+	}
+	return r;
+}
