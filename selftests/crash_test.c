@@ -105,7 +105,7 @@ TEST(ctl_shows_notify)
 	vm_free(vm);
 }
 
-TEST_KNOWN(ctl_shows_message, "crash")
+TEST_KNOWN(ctl_shows_message, "D6")
 {
 	struct vm *vm = vm_create(1, 0);
 	struct vcpu *v = vm->vcpus[0];

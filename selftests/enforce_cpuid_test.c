@@ -195,7 +195,7 @@ TEST(msr_reserved_values_fault)
 	vm_free(vm);
 }
 
-TEST_KNOWN_IF(tsc_invariant_row, "6.1 has none", host_is_6_1)
+TEST_KNOWN_IF(tsc_invariant_row, "D7", host_is_6_1)
 {
 	struct vm *vm = vm_of(1);
 	struct vcpu *v = vm->vcpus[0];

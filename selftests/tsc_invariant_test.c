@@ -5,7 +5,7 @@
  */
 #include "vm.h"
 
-#define KNOWN_ID "6.1 has none"
+#define KNOWN_ID "D7"
 
 static bool invtsc_in_guest(void)
 {

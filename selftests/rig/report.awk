@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Judges one boot of a host. Input: the plan (what had to run and what must come out), then the
-# results channel. Prints the host's table and every failure with its last lines; writes the
-# totals "passed failed skipped", the skips and the failures to files. It runs nothing.
+# results channel. Prints the host's table, what stock is known to get wrong, and every failure with
+# its last lines; writes the totals "passed failed skipped", the skips and the failures to files. It
+# runs nothing.
 #
 # awk -v host= -v title= -v died= -v counts= -v skips= -v failures= -f report.awk plan results
 # Plan: PHASE <tab> ID <tab> KIND <tab> EXPECTED <tab> COUNTED <tab> REASON
@@ -109,6 +110,62 @@ function failed_cases(key,    i, j, n) {
 		tail(key, 0)
 }
 
+# A case of an own program. On stock, its line names the defect when the case declares one.
+function note_case(key, line,    name, defect, got) {
+	name = line
+	sub(/^(not )?ok [0-9]+ *-? */, "", name)
+	sub(/ *#.*/, "", name)
+	got = line ~ /^not ok/ || line ~ /# XFAIL/ ? "fail" : line ~ /# SKIP/ ? "skip" : "pass"
+	if (line ~ / but passed$/)
+		got = "pass"
+	else if (line ~ /, but not like this$/)
+		got = "fail otherwise"
+	came_of[key, name] = got
+	defect = line
+	if (!sub(/.*# XFAIL /, "", defect) && !sub(/.*# expected to fail on stock \(/, "", defect))
+		return
+	sub(/[ )].*/, "", defect)
+	declared[++nr_declared] = name
+	declared_key[nr_declared] = key
+	declared_defect[nr_declared] = defect
+}
+
+# What stock is known to get wrong and what came of it in this boot: cases by defect, program and
+# outcome; by name, too, where the outcome is not "fail on stock, pass with the module".
+function known_section(    i, j, n, got, key, module, name, word, group, groups, nr, names) {
+	for (i = 1; i <= nr_declared; i++) {
+		key = declared_key[i]
+		name = declared[i]
+		split(key, word, SUBSEP)
+		module = "module" SUBSEP word[2]
+		got = came_of[key, name] " on stock"
+		if (module in outcome)
+			got = got ", " ((module, name) in came_of ? came_of[module, name] : "missing") \
+			      " with the module"
+		# A program that is repeated in one boot has a number behind its name.
+		sub(/#.*/, "", word[2])
+		# Zeros, so that K2 comes before K10.
+		group = sprintf("%s%04d\t%-4s %s\t%s", substr(declared_defect[i], 1, 1),
+				substr(declared_defect[i], 2), declared_defect[i], word[2], got)
+		if (!(group in nr)) {
+			for (j = ++n; j > 1 && groups[j - 1] > group; j--)
+				groups[j] = groups[j - 1]
+			groups[j] = group
+		}
+		nr[group]++
+		names[group] = names[group] " " name
+	}
+	if (n)
+		printf "  known to fail on stock, by defect:\n"
+	for (i = 1; i <= n; i++) {
+		group = groups[i]
+		split(group, word, "\t")
+		got = word[3] == "fail on stock, pass with the module" || word[3] == "fail on stock"
+		printf "    %s: %d %s: %s%s\n", word[2], nr[group], nr[group] == 1 ? "case" : "cases",
+		       word[3], got ? "" : ":" names[group]
+	}
+}
+
 # KTAP of one program: counts leaf cases. A result line that follows deeper ones sums them up.
 function ktap(key, what,    i, line, depth, last_depth, name, p, s, f, x, plans, seen, why, exit_ok) {
 	p = s = f = x = 0
@@ -145,6 +202,8 @@ function ktap(key, what,    i, line, depth, last_depth, name, p, s, f, x, plans,
 		last_depth = depth
 		name = line
 		sub(/^(not )?ok [0-9]+ *-? */, "", name)
+		if (kind[key] == "own")
+			note_case(key, line)
 		if (line ~ /^not ok/) {
 			f++
 			fail(what, name)
@@ -281,6 +340,7 @@ END {
 			       ("stock" SUBSEP id) in cell ? cell["stock" SUBSEP id] : "-", \
 			       ("module" SUBSEP id) in cell ? cell["module" SUBSEP id] : "-", time[id] / 1000
 	}
+	known_section()
 	printf "%s", details
 	printf "  %s: %d passed, %d failed, %d skipped%s\n", host, nr_passed, nr_failed, nr_skipped, \
 	       nr_retried ? ", " nr_retried " retried" : ""
