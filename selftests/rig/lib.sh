@@ -33,6 +33,7 @@ khv_quiet() {
 	if [ "$V" = 1 ]; then
 		# A process substitution, not a pipe: the status must be the command's own.
 		"$@" > >(tee -a "$log" >&2) 2>&1 || rc=$?
+		wait $! || true
 	else
 		"$@" >>"$log" 2>&1 || rc=$?
 	fi
@@ -245,7 +246,7 @@ khv_kernel_cc() {
 }
 
 # khv_build_module KERNEL [make arguments]: build the module out of tree, in a copy of the sources
-# kept below the cache, one per kernel. Prints the path of kvm-hyperv.ko.
+# kept below the cache, one per kernel; a warning is an error. Prints the path of kvm-hyperv.ko.
 khv_build_module() {
 	local kernel=$1
 
@@ -254,7 +255,7 @@ khv_build_module() {
 }
 
 khv_build_module_locked() {
-	local kernel=$1 release dir
+	local kernel=$1 release dir warnings
 
 	shift
 	release=$(cat "$kernel/release")
@@ -266,10 +267,31 @@ khv_build_module_locked() {
 		"$KHV_TOP/" "$dir/"
 	rm -f "$dir/kvm-hyperv.ko"
 	khv_quiet "build-$release" make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
-		CC="$(khv_kernel_cc "$kernel")" "$@" modules ||
+		CC="$(khv_kernel_cc "$kernel")" W=1 "$@" modules ||
 		khv_die "the module does not build for $release"
 	[ -s "$dir/kvm-hyperv.ko" ] || khv_die "the build for $release left no kvm-hyperv.ko"
+	warnings=$(grep -i 'warning' "$KHV_LOGS/build-$release.log" | grep -v 'Skipping BTF generation' || true)
+	if [ -n "$warnings" ]; then
+		# What was compiled would not warn again.
+		rm -rf "$dir"
+		khv_die "the build for $release warns:"$'\n'"$warnings"
+	fi
+	khv_check_symbols "$kernel" "$dir/kvm-hyperv.ko"
 	printf '%s\n' "$dir/kvm-hyperv.ko"
+}
+
+# khv_check_symbols KERNEL FILE: the module finds KVM when it is inserted; it must not need it for that.
+# So it depends on no module, and uses nothing that kvm.ko exports.
+khv_check_symbols() {
+	local file=$2 exported used
+
+	exported=$(nm "$(khv_module "$1" kvm)" | sed -n 's/.* __ksymtab_//p' | sort)
+	[ -n "$exported" ] || khv_die "kvm.ko of $(basename "$1") exports nothing"
+	used=$(
+		modinfo -F depends "$file"
+		comm -12 <(nm -u "$file" | awk '{ print $2 }' | sort) <(printf '%s\n' "$exported")
+	)
+	[ -z "$used" ] || khv_die "$(basename "$file") depends on:"$'\n'"$used"
 }
 
 # khv_build_helper KERNEL FOLDER: modules that only tests insert, from that folder beside this file;
