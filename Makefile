@@ -4,7 +4,7 @@
 # script in selftests/rig/ that can also be called on a machine without make.
 #
 #   make [KDIR=<kernel build folder>] [O=<folder>]   build kvm-hyperv.ko, here or in O
-#   make install | uninstall [KDIR=]                 into that kernel's modules, with depmod
+#   make install | uninstall [KDIR=] [INSTALL_MOD_PATH=<root>]   into that kernel's modules, with depmod
 #   make test | run | check | bench                  see README.md
 #   make clean
 
@@ -14,7 +14,7 @@ TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 # O= is ours: the kernel's make must not take it for its own, so no variable of the command line
 # is handed down but these.
 MAKEOVERRIDES =
-PASS := $(foreach v,CC W C CF CHECK V LLVM ARCH KCFLAGS,$(if $(filter command line,$(origin $v)),$v='$($v)'))
+PASS := $(foreach v,CC W C CF CHECK V LLVM ARCH KCFLAGS INSTALL_MOD_PATH,$(if $(filter command line,$(origin $v)),$v='$($v)'))
 
 ifneq ($(filter command line,$(origin O)),)
 OUT := $(abspath $(O))
@@ -34,13 +34,16 @@ ifneq ($(OUT),$(TOP))
 	@cp -au $(TOP)/Kbuild $(TOP)/hyperv $(TOP)/include $(wildcard $(TOP)/kunit) $(OUT)/
 endif
 
+RELEASE = "$$(cat $(KDIR)/include/config/kernel.release)"
+DEPMOD = depmod -a $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(RELEASE)
+
 install: modules
 	+$(KBUILD) modules_install
-	depmod -a "$$(cat $(KDIR)/include/config/kernel.release)"
+	$(DEPMOD)
 
 uninstall:
-	rm -f /lib/modules/"$$(cat $(KDIR)/include/config/kernel.release)"/{updates,extra}/kvm-hyperv.ko*
-	depmod -a "$$(cat $(KDIR)/include/config/kernel.release)"
+	rm -f $(INSTALL_MOD_PATH)/lib/modules/$(RELEASE)/{updates,extra}/kvm-hyperv.ko*
+	$(DEPMOD)
 
 uninstall: SHELL := /bin/bash
 
