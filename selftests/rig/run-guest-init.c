@@ -20,6 +20,7 @@
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -172,6 +173,16 @@ static void work(void)
 	       (unsigned long long)mapped);
 }
 
+/* VMBus talks to the host's QEMU: messages both ways, through the SynIC of each CPU. */
+static void connect_vmbus(void)
+{
+	int fd = open("/hv_vmbus.ko", O_RDONLY);
+
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+		die("hv_vmbus");
+	close(fd);
+}
+
 static void read_line(const char *path, char *buf, size_t len)
 {
 	FILE *f = fopen(path, "r");
@@ -195,7 +206,8 @@ static void say_dmesg(void)
 		if (*line == '<' && strchr(line, '>'))
 			line = strchr(line, '>') + 1;
 		if (strcasestr(line, "hyper-v") || strcasestr(line, "hyperv") ||
-		    strcasestr(line, "hypercall") || strcasestr(line, "enlightened"))
+		    strcasestr(line, "hypercall") || strcasestr(line, "enlightened") ||
+		    strcasestr(line, "vmbus"))
 			printf("KHV-DMESG %s\n", line);
 	}
 	free(log);
@@ -302,6 +314,7 @@ int main(void)
 		read_line(clocksource, buf, sizeof(buf));
 	} while (strstr(buf, "early") && now_ns() < end);
 
+	connect_vmbus();
 	work();
 
 	say_dmesg();
