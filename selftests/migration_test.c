@@ -32,8 +32,11 @@ static void set_takeover(bool on)
 	close(fd);
 }
 
+#define MAX_VPS 2
+
 /* A VM with a SynIC of which nothing is enabled, and pages that a guest may use. */
 static u8 *hypercall_page, *tsc_page, *assist_page;
+static u32 nr_vps = 1;
 
 static struct vm *new_vm(enum kind kind)
 {
@@ -46,7 +49,7 @@ static struct vm *new_vm(enum kind kind)
 		set_takeover(kind == MODULE);
 		before = module_vms_created();
 	}
-	vm = synic_vm_bare(1, KVM_CAP_HYPERV_SYNIC2);
+	vm = synic_vm_bare(nr_vps, KVM_CAP_HYPERV_SYNIC2);
 	hypercall_page = vm_alloc(vm, PAGE_SIZE);
 	tsc_page = vm_alloc(vm, PAGE_SIZE);
 	assist_page = vm_alloc(vm, PAGE_SIZE);
@@ -93,18 +96,22 @@ static const u32 saved_msrs[] = {
 
 #define NR_SAVED ARRAY_SIZE(saved_msrs)
 
-struct saved {
+struct saved_vp {
 	struct {
 		struct kvm_msrs hdr;
 		struct kvm_msr_entry entries[NR_SAVED];
 	} msrs;
-	struct kvm_clock_data clock;
 	struct kvm_lapic_state lapic;
-	u8 message_page[PAGE_SIZE], hypercall_page[PAGE_SIZE], tsc_page[PAGE_SIZE];
-	u8 assist_page[PAGE_SIZE];
+	u8 message_page[PAGE_SIZE];
 };
 
-static void save_msrs(struct vcpu *v, struct saved *s)
+struct saved {
+	struct saved_vp vps[MAX_VPS];
+	struct kvm_clock_data clock;
+	u8 hypercall_page[PAGE_SIZE], tsc_page[PAGE_SIZE], assist_page[PAGE_SIZE];
+};
+
+static void save_msrs(struct vcpu *v, struct saved_vp *s)
 {
 	u32 i;
 
@@ -116,30 +123,25 @@ static void save_msrs(struct vcpu *v, struct saved *s)
 
 static void save(struct vm *vm, struct saved *s)
 {
+	u32 i;
+
 	memset(s, 0, sizeof(*s));
-	save_msrs(vm->vcpus[0], s);
-	vcpu_ioctl(vm->vcpus[0], KVM_GET_LAPIC, &s->lapic);
+	for (i = 0; i < nr_vps; i++) {
+		save_msrs(vm->vcpus[i], &s->vps[i]);
+		vcpu_ioctl(vm->vcpus[i], KVM_GET_LAPIC, &s->vps[i].lapic);
+		memcpy(s->vps[i].message_page, synic_messages[i], PAGE_SIZE);
+	}
 	ASSERT_EQ(ioctl(vm->fd, KVM_GET_CLOCK, &s->clock), 0);
-	memcpy(s->message_page, synic_messages[0], PAGE_SIZE);
 	memcpy(s->hypercall_page, hypercall_page, PAGE_SIZE);
 	memcpy(s->tsc_page, tsc_page, PAGE_SIZE);
 	memcpy(s->assist_page, assist_page, PAGE_SIZE);
 }
 
-static struct vm *restore(enum kind kind, struct saved *s, bool reverse)
+static void restore_vp(struct vcpu *v, struct saved_vp *s, bool reverse)
 {
-	struct vm *vm = new_vm(kind);
-	struct vcpu *v = vm->vcpus[0];
 	struct kvm_msr_entry e;
 	u32 i;
 
-	memcpy(synic_messages[0], s->message_page, PAGE_SIZE);
-	memcpy(hypercall_page, s->hypercall_page, PAGE_SIZE);
-	memcpy(tsc_page, s->tsc_page, PAGE_SIZE);
-	memcpy(assist_page, s->assist_page, PAGE_SIZE);
-	/* Only the time itself: no step for what passed since, nothing of this host's TSC. */
-	s->clock.flags = 0;
-	ASSERT_EQ(ioctl(vm->fd, KVM_SET_CLOCK, &s->clock), 0);
 	vcpu_ioctl(v, KVM_SET_LAPIC, &s->lapic);
 	for (i = 0; reverse && i < NR_SAVED / 2; i++) {
 		e = s->msrs.entries[i];
@@ -147,41 +149,83 @@ static struct vm *restore(enum kind kind, struct saved *s, bool reverse)
 		s->msrs.entries[NR_SAVED - 1 - i] = e;
 	}
 	ASSERT_EQ(__vcpu_ioctl(v, KVM_SET_MSRS, &s->msrs), (int)NR_SAVED);
+}
+
+static struct vm *restore(enum kind kind, struct saved *s, bool reverse)
+{
+	struct vm *vm = new_vm(kind);
+	u32 i;
+
+	for (i = 0; i < nr_vps; i++)
+		memcpy(synic_messages[i], s->vps[i].message_page, PAGE_SIZE);
+	memcpy(hypercall_page, s->hypercall_page, PAGE_SIZE);
+	memcpy(tsc_page, s->tsc_page, PAGE_SIZE);
+	memcpy(assist_page, s->assist_page, PAGE_SIZE);
+	/* Only the time itself: no step for what passed since, nothing of this host's TSC. */
+	s->clock.flags = 0;
+	ASSERT_EQ(ioctl(vm->fd, KVM_SET_CLOCK, &s->clock), 0);
+	for (i = 0; i < nr_vps; i++)
+		restore_vp(vm->vcpus[i], &s->vps[i], reverse);
 	return vm;
 }
+
+/* What has not run yet is what was saved: nothing has expired in between. */
+static void check_restored(struct vcpu *v, const struct saved_vp *s, bool reverse)
+{
+	struct saved_vp again;
+	u32 i;
+
+	save_msrs(v, &again);
+	for (i = 0; i < NR_SAVED; i++) {
+		u32 at = reverse ? NR_SAVED - 1 - i : i;
+
+		ASSERT(s->msrs.entries[at].data == again.msrs.entries[i].data,
+		       "VP %u: MSR 0x%x: 0x%llx became 0x%llx", v->id, saved_msrs[i],
+		       (unsigned long long)s->msrs.entries[at].data,
+		       (unsigned long long)again.msrs.entries[i].data);
+	}
+}
+
+/* Each VP in its turn. */
+static void run_all(struct vm *vm, void (*entry)(void))
+{
+	u32 i;
+
+	for (i = 0; i < nr_vps; i++) {
+		vcpu_entry(vm->vcpus[i], entry);
+		synic_run_done(vm->vcpus[i]);
+	}
+}
+
+/* The guest may ask where it comes from and where it is. */
+static enum kind source, target;
 
 /* Run @first, save, and run @second in another VM, which has the state of the first. */
 static void migrate_once(enum kind from, enum kind to, void (*first)(void), void (*second)(void),
 			 bool reverse)
 {
 	struct vm *vm = new_vm(from);
-	struct saved s, again;
+	struct saved s;
 	u32 i;
 
 	ktap_log("%s to %s", kind_names[from], kind_names[to]);
+	source = from;
+	target = to;
 	nr_taken = 0;
 	memset((void *)guest_irqs, 0, sizeof(guest_irqs));
-	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_SCONTROL, HV_SYNIC_ENABLE);
-	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_SIMP, synic_simp(0));
-	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_SIEFP, synic_siefp(0));
-	vcpu_entry(vm->vcpus[0], first);
-	synic_run_done(vm->vcpus[0]);
+	for (i = 0; i < nr_vps; i++) {
+		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_SCONTROL, HV_SYNIC_ENABLE);
+		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_SIMP, synic_simp(i));
+		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_SIEFP, synic_siefp(i));
+	}
+	run_all(vm, first);
 	save(vm, &s);
 	vm_free(vm);
 
 	vm = restore(to, &s, reverse);
-	/* What has not run yet is what was saved: nothing has expired in between. */
-	save_msrs(vm->vcpus[0], &again);
-	for (i = 0; i < NR_SAVED; i++) {
-		u32 at = reverse ? NR_SAVED - 1 - i : i;
-
-		ASSERT(s.msrs.entries[at].data == again.msrs.entries[i].data,
-		       "MSR 0x%x: 0x%llx became 0x%llx", saved_msrs[i],
-		       (unsigned long long)s.msrs.entries[at].data,
-		       (unsigned long long)again.msrs.entries[i].data);
-	}
-	vcpu_entry(vm->vcpus[0], second);
-	synic_run_done(vm->vcpus[0]);
+	for (i = 0; i < nr_vps; i++)
+		check_restored(vm->vcpus[i], &s.vps[i], reverse);
+	run_all(vm, second);
 	vm_free(vm);
 }
 
@@ -343,6 +387,111 @@ GUEST_CODE(busy_comes)
 
 MIGRATE(busy_slot, busy_and_leave, busy_comes)
 
+/* Periodic: the slot was busy when a tick was due, and still is in the other VM. */
+#define PERIOD_MS 5
+
+static u64 armed_time;
+
+GUEST_CODE(owed_and_leave)
+{
+	setup();
+	start(1, ONE_SHOT, 1);
+	GUEST_ASSERT(wait_slot(SINT));
+	armed_time = ref_now();
+	start(0, ONE_SHOT | PERIODIC, REF_MS(PERIOD_MS));
+	/* Stock leaves no mark of it, and drops the tick. */
+	if (source == MODULE)
+		GUEST_ASSERT(wait_pending_flag(SINT));
+	guest_settle(2 * PERIOD_MS);
+	GUEST_ASSERT_EQ(slot(SINT)->timer.index, 1);
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), ONE_SHOT | PERIODIC);
+}
+
+GUEST_CODE(owed_comes)
+{
+	u64 apart;
+	u32 i;
+
+	guest_settle(2 * PERIOD_MS);
+	GUEST_ASSERT_EQ(slot(SINT)->timer.index, 1);
+	irqs_on();
+	GUEST_ASSERT(guest_wait(&nr_taken, 8, WAIT_MS));
+	irqs_off();
+	GUEST_ASSERT_EQ(taken[0].index, 1);
+	GUEST_ASSERT_EQ(taken[0].expiration, 1);
+	GUEST_ASSERT_EQ(taken[1].index, 0);
+	GUEST_ASSERT(taken[1].expiration >= armed_time + REF_MS(PERIOD_MS));
+	for (i = 2; i < nr_taken; i++) {
+		GUEST_ASSERT_EQ(taken[i].index, 0);
+		apart = taken[i].expiration - taken[i - 1].expiration;
+		GUEST_ASSERT(taken[i].expiration > taken[i - 1].expiration);
+		GUEST_ASSERT_EQ(apart % REF_MS(PERIOD_MS), 0);
+	}
+	/* One message is of the other timer. */
+	GUEST_ASSERT(nr_taken - 1 <= (ref_now() - armed_time) / REF_MS(PERIOD_MS));
+	GUEST_ASSERT_EQ(guest_irqs[VEC], nr_taken);
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), ONE_SHOT | PERIODIC);
+	GUEST_ASSERT_EQ(rdmsr(COUNT(0)), REF_MS(PERIOD_MS));
+}
+
+MIGRATE(busy_slot_periodic, owed_and_leave, owed_comes)
+
+/* Two VPs with timers: number id is one-shot, number 2 + id is periodic and direct. */
+static u64 vp_count[MAX_VPS], vp_save_time[MAX_VPS];
+
+static u64 vp_period(u32 id)
+{
+	return REF_MS(5 + 2 * id);
+}
+
+GUEST_CODE(two_and_leave)
+{
+	u32 id = this_cpu()->id;
+
+	setup();
+	vp_count[id] = in_ms(40);
+	start(id, ONE_SHOT, vp_count[id]);
+	start(2 + id, ON | PERIODIC | HV_STIMER_DIRECT | HV_STIMER_VECTOR(VEC2), vp_period(id));
+	vp_save_time[id] = ref_now();
+}
+
+GUEST_CODE(two_come)
+{
+	u32 id = this_cpu()->id;
+
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_VP_INDEX), id);
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(!id)), 0);
+	GUEST_ASSERT_EQ(rdmsr(COUNT(2 + id)), vp_period(id));
+	GUEST_ASSERT_EQ(rdmsr(COUNT(2 + !id)), 0);
+	guest_irq_handlers[VEC2] = on_direct;
+	guest_irqs[VEC2] = 0;
+	guest_irqs[VEC] = 0;
+	nr_taken = 0;
+	irqs_on();
+	GUEST_ASSERT(guest_wait(&nr_taken, 1, WAIT_MS));
+	GUEST_ASSERT(guest_wait(&guest_irqs[VEC2], 5, WAIT_MS));
+	guest_settle(SETTLE_MS);
+	irqs_off();
+	GUEST_ASSERT_EQ(nr_taken, 1);
+	GUEST_ASSERT_EQ(guest_irqs[VEC], 1);
+	GUEST_ASSERT_EQ(taken[0].index, id);
+	GUEST_ASSERT_EQ(taken[0].expiration, vp_count[id]);
+	GUEST_ASSERT(guest_irqs[VEC2] <= (ref_now() - vp_save_time[id]) / vp_period(id) + 1);
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(id)), TO_SINT);
+}
+
+TEST(two_vps)
+{
+	nr_vps = 2;
+	migrate(two_and_leave, two_come, false);
+}
+
+TEST(two_vps_in_reverse)
+{
+	nr_vps = 2;
+	migrate(two_and_leave, two_come, true);
+}
+
 /* --- the rest ------------------------------------------------------------ */
 
 /* A message that the guest has not seen yet: its interrupt is pending in the local APIC. */
@@ -409,6 +558,61 @@ GUEST_CODE(registers_are_there)
 TEST(registers)
 {
 	migrate(registers_and_leave, registers_are_there, false);
+}
+
+/* The page comes as memory, the registers enable it; then it is used as before. */
+static u64 page_before[PAGE_SIZE / 8];
+static u64 flush_input[3] __attribute__((aligned(32)));
+
+static void calls_work(void)
+{
+	u64 result;
+
+	GUEST_ASSERT_EQ(__hypercall_page(hypercall_page, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST,
+					 1000, 0, &result),
+			0);
+	GUEST_ASSERT_EQ(result, HV_STATUS_SUCCESS);
+	/* Flags: all processors, the whole address space. */
+	flush_input[1] = 3;
+	GUEST_ASSERT_EQ(__hypercall_page(hypercall_page, HVCALL_FLUSH_SPACE,
+					 (u64)(uintptr_t)flush_input, 0, &result),
+			0);
+	GUEST_ASSERT_EQ(result, HV_STATUS_SUCCESS);
+	GUEST_ASSERT_EQ(__hypercall_page(hypercall_page, 0x7777 | HV_CTL_FAST, 0, 0, &result), 0);
+	GUEST_ASSERT_EQ(result, HV_STATUS_INVALID_HYPERCALL_CODE);
+}
+
+GUEST_CODE(call_and_leave)
+{
+	const volatile u64 *page = (void *)hypercall_page;
+	u32 i;
+
+	guest_set_os_id();
+	wrmsr(HV_X64_MSR_HYPERCALL, (u64)(uintptr_t)hypercall_page | HV_HYPERCALL_ENABLE);
+	calls_work();
+	for (i = 0; i < ARRAY_SIZE(page_before); i++)
+		page_before[i] = page[i];
+}
+
+GUEST_CODE(calls_go_on)
+{
+	const volatile u64 *page = (void *)hypercall_page;
+	u32 i;
+
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_GUEST_OS_ID), 0x8100000000000001ULL);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL),
+			(u64)(uintptr_t)hypercall_page | HV_HYPERCALL_ENABLE);
+	/* Stock fills no more of the page than its code, the module all of it (divergence D1). */
+	GUEST_ASSERT_EQ((u32)page[0], (u32)page_before[0]);
+	for (i = 0; source == target && i < ARRAY_SIZE(page_before); i++)
+		GUEST_ASSERT_EQ(page[i], page_before[i]);
+	calls_work();
+}
+
+/* As above: not in reverse. */
+TEST(hypercalls)
+{
+	migrate(call_and_leave, calls_go_on, false);
 }
 
 struct tsc_page {
