@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Preload object for the emulator of the AMD host: mends two faults in the running emulator's
- * VMRUN helper, so that an interrupt injected by VMRUN is not delivered a second time, and one of
- * the host's that comes while VMRUN asks for an interrupt window is not lost (testing-run.md tells
- * the story). Works on the memory of its own process only; the packaged file is never touched.
+ * Preload object for the emulator of the AMD host: takes one store out of the running emulator's
+ * VMRUN helper, so that an interrupt injected by VMRUN is not delivered a second time
+ * (testing-run.md tells the story). Works on the memory of its own process only; the packaged file
+ * is never touched.
  *
- * Both places are found by their shape, never by an offset, and each must exist exactly once.
- * Injection: calls of the exported do_interrupt_x86_hardirq(env, vector, 1), and shortly before such
- * a call a 32-bit store of the vector at a small negative offset from the same env register
- * (CPUState lies just below env); the store is taken out. Window: the one instruction that sets the
- * bit CPU_INTERRUPT_VIRQ at such an offset, without the lock that other threads rely on; it gets a
- * lock prefix. KHV_VMRUN_FIX=report prints the outcome to stderr.
+ * The place is found by its shape, never by an offset: calls of the exported
+ * do_interrupt_x86_hardirq(env, vector, 1), and shortly before such a call a 32-bit store of the
+ * vector at a small negative offset from the same env register (CPUState lies just below env).
+ * Exactly one such store must exist. KHV_VMRUN_FIX=report prints the outcome to stderr.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,8 +22,6 @@
 
 #define LOOK_BACK    64
 #define CPUSTATE_MAX 0x4000 /* at most this far below env CPUState starts */
-
-#define CPU_INTERRUPT_VIRQ 0x100 /* a bit of CPUState's interrupt_request */
 
 struct text {
 	uint8_t *base;
@@ -96,53 +92,15 @@ static uint8_t *find_store(const struct text *t, const uint8_t *target, int *fou
 	return store;
 }
 
-/* orl $CPU_INTERRUPT_VIRQ,disp32(%base): 81 modrm disp32 imm32, mod 10, no REX or SIB. */
-static int is_or_virq(const uint8_t *p)
-{
-	int32_t disp = get32(p + 2);
-
-	return p[0] == 0x81 && (p[1] & 0xf8) == 0x88 && (p[1] & 7) != 4 &&
-	       get32(p + 6) == CPU_INTERRUPT_VIRQ && (p[-1] & 0xf0) != 0x40 && disp < 0 &&
-	       disp > -CPUSTATE_MAX;
-}
-
-static uint8_t *find_or(const struct text *t, int *found)
-{
-	uint8_t *window = NULL;
-
-	*found = 0;
-	for (uint8_t *p = t->base + 1; p + 10 <= t->base + t->len; p++) {
-		if (is_or_virq(p)) {
-			window = p;
-			(*found)++;
-		}
-	}
-	return window;
-}
-
-static int patch(uint8_t *place, const uint8_t *bytes, size_t len)
-{
-	long page = sysconf(_SC_PAGESIZE);
-	uintptr_t first = (uintptr_t)place & -page;
-	uintptr_t last = ((uintptr_t)place + len - 1) & -page;
-
-	if (mprotect((void *)first, last - first + page, PROT_READ | PROT_WRITE))
-		return -1;
-	memcpy(place, bytes, len);
-	if (mprotect((void *)first, last - first + page, PROT_READ | PROT_EXEC))
-		abort();
-	return 0;
-}
-
 static const char *fix(void)
 {
 	static const uint8_t nop6[6] = { 0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00 };
-	/* lock orb $1,disp32+1(%base); xchg %ax,%ax: the same bit, in as many bytes. */
-	uint8_t lock_or[10] = { 0xf0, 0x80, 0, 0, 0, 0, 0, CPU_INTERRUPT_VIRQ >> 8, 0x66, 0x90 };
 	const uint8_t *target = dlsym(RTLD_DEFAULT, "do_interrupt_x86_hardirq");
+	long page = sysconf(_SC_PAGESIZE);
 	struct text t = { 0 };
-	uint8_t *store, *window;
-	int found, disp;
+	uintptr_t first, last;
+	uint8_t *store;
+	int found;
 
 	if (!target)
 		return "absent: the interrupt helper is not exported";
@@ -151,18 +109,15 @@ static const char *fix(void)
 		return "absent: no executable segment";
 	store = find_store(&t, target, &found);
 	if (found != 1)
-		return found ? "absent: more than one candidate (injection)" :
-			       "absent: no candidate (injection)";
-	window = find_or(&t, &found);
-	if (found != 1)
-		return found ? "absent: more than one candidate (window)" :
-			       "absent: no candidate (window)";
+		return found ? "absent: more than one candidate" : "absent: no candidate";
 
-	disp = get32(window + 2) + 1;
-	lock_or[2] = window[1];
-	memcpy(lock_or + 3, &disp, sizeof(disp));
-	if (patch(store, nop6, sizeof(nop6)) || patch(window, lock_or, sizeof(lock_or)))
+	first = (uintptr_t)store & -page;
+	last = ((uintptr_t)store + sizeof(nop6) - 1) & -page;
+	if (mprotect((void *)first, last - first + page, PROT_READ | PROT_WRITE))
 		return "absent: text cannot be made writable";
+	memcpy(store, nop6, sizeof(nop6));
+	if (mprotect((void *)first, last - first + page, PROT_READ | PROT_EXEC))
+		abort();
 	return "in place";
 }
 
