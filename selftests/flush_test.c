@@ -23,6 +23,7 @@
 
 #include "apic.h"
 #include "ops.h"
+#include "probe.h"
 
 #define NR_VCPUS 3
 #define ALL	 ((1u << NR_VCPUS) - 1)
@@ -92,107 +93,7 @@ static u64 gpa(const void *p)
 	return (u64)(uintptr_t)p;
 }
 
-/* --- what KVM tells the CPU to forget ------------------------------------ */
-
-#define TRACING	      "/sys/kernel/tracing"
-#define INSTANCE      TRACING "/instances/khv_flush_test"
-#define INVALIDATIONS 16384
-
-struct invalidation {
-	u64 vcpu, gva;
-	bool all;
-};
-
-static struct invalidation invalidations[INVALIDATIONS];
-static u32 nr_invalidations;
-static char no_probes[256]; /* why there are none */
-
-static int write_text(const char *path, const char *text, int flags)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC | flags), r = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		r = -errno;
-	close(fd);
-	return r;
-}
-
-static void probes_remove(void)
-{
-	write_text(INSTANCE "/events/khv_flush/enable", "0", 0);
-	rmdir(INSTANCE);
-	write_text(TRACING "/kprobe_events", "-:khv_flush/page", O_APPEND);
-	write_text(TRACING "/kprobe_events", "-:khv_flush/all", O_APPEND);
-}
-
-static int probes_install(void)
-{
-	const char *vendor = host_is_amd() ? "svm" : "vmx";
-	char text[128];
-	int r;
-
-	probes_remove(); /* of a run that was killed */
-	snprintf(text, sizeof(text), "p:khv_flush/page %s_flush_tlb_gva vcpu=%%di gva=%%si",
-		 vendor);
-	r = write_text(TRACING "/kprobe_events", text, O_APPEND);
-	if (!r) {
-		snprintf(text, sizeof(text), "p:khv_flush/all %s vcpu=%%di",
-			 host_is_amd() ? "svm_flush_tlb_asid" : "vmx_flush_tlb_guest");
-		r = write_text(TRACING "/kprobe_events", text, O_APPEND);
-	}
-	if (!r && mkdir(INSTANCE, 0700))
-		r = -errno;
-	if (!r)
-		r = write_text(INSTANCE "/events/khv_flush/enable", "1", 0);
-	if (r)
-		snprintf(no_probes, sizeof(no_probes), "%s: %s", text, strerror(-r));
-	return r;
-}
-
-/* Everything since the last look. */
-static void probes_read(void)
-{
-	static char text[1 << 16];
-	static int fd = -1;
-	size_t have = 0;
-	char *line, *end;
-	ssize_t r;
-
-	if (fd < 0)
-		fd = open(INSTANCE "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	ASSERT(fd >= 0, "trace_pipe: %s", strerror(errno));
-	nr_invalidations = 0;
-	for (;;) {
-		r = read(fd, text + have, sizeof(text) - 1 - have);
-		if (r <= 0)
-			break;
-		have += (size_t)r;
-		text[have] = '\0';
-		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
-			struct invalidation *inv = &invalidations[nr_invalidations++];
-			const char *vcpu, *page;
-
-			*end = '\0';
-			vcpu = strstr(line, "vcpu=");
-			page = strstr(line, "gva=");
-			ASSERT(vcpu, "a line without a vCPU: %s", line);
-			ASSERT(nr_invalidations < INVALIDATIONS, "too many events");
-			inv->vcpu = strtoull(vcpu + 5, NULL, 16);
-			inv->all = !page;
-			inv->gva = page ? strtoull(page + 4, NULL, 16) : 0;
-		}
-		have = strlen(line);
-		memmove(text, line, have);
-	}
-	ASSERT(r < 0 && errno == EAGAIN, "trace_pipe: %s", r ? strerror(errno) : "no more");
-}
-
-static void probes_clear(void)
-{
-	probes_read();
-}
+/* --- what KVM told the CPU to forget ------------------------------------- */
 
 static u64 page_gva(struct page p)
 {
@@ -203,27 +104,7 @@ static u64 page_gva(struct page p)
 
 static bool invalidated(u64 vcpu, struct page p)
 {
-	u32 i;
-
-	for (i = 0; i < nr_invalidations; i++) {
-		const struct invalidation *inv = &invalidations[i];
-
-		if (inv->vcpu != vcpu)
-			continue;
-		/* Any address of a large page will do. */
-		if (inv->all || inv->gva >> page_shift[p.size] == page_gva(p) >> page_shift[p.size])
-			return true;
-	}
-	return false;
-}
-
-static u32 invalidated_all(u64 vcpu)
-{
-	u32 i, n = 0;
-
-	for (i = 0; i < nr_invalidations; i++)
-		n += invalidations[i].vcpu == vcpu && invalidations[i].all;
-	return n;
+	return invalidated_page(vcpu, page_gva(p), page_shift[p.size]);
 }
 
 /* --- the guests' memory -------------------------------------------------- */
@@ -348,8 +229,7 @@ static struct world *world_create(void)
 	u32 i;
 
 	ASSERT(w, "memory");
-	if (no_probes[0])
-		ktap_skip("no probes on the host's invalidations: %s", no_probes);
+	probes_require();
 	w->vm = vm_create(NR_VCPUS, 0);
 	build_area(w);
 	w->input = vm_alloc(w->vm, PAGE_SIZE);
@@ -361,7 +241,7 @@ static struct world *world_create(void)
 		vcpu_set_msr(v, HV_X64_MSR_VP_INDEX, vp_index[i]);
 		vcpu_set_msr(v, HV_X64_MSR_GUEST_OS_ID, 0x8100000000000001ULL);
 		w->ops[i] = vcpu_ops_init(v, 4 + 4 * STALE_MAX);
-		probes_clear();
+		probes_read();
 		op = vcpu_op(v, w->ops[i], call_op(w, &flush_everything));
 		ASSERT_EQ(op.result, HV_STATUS_SUCCESS);
 		/* Only this vCPU ran. */
@@ -436,7 +316,7 @@ static void __judge(struct world *w, u32 caller, const struct call *c, const str
 		if (targets & 1u << t)
 			make_stale(w, t, p, nr);
 
-	probes_clear();
+	probes_read();
 	for (t = 0; t < NR_VCPUS; t++) {
 		u32 vcpu = (caller + t) % NR_VCPUS, n = 0; /* the caller first */
 		struct guest_op *o = w->ops[vcpu]->ops;
@@ -625,7 +505,7 @@ TEST(many_calls_before_entry)
 		for (i = 0; i < calls; i++)
 			stale[i] = (struct page){ PAGE_4K, 10 * i };
 		make_stale(w, 0, stale, calls);
-		probes_clear();
+		probes_read();
 		for (i = 0; i < calls; i++) {
 			list[0] = page_gva(stale[i]);
 			c.list = list;
@@ -885,7 +765,7 @@ TEST(non_canonical_is_skipped)
 		judge(w, 1, &c, stale, 2, "first");
 	}
 	/* No instruction to invalidate takes such an address. */
-	probes_clear();
+	probes_read();
 	list[0] = NON_CANONICAL | 15;
 	list[1] = 0xfef0000000000000ULL;
 	c.nr = 2;
@@ -1178,7 +1058,7 @@ static void host_call(struct world *w, const struct call *c)
 {
 	struct guest_op op;
 
-	probes_clear();
+	probes_read();
 	op = vcpu_op(w->vm->vcpus[0], w->ops[0], call_op(w, c));
 	ASSERT_EQ(op.result, HV_CTL_REP(c->nr));
 }

@@ -107,6 +107,122 @@ from_user:
 	ret
 
 /*
+ * L1 enters L2 (nested.c). The general registers of L2 are the first of *n: RAX, RCX, RDX,
+ * RBX, RBP, RSI, RDI, R8 to R15, then L1's RSP.
+ */
+	.macro	push_l1
+	push	%rbx
+	push	%rbp
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	push	%rdi
+	.endm
+
+	.macro	return_l1
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbp
+	pop	%rbx
+	ret
+	.endm
+
+	/* All but RAX, from RDI; changes no flag. */
+	.macro	load_l2
+	mov	8(%rdi), %rcx
+	mov	16(%rdi), %rdx
+	mov	24(%rdi), %rbx
+	mov	32(%rdi), %rbp
+	mov	40(%rdi), %rsi
+	mov	56(%rdi), %r8
+	mov	64(%rdi), %r9
+	mov	72(%rdi), %r10
+	mov	80(%rdi), %r11
+	mov	88(%rdi), %r12
+	mov	96(%rdi), %r13
+	mov	104(%rdi), %r14
+	mov	112(%rdi), %r15
+	mov	48(%rdi), %rdi
+	.endm
+
+	/* To RAX. */
+	.macro	store_l2
+	mov	%rcx, 8(%rax)
+	mov	%rdx, 16(%rax)
+	mov	%rbx, 24(%rax)
+	mov	%rbp, 32(%rax)
+	mov	%rsi, 40(%rax)
+	mov	%rdi, 48(%rax)
+	mov	%r8, 56(%rax)
+	mov	%r9, 64(%rax)
+	mov	%r10, 72(%rax)
+	mov	%r11, 80(%rax)
+	mov	%r12, 88(%rax)
+	mov	%r13, 96(%rax)
+	mov	%r14, 104(%rax)
+	mov	%r15, 112(%rax)
+	.endm
+
+	/* The exception handler leaves the vector in R10. */
+	.macro	faults_at insn
+	.pushsection khv_guest_extable, "a"
+	.quad	\insn, nested_fault
+	.popsection
+	.endm
+
+/* u64 nested_vmrun(struct nested *n, u64 vmcb) */
+	.globl	nested_vmrun
+nested_vmrun:
+	push_l1
+	mov	%rsi, %rax
+	load_l2
+1:	vmrun	%rax
+	faults_at 1b
+	pop	%rax
+	store_l2
+	xor	%eax, %eax
+	return_l1
+
+/* u64 nested_vmenter(struct nested *n, u64 launched) */
+	.globl	nested_vmenter
+nested_vmenter:
+	push_l1
+	mov	%rsp, 120(%rdi)
+	mov	(%rdi), %rax
+	test	%rsi, %rsi
+	load_l2
+	jnz	2f
+1:	vmlaunch
+	faults_at 1b
+	jmp	3f
+2:	vmresume
+	faults_at 2b
+3:	mov	$0x100, %eax
+	jc	4f
+	mov	$0x200, %eax
+4:	pop	%rdi
+	return_l1
+nested_fault:
+	mov	%r10, %rax
+	pop	%rdi
+	return_l1
+
+/* Where L2 exits to, with RSP at n->l1_rsp. */
+	.globl	nested_vmexit
+nested_vmexit:
+	mov	(%rsp), %rsp
+	push	%rax
+	mov	8(%rsp), %rax
+	store_l2
+	pop	(%rax)
+	pop	%rax
+	xor	%eax, %eax
+	return_l1
+
+/*
  * 32-bit code, flat segments: load EAX..EDI from the block at EBP, do the
  * hypercall, store them back, tell the host.
  */

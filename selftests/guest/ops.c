@@ -43,18 +43,27 @@ static void guest_one_op(struct guest_op *o)
 	}
 }
 
-GUEST_CODE(interpreter)
+void guest_run_ops(struct ops_page *p)
 {
-	struct ops_page *p = this_cpu()->ops;
 	u32 i;
 
+	for (i = 0; i < p->nr; i++) {
+		p->current = i;
+		guest_one_op(&p->ops[i]);
+	}
+}
+
+void guest_interpret(void)
+{
 	for (;;) {
-		for (i = 0; i < p->nr; i++) {
-			p->current = i;
-			guest_one_op(&p->ops[i]);
-		}
+		guest_run_ops(this_cpu()->ops);
 		GUEST_SYNC(OPS_STAGE);
 	}
+}
+
+GUEST_CODE(interpreter)
+{
+	guest_interpret();
 }
 
 struct ops_page *vcpu_ops_init(struct vcpu *v, u32 max)

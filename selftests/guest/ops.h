@@ -45,6 +45,10 @@ void vcpu_ops_run(struct vcpu *vcpu, struct ops_page *page, u32 nr);
 /* One operation by itself. */
 struct guest_op vcpu_op(struct vcpu *vcpu, struct ops_page *page, struct guest_op op);
 
+/* Guest: the operations of one page; and the interpreter itself, which never returns. */
+void guest_run_ops(struct ops_page *page);
+void guest_interpret(void);
+
 #define OP_RD(msr)	((struct guest_op){ .op = OP_RDMSR, .arg0 = (msr) })
 #define OP_WR(msr, val) ((struct guest_op){ .op = OP_WRMSR, .arg0 = (msr), .arg1 = (val) })
 #define OP_HC(ctl, in, out) \

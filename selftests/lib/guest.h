@@ -42,7 +42,8 @@ struct guest_cpu {
 	u64 user_rsp;		/* 16 */
 	u32 id;
 	struct guest_msg msg;
-	struct ops_page *ops; /* guest/ops.h */
+	struct ops_page *ops;  /* guest/ops.h */
+	struct nested *nested; /* guest/nested.h */
 };
 
 struct guest_frame {

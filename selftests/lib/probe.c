@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Probes on what KVM tells the CPU to invalidate: see probe.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ktap.h"
+#include "probe.h"
+#include "vm.h"
+
+#define TRACING	      "/sys/kernel/tracing"
+#define INSTANCE      TRACING "/instances/khv_probe"
+#define INVALIDATIONS 16384
+
+struct invalidation invalidations[INVALIDATIONS];
+u32 nr_invalidations;
+static char no_probes[256]; /* why there are none */
+
+static int write_text(const char *path, const char *text, int flags)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | flags), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+void probes_remove(void)
+{
+	write_text(INSTANCE "/events/khv_probe/enable", "0", 0);
+	rmdir(INSTANCE);
+	write_text(TRACING "/kprobe_events", "-:khv_probe/page", O_APPEND);
+	write_text(TRACING "/kprobe_events", "-:khv_probe/all", O_APPEND);
+}
+
+int probes_install(void)
+{
+	const char *vendor = host_is_amd() ? "svm" : "vmx";
+	char text[128];
+	int r;
+
+	probes_remove(); /* of a run that was killed */
+	snprintf(text, sizeof(text), "p:khv_probe/page %s_flush_tlb_gva vcpu=%%di gva=%%si",
+		 vendor);
+	r = write_text(TRACING "/kprobe_events", text, O_APPEND);
+	if (!r) {
+		snprintf(text, sizeof(text), "p:khv_probe/all %s vcpu=%%di",
+			 host_is_amd() ? "svm_flush_tlb_asid" : "vmx_flush_tlb_guest");
+		r = write_text(TRACING "/kprobe_events", text, O_APPEND);
+	}
+	if (!r && mkdir(INSTANCE, 0700))
+		r = -errno;
+	if (!r)
+		r = write_text(INSTANCE "/events/khv_probe/enable", "1", 0);
+	if (r)
+		snprintf(no_probes, sizeof(no_probes), "%s: %s", text, strerror(-r));
+	return r;
+}
+
+void probes_read(void)
+{
+	static char text[1 << 16];
+	static int fd = -1;
+	size_t have = 0;
+	char *line, *end;
+	ssize_t r;
+
+	if (fd < 0)
+		fd = open(INSTANCE "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	ASSERT(fd >= 0, "trace_pipe: %s", strerror(errno));
+	nr_invalidations = 0;
+	for (;;) {
+		r = read(fd, text + have, sizeof(text) - 1 - have);
+		if (r <= 0)
+			break;
+		have += (size_t)r;
+		text[have] = '\0';
+		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
+			struct invalidation *inv = &invalidations[nr_invalidations++];
+			const char *vcpu, *page;
+
+			*end = '\0';
+			vcpu = strstr(line, "vcpu=");
+			page = strstr(line, "gva=");
+			ASSERT(vcpu, "a line without a vCPU: %s", line);
+			ASSERT(nr_invalidations < INVALIDATIONS, "too many events");
+			inv->vcpu = strtoull(vcpu + 5, NULL, 16);
+			inv->all = !page;
+			inv->gva = page ? strtoull(page + 4, NULL, 16) : 0;
+		}
+		have = strlen(line);
+		memmove(text, line, have);
+	}
+	ASSERT(r < 0 && errno == EAGAIN, "trace_pipe: %s", r ? strerror(errno) : "no more");
+}
+
+void probes_require(void)
+{
+	if (no_probes[0])
+		ktap_skip("no probes on the host's invalidations: %s", no_probes);
+}
+
+bool invalidated_page(u64 vcpu, u64 gva, u32 shift)
+{
+	u32 i;
+
+	for (i = 0; i < nr_invalidations; i++) {
+		const struct invalidation *inv = &invalidations[i];
+
+		/* Any address of a large page will do. */
+		if (inv->vcpu == vcpu && (inv->all || inv->gva >> shift == gva >> shift))
+			return true;
+	}
+	return false;
+}
+
+u32 invalidated_all(u64 vcpu)
+{
+	u32 i, n = 0;
+
+	for (i = 0; i < nr_invalidations; i++)
+		n += invalidations[i].vcpu == vcpu && invalidations[i].all;
+	return n;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What KVM told the CPU to invalidate before it let a guest go on: kprobes on the vendor
+ * module's two functions for that. An emulated CPU forgets all translations when it enters
+ * a guest, so what a guest reads cannot show a flush that is missing.
+ */
+#ifndef KHV_SELFTEST_PROBE_H
+#define KHV_SELFTEST_PROBE_H
+
+#include "uapi.h"
+
+struct invalidation {
+	u64 vcpu; /* address of the struct kvm_vcpu */
+	u64 gva;
+	bool all;
+};
+
+/* What the last probes_read() found. */
+extern struct invalidation invalidations[];
+extern u32 nr_invalidations;
+
+/* By main(), around ktap_main(). */
+int probes_install(void);
+void probes_remove(void);
+/* Skip the case where there are none. */
+void probes_require(void);
+/* Everything since the last look. */
+void probes_read(void);
+
+/* Was @gva's page (of 1 << @shift bytes), or everything, invalidated for @vcpu? */
+bool invalidated_page(u64 vcpu, u64 gva, u32 shift);
+u32 invalidated_all(u64 vcpu);
+
+#endif

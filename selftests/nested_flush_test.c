@@ -1,0 +1,674 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Direct flush: L2's four flush calls are answered by L0, without L1, when L1 has allowed
+ * it in the VP assist page, in the VMCB or eVMCS, and L0 in CPUID. TLFS chapter "Nested
+ * Virtualization", "Direct Virtual Flush". Who is flushed is judged as in flush_test.c.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "nested.h"
+#include "probe.h"
+
+#define MAX_OPS 16
+#define TRIES	100
+
+/* The page under test, by an entry of the PML4 of its own. */
+#define AREA	  BIT64(39)
+#define OLD_VALUE 0x6f6c646f6c646f6cULL
+#define NEW_VALUE 0x6e65776e65776e65ULL
+
+static const u32 vp_ids[] = { 5, 9 };
+#define MASK(vcpu) BIT64(vp_ids[vcpu])
+
+#define NR_VCPUS ARRAY_SIZE(vp_ids)
+
+struct world {
+	struct vm *vm;
+	struct nested *n[NR_VCPUS];
+	u64 address[NR_VCPUS]; /* of the struct kvm_vcpu, as the probes show it */
+	u64 *pte, old, new;
+	u64 *input, *hidden; /* what a slow call reads; the window's first page */
+	struct xmm_block *xmm;
+};
+
+struct call {
+	u64 code, mask;
+	bool fast, all;
+};
+
+static const u64 codes[] = { HVCALL_FLUSH_SPACE, HVCALL_FLUSH_LIST, HVCALL_FLUSH_SPACE_EX,
+			     HVCALL_FLUSH_LIST_EX };
+
+static u64 gpa(const void *p)
+{
+	return (u64)(uintptr_t)p;
+}
+
+static bool host_is_6_12(void)
+{
+	return !host_is_6_1();
+}
+
+/* --- the machine ---------------------------------------------------------- */
+
+static void build_area(struct world *w)
+{
+	u64 *pml4 = (u64 *)(uintptr_t)w->vm->cr3, *pdpt = vm_alloc(w->vm, PAGE_SIZE);
+	u64 *pd = vm_alloc(w->vm, PAGE_SIZE), *page;
+
+	w->pte = vm_alloc(w->vm, PAGE_SIZE);
+	pml4[1] = gpa(pdpt) | 3;
+	pdpt[0] = gpa(pd) | 3;
+	pd[0] = gpa(w->pte) | 3;
+	page = vm_alloc(w->vm, PAGE_SIZE);
+	*page = OLD_VALUE;
+	w->old = gpa(page) | 3;
+	page = vm_alloc(w->vm, PAGE_SIZE);
+	*page = NEW_VALUE;
+	w->new = gpa(page) | 3;
+	*w->pte = w->new;
+}
+
+/* Nothing has run yet: cases may change what the vCPUs start with. */
+static struct world *world_create(u32 flags)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	cpu_set_t set;
+	u32 i;
+
+	ASSERT(w, "memory");
+	probes_require();
+	/* A vCPU that changes its CPU is flushed for that. */
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	ASSERT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
+	w->vm = vm_create(NR_VCPUS, 0);
+	build_area(w);
+	w->input = vm_alloc(w->vm, PAGE_SIZE);
+	w->hidden = vm_alloc(w->vm, PAGE_SIZE);
+	w->xmm = vm_alloc(w->vm, PAGE_SIZE);
+	for (i = 0; i < NR_VCPUS; i++) {
+		w->n[i] = nested_create(w->vm->vcpus[i], flags, MAX_OPS);
+		w->n[i]->vp_id = vp_ids[i];
+		w->n[i]->window[0] = gpa(w->hidden) | w->n[i]->leaf;
+	}
+	return w;
+}
+
+static void find_vcpus(struct world *w)
+{
+	u32 i;
+
+	for (i = 0; i < NR_VCPUS; i++) {
+		probes_read();
+		nested_reenter(w->vm->vcpus[i]);
+		probes_read();
+		ASSERT(nr_invalidations, "vCPU %u: L2's exit and entry invalidate nothing", i);
+		w->address[i] = invalidations[0].vcpu;
+	}
+}
+
+static void world_start(struct world *w)
+{
+	u32 i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		nested_start(w->vm->vcpus[i]);
+	find_vcpus(w);
+}
+
+static void world_move(struct world *w)
+{
+	w->vm = nested_move(w->vm);
+}
+
+static void world_free(struct world *w)
+{
+	vm_free(w->vm);
+	free(w);
+}
+
+/* --- calls ---------------------------------------------------------------- */
+
+static struct guest_op __call_op(struct world *w, const struct call *c, u64 *in, u64 in_gpa)
+{
+	bool ex = c->code == HVCALL_FLUSH_SPACE_EX || c->code == HVCALL_FLUSH_LIST_EX;
+	bool list = c->code == HVCALL_FLUSH_LIST || c->code == HVCALL_FLUSH_LIST_EX;
+	u64 control = c->code;
+	u32 n = 0;
+
+	in[n++] = w->vm->cr3;
+	in[n++] = c->all ? HV_FLUSH_ALL_PROCESSORS : 0;
+	if (ex) {
+		in[n++] = c->all; /* the format: 1 = all */
+		in[n++] = c->all ? 0 : 1;
+		if (!c->all)
+			control |= HV_CTL_VARHDR(1);
+	}
+	if (!(ex && c->all))
+		in[n++] = c->mask;
+	if (list) {
+		in[n++] = AREA;
+		control |= HV_CTL_REP(1);
+	}
+	if (!c->fast)
+		return OP_HC(control, in_gpa, 0);
+	memcpy(w->xmm->q, &in[2], (n - 2) * 8);
+	return (struct guest_op){ .op = OP_HYPERCALL_XMM,
+				  .arg0 = control | HV_CTL_FAST,
+				  .arg1 = in[0],
+				  .arg2 = in[1],
+				  .xmm = w->xmm };
+}
+
+static struct guest_op call_op(struct world *w, const struct call *c)
+{
+	return __call_op(w, c, w->input, gpa(w->input));
+}
+
+static u64 success(const struct guest_op *o)
+{
+	return o->arg0 & HV_CTL_REP(0xfff);
+}
+
+static struct guest_op l2_op(struct world *w, u32 vcpu, struct guest_op op)
+{
+	return vcpu_op(w->vm->vcpus[vcpu], w->n[vcpu]->l2, op);
+}
+
+/* One call of L2; it must come back without L1. Only where that is known to fail, @known. */
+static struct guest_op direct_call(struct world *w, u32 vcpu, const struct call *c)
+{
+	u32 before = w->n[vcpu]->exits;
+	struct guest_op o = l2_op(w, vcpu, call_op(w, c));
+
+	ASSERT_EQ(o.vector, 0);
+	if (host_is_6_1())
+		ASSERT_KNOWN(w->n[vcpu]->exits == before, "call 0x%llx goes to L1",
+			     (unsigned long long)c->code);
+	ASSERT(w->n[vcpu]->exits == before, "call 0x%llx goes to L1", (unsigned long long)c->code);
+	return o;
+}
+
+/* L2 of @vcpu reads through a translation that is stale. */
+static void make_stale(struct world *w, u32 vcpu)
+{
+	struct ops_page *p = w->n[vcpu]->l2;
+	u32 try;
+
+	for (try = 0; try < TRIES; try++) {
+		p->ops[0] = (struct guest_op){
+			.op = OP_STORE, .arg0 = gpa(w->pte), .arg1 = w->old
+		};
+		p->ops[1] = OP_L1; /* and its way back flush everything */
+		p->ops[2] = (struct guest_op){ .op = OP_LOAD, .arg0 = AREA };
+		p->ops[3] = (struct guest_op){
+			.op = OP_STORE, .arg0 = gpa(w->pte), .arg1 = w->new
+		};
+		p->ops[4] = (struct guest_op){ .op = OP_LOAD, .arg0 = AREA };
+		w->n[vcpu]->l1->nr = 0;
+		vcpu_ops_run(w->vm->vcpus[vcpu], p, 5);
+		ASSERT_EQ(p->ops[2].result, OLD_VALUE);
+		if (p->ops[4].result == OLD_VALUE)
+			return;
+	}
+	FAIL("L2 of vCPU %u never used a stale translation, so this shows nothing", vcpu);
+}
+
+/* vCPU 0 calls; exactly the vCPUs of @targets are flushed. */
+static void __judge(struct world *w, const struct call *c, u32 targets, bool known)
+{
+	struct guest_op call, load = { .op = OP_LOAD, .arg0 = AREA };
+	u32 i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		if (targets & 1u << i)
+			make_stale(w, i);
+	probes_read();
+	call = direct_call(w, 0, c);
+	ASSERT_EQ(call.result, success(&call));
+	for (i = 0; i < NR_VCPUS; i++) {
+		struct guest_op o = l2_op(w, i, load);
+
+		if (targets & 1u << i)
+			ASSERT_EQ(o.result, NEW_VALUE);
+	}
+	probes_read();
+	for (i = 0; i < NR_VCPUS; i++) {
+		bool flushed = invalidated_page(w->address[i], AREA, 12);
+
+		if (known && targets & 1u << i)
+			ASSERT_KNOWN(flushed, "call 0x%llx: vCPU %u keeps its translation",
+				     (unsigned long long)c->code, i);
+		ASSERT(flushed == !!(targets & 1u << i), "call 0x%llx, fast %u: vCPU %u %s",
+		       (unsigned long long)c->code, c->fast, i,
+		       flushed ? "is flushed" : "keeps its translation");
+	}
+}
+
+static void judge(struct world *w, const struct call *c, u32 targets)
+{
+	__judge(w, c, targets, false);
+}
+
+#define TEST_DIRECT(name) TEST_KNOWN_IF(name, "N0", host_is_6_1)
+
+/* --- what L0 answers ------------------------------------------------------ */
+
+static void check_forms(u32 flags)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT | flags);
+	struct call c = { 0 };
+	u32 i;
+
+	world_start(w);
+	for (i = 0; i < 2 * ARRAY_SIZE(codes); i++) {
+		c.code = codes[i / 2];
+		c.fast = i & 1;
+		c.all = false;
+		c.mask = MASK(0);
+		judge(w, &c, 1);
+		c.mask = MASK(1);
+		judge(w, &c, 2);
+		c.all = true;
+		judge(w, &c, 3);
+	}
+	world_free(w);
+}
+
+TEST_DIRECT(answered_by_l0)
+{
+	check_forms(0);
+}
+
+TEST_DIRECT(answered_by_l0_with_nested_paging)
+{
+	check_forms(NESTED_PAGING);
+}
+
+/* A slow call's block is at a GPA of L2, here one that L1 has not. */
+TEST_DIRECT(input_is_at_an_address_of_l2)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT | NESTED_PAGING);
+	struct guest_op o;
+	u32 i;
+
+	world_start(w);
+	for (i = 0; i < ARRAY_SIZE(codes); i++) {
+		struct call c = { .code = codes[i], .mask = MASK(0) };
+
+		direct_call(w, 0, &c);
+		make_stale(w, 0);
+		probes_read();
+		o = l2_op(w, 0, __call_op(w, &c, w->hidden + 8, NESTED_WINDOW + 64));
+		ASSERT_EQ(o.result, success(&o));
+		ASSERT_EQ(l2_op(w, 0, (struct guest_op){ .op = OP_LOAD, .arg0 = AREA }).result,
+			  NEW_VALUE);
+		probes_read();
+		ASSERT(invalidated_page(w->address[0], AREA, 12), "nothing was flushed");
+		/* L2 has no page there, and L1 has: nothing of L1's is read. */
+		o = l2_op(w, 0, __call_op(w, &c, w->input, NESTED_WINDOW + PAGE_SIZE));
+		ASSERT_EQ(o.result & 0xffff, HV_STATUS_INVALID_HYPERCALL_INPUT);
+		/* L2 has a page there, and L1 has not. */
+		w->n[0]->window[2] = GPA_NOWHERE | w->n[0]->leaf;
+		o = l2_op(w, 0, __call_op(w, &c, w->input, NESTED_WINDOW + 2 * PAGE_SIZE));
+		ASSERT_EQ(o.result & 0xffff, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	}
+	world_free(w);
+}
+
+TEST_DIRECT(only_the_same_machine_and_processor)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	struct call c = { 0 };
+	u32 i;
+
+	world_start(w);
+	for (i = 0; i < 2 * ARRAY_SIZE(codes); i++) {
+		c.code = codes[i / 2];
+		c.fast = i & 1;
+		c.mask = BIT64(7);
+		judge(w, &c, 0);
+		c.mask = MASK(0) | MASK(1) | BIT64(7);
+		judge(w, &c, 3);
+
+		w->n[1]->vm_id = 2;
+		nested_reenter(w->vm->vcpus[1]);
+		judge(w, &c, 1);
+		c.all = true;
+		judge(w, &c, 1);
+		c.all = false;
+		c.mask = MASK(1);
+		judge(w, &c, 0);
+
+		/* Both vCPUs are the same VP, which is for L1 to decide. */
+		w->n[1]->vm_id = 1;
+		w->n[1]->vp_id = vp_ids[0];
+		nested_reenter(w->vm->vcpus[1]);
+		c.mask = MASK(0);
+		judge(w, &c, 3);
+		w->n[1]->vp_id = vp_ids[1];
+		nested_reenter(w->vm->vcpus[1]);
+	}
+	world_free(w);
+}
+
+/* --- TlbLockCount --------------------------------------------------------- */
+
+static void check_locked(struct world *w, u32 vcpu, const struct call *c)
+{
+	struct nested *n = w->n[vcpu];
+	u32 before;
+	struct guest_op o;
+
+	direct_call(w, vcpu, c);
+	*n->lock_page = 1;
+	before = n->exits;
+	o = l2_op(w, vcpu, call_op(w, c));
+	ASSERT_EQ(n->exits - before, 1);
+	ASSERT_EQ(n->exit, NESTED_SYNTHETIC);
+	ASSERT_EQ(n->reason, host_is_amd() ? SVM_SYNTHETIC : VMX_SYNTHETIC_FLUSH);
+	ASSERT_EQ(n->info, host_is_amd() ? SVM_SYNTHETIC_FLUSH : 0);
+	/* The flush is done, and L2 is behind the call, with its result. */
+	ASSERT_EQ(o.vector, 0);
+	ASSERT_EQ(o.result, success(&o));
+	*n->lock_page = 0;
+	direct_call(w, vcpu, c);
+}
+
+TEST_DIRECT(locked)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	u32 i;
+
+	world_start(w);
+	for (i = 0; i < 2 * ARRAY_SIZE(codes); i++) {
+		struct call c = { .code = codes[i / 2], .fast = i & 1, .mask = MASK(0) };
+
+		check_locked(w, 0, &c);
+	}
+	world_free(w);
+}
+
+/* A call that fails has flushed nothing: no exit. */
+TEST_DIRECT(locked_but_failed)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	struct call c = { .code = HVCALL_FLUSH_SPACE, .mask = MASK(0) };
+	struct guest_op o;
+	u32 before;
+
+	world_start(w);
+	direct_call(w, 0, &c);
+	*w->n[0]->lock_page = 1;
+	before = w->n[0]->exits;
+	o = l2_op(w, 0, __call_op(w, &c, w->input, GPA_NOWHERE));
+	ASSERT_EQ(o.result & 0xffff, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	ASSERT_EQ(w->n[0]->exits, before);
+	world_free(w);
+}
+
+/* L1 promised a partition assist page and has none there. */
+TEST_DIRECT(no_partition_assist_page)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	struct call c = { .code = HVCALL_FLUSH_SPACE, .mask = MASK(0), .fast = true };
+	struct guest_op o;
+
+	world_start(w);
+	direct_call(w, 0, &c);
+	w->n[0]->lock_page = (u32 *)(uintptr_t)GPA_NOWHERE;
+	nested_reenter(w->vm->vcpus[0]);
+	o = l2_op(w, 0, call_op(w, &c));
+	ASSERT_EQ(o.vector, 0);
+	ASSERT_EQ(o.result & 0xffff, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	world_free(w);
+}
+
+/* --- what goes to L1 ------------------------------------------------------ */
+
+static void assert_reflected(struct world *w, struct guest_op op, const char *why)
+{
+	u32 before = w->n[0]->exits;
+	struct guest_op o = l2_op(w, 0, op);
+
+	ASSERT(w->n[0]->exits == before + 1 && w->n[0]->exit == NESTED_HYPERCALL &&
+		       o.result == NESTED_REFLECTED,
+	       "%s: call 0x%llx: %u exits to L1, result 0x%llx", why, (unsigned long long)op.arg0,
+	       w->n[0]->exits - before, (unsigned long long)o.result);
+}
+
+static void assert_all_reflected(struct world *w, const char *why)
+{
+	u32 i;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(codes); i++) {
+		struct call c = { .code = codes[i / 2], .fast = i & 1, .mask = MASK(0) };
+
+		assert_reflected(w, call_op(w, &c), why);
+	}
+}
+
+TEST(not_in_cpuid)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+
+	vcpu_set_bit(w->vm->vcpus[0], HV_N_DIRECT_FLUSH, false);
+	world_start(w);
+	assert_all_reflected(w, "not in CPUID");
+	world_free(w);
+}
+
+TEST(not_allowed_by_l1)
+{
+	struct world *w = world_create(NESTED_EVMCS);
+
+	world_start(w);
+	assert_all_reflected(w, "nothing allowed");
+	w->n[0]->assist[ASSIST_DIRECT] = 1;
+	nested_reenter(w->vm->vcpus[0]);
+	assert_all_reflected(w, "allowed in the assist page only");
+	w->n[0]->assist[ASSIST_DIRECT] = 0;
+	w->n[0]->direct = true;
+	nested_reenter(w->vm->vcpus[0]);
+	assert_all_reflected(w, "allowed in the VMCB or eVMCS only");
+	world_free(w);
+}
+
+TEST(plain_vmcs)
+{
+	struct world *w;
+
+	if (host_is_amd())
+		ktap_skip("there is one kind of VMCB");
+	w = world_create(NESTED_DIRECT);
+	world_start(w);
+	assert_all_reflected(w, "a plain VMCS");
+	world_free(w);
+}
+
+/* L1 changes its mind from one entry to the next. */
+TEST_DIRECT(allowed_and_forbidden)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(0) };
+	u32 i;
+
+	world_start(w);
+	for (i = 0; i < 3; i++) {
+		direct_call(w, 0, &c);
+		w->n[0]->direct = false;
+		nested_reenter(w->vm->vcpus[0]);
+		assert_all_reflected(w, "forbidden");
+		w->n[0]->direct = true;
+		w->n[0]->assist[ASSIST_DIRECT] = 0;
+		nested_reenter(w->vm->vcpus[0]);
+		assert_all_reflected(w, "forbidden in the assist page");
+		w->n[0]->assist[ASSIST_DIRECT] = 1;
+		nested_reenter(w->vm->vcpus[0]);
+	}
+	world_free(w);
+}
+
+TEST(other_calls)
+{
+	static const u64 others[] = { HVCALL_SEND_IPI | HV_CTL_FAST,
+				      HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST,
+				      HVCALL_SIGNAL_EVENT | HV_CTL_FAST,
+				      HVCALL_SEND_IPI_EX,
+				      HVCALL_FLUSH_GPA_SPACE,
+				      HVCALL_FLUSH_GPA_LIST | HV_CTL_REP(1),
+				      HVCALL_EXT_QUERY_CAPABILITIES,
+				      0x7fff };
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	u32 i;
+
+	world_start(w);
+	for (i = 0; i < ARRAY_SIZE(others); i++)
+		assert_reflected(w, OP_HC(others[i], 0, 0), "no flush");
+	world_free(w);
+}
+
+/* --- save and restore, in L2 ---------------------------------------------- */
+
+/* The first call after the move, without any entry by L1 in between. */
+TEST_KNOWN(restored_caller, "N1")
+{
+	struct world *w;
+	struct call c = { .code = HVCALL_FLUSH_SPACE, .mask = MASK(0), .fast = true };
+	struct guest_op o;
+	u32 before;
+
+	if (host_is_amd())
+		ktap_skip("L1 is asked until its next VMRUN, which is right: the VMCB's part is not saved");
+	w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	world_start(w);
+	direct_call(w, 0, &c);
+	*w->n[0]->lock_page = 1;
+	world_move(w);
+	before = w->n[0]->exits;
+	o = l2_op(w, 0, call_op(w, &c));
+	ASSERT_KNOWN(o.result == success(&o), "result 0x%llx", (unsigned long long)o.result);
+	ASSERT_KNOWN(w->n[0]->exits == before + 1, "TlbLockCount is not seen");
+	ASSERT_EQ(w->n[0]->exit, NESTED_SYNTHETIC);
+	world_free(w);
+}
+
+/* vCPU 1 is in L2 ever since, vCPU 0 has gone through L1. */
+TEST_KNOWN(restored_target, "N2")
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(1) };
+	u32 i;
+
+	world_start(w);
+	world_move(w);
+	/* Whatever the move itself asked for. */
+	for (i = 0; i < NR_VCPUS; i++)
+		l2_op(w, i, (struct guest_op){ .op = OP_RDTSC });
+	probes_read();
+	nested_reenter(w->vm->vcpus[0]);
+	probes_read();
+	w->address[0] = invalidations[0].vcpu;
+	direct_call(w, 0, &c);
+	l2_op(w, 1, (struct guest_op){ .op = OP_RDTSC });
+	probes_read();
+	for (i = 0; i < nr_invalidations; i++)
+		if (invalidations[i].vcpu != w->address[0])
+			break;
+	ASSERT_KNOWN(i < nr_invalidations, "vCPU 1 keeps its translations");
+	world_free(w);
+}
+
+/* With everything known again, as before. */
+TEST_DIRECT(restored_and_reentered)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT | NESTED_PAGING);
+	struct call c = { .code = HVCALL_FLUSH_LIST };
+
+	world_start(w);
+	world_move(w);
+	find_vcpus(w);
+	c.mask = MASK(0);
+	judge(w, &c, 1);
+	c.mask = MASK(1);
+	judge(w, &c, 2);
+	check_locked(w, 0, &c);
+	world_free(w);
+}
+
+/* --- a VP assist page that goes away --------------------------------------- */
+
+/* Disabled, or elsewhere: what was there allows nothing any more. */
+TEST(assist_page_taken_back)
+{
+	struct world *w;
+	u64 other;
+
+	if (!host_is_amd())
+		ktap_skip("VMX: see evmcs_test");
+	w = world_create(NESTED_DIRECT);
+	world_start(w);
+	other = gpa(vm_alloc(w->vm, PAGE_SIZE)) | ASSIST_ENABLE;
+	nested_l1_op(w->vm->vcpus[0], OP_WR(HV_X64_MSR_VP_ASSIST_PAGE, other));
+	assert_all_reflected(w, "the assist page is elsewhere");
+	nested_l1_op(w->vm->vcpus[0],
+		     OP_WR(HV_X64_MSR_VP_ASSIST_PAGE, gpa(w->n[0]->assist) | ASSIST_ENABLE));
+	w->n[0]->assist[ASSIST_DIRECT] = 1;
+	nested_reenter(w->vm->vcpus[0]);
+	nested_l1_op(w->vm->vcpus[0], OP_WR(HV_X64_MSR_VP_ASSIST_PAGE, 0));
+	assert_all_reflected(w, "the assist page is disabled");
+	world_free(w);
+}
+
+/* Enabled, and its memory removed: L1's own fault, at its next VMRUN. */
+TEST_KNOWN_IF(assist_page_unreadable_at_vmrun, "N3", host_is_6_12)
+{
+	struct kvm_userspace_memory_region none = { 0 };
+	struct nested *n;
+	struct world *w;
+	int r;
+
+	if (!host_is_amd())
+		ktap_skip("VMX: see evmcs_test");
+	w = world_create(NESTED_DIRECT);
+	n = w->n[0];
+	n->assist = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
+	memset(n->assist, 0, PAGE_SIZE);
+	none.slot = w->vm->nr_slots;
+	none.guest_phys_addr = 0x40000000;
+	vm_add_memslot(w->vm, none.guest_phys_addr, n->assist, PAGE_SIZE, 0);
+	n->assist = (u8 *)(uintptr_t)none.guest_phys_addr;
+	nested_start(w->vm->vcpus[0]);
+
+	ASSERT_EQ(ioctl(w->vm->fd, KVM_SET_USER_MEMORY_REGION, &none), 0);
+	n->may_fail = true;
+	n->l1->nr = 0;
+	n->l2->ops[0] = OP_L1;
+	n->l2->nr = 1;
+	r = __vcpu_run(w->vm->vcpus[0]);
+	ASSERT_KNOWN(!r, "KVM_RUN: %s", strerror(-r));
+	ASSERT_EQ(w->vm->vcpus[0]->run->exit_reason, KVM_EXIT_IO);
+	/* Who does not read the page at VMRUN, as stock 6.1, may as well enter L2. */
+	if (host_is_6_1() && n->exit == NESTED_NONE)
+		return;
+	ASSERT_EQ(n->exit, NESTED_FAILED);
+	ASSERT_EQ(n->failure, GP_VECTOR);
+	world_free(w);
+}
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	if (kvm_fd() < 0)
+		return KTAP_EXIT_FAIL;
+	probes_install();
+	r = ktap_main(argc, argv);
+	probes_remove();
+	return r;
+}
