@@ -5,8 +5,6 @@
  */
 #include "ops.h"
 
-#define OPS_STAGE 0x6f7073 /* "ops" */
-
 static void guest_one_op(struct guest_op *o)
 {
 	struct cpuid_regs r;
@@ -37,6 +35,9 @@ static void guest_one_op(struct guest_op *o)
 		break;
 	case OP_RDTSC:
 		o->result = rdtsc();
+		break;
+	case OP_CALL:
+		o->result = ((u64(*)(u64))(uintptr_t)o->arg0)(o->arg1);
 		break;
 	default:
 		GUEST_ASSERT_EQ(o->op, OP_END);

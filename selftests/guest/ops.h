@@ -10,6 +10,9 @@
 
 #include "vm.h"
 
+/* The stage of the interpreter's own message: all operations are done. */
+#define OPS_STAGE 0x6f7073 /* "ops" */
+
 enum guest_opcode {
 	OP_END,
 	OP_RDMSR,	  /* arg0 MSR -> result */
@@ -20,6 +23,7 @@ enum guest_opcode {
 	OP_LOAD,	  /* arg0 address -> result */
 	OP_STORE,	  /* arg0 address, arg1 value */
 	OP_RDTSC,	  /* -> result */
+	OP_CALL,	  /* arg0 function, arg1 its argument -> result */
 };
 
 struct guest_op {
