@@ -355,23 +355,26 @@ TEST_KNOWN(moved, "N0")
 static struct {
 	volatile u32 round; /* calls that have returned */
 	volatile u32 reads;
-	volatile u64 stop, *entry, *input;
-	u64 values[2], control;
+	volatile bool changing; /* either page may be seen */
+	volatile bool stop;
+	volatile u64 *entry;
+	u64 *input, values[2];
 } race;
 
 /* L2: what was flushed before a read began must not be seen by it. */
 static u64 race_read(u64 arg)
 {
-	u32 before, after;
+	bool changing;
+	u32 before;
 	u64 value;
 
 	(void)arg;
 	while (!race.stop) {
 		before = race.round;
 		value = *(volatile u64 *)NESTED_WINDOW;
-		after = race.round;
-		/* Entry i is in force from call i on, and replaced before call i + 1. */
-		if (before == after && !(race.input[2] & 1))
+		/* In this order: the round ends before what says that it changes. */
+		changing = race.changing;
+		if (!changing && before == race.round)
 			GUEST_ASSERT_EQ(value, before & 1 ? NEW_VALUE : OLD_VALUE);
 		race.reads++;
 	}
@@ -384,15 +387,16 @@ GUEST_CODE(race_flush)
 
 	guest_set_os_id();
 	for (i = 1; i <= ROUNDS; i++) {
-		race.input[2] = 1; /* either may be seen */
+		race.changing = true;
 		*race.entry = race.values[i & 1];
-		GUEST_ASSERT_EQ(hypercall(race.control, (u64)(uintptr_t)race.input, 0), 0);
+		GUEST_ASSERT_EQ(hypercall(HVCALL_FLUSH_GPA_SPACE, (u64)(uintptr_t)race.input, 0),
+				0);
 		race.round = i;
-		race.input[2] = 0;
+		race.changing = false;
 		for (seen = race.reads; race.reads - seen < 3;)
 			cpu_relax();
 	}
-	race.stop = 1;
+	race.stop = true;
 }
 
 static void *race_thread(void *arg)
@@ -419,7 +423,6 @@ TEST_KNOWN(running_l2, "N0")
 	race.input = w->input;
 	race.input[0] = space(w);
 	race.input[1] = 0;
-	race.control = HVCALL_FLUSH_GPA_SPACE;
 	for (i = 0; i < 2; i++)
 		race.values[i] = w->page[i] | w->n->leaf;
 	vcpu_entry(w->l1, race_flush);

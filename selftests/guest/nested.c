@@ -8,11 +8,6 @@
 
 #define MSR_FEATURE_CONTROL 0x3a
 #define MSR_VMX_BASIC	    0x480
-#define MSR_VMX_PROC2	    0x48b
-#define MSR_VMX_TRUE_PIN    0x48d
-#define MSR_VMX_TRUE_PROC   0x48e
-#define MSR_VMX_TRUE_EXIT   0x48f
-#define MSR_VMX_TRUE_ENTRY  0x490
 #define MSR_EFER	    0xc0000080
 #define MSR_VM_HSAVE_PA	    0xc0010117
 
@@ -20,9 +15,6 @@
 #define EFER_SVME	   BIT64(12)
 #define CR4_VMXE	   BIT64(13)
 
-#define PROC_MSR_BITMAP	 BIT64(28)
-#define PROC_SECONDARY	 BIT64(31)
-#define PROC2_EPT	 BIT64(1)
 #define EXIT_HOST64	 BIT64(9)
 #define ENTRY_GUEST64	 BIT64(9)
 #define EVMCS_VERSION	 1
@@ -150,6 +142,11 @@ u32 nested_load_vmcs(struct nested *n)
 	return r ? r : vmptrld(addr(n->vmcs));
 }
 
+u32 nested_vmclear(u8 *region)
+{
+	return vmclear(addr(region));
+}
+
 /* What the CPU wants in a word of controls, and @wanted, if it can. */
 static u64 controls(u32 msr, u64 wanted)
 {
@@ -170,7 +167,8 @@ static void fill_vmx(struct nested *n)
 	asm volatile("mov %%cr4, %0" : "=r"(cr4));
 	vmcs_write(n, VMCS_PIN, controls(MSR_VMX_TRUE_PIN, 0));
 	vmcs_write(n, VMCS_PROC,
-		   controls(MSR_VMX_TRUE_PROC, PROC_MSR_BITMAP | (proc2 ? PROC_SECONDARY : 0)));
+		   controls(MSR_VMX_TRUE_PROC, n->controls | PROC_MSR_BITMAP |
+						       (proc2 ? PROC_SECONDARY : 0)));
 	vmcs_write(n, VMCS_PROC2, proc2 ? controls(MSR_VMX_PROC2, proc2) : 0);
 	vmcs_write(n, VMCS_EXIT_CTL, controls(MSR_VMX_TRUE_EXIT, EXIT_HOST64));
 	vmcs_write(n, VMCS_ENTRY_CTL, controls(MSR_VMX_TRUE_ENTRY, ENTRY_GUEST64));
@@ -278,10 +276,15 @@ void nested_fill(struct nested *n)
 		fill_vmx(n);
 }
 
-void nested_init(struct nested *n)
+void nested_assist_on(struct nested *n)
 {
 	guest_set_os_id();
 	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, addr(n->assist) | ASSIST_ENABLE);
+}
+
+void nested_init(struct nested *n)
+{
+	nested_assist_on(n);
 	if (is_svm()) {
 		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 		wrmsr(MSR_VM_HSAVE_PA, addr(n->hsave));

@@ -66,7 +66,7 @@ struct nested {
 	u8 *msrs;	/* MSR bitmap */
 	u64 *root, *window; /* nested paging: root table, entries of the window */
 	u64 leaf;	/* attributes of such an entry */
-	u64 controls2;	/* VMX: further secondary controls */
+	u64 controls, controls2; /* VMX: further primary and secondary ones */
 	u64 stack_top;
 	bool launched;
 	bool may_fail; /* entering L2, which ends L1 then */
@@ -101,16 +101,33 @@ struct vm *nested_move(struct vm *vm);
 void nested_reload_cpuid(struct vcpu *v);
 bool host_has_nested(void);
 
-/* Guest, L1. nested_init() is in two parts for those who want to err in between. */
+/* Guest, L1. nested_init() is the next four. */
+void nested_assist_on(struct nested *n);
 void nested_vmx_on(struct nested *n);
 u32 nested_load_vmcs(struct nested *n); /* VMX: 0, VMX_FAIL_* or a vector */
 void nested_fill(struct nested *n);
 void nested_init(struct nested *n);
+u32 nested_vmclear(u8 *region); /* as nested_load_vmcs() */
+/* Enter L2 by VMRUN, or VMLAUNCH the first time, and come back. */
 enum nested_exit nested_enter(struct nested *n);
 /* Go on behind the instruction that made L2 exit. */
 void nested_skip(struct nested *n);
 /* L1 as nested_create() starts it, for an L1 that has done nested_init() by itself. */
 void nested_loop(struct nested *n);
+
+/* VMX: controls, their bits, what the CPU has of them. */
+#define MSR_VMX_PROC2	   0x48bu
+#define MSR_VMX_TRUE_PIN   0x48du
+#define MSR_VMX_TRUE_PROC  0x48eu
+#define MSR_VMX_TRUE_EXIT  0x48fu
+#define MSR_VMX_TRUE_ENTRY 0x490u
+#define PROC_TSC_OFFSET	   BIT64(3)
+#define PROC_TPR_SHADOW	   BIT64(21)
+#define PROC_MSR_BITMAP	   BIT64(28)
+#define PROC_SECONDARY	   BIT64(31)
+#define PROC2_EPT	   BIT64(1)
+#define PROC2_X2APIC	   BIT64(4)
+#define PROC2_TSC_SCALING  BIT64(25)
 
 /* VMX: fields by name, in whichever VMCS is in use. FIELD(name, encoding, eVMCS offset, bytes) */
 #define NESTED_FIELDS(FIELD)               \
@@ -122,6 +139,7 @@ void nested_loop(struct nested *n);
 	FIELD(PROC2, 0x401e, 100, 4)       \
 	FIELD(MSR_BITMAP, 0x2004, 120, 8)  \
 	FIELD(TSC_OFFSET, 0x2010, 400, 8)  \
+	FIELD(VAPIC, 0x2012, 408, 8)       \
 	FIELD(EPTP, 0x201a, 624, 8)        \
 	FIELD(TSC_MULT, 0x2032, 984, 8)    \
 	FIELD(GUEST_PHYS, 0x2400, 680, 8)  \
