@@ -294,6 +294,15 @@ TEST(bad_revision)
 	run(l1_bad_revision);
 }
 
+static void refill(void)
+{
+	u32 at;
+
+	for (at = 8; at < 1024; at += 8)
+		put64(n->evmcs, at, 0);
+	nested_fill(n);
+}
+
 /* Garbage in every field at once, and in each: entries fail, L1 and the host stay. */
 GUEST_CODE(l1_garbage)
 {
@@ -312,14 +321,12 @@ GUEST_CODE(l1_garbage)
 	/* Only what says how to go on must be right; a triple fault of L2's is an exit, too. */
 	for (at = 832; at < 1024; at += 8) {
 		for (i = 1; i < ARRAY_SIZE(patterns); i++) {
-			memset(n->evmcs + 4, 0, 1020);
-			nested_fill(n);
+			refill();
 			put64(n->evmcs, at, patterns[i]);
 			nested_enter(n);
 		}
 	}
-	memset(n->evmcs + 4, 0, 1020);
-	nested_fill(n);
+	refill();
 	must_run();
 }
 
@@ -395,7 +402,7 @@ TEST(unused_vm_functions_in_a_plain_vmcs)
 /* What the CPU may have, but an eVMCS has no field for: TLFS, in each MSR's high half. */
 static const struct {
 	u32 msr, forbidden, needed;
-} capabilities[] = {
+} limits[] = {
 	{ MSR_VMX_TRUE_PIN, BIT64(6) | BIT64(7), 0 },
 	{ 0x481, BIT64(6) | BIT64(7), 0 },
 	{ MSR_VMX_TRUE_PROC, 0, PROC_MSR_BITMAP | PROC_SECONDARY },
@@ -415,10 +422,10 @@ GUEST_CODE(l1_capabilities)
 	u64 val;
 	u32 i;
 
-	for (i = 0; i < ARRAY_SIZE(capabilities); i++) {
-		val = rdmsr(capabilities[i].msr) >> 32;
-		GUEST_ASSERT_EQ(val & capabilities[i].forbidden, 0);
-		GUEST_ASSERT_EQ(val & capabilities[i].needed, capabilities[i].needed);
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		val = rdmsr(limits[i].msr) >> 32;
+		GUEST_ASSERT_EQ(val & limits[i].forbidden, 0);
+		GUEST_ASSERT_EQ(val & limits[i].needed, limits[i].needed);
 	}
 	if (!__rdmsr(MSR_VMX_VMFUNC, &val))
 		GUEST_ASSERT_EQ(val & 1, 0);
