@@ -343,6 +343,8 @@ GUEST_CODE(l1_switch_kinds)
 
 	nested_assist_on(n);
 	prepare();
+	n->l2->nr = 2;
+	n->l2->ops[1] = OP_L1;
 	for (i = 0; i < 3; i++) {
 		must_run();
 		GUEST_ASSERT_EQ(nested_vmclear(n->evmcs), 0);

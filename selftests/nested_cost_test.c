@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Host instructions (guest/cost.h) of one exit of L2 to L1 and back, on stock KVM and in a VM
+ * of the module, in one boot: L2 measures an instruction that L1 intercepts.
+ *
+ *   nested_cost_test [--module FILE]
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cost.h"
+#include "module.h"
+#include "nested.h"
+
+/* Percent of stock. */
+#define LIMIT 102
+
+#define MAX_OPS 4
+
+static u64 measure_nothing(u64 arg)
+{
+	(void)arg;
+	cost_measure_nothing();
+	return 0;
+}
+
+static u64 measure_cpuid(u64 arg)
+{
+	(void)arg;
+	COST_MEASURE(COST_SAMPLES, cpuid(0, 0));
+	return 0;
+}
+
+static u64 measure_hypercall(u64 arg)
+{
+	u64 result;
+
+	/* No call of Hyper-V's: it is L1's in any case. */
+	COST_MEASURE(COST_SAMPLES, __hypercall(arg, 0, 0, &result));
+	return result;
+}
+
+static const struct {
+	const char *name;
+	u32 flags;
+	bool msr_bitmap;
+	u64 (*measure)(u64);
+} rows[] = {
+	{ "plain_cpuid", 0, false, measure_cpuid },
+	{ "plain_hypercall", 0, false, measure_hypercall },
+	{ "paging_cpuid", NESTED_PAGING, false, measure_cpuid },
+	{ "enlightened_cpuid", NESTED_EVMCS | NESTED_PAGING, true, measure_cpuid },
+	{ "direct_cpuid", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, measure_cpuid },
+	{ "direct_hypercall", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true,
+	  measure_hypercall },
+};
+#define NR_ROWS ARRAY_SIZE(rows)
+
+static void call(struct vcpu *v, u64 (*fn)(u64))
+{
+	struct guest_op o = { .op = OP_CALL, .arg0 = (u64)(uintptr_t)fn, .arg1 = 0x7fff };
+
+	vcpu_op(v, v->cpu->nested->l2, o);
+}
+
+static u32 measure(u32 row)
+{
+	struct vcpu *v = vm_create(1, 0)->vcpus[0];
+	struct nested *n = nested_create(v, rows[row].flags, MAX_OPS);
+	u32 nothing, cost, before;
+
+	n->msr_bitmap = rows[row].msr_bitmap;
+	n->clean = !n->msr_bitmap ? 0 : host_is_amd() ? VMCB_CLEAN_HV : EVMCS_CLEAN_BITMAP;
+	nested_start(v);
+	call(v, measure_nothing);
+	nothing = cost_check();
+	before = n->exits;
+	call(v, rows[row].measure);
+	ASSERT(n->exits - before == COST_SAMPLES, "%s: %u exits to L1", rows[row].name,
+	       n->exits - before);
+	cost = cost_median(COST_SAMPLES) - nothing;
+	vm_free(v->vm);
+	return cost;
+}
+
+TEST(exits_to_l1)
+{
+	u32 stock[NR_ROWS], ours[NR_ROWS], i, bad = 0;
+
+	ktap_timeout(200);
+	if (module_loaded())
+		module_unload();
+	require_module_file();
+	for (i = 0; i < NR_ROWS; i++)
+		stock[i] = measure(i);
+	module_load();
+	for (i = 0; i < NR_ROWS; i++)
+		ours[i] = measure(i);
+	module_unload();
+
+	ktap_log("host instructions of an exit to L1 and back, median of %u: stock, ours",
+		 COST_SAMPLES);
+	for (i = 0; i < NR_ROWS; i++) {
+		bool above = ours[i] * 100 > stock[i] * LIMIT;
+
+		ktap_log("NESTED %s %u %u%s", rows[i].name, stock[i], ours[i],
+			 above ? "  above the limit" : "");
+		bad += above;
+	}
+	ASSERT(!bad, "%u rows cost more than %u %% of stock", bad, LIMIT);
+}
+
+int main(int argc, char **argv)
+{
+	bool module_at_start;
+	int i, r;
+
+	for (i = 1; i + 1 < argc; i++)
+		if (!strcmp(argv[i], "--module"))
+			module_option = argv[i + 1];
+	module_at_start = module_loaded();
+	r = ktap_main(argc, argv);
+	if (!module_at_start && module_loaded()) {
+		printf("# the module was left in: removing it: %d\n", __module_unload());
+		r = KTAP_EXIT_FAIL;
+	}
+	return r;
+}
