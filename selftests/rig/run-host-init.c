@@ -30,6 +30,8 @@
 #include <unistd.h>
 
 #define TABLE	    "/sys/kernel/debug/kvm-hyperv/enlightenments"
+#define ROWS	    "/sys/kernel/debug/kvm-hyperv/rows"
+#define NESTED_RUN  "/sys/kernel/debug/kvm/nested_run"
 #define MONITOR	    "/tmp/monitor"
 #define MAX_ARGS    128
 #define MAX_CPUS    8
@@ -329,7 +331,8 @@ static int wait_up(uint64_t limit_ms)
 		lines++;
 		if (strstr(p, "KHV-GUEST up"))
 			return 1;
-		if (strstr(p, "KHV-GUEST failed") || strstr(p, "Kernel panic"))
+		if (strstr(p, "KHV-GUEST failed") || strstr(p, "KHV-NESTED failed") ||
+		    strstr(p, "Kernel panic"))
 			fail("the guest: %s", p);
 		if (strstr(p, "KHV-GUEST begin"))
 			say("STEP", "the guest's init runs: %s", strstr(p, "begin") + 6);
@@ -341,21 +344,25 @@ static int wait_up(uint64_t limit_ms)
 			say("FLUSH", "%s", strstr(p, "KHV-FLUSH ") + 10);
 		if (strstr(p, "KHV-TIMER "))
 			say("TIMER", "%s", strstr(p, "KHV-TIMER ") + 10);
+		if (strstr(p, "KHV-NESTED step "))
+			say("STEP", "in the guest: %s", strstr(p, "step ") + 5);
+		else if (strstr(p, "KHV-NESTED "))
+			say("NESTED", "%s", strstr(p, "KHV-NESTED ") + 11);
 		if (strstr(p, "KHV-IRQ "))
 			say("IRQ", "%s", strstr(p, "KHV-IRQ ") + 8);
 	}
 }
 
-static void say_table(void)
+static void say_file(const char *word, const char *path)
 {
 	char buf[512];
-	FILE *f = fopen(TABLE, "r");
+	FILE *f = fopen(path, "r");
 
 	if (!f)
-		fail(TABLE ": %s", strerror(errno));
+		fail("%s: %s", path, strerror(errno));
 	while (fgets(buf, sizeof(buf), f)) {
 		buf[strcspn(buf, "\n")] = 0;
-		say("TABLE", "%s", buf);
+		say(word, "%s", buf);
 	}
 	fclose(f);
 }
@@ -417,9 +424,12 @@ int main(void)
 		fail("the guest hung each time, a CPU spinning with interrupts off: %d attempts",
 		     max);
 	say("UP", "attempt %d", n);
-	/* The table is read while the guest lives: its rows are of running VMs too. */
-	if (!stock)
-		say_table();
+	/* The tables are read while the guest lives: their rows are of running VMs too. */
+	if (!stock) {
+		say_file("TABLE", TABLE);
+		say_file("ROW", ROWS);
+	}
+	say_file("ENTRIES", NESTED_RUN);
 	guest_off();
 	say("DONE", "attempt %d", n);
 	power_off();
