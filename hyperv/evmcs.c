@@ -74,8 +74,7 @@ static void note_controls(struct kvm_vcpu *vcpu, const u32 *asked)
 		return;
 	memcpy(vp->vmx_controls, asked, sizeof(vp->vmx_controls));
 	/* Always intercepted; the call makes KVM merge the bitmaps at this entry. */
-	khv_vmx_enable_intercept_for_msr(vcpu, APIC_BASE_MSR + (APIC_TMCCT >> 4),
-					 BIT(0) | BIT(1));
+	khv_vmx_enable_intercept_for_msr(vcpu, APIC_BASE_MSR + (APIC_TMCCT >> 4), BIT(0) | BIT(1));
 #endif
 }
 

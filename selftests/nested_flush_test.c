@@ -203,14 +203,12 @@ static void make_stale(struct world *w, u32 vcpu)
 	u32 try;
 
 	for (try = 0; try < TRIES; try++) {
-		p->ops[0] = (struct guest_op){
-			.op = OP_STORE, .arg0 = gpa(w->pte), .arg1 = w->old
-		};
+		p->ops[0] =
+			(struct guest_op){ .op = OP_STORE, .arg0 = gpa(w->pte), .arg1 = w->old };
 		p->ops[1] = OP_L1; /* and its way back flush everything */
 		p->ops[2] = (struct guest_op){ .op = OP_LOAD, .arg0 = AREA };
-		p->ops[3] = (struct guest_op){
-			.op = OP_STORE, .arg0 = gpa(w->pte), .arg1 = w->new
-		};
+		p->ops[3] =
+			(struct guest_op){ .op = OP_STORE, .arg0 = gpa(w->pte), .arg1 = w->new };
 		p->ops[4] = (struct guest_op){ .op = OP_LOAD, .arg0 = AREA };
 		w->n[vcpu]->l1->nr = 0;
 		vcpu_ops_run(w->vm->vcpus[vcpu], p, 5);
@@ -546,7 +544,8 @@ TEST_KNOWN(restored_caller, "N1")
 	u32 before;
 
 	if (host_is_amd())
-		ktap_skip("L1 is asked until its next VMRUN, which is right: the VMCB's part is not saved");
+		ktap_skip(
+			"L1 is asked until its next VMRUN, which is right: the VMCB's part is not saved");
 	w = world_create(NESTED_EVMCS | NESTED_DIRECT);
 	world_start(w);
 	direct_call(w, 0, &c);

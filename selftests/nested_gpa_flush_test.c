@@ -87,8 +87,7 @@ static struct guest_op l1_op(struct world *w, struct guest_op op)
 static u64 l2_read(struct world *w, u32 page)
 {
 	return vcpu_op(w->v2, w->n->l2,
-		       (struct guest_op){ .op = OP_LOAD,
-					  .arg0 = NESTED_WINDOW + page * PAGE_SIZE })
+		       (struct guest_op){ .op = OP_LOAD, .arg0 = NESTED_WINDOW + page * PAGE_SIZE })
 		.result;
 }
 

@@ -30,7 +30,7 @@ static void set_intercept(bool on)
 	if (on)
 		n->msrs[bit / 8] |= (u8)(1u << bit % 8);
 	else
-		n->msrs[bit / 8] &= (u8)~(1u << bit % 8);
+		n->msrs[bit / 8] &= (u8) ~(1u << bit % 8);
 }
 
 /* Does L2's access reach L1? */
@@ -162,8 +162,7 @@ TEST_KNOWN_IF(controls_are_not_the_bitmap, "N6", host_is_6_1)
 	put64(n->evmcs, 408, (u64)(uintptr_t)vapic);
 	vapic[0x80] = 0x70;
 	nested_start(v);
-	nested_l1_op(v, (struct guest_op){
-				.op = OP_CALL, .arg0 = fn(x2apic_on), .arg1 = TPR });
+	nested_l1_op(v, (struct guest_op){ .op = OP_CALL, .arg0 = fn(x2apic_on), .arg1 = TPR });
 	for (i = 0; i < TRIES; i++) {
 		o = vcpu_op(v, n->l2, OP_RD(MSR_X2APIC_TPR));
 		ASSERT_EQ(o.vector, 0);
@@ -179,8 +178,7 @@ TEST_KNOWN_IF(controls_are_not_the_bitmap, "N6", host_is_6_1)
 		ASSERT_KNOWN(!o.vector && o.result == TPR, "vector %u, TPR 0x%llx", o.vector,
 			     (unsigned long long)o.result);
 		n->clean = 0;
-		nested_l1_op(v, (struct guest_op){ .op = OP_CALL,
-						   .arg0 = fn(set_controls),
-						   .arg1 = proc2 });
+		nested_l1_op(v, (struct guest_op){
+					.op = OP_CALL, .arg0 = fn(set_controls), .arg1 = proc2 });
 	}
 }

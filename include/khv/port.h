@@ -27,7 +27,7 @@ struct x86_exception;
 #undef KHV_IMPORT
 
 /* khv_orig_<hook>(): the replaced function, entered past its ftrace site. */
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)              \
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)        \
 	_ret khv_hook_##_name _params;                           \
 	DECLARE_STATIC_CALL(khv_call_##_name, khv_hook_##_name); \
 	static __always_inline _ret khv_orig_##_name _params     \

@@ -233,13 +233,13 @@ struct khv_vmcb_identity {
 	u64 partition_assist_page;
 };
 
-#define KHV_EVMCS_IDENTITY	     832
-#define KHV_VMCB_IDENTITY	     0x3e0
-#define KHV_NESTED_FLUSH_HYPERCALL   BIT(0)
+#define KHV_EVMCS_IDENTITY	   832
+#define KHV_VMCB_IDENTITY	   0x3e0
+#define KHV_NESTED_FLUSH_HYPERCALL BIT(0)
 /* The exit that follows a direct flush when the hypervisor holds a TLB lock. */
-#define KHV_VMX_TRAP_AFTER_FLUSH     0x10000031
-#define KHV_SVM_SYNTHETIC_EXIT	     0xf0000000
-#define KHV_SVM_TRAP_AFTER_FLUSH     1
+#define KHV_VMX_TRAP_AFTER_FLUSH   0x10000031
+#define KHV_SVM_SYNTHETIC_EXIT	   0xf0000000
+#define KHV_SVM_TRAP_AFTER_FLUSH   1
 
 static_assert(sizeof(struct khv_vp_assist) == 56);
 static_assert(offsetof(struct khv_vp_assist, enlighten_vmentry) == 40);

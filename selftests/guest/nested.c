@@ -62,7 +62,10 @@ u64 vmcs_read(struct nested *n, enum vmcs_field field)
 	u64 value;
 
 	if (!(n->flags & NESTED_EVMCS)) {
-		asm volatile("vmread %1, %0" : "=r"(value) : "r"((u64)fields[field].encoding) : "cc");
+		asm volatile("vmread %1, %0"
+			     : "=r"(value)
+			     : "r"((u64)fields[field].encoding)
+			     : "cc");
 		return value;
 	}
 	switch (fields[field].bytes) {
@@ -80,7 +83,9 @@ void vmcs_write(struct nested *n, enum vmcs_field field, u64 value)
 	u32 at = fields[field].offset;
 
 	if (!(n->flags & NESTED_EVMCS))
-		asm volatile("vmwrite %0, %1" : : "r"(value), "r"((u64)fields[field].encoding)
+		asm volatile("vmwrite %0, %1"
+			     :
+			     : "r"(value), "r"((u64)fields[field].encoding)
 			     : "cc", "memory");
 	else if (fields[field].bytes == 2)
 		put16(n->evmcs, at, (u16)value);
@@ -91,23 +96,23 @@ void vmcs_write(struct nested *n, enum vmcs_field field, u64 value)
 }
 
 /* An instruction of VMX with a physical address: 0, VMX_FAIL_* or a vector. */
-#define VMX_ADDRESS_INSN(name, insn)                                                         \
-	static u32 name(u64 pa)                                                              \
-	{                                                                                    \
-		u64 vector;                                                                  \
-		u8 invalid, valid;                                                           \
-                                                                                             \
-		asm volatile("xor %%r10d, %%r10d\n" /* clears the flags, too */              \
-			     "1: " insn " %[pa]\n"                                           \
-			     "2: setc %[invalid]\n"                                          \
-			     "setz %[valid]\n"                                               \
-			     "mov %%r10, %[vector]\n" GUEST_EXTABLE("1b", "2b")              \
+#define VMX_ADDRESS_INSN(name, insn)                                                                 \
+	static u32 name(u64 pa)                                                                      \
+	{                                                                                            \
+		u64 vector;                                                                          \
+		u8 invalid, valid;                                                                   \
+                                                                                                     \
+		asm volatile("xor %%r10d, %%r10d\n" /* clears the flags, too */                      \
+			     "1: " insn " %[pa]\n"                                                   \
+			     "2: setc %[invalid]\n"                                                  \
+			     "setz %[valid]\n"                                                       \
+			     "mov %%r10, %[vector]\n" GUEST_EXTABLE("1b", "2b")                      \
 			     : [vector] "=r"(vector), [invalid] "=qm"(invalid), [valid] "=qm"(valid) \
-			     : [pa] "m"(pa)                                                  \
-			     : "r10", "cc", "memory");                                       \
-		if (vector)                                                                  \
-			return (u32)vector;                                                  \
-		return invalid ? VMX_FAIL_INVALID : valid ? VMX_FAIL_VALID : 0;              \
+			     : [pa] "m"(pa)                                                          \
+			     : "r10", "cc", "memory");                                               \
+		if (vector)                                                                          \
+			return (u32)vector;                                                          \
+		return invalid ? VMX_FAIL_INVALID : valid ? VMX_FAIL_VALID : 0;                      \
 	}
 VMX_ADDRESS_INSN(vmxon, "vmxon")
 VMX_ADDRESS_INSN(vmclear, "vmclear")
@@ -167,8 +172,8 @@ static void fill_vmx(struct nested *n)
 	asm volatile("mov %%cr4, %0" : "=r"(cr4));
 	vmcs_write(n, VMCS_PIN, controls(MSR_VMX_TRUE_PIN, 0));
 	vmcs_write(n, VMCS_PROC,
-		   controls(MSR_VMX_TRUE_PROC, n->controls | PROC_MSR_BITMAP |
-						       (proc2 ? PROC_SECONDARY : 0)));
+		   controls(MSR_VMX_TRUE_PROC,
+			    n->controls | PROC_MSR_BITMAP | (proc2 ? PROC_SECONDARY : 0)));
 	vmcs_write(n, VMCS_PROC2, proc2 ? controls(MSR_VMX_PROC2, proc2) : 0);
 	vmcs_write(n, VMCS_EXIT_CTL, controls(MSR_VMX_TRUE_EXIT, EXIT_HOST64));
 	vmcs_write(n, VMCS_ENTRY_CTL, controls(MSR_VMX_TRUE_ENTRY, ENTRY_GUEST64));
@@ -223,8 +228,9 @@ static void vmcb_segment(u8 *vmcb, u32 at, const struct kvm_segment *s)
 	u8 *p = vmcb + VMCB_SAVE + at;
 
 	put16(p, 0, s->selector);
-	put16(p, 2, (u16)(s->type | s->s << 4 | s->dpl << 5 | s->present << 7 | s->l << 9 |
-			  s->db << 10 | s->g << 11));
+	put16(p, 2,
+	      (u16)(s->type | s->s << 4 | s->dpl << 5 | s->present << 7 | s->l << 9 | s->db << 10 |
+		    s->g << 11));
 	put32(p, 4, s->limit);
 	put64(p, 8, s->base);
 }

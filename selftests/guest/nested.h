@@ -61,11 +61,11 @@ struct nested {
 	/* VMCB; VMXON region, VMCS and eVMCS; all are pages. */
 	u8 *vmcb, *hsave;
 	u8 *vmxon, *vmcs, *evmcs;
-	u8 *assist;	/* VP assist page */
-	u32 *lock_page; /* partition assist page: TlbLockCount */
-	u8 *msrs;	/* MSR bitmap */
-	u64 *root, *window; /* nested paging: root table, entries of the window */
-	u64 leaf;	/* attributes of such an entry */
+	u8 *assist;		 /* VP assist page */
+	u32 *lock_page;		 /* partition assist page: TlbLockCount */
+	u8 *msrs;		 /* MSR bitmap */
+	u64 *root, *window;	 /* nested paging: root table, entries of the window */
+	u64 leaf;		 /* attributes of such an entry */
 	u64 controls, controls2; /* VMX: further primary and secondary ones */
 	u64 stack_top;
 	bool launched;
@@ -130,70 +130,70 @@ void nested_loop(struct nested *n);
 #define PROC2_TSC_SCALING  BIT64(25)
 
 /* VMX: fields by name, in whichever VMCS is in use. FIELD(name, encoding, eVMCS offset, bytes) */
-#define NESTED_FIELDS(FIELD)               \
-	FIELD(PIN, 0x4000, 92, 4)          \
-	FIELD(PROC, 0x4002, 788, 4)        \
-	FIELD(EXCEPTIONS, 0x4004, 792, 4)  \
-	FIELD(EXIT_CTL, 0x400c, 96, 4)     \
-	FIELD(ENTRY_CTL, 0x4012, 796, 4)   \
-	FIELD(PROC2, 0x401e, 100, 4)       \
-	FIELD(MSR_BITMAP, 0x2004, 120, 8)  \
-	FIELD(TSC_OFFSET, 0x2010, 400, 8)  \
-	FIELD(VAPIC, 0x2012, 408, 8)       \
-	FIELD(EPTP, 0x201a, 624, 8)        \
-	FIELD(TSC_MULT, 0x2032, 984, 8)    \
-	FIELD(GUEST_PHYS, 0x2400, 680, 8)  \
-	FIELD(LINK, 0x2800, 416, 8)        \
-	FIELD(INSTR_ERROR, 0x4400, 688, 4) \
-	FIELD(REASON, 0x4402, 692, 4)      \
-	FIELD(QUALIFICATION, 0x6400, 720, 8) \
-	FIELD(ES, 0x800, 128, 2)           \
-	FIELD(CS, 0x802, 130, 2)           \
-	FIELD(SS, 0x804, 132, 2)           \
-	FIELD(DS, 0x806, 134, 2)           \
-	FIELD(FS, 0x808, 136, 2)           \
-	FIELD(GS, 0x80a, 138, 2)           \
-	FIELD(LDTR, 0x80c, 140, 2)         \
-	FIELD(TR, 0x80e, 142, 2)           \
-	FIELD(ES_LIMIT, 0x4800, 144, 4)    \
-	FIELD(CS_LIMIT, 0x4802, 148, 4)    \
-	FIELD(SS_LIMIT, 0x4804, 152, 4)    \
-	FIELD(DS_LIMIT, 0x4806, 156, 4)    \
-	FIELD(FS_LIMIT, 0x4808, 160, 4)    \
-	FIELD(GS_LIMIT, 0x480a, 164, 4)    \
-	FIELD(TR_LIMIT, 0x480e, 172, 4)    \
-	FIELD(GDTR_LIMIT, 0x4810, 176, 4)  \
-	FIELD(IDTR_LIMIT, 0x4812, 180, 4)  \
-	FIELD(ES_AR, 0x4814, 184, 4)       \
-	FIELD(CS_AR, 0x4816, 188, 4)       \
-	FIELD(SS_AR, 0x4818, 192, 4)       \
-	FIELD(DS_AR, 0x481a, 196, 4)       \
-	FIELD(FS_AR, 0x481c, 200, 4)       \
-	FIELD(GS_AR, 0x481e, 204, 4)       \
-	FIELD(LDTR_AR, 0x4820, 208, 4)     \
-	FIELD(TR_AR, 0x4822, 212, 4)       \
-	FIELD(CR0, 0x6800, 544, 8)         \
-	FIELD(CR3, 0x6802, 552, 8)         \
-	FIELD(CR4, 0x6804, 560, 8)         \
-	FIELD(GS_BASE, 0x6810, 256, 8)     \
-	FIELD(TR_BASE, 0x6814, 272, 8)     \
-	FIELD(GDTR_BASE, 0x6816, 280, 8)   \
-	FIELD(IDTR_BASE, 0x6818, 288, 8)   \
-	FIELD(DR7, 0x681a, 568, 8)         \
-	FIELD(RSP, 0x681c, 768, 8)         \
-	FIELD(RIP, 0x681e, 816, 8)         \
-	FIELD(RFLAGS, 0x6820, 776, 8)      \
-	FIELD(HOST_CS, 0xc02, 10, 2)       \
-	FIELD(HOST_SS, 0xc04, 12, 2)       \
-	FIELD(HOST_TR, 0xc0c, 20, 2)       \
-	FIELD(HOST_CR0, 0x6c00, 40, 8)     \
-	FIELD(HOST_CR3, 0x6c02, 48, 8)     \
-	FIELD(HOST_CR4, 0x6c04, 56, 8)     \
-	FIELD(HOST_GS_BASE, 0x6c08, 584, 8) \
-	FIELD(HOST_TR_BASE, 0x6c0a, 592, 8) \
+#define NESTED_FIELDS(FIELD)                  \
+	FIELD(PIN, 0x4000, 92, 4)             \
+	FIELD(PROC, 0x4002, 788, 4)           \
+	FIELD(EXCEPTIONS, 0x4004, 792, 4)     \
+	FIELD(EXIT_CTL, 0x400c, 96, 4)        \
+	FIELD(ENTRY_CTL, 0x4012, 796, 4)      \
+	FIELD(PROC2, 0x401e, 100, 4)          \
+	FIELD(MSR_BITMAP, 0x2004, 120, 8)     \
+	FIELD(TSC_OFFSET, 0x2010, 400, 8)     \
+	FIELD(VAPIC, 0x2012, 408, 8)          \
+	FIELD(EPTP, 0x201a, 624, 8)           \
+	FIELD(TSC_MULT, 0x2032, 984, 8)       \
+	FIELD(GUEST_PHYS, 0x2400, 680, 8)     \
+	FIELD(LINK, 0x2800, 416, 8)           \
+	FIELD(INSTR_ERROR, 0x4400, 688, 4)    \
+	FIELD(REASON, 0x4402, 692, 4)         \
+	FIELD(QUALIFICATION, 0x6400, 720, 8)  \
+	FIELD(ES, 0x800, 128, 2)              \
+	FIELD(CS, 0x802, 130, 2)              \
+	FIELD(SS, 0x804, 132, 2)              \
+	FIELD(DS, 0x806, 134, 2)              \
+	FIELD(FS, 0x808, 136, 2)              \
+	FIELD(GS, 0x80a, 138, 2)              \
+	FIELD(LDTR, 0x80c, 140, 2)            \
+	FIELD(TR, 0x80e, 142, 2)              \
+	FIELD(ES_LIMIT, 0x4800, 144, 4)       \
+	FIELD(CS_LIMIT, 0x4802, 148, 4)       \
+	FIELD(SS_LIMIT, 0x4804, 152, 4)       \
+	FIELD(DS_LIMIT, 0x4806, 156, 4)       \
+	FIELD(FS_LIMIT, 0x4808, 160, 4)       \
+	FIELD(GS_LIMIT, 0x480a, 164, 4)       \
+	FIELD(TR_LIMIT, 0x480e, 172, 4)       \
+	FIELD(GDTR_LIMIT, 0x4810, 176, 4)     \
+	FIELD(IDTR_LIMIT, 0x4812, 180, 4)     \
+	FIELD(ES_AR, 0x4814, 184, 4)          \
+	FIELD(CS_AR, 0x4816, 188, 4)          \
+	FIELD(SS_AR, 0x4818, 192, 4)          \
+	FIELD(DS_AR, 0x481a, 196, 4)          \
+	FIELD(FS_AR, 0x481c, 200, 4)          \
+	FIELD(GS_AR, 0x481e, 204, 4)          \
+	FIELD(LDTR_AR, 0x4820, 208, 4)        \
+	FIELD(TR_AR, 0x4822, 212, 4)          \
+	FIELD(CR0, 0x6800, 544, 8)            \
+	FIELD(CR3, 0x6802, 552, 8)            \
+	FIELD(CR4, 0x6804, 560, 8)            \
+	FIELD(GS_BASE, 0x6810, 256, 8)        \
+	FIELD(TR_BASE, 0x6814, 272, 8)        \
+	FIELD(GDTR_BASE, 0x6816, 280, 8)      \
+	FIELD(IDTR_BASE, 0x6818, 288, 8)      \
+	FIELD(DR7, 0x681a, 568, 8)            \
+	FIELD(RSP, 0x681c, 768, 8)            \
+	FIELD(RIP, 0x681e, 816, 8)            \
+	FIELD(RFLAGS, 0x6820, 776, 8)         \
+	FIELD(HOST_CS, 0xc02, 10, 2)          \
+	FIELD(HOST_SS, 0xc04, 12, 2)          \
+	FIELD(HOST_TR, 0xc0c, 20, 2)          \
+	FIELD(HOST_CR0, 0x6c00, 40, 8)        \
+	FIELD(HOST_CR3, 0x6c02, 48, 8)        \
+	FIELD(HOST_CR4, 0x6c04, 56, 8)        \
+	FIELD(HOST_GS_BASE, 0x6c08, 584, 8)   \
+	FIELD(HOST_TR_BASE, 0x6c0a, 592, 8)   \
 	FIELD(HOST_GDTR_BASE, 0x6c0c, 600, 8) \
 	FIELD(HOST_IDTR_BASE, 0x6c0e, 608, 8) \
-	FIELD(HOST_RSP, 0x6c14, 616, 8)    \
+	FIELD(HOST_RSP, 0x6c14, 616, 8)       \
 	FIELD(HOST_RIP, 0x6c16, 80, 8)
 
 #define NESTED_FIELD(name, encoding, offset, bytes) VMCS_##name,
@@ -214,10 +214,10 @@ void vmcs_write(struct nested *n, enum vmcs_field field, u64 value);
 #define EVMCS_CLEAN_ALL	   0xffff
 
 /* VP assist page. */
-#define ASSIST_ENABLE	  BIT64(0) /* of the MSR */
-#define ASSIST_DIRECT	  32	   /* NestedControl.Features, bit 0 DirectHypercall */
-#define ASSIST_ENLIGHTEN  40
-#define ASSIST_VMCS	  48
+#define ASSIST_ENABLE	 BIT64(0) /* of the MSR */
+#define ASSIST_DIRECT	 32	  /* NestedControl.Features, bit 0 DirectHypercall */
+#define ASSIST_ENLIGHTEN 40
+#define ASSIST_VMCS	 48
 
 /* VMCB: the control area and, from VMCB_SAVE on, the state. */
 #define VMCB_INTERCEPT3	 0x0c
