@@ -179,6 +179,7 @@ enum khv_msr_result khv_msr_vp_assist_page_write(struct khv_msr_access *a)
 		if (khv_kvm_lapic_set_pv_eoi(a->vcpu, 0, 0))
 			return KHV_MSR_FAULT;
 		a->vp->stock.hv_vapic = a->data;
+		khv_nested_assist_off(a->vp);
 		return KHV_MSR_OK;
 	}
 

@@ -31,6 +31,15 @@ bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 	       !khv_kvm_vcpu_read_guest(vcpu, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
 }
 
+void khv_nested_assist_off(struct khv_vcpu *vp)
+{
+#ifdef KHV_HAVE_L2_FLUSH
+	/* KVM does not read a page that is not enabled, and goes by what it read before. */
+	memset(&vp->stock.vp_assist_page, 0, sizeof(vp->stock.vp_assist_page));
+#endif
+	vp->l2.direct = false;
+}
+
 /* Has L1 an enlightened VMCS in this page? */
 static bool has_evmcs(const struct khv_vp_assist *assist)
 {

@@ -22,6 +22,7 @@ static struct vm *new_vm(struct ops_page **p)
 
 	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_VP_INDEX, OUR_INDEX);
 	*p = vcpu_ops_init(vm->vcpus[0], 4);
+	vcpu_op(vm->vcpus[0], *p, OP_WR(HV_X64_MSR_GUEST_OS_ID, 0x8100000000000001ULL));
 	return vm;
 }
 

@@ -285,6 +285,14 @@ extern u64 khv_nested_features;
 bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist);
 
 /**
+ * khv_nested_assist_off() - the VP assist page is disabled: what it allowed ends
+ * @vp: the VP
+ *
+ * Context: the VP's thread.
+ */
+void khv_nested_assist_off(struct khv_vcpu *vp);
+
+/**
  * khv_nested_svm_entry() - VMRUN of a VP of ours: note who enters
  * @vcpu: the vCPU; has state of ours
  *
