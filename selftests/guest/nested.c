@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The minimal hypervisor: see nested.h. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -597,6 +598,10 @@ static void save_vcpu(struct vcpu *v, struct moved_vcpu *m)
 {
 	u32 i;
 
+	/* The exit to user space is half of an instruction: do the other half. */
+	v->run->immediate_exit = 1;
+	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
+	v->run->immediate_exit = 0;
 	for (i = 0; i < ARRAY_SIZE(moved_msrs); i++)
 		m->msrs[i] = vcpu_get_msr(v, moved_msrs[i]);
 	m->vendor_msr = vcpu_get_msr(v, vendor_msr());
