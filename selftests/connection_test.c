@@ -7,11 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "irqfd.h"
 #include "ops.h"
 
 #define CONN	     0x1234u
@@ -23,8 +23,6 @@
 #define SIGNAL_SLOW ((u64)HVCALL_SIGNAL_EVENT)
 #define POST_SLOW   ((u64)HVCALL_POST_MESSAGE)
 #define OUTPUT	    0x123456789000ULL /* R8 of a call that has no output */
-
-#define HV_STATUS_INVALID_CONNECTION_ID 0x12
 
 #define PAYLOAD_MAX 240
 
@@ -81,24 +79,6 @@ static int __assign(struct vm *vm, u32 conn, int fd)
 static int __deassign(struct vm *vm, u32 conn)
 {
 	return __eventfd_ioctl(vm, conn, -1, KVM_HYPERV_EVENTFD_DEASSIGN);
-}
-
-static int eventfd_new(void)
-{
-	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-
-	ASSERT(fd >= 0, "eventfd: %s", strerror(errno));
-	return fd;
-}
-
-/* Signals since the last look. */
-static u64 eventfd_count(int fd)
-{
-	u64 n = 0;
-
-	if (read(fd, &n, sizeof(n)) < 0)
-		ASSERT(errno == EAGAIN, "read of an eventfd: %s", strerror(errno));
-	return n;
 }
 
 static int assign_new(struct vm *vm, u32 conn)

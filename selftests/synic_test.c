@@ -9,19 +9,16 @@
  */
 #include <errno.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "irqfd.h"
 #include "synic.h"
 
 #define VEC	     0x61 /* of the SINT under test */
 #define FENCE	     0x51 /* a lower priority class */
 #define TEST_SINT    2
 #define FENCE_SINT   3
-#define GSI(sint)    (32 + (sint))
 #define WAIT_MS	     2000
 #define RSVD_PAGE    0xffeULL /* SIMP and SIEFP, 11:1 */
 #define NO_PAGE_HIGH 0xfffffffffffff000ULL
@@ -452,24 +449,6 @@ TEST(exits_to_user_space)
 
 /* --- SINT interrupts ---------------------------------------------------- */
 
-static void route_sints(struct vm *vm, u32 vp, const u32 *sints, u32 nr)
-{
-	struct kvm_irq_routing *r = calloc(1, sizeof(*r) + nr * sizeof(r->entries[0]));
-	u32 i;
-
-	ASSERT(r, "memory");
-	r->nr = nr;
-	for (i = 0; i < nr; i++) {
-		r->entries[i].gsi = GSI(i);
-		r->entries[i].type = KVM_IRQ_ROUTING_HV_SINT;
-		r->entries[i].u.hv_sint.vcpu = vp;
-		r->entries[i].u.hv_sint.sint = sints[i];
-	}
-	if (ioctl(vm->fd, KVM_SET_GSI_ROUTING, r))
-		FAIL("KVM_SET_GSI_ROUTING: %s", strerror(errno));
-	free(r);
-}
-
 /* GSI(n) is SINT n of VP @vp, for all n. */
 static void route_all(struct vm *vm, u32 vp)
 {
@@ -478,48 +457,6 @@ static void route_all(struct vm *vm, u32 vp)
 	for (i = 0; i < HV_SYNIC_SINTS; i++)
 		sints[i] = i;
 	route_sints(vm, vp, sints, HV_SYNIC_SINTS);
-}
-
-static int new_eventfd(void)
-{
-	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-
-	ASSERT(fd >= 0, "eventfd: %s", strerror(errno));
-	return fd;
-}
-
-/* An eventfd that raises @gsi; with @resample, *@resample is one that tells of the ack. */
-static int irqfd(struct vm *vm, u32 gsi, int *resample)
-{
-	struct kvm_irqfd f = { .gsi = gsi };
-	int fd = new_eventfd();
-
-	f.fd = (u32)fd;
-	if (resample) {
-		*resample = new_eventfd();
-		f.resamplefd = (u32)*resample;
-		f.flags = KVM_IRQFD_FLAG_RESAMPLE;
-	}
-	if (ioctl(vm->fd, KVM_IRQFD, &f))
-		FAIL("KVM_IRQFD: %s", strerror(errno));
-	return fd;
-}
-
-static void signal_fd(int fd)
-{
-	u64 one = 1;
-
-	ASSERT_EQ(write(fd, &one, sizeof(one)), (ssize_t)sizeof(one));
-}
-
-/* Times the eventfd was signalled since the last look. */
-static u64 signalled(int fd)
-{
-	u64 n = 0;
-
-	if (read(fd, &n, sizeof(n)) < 0)
-		ASSERT_EQ(errno, EAGAIN);
-	return n;
 }
 
 static struct vm *irq_vm(u32 nr_vcpus)
@@ -577,16 +514,16 @@ static void raise_fenced(u64 sint, u64 scontrol, bool arrives)
 	test_scontrol = scontrol;
 	expect_irq = arrives;
 	route_all(vm, 0);
-	fd = irqfd(vm, GSI(TEST_SINT), NULL);
-	fence = irqfd(vm, GSI(FENCE_SINT), NULL);
+	fd = irqfd_new(vm, GSI(TEST_SINT), NULL);
+	fence = irqfd_new(vm, GSI(FENCE_SINT), NULL);
 	vcpu_entry(v, take_fenced);
 	synic_run_sync(v, 1);
-	signal_fd(fd);
-	signal_fd(fence);
+	eventfd_signal(fd);
+	eventfd_signal(fence);
 	if (!(scontrol & HV_SYNIC_ENABLE)) {
 		synic_run_sync(v, 2);
-		signal_fd(fd);
-		signal_fd(fence);
+		eventfd_signal(fd);
+		eventfd_signal(fence);
 	}
 	synic_run_done(v);
 	vm_free(vm);
@@ -646,7 +583,7 @@ TEST(every_sint_of_another_vp)
 	vcpu_entry(v, take_all_sints);
 	synic_run_sync(v, 1);
 	for (i = 0; i < HV_SYNIC_SINTS; i++)
-		signal_fd(irqfd(vm, GSI(i), NULL));
+		eventfd_signal(irqfd_new(vm, GSI(i), NULL));
 	synic_run_done(v);
 	vm_free(vm);
 }
@@ -671,13 +608,13 @@ TEST(sint_wakes_halted_vcpu)
 	int fd;
 
 	route_all(vm, 0);
-	fd = irqfd(vm, GSI(TEST_SINT), NULL);
+	fd = irqfd_new(vm, GSI(TEST_SINT), NULL);
 	vcpu_entry(v, halt_for_sint);
 	synic_run_sync(v, 1);
 	vcpu_start(v);
 	/* A lost one ends in the watchdog. */
 	for (i = 0; i < NR_HALTS; i++) {
-		signal_fd(fd);
+		eventfd_signal(fd);
 		while (guest_irqs[VEC] <= i)
 			sched_yield();
 	}
@@ -708,13 +645,13 @@ TEST(bad_routes_do_nothing)
 	synic_run_sync(v, 1);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		route_sints(vm, bad[i].vp, &bad[i].sint, 1);
-		fd = irqfd(vm, GSI(0), NULL);
-		signal_fd(fd);
-		signal_fd(fd);
+		fd = irqfd_new(vm, GSI(0), NULL);
+		eventfd_signal(fd);
+		eventfd_signal(fd);
 		close(fd);
 	}
 	route_sints(vm, 0, &good, 1);
-	signal_fd(irqfd(vm, GSI(0), NULL));
+	eventfd_signal(irqfd_new(vm, GSI(0), NULL));
 	synic_run_done(v);
 	vm_free(vm);
 }
@@ -758,11 +695,11 @@ static void raise_twice(u64 sint)
 	test_sint = sint;
 	guest_irq_handlers[VEC] = guest_irq_count_no_eoi;
 	route_all(vm, 0);
-	fd = irqfd(vm, GSI(TEST_SINT), NULL);
+	fd = irqfd_new(vm, GSI(TEST_SINT), NULL);
 	vcpu_entry(v, in_service);
 	for (stage = 1; stage <= 3; stage++) {
 		synic_run_sync(v, stage);
-		signal_fd(fd);
+		eventfd_signal(fd);
 	}
 	synic_run_done(v);
 	vm_free(vm);
@@ -803,12 +740,12 @@ TEST(auto_eoi_can_be_taken_back)
 
 	guest_irq_handlers[VEC] = guest_irq_count_no_eoi;
 	route_all(vm, 0);
-	fd = irqfd(vm, GSI(TEST_SINT), NULL);
+	fd = irqfd_new(vm, GSI(TEST_SINT), NULL);
 	vcpu_entry(v, auto_eoi_off);
 	synic_run_sync(v, 1);
-	signal_fd(fd);
+	eventfd_signal(fd);
 	synic_run_sync(v, 2);
-	signal_fd(fd);
+	eventfd_signal(fd);
 	synic_run_done(v);
 	vm_free(vm);
 }
@@ -845,19 +782,19 @@ TEST(sints_share_a_vector)
 	int fd2, fd5;
 
 	route_all(vm, 0);
-	fd2 = irqfd(vm, GSI(TEST_SINT), NULL);
-	fd5 = irqfd(vm, GSI(5), NULL);
+	fd2 = irqfd_new(vm, GSI(TEST_SINT), NULL);
+	fd5 = irqfd_new(vm, GSI(5), NULL);
 	vcpu_entry(v, shared_vector);
 	synic_run_sync(v, 1);
-	signal_fd(fd2);
+	eventfd_signal(fd2);
 	synic_run_sync(v, 2);
-	signal_fd(fd5);
+	eventfd_signal(fd5);
 	synic_run_sync(v, 3);
-	signal_fd(fd2);
-	signal_fd(fd5);
+	eventfd_signal(fd2);
+	eventfd_signal(fd5);
 	synic_run_sync(v, 4);
-	signal_fd(fd5);
-	signal_fd(fd2);
+	eventfd_signal(fd5);
+	eventfd_signal(fd2);
 	synic_run_done(v);
 	vm_free(vm);
 }
@@ -894,31 +831,31 @@ TEST(resamplefd_on_eoi_and_eom)
 
 	guest_irq_handlers[VEC] = guest_irq_count_no_eoi;
 	route_all(vm, 0);
-	fd2 = irqfd(vm, GSI(TEST_SINT), &ack2);
-	fd3 = irqfd(vm, GSI(FENCE_SINT), &ack3);
-	fd5 = irqfd(vm, GSI(5), &ack5);
+	fd2 = irqfd_new(vm, GSI(TEST_SINT), &ack2);
+	fd3 = irqfd_new(vm, GSI(FENCE_SINT), &ack3);
+	fd5 = irqfd_new(vm, GSI(5), &ack5);
 	(void)fd5;
 	vcpu_entry(v, ack);
 	synic_run_sync(v, 1);
-	ASSERT_EQ(signalled(ack2) + signalled(ack3) + signalled(ack5), 0);
-	signal_fd(fd2);
+	ASSERT_EQ(eventfd_count(ack2) + eventfd_count(ack3) + eventfd_count(ack5), 0);
+	eventfd_signal(fd2);
 	synic_run_sync(v, 2);
-	ASSERT_EQ(signalled(ack2) + signalled(ack3) + signalled(ack5), 0);
+	ASSERT_EQ(eventfd_count(ack2) + eventfd_count(ack3) + eventfd_count(ack5), 0);
 	synic_run_sync(v, 3);
-	ASSERT_EQ(signalled(ack2), 1);
-	ASSERT_EQ(signalled(ack3), 0);
-	ASSERT_EQ(signalled(ack5), 1);
-	signal_fd(fd3);
+	ASSERT_EQ(eventfd_count(ack2), 1);
+	ASSERT_EQ(eventfd_count(ack3), 0);
+	ASSERT_EQ(eventfd_count(ack5), 1);
+	eventfd_signal(fd3);
 	synic_run_sync(v, 4);
-	ASSERT_EQ(signalled(ack2), 0);
-	ASSERT_EQ(signalled(ack3), 1);
-	ASSERT_EQ(signalled(ack5), 0);
+	ASSERT_EQ(eventfd_count(ack2), 0);
+	ASSERT_EQ(eventfd_count(ack3), 1);
+	ASSERT_EQ(eventfd_count(ack5), 0);
 	synic_run_sync(v, 5);
-	ASSERT_EQ(signalled(ack2), 1);
-	ASSERT_EQ(signalled(ack3), 1);
-	ASSERT_EQ(signalled(ack5), 1);
+	ASSERT_EQ(eventfd_count(ack2), 1);
+	ASSERT_EQ(eventfd_count(ack3), 1);
+	ASSERT_EQ(eventfd_count(ack5), 1);
 	synic_run_sync(v, 6);
-	ASSERT_EQ(signalled(ack2), 1);
+	ASSERT_EQ(eventfd_count(ack2), 1);
 	synic_run_done(v);
 	vm_free(vm);
 }
@@ -947,15 +884,15 @@ TEST(resampled_interrupt_comes_again)
 	u32 i;
 
 	route_all(vm, 0);
-	fd = irqfd(vm, GSI(TEST_SINT), &ack_fd);
+	fd = irqfd_new(vm, GSI(TEST_SINT), &ack_fd);
 	vcpu_entry(v, resample_again);
 	for (i = 0; i < 5; i++) {
 		synic_run_sync(v, 1);
-		ASSERT_EQ(signalled(ack_fd), i > 0);
-		signal_fd(fd);
+		ASSERT_EQ(eventfd_count(ack_fd), i > 0);
+		eventfd_signal(fd);
 	}
 	synic_run_sync(v, 2);
-	ASSERT_EQ(signalled(ack_fd), 1);
+	ASSERT_EQ(eventfd_count(ack_fd), 1);
 	synic_run_done(v);
 	vm_free(vm);
 }
@@ -1055,12 +992,12 @@ static void save_and_restore(bool reverse)
 	save(vm2->vcpus[0], &again, reverse);
 	ASSERT(!memcmp(&block, &again, sizeof(block)), "read back differs");
 	route_all(vm2, 0);
-	fd = irqfd(vm2, GSI(TEST_SINT), NULL);
-	fence = irqfd(vm2, GSI(FENCE_SINT), NULL);
+	fd = irqfd_new(vm2, GSI(TEST_SINT), NULL);
+	fence = irqfd_new(vm2, GSI(FENCE_SINT), NULL);
 	vcpu_entry(vm2->vcpus[0], use_registers);
 	synic_run_sync(vm2->vcpus[0], 1);
-	signal_fd(fence);
-	signal_fd(fd);
+	eventfd_signal(fence);
+	eventfd_signal(fd);
 	synic_run_done(vm2->vcpus[0]);
 	vm_free(vm2);
 }

@@ -205,6 +205,7 @@ struct hv_message {
 #define HV_STATUS_ACCESS_DENIED		  6
 #define HV_STATUS_OPERATION_DENIED	  8
 #define HV_STATUS_INVALID_PORT_ID	  0x11
+#define HV_STATUS_INVALID_CONNECTION_ID	  0x12
 
 #define UD_VECTOR 6
 #define GP_VECTOR 13
