@@ -1017,6 +1017,8 @@ TEST(target_runs)
 	w = world_of_two(read_pages, NR_READ);
 	ASSERT_EQ(__vm_enable_cap(w->vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_PAUSE),
 		  0);
+	/* The reader may be there first. */
+	guest_set_ptes(false);
 	for (i = 0; i < nr; i++) {
 		shared.stop = false;
 		set_call(w, &calls[i]);
