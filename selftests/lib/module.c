@@ -116,3 +116,26 @@ unsigned int module_vms_created(void)
 	fclose(f);
 	return n;
 }
+
+unsigned long long module_count(const char *name)
+{
+	unsigned long long last = 0;
+	char line[256], *p;
+	bool found = false;
+	FILE *f;
+
+	f = fopen(MODULE_DEBUGFS "/rows", "r");
+	if (!f)
+		FAIL("%s/rows: %s", MODULE_DEBUGFS, strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, name, strlen(name)))
+			continue;
+		p = strrchr(line, ' ');
+		ASSERT(p, "no number in: %s", line);
+		last = strtoull(p, NULL, 10);
+		found = true;
+	}
+	fclose(f);
+	ASSERT(found, "no line %s", name);
+	return last;
+}

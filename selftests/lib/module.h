@@ -27,5 +27,7 @@ void module_unload(void);
 void require_module_file(void);
 /* The number after "created" in debugfs: VMs taken over since load. */
 unsigned int module_vms_created(void);
+/* The last number of the line of debugfs' rows that begins with @name. */
+unsigned long long module_count(const char *name);
 
 #endif
