@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Two vCPUs at the same time, one of which does what makes the other's exits expensive in
+ * KVM: a handler that sleeps, takes a mutex or waits for another CPU in the exit fast path
+ * shows here. The debug kernel is the judge (atomic sleep, lockdep, a hang), and so are the
+ * numbers of what was sent and what arrived.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "irqfd.h"
+#include "module.h"
+#include "synic.h"
+
+#define RUN_MS 3000
+
+#define VEC	    0x51 /* of IPIs */
+#define LEVEL_VEC   0x61
+#define TIMER_VEC   0x71
+#define SINT_VEC    0x81
+#define MESSAGE_VEC 0x91
+
+#define ICR_TO(id, vector) ((u64)(id) << 56 | 1 << 14 | (vector))
+
+static volatile bool stop;
+/* What each vCPU did: proof that none of them stood still. */
+static volatile u64 rounds[2];
+
+static void require_two_cpus(void)
+{
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		ktap_skip("two vCPUs that run at the same time need two CPUs");
+}
+
+static void start_pinned(struct vcpu *v, void (*entry)(void), void *(*run)(void *))
+{
+	int cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((int)v->id % cpus, &set);
+	vcpu_entry(v, entry);
+	ASSERT_EQ(pthread_create(&v->worker, NULL, run, v), 0);
+	ASSERT_EQ(pthread_setaffinity_np(v->worker, sizeof(set), &set), 0);
+}
+
+static void *run_to_the_end(void *arg)
+{
+	vcpu_run_done(arg);
+	return NULL;
+}
+
+/*
+ * PAUSE without an exit: an emulated CPU then lets the other one go on, which it would
+ * otherwise do at the next tick.
+ */
+static struct vm *pause_without_exit(struct vm *vm)
+{
+	ASSERT_EQ(__vm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_PAUSE), 0);
+	return vm;
+}
+
+static u64 answered(void)
+{
+	return module_loaded() ? module_count("answered") : 0;
+}
+
+/* Both vCPUs to their end; @before is what was answered at once before they began. */
+static void join_both(struct vm *vm, u64 before)
+{
+	u64 fast;
+
+	vcpu_join(vm->vcpus[0]);
+	vcpu_join(vm->vcpus[1]);
+	fast = answered() - before;
+	ktap_log("%llu and %llu rounds, %llu exits answered at once", (unsigned long long)rounds[0],
+		 (unsigned long long)rounds[1], (unsigned long long)fast);
+	ASSERT(rounds[0] > 10 && rounds[1] > 10, "a vCPU stood still");
+	ASSERT(!module_loaded() || fast > rounds[0] / 2, "the fast path was left out");
+}
+
+static void run_both(struct vm *vm, void (*first)(void), void (*second)(void))
+{
+	u64 before = answered();
+
+	start_pinned(vm->vcpus[1], second, run_to_the_end);
+	start_pinned(vm->vcpus[0], first, run_to_the_end);
+	join_both(vm, before);
+}
+
+/* --- the APIC map is rebuilt ------------------------------------------------- */
+
+/* The more there are to look at, the longer it takes; all but two never run. */
+#define MAP_VCPUS 64
+
+/*
+ * Each change of the enable bit makes KVM's map of all APICs dirty until it is rebuilt.
+ * Without PAUSE, so that an emulated CPU is left in the middle of that.
+ */
+GUEST_CODE(toggles_its_apic)
+{
+	while (!stop) {
+		apic_disable();
+		apic_enable();
+		rounds[1]++;
+	}
+}
+
+GUEST_CODE(uses_its_apic)
+{
+	u64 end = ref_now() + REF_MS(RUN_MS);
+
+	apic_enable();
+	while (ref_now() < end) {
+		wrmsr(HV_X64_MSR_TPR, rounds[0] & 0xf0);
+		wrmsr(HV_X64_MSR_EOI, 0);
+		wrmsr(HV_X64_MSR_ICR, ICR_TO(1, VEC));
+		rounds[0]++;
+		cpu_relax();
+	}
+	stop = true;
+}
+
+TEST(apic_while_the_map_changes)
+{
+	struct vm *vm;
+
+	require_two_cpus();
+	vm = pause_without_exit(vm_create(MAP_VCPUS, 0));
+	run_both(vm, uses_its_apic, toggles_its_apic);
+	vm_free(vm);
+}
+
+/* --- the IOAPIC is reprogrammed ------------------------------------------------ */
+
+#define IOAPIC_SELECT	0xfec00000UL
+#define IOAPIC_DATA	0xfec00010UL
+#define IOAPIC_LOW(pin) (0x10 + 2 * (pin))
+#define IOAPIC_LEVEL	(1u << 15)
+#define PIN		20 /* none of the PIC's */
+
+static u64 level_end;
+
+static void ioapic_write(u32 reg, u32 val)
+{
+	asm volatile("movl %0, (%1)" : : "a"(reg), "r"(IOAPIC_SELECT) : "memory");
+	asm volatile("movl %0, (%1)" : : "a"(val), "r"(IOAPIC_DATA) : "memory");
+}
+
+/* The line stays up: every EOI is followed by the next interrupt, until there is no EOI. */
+static void on_level(struct guest_frame *f)
+{
+	guest_irqs[f->vector]++;
+	rounds[0]++;
+	if (ref_now() < level_end)
+		wrmsr(HV_X64_MSR_EOI, 0);
+	else
+		stop = true;
+}
+
+GUEST_CODE(takes_level_interrupts)
+{
+	apic_enable();
+	level_end = ref_now() + REF_MS(RUN_MS);
+	irqs_on();
+	while (!stop)
+		rdmsr(HV_X64_MSR_VP_INDEX);
+}
+
+/* With each write KVM has the target's CPU look at the entries again, and waits for it. */
+GUEST_CODE(writes_the_entry)
+{
+	while (!stop) {
+		ioapic_write(IOAPIC_LOW(PIN), LEVEL_VEC | IOAPIC_LEVEL);
+		rounds[1]++;
+	}
+}
+
+TEST(level_interrupt_while_its_entry_is_written)
+{
+	struct kvm_irq_level up = { .irq = PIN, .level = 1 };
+	struct vm *vm;
+
+	require_two_cpus();
+	vm = vm_create(2, 0);
+	guest_irq_handlers[LEVEL_VEC] = on_level;
+	ASSERT(!ioctl(vm->fd, KVM_IRQ_LINE, &up), "KVM_IRQ_LINE: %s", strerror(errno));
+	run_both(vm, takes_level_interrupts, writes_the_entry);
+	vm_free(vm);
+}
+
+/* --- everything at once ----------------------------------------------------------- */
+
+#define CONN	   0x1234
+#define SINT	   2 /* raised by the host */
+#define TIMER_SINT 3
+#define LISTED	   8
+
+/* Of each vCPU. */
+static struct {
+	u64 signalled, refused; /* HvSignalEvent */
+	volatile u64 ipis, timers, messages, sints;
+	struct xmm_block xmm[3];
+} work[2];
+
+static void on_ipi(struct guest_frame *f)
+{
+	(void)f;
+	work[this_cpu()->id].ipis++;
+	wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+static void on_direct_timer(struct guest_frame *f)
+{
+	(void)f;
+	work[this_cpu()->id].timers++;
+	wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+static void on_sint(struct guest_frame *f)
+{
+	(void)f;
+	work[this_cpu()->id].sints++;
+	wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+static void on_timer_message(struct guest_frame *f)
+{
+	volatile struct hv_message *m = &synic_messages[this_cpu()->id][TIMER_SINT];
+
+	(void)f;
+	if (m->type != HV_MSG_NONE) {
+		work[this_cpu()->id].messages++;
+		m->type = HV_MSG_NONE;
+		asm volatile("mfence" : : : "memory");
+		if (m->flags & HV_MSG_PENDING)
+			wrmsr(HV_X64_MSR_EOM, 0);
+	}
+	wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+static void call_by_xmm(u64 control, u64 in, u64 out, const struct xmm_block *xmm)
+{
+	u64 result;
+
+	GUEST_ASSERT_EQ(__hypercall_xmm(control | HV_CTL_FAST, in, out, xmm, &result), 0);
+	GUEST_ASSERT_EQ(result & 0xffff, HV_STATUS_SUCCESS);
+}
+
+/* A list of pages of the VPs in @mask. */
+static void flush_list(u64 mask)
+{
+	struct xmm_block *xmm = &work[this_cpu()->id].xmm[0];
+	u32 i;
+
+	xmm->q[0] = mask;
+	for (i = 0; i < LISTED; i++)
+		xmm->q[1 + i] = (u64)(uintptr_t)work + i * PAGE_SIZE;
+	call_by_xmm(HVCALL_FLUSH_LIST | HV_CTL_REP(LISTED), 0, 0, xmm);
+}
+
+static void flush_space(u64 mask)
+{
+	struct xmm_block *xmm = &work[this_cpu()->id].xmm[1];
+
+	xmm->q[0] = 0;
+	xmm->q[1] = 1;
+	xmm->q[2] = mask;
+	call_by_xmm(HVCALL_FLUSH_SPACE_EX | HV_CTL_VARHDR(1), 0, 0, xmm);
+}
+
+static void send_ipi_ex(u64 mask)
+{
+	struct xmm_block *xmm = &work[this_cpu()->id].xmm[2];
+
+	xmm->q[0] = 1;
+	xmm->q[1] = mask;
+	call_by_xmm(HVCALL_SEND_IPI_EX | HV_CTL_VARHDR(1), VEC, 0, xmm);
+}
+
+static void signal_event(void)
+{
+	u64 status = hypercall(HVCALL_SIGNAL_EVENT | HV_CTL_FAST, CONN, 0);
+
+	if (status == HV_STATUS_SUCCESS) {
+		work[this_cpu()->id].signalled++;
+		return;
+	}
+	/* Nobody's eventfd: user space said so. */
+	GUEST_ASSERT_EQ(status, HV_STATUS_INVALID_CONNECTION_ID);
+	work[this_cpu()->id].refused++;
+}
+
+/* Started, and stopped sooner or later: before it goes off, while it does, and after. */
+static void play_with_timers(u64 round)
+{
+	u32 n = round % HV_SYNIC_STIMERS;
+	u64 mode = n & 1 ? HV_STIMER_SINT(TIMER_SINT) :
+			   HV_STIMER_DIRECT | HV_STIMER_VECTOR(TIMER_VEC);
+
+	wrmsr(HV_X64_MSR_STIMER_COUNT(n), ref_now() + round % 7 * 50);
+	wrmsr(HV_X64_MSR_STIMER_CONFIG(n), HV_STIMER_ENABLE | mode);
+	if (round & 8)
+		wrmsr(HV_X64_MSR_STIMER_CONFIG((n + 1) % HV_SYNIC_STIMERS), 0);
+}
+
+GUEST_CODE(does_everything)
+{
+	u64 me = BIT64(this_cpu()->id), other = me ^ 3, i = 0;
+	u64 end = ref_now() + REF_MS(2 * RUN_MS);
+
+	guest_set_os_id();
+	apic_enable();
+	wrmsr(HV_X64_MSR_SINT(SINT), SINT_VEC);
+	wrmsr(HV_X64_MSR_SINT(TIMER_SINT), MESSAGE_VEC);
+	irqs_on();
+	while (ref_now() < end) {
+		hypercall(HVCALL_SEND_IPI | HV_CTL_FAST, VEC, i % 3 + 1);
+		send_ipi_ex(i & 1 ? other : me);
+		wrmsr(HV_X64_MSR_ICR, ICR_TO(this_cpu()->id ^ 1, VEC));
+		flush_list(me);
+		cpu_relax();
+		flush_list(other);
+		cpu_relax();
+		flush_space(i & 1 ? other : me | other);
+		play_with_timers(i);
+		wrmsr(HV_X64_MSR_EOM, 0);
+		signal_event();
+		cpu_relax();
+		hypercall(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0);
+		wrmsr(HV_X64_MSR_TPR, i & 0x30);
+		rounds[this_cpu()->id] = ++i;
+	}
+	irqs_off();
+}
+
+static volatile u32 nr_ended;
+
+/* User space has no connection either. */
+static void *run_with_exits(void *arg)
+{
+	struct vcpu *v = arg;
+	u32 cmd;
+
+	while ((cmd = vcpu_run(v)) == RUN_EXIT(KVM_EXIT_HYPERV))
+		v->run->hyperv.u.hcall.result = HV_STATUS_INVALID_CONNECTION_ID;
+	if (cmd != GUEST_DONE) {
+		vcpu_dump(v);
+		FAIL("vCPU %u ended with 0x%x", v->id, cmd);
+	}
+	__sync_fetch_and_add(&nr_ended, 1);
+	return NULL;
+}
+
+static void connection(struct vm *vm, int fd, u32 flags)
+{
+	struct kvm_hyperv_eventfd e = { .conn_id = CONN, .fd = fd, .flags = flags };
+
+	ASSERT(!ioctl(vm->fd, KVM_HYPERV_EVENTFD, &e), "eventfd: %s", strerror(errno));
+}
+
+TEST(all_calls_and_registers)
+{
+	static const u32 sints[] = { SINT };
+	u64 signals = 0, raised = 0, acked = 0, before = answered();
+	int event = eventfd_new(), irq, ack;
+	struct vm *vm = pause_without_exit(synic_vm(2));
+	u32 i;
+
+	guest_irq_handlers[VEC] = on_ipi;
+	guest_irq_handlers[TIMER_VEC] = on_direct_timer;
+	guest_irq_handlers[SINT_VEC] = on_sint;
+	guest_irq_handlers[MESSAGE_VEC] = on_timer_message;
+	route_sints(vm, 0, sints, 1);
+	irq = irqfd_new(vm, GSI(0), &ack);
+	for (i = 0; i < 2; i++)
+		start_pinned(vm->vcpus[i], does_everything, run_with_exits);
+	while (nr_ended < 2) {
+		connection(vm, event, 0);
+		eventfd_signal(irq);
+		raised++;
+		usleep(500);
+		connection(vm, -1, KVM_HYPERV_EVENTFD_DEASSIGN);
+		signals += eventfd_count(event);
+		acked += eventfd_count(ack);
+	}
+	join_both(vm, before);
+	for (i = 0; i < 2; i++) {
+		ktap_log("vCPU %u: %llu IPIs, %llu timers, %llu messages, %llu SINTs, %llu signals, %llu refused",
+			 i, (unsigned long long)work[i].ipis, (unsigned long long)work[i].timers,
+			 (unsigned long long)work[i].messages, (unsigned long long)work[i].sints,
+			 (unsigned long long)work[i].signalled,
+			 (unsigned long long)work[i].refused);
+		ASSERT(work[i].ipis && work[i].timers && work[i].messages,
+		       "vCPU %u missed something", i);
+	}
+	ktap_log("SINT raised %llu times, acknowledged %llu times", (unsigned long long)raised,
+		 (unsigned long long)acked);
+	ASSERT(work[0].sints && acked, "no SINT, or nobody was told of its end");
+	/* A call that succeeded is in the eventfd, and no other. */
+	ASSERT_EQ(signals, work[0].signalled + work[1].signalled);
+	vm_free(vm);
+}
