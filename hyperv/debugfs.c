@@ -32,6 +32,14 @@ static const char *const fast_result[KHV_NR_FAST_RESULTS] = {
 	[KHV_FAST_SKIP] = "slow: instruction not at hand",
 };
 
+/* Which accesses of a row may be answered in the fast path. */
+static const char *msr_atomic(const struct khv_msr_row *row)
+{
+	static const char *const name[] = { "-", "r", "w", "rw" };
+
+	return name[!!(row->flags & KHV_MSR_ATOMIC_RD) + 2 * !!(row->flags & KHV_MSR_ATOMIC_WR)];
+}
+
 /* Sum over the VMs that live and those that ended. */
 static void collect(struct khv_counts *counts, u64 *shown)
 {
@@ -123,20 +131,22 @@ static int rows_show(struct seq_file *m, void *unused)
 		return -ENOMEM;
 	collect(counts, &shown);
 
-	seq_printf(m, "%-32s %-10s %12s %12s %12s %12s\n", "msr", "number", "reads", "writes",
-		   "fast-reads", "fast-writes");
+	seq_printf(m, "%-32s %-10s %-6s %12s %12s %12s %12s\n", "msr", "number", "atomic", "reads",
+		   "writes", "fast-reads", "fast-writes");
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
-		seq_printf(m, "%-32s 0x%08x %12llu %12llu %12llu %12llu\n", khv_msrs[i].name,
-			   khv_msrs[i].first, reads(counts, i), writes(counts, i),
-			   counts->msr_read_fast[i], counts->msr_write_fast[i]);
-	seq_printf(m, "\n%-32s %-10s %12s %12s\n", "hypercall", "code", "calls", "fast");
+		seq_printf(m, "%-32s 0x%08x %-6s %12llu %12llu %12llu %12llu\n", khv_msrs[i].name,
+			   khv_msrs[i].first, msr_atomic(&khv_msrs[i]), reads(counts, i),
+			   writes(counts, i), counts->msr_read_fast[i], counts->msr_write_fast[i]);
+	seq_printf(m, "\n%-32s %-10s %-6s %12s %12s\n", "hypercall", "code", "atomic", "calls",
+		   "fast");
 	for (i = 0; i < KHV_NR_HC_ROWS; i++)
-		seq_printf(m, "%-32s 0x%04x     %12llu %12llu\n", khv_hcs[i].name, khv_hcs[i].code,
+		seq_printf(m, "%-32s 0x%04x     %-6s %12llu %12llu\n", khv_hcs[i].name,
+			   khv_hcs[i].code, khv_hcs[i].flags & KHV_ATOMIC ? "w" : "-",
 			   calls(counts, i), counts->hc_fast[i]);
-	seq_printf(m, "%-32s %-10s %12llu\n", "(no row)", "", counts->hc_unknown);
-	seq_printf(m, "\n%-32s %-10s %12s\n", "exits in the fast path", "", "exits");
+	seq_printf(m, "%-32s %-10s %-6s %12llu\n", "(no row)", "", "", counts->hc_unknown);
+	seq_printf(m, "\n%-32s %-10s %-6s %12s\n", "exits in the fast path", "", "", "exits");
 	for (i = 0; i < KHV_NR_FAST_RESULTS; i++)
-		seq_printf(m, "%-32s %-10s %12llu\n", fast_result[i], "", counts->fast[i]);
+		seq_printf(m, "%-32s %-10s %-6s %12llu\n", fast_result[i], "", "", counts->fast[i]);
 	kfree(counts);
 	return 0;
 }
