@@ -13,7 +13,7 @@
 #define WAIT_MS	  3000 /* for what must come */
 #define KNOWN_MS  400  /* for what is known not to come on stock */
 #define SETTLE_MS 3    /* for what must not come */
-#define MSG_SLOTS 256
+#define MSG_SLOTS 2048
 
 #define CONFIG(n) HV_X64_MSR_STIMER_CONFIG(n)
 #define COUNT(n)  HV_X64_MSR_STIMER_COUNT(n)

@@ -39,7 +39,7 @@
 #define HC_FAST	      0x10000
 #define FLUSH_ALL     3 /* all processors, all address spaces */
 
-/* In the guest's memory. The order is the assembler's, below. */
+/* In the guest's memory; run-nested-guest.S knows the offsets. */
 struct shared {
 	uint32_t mapped; /* the version that is in the window, or a later one */
 	uint32_t seen;	 /* the version that the guest saw last */
@@ -48,78 +48,8 @@ struct shared {
 	uint64_t input[8]; /* of a call that is not fast */
 };
 
-/*
- * Guest code, position independent. exits: EDI rounds of CPUID and a port write; EBX of all CPUIDs
- * is summed. look: reads the window until it is told to stop; never a version that was replaced
- * before. flush_*: the call in EDX:EAX, EDI times; the first status that is not success, or the
- * reps done of the last.
- */
+/* run-nested-guest.S */
 extern const char code_begin[], exits[], look[], flush_intel[], flush_amd[], code_end[];
-
-asm(".pushsection .rodata\n"
-    ".code32\n"
-    "code_begin:\n"
-    "exits:\n"
-    "	xor	%esi, %esi\n"
-    "1:	xor	%eax, %eax\n"
-    "	cpuid\n"
-    "	add	%ebx, %esi\n"
-    "	out	%eax, $0xe1\n"
-    "	dec	%edi\n"
-    "	jnz	1b\n"
-    "	mov	%esi, %eax\n"
-    "	out	%eax, $0xe0\n"
-    "	hlt\n"
-    "look:\n"
-    "	mov	$0x2000, %ebx\n"
-    "1:	mov	(%ebx), %eax\n"
-    "	mov	0x100000, %ecx\n"
-    "	cmp	%eax, %ecx\n"
-    "	jb	2f\n"
-    "	mov	%ecx, 4(%ebx)\n"
-    "	incl	12(%ebx)\n"
-    "	cmpl	$0, 8(%ebx)\n"
-    "	je	1b\n"
-    "	xor	%eax, %eax\n"
-    "	out	%eax, $0xe0\n"
-    "2:	mov	$1, %eax\n"
-    "	out	%eax, $0xe0\n"
-    "	hlt\n"
-    ".macro flush name, insn\n"
-    "\\name:\n"
-    "	mov	%edi, %ebp\n"
-    "	mov	%eax, %esi\n"
-    "1:	push	%esi\n"
-    "	push	%edx\n"
-    "	mov	%esi, %eax\n"
-    "	xor	%ebx, %ebx\n"
-    "	xor	%edi, %edi\n"
-    /* Fast: address space 0 and the flags. In memory: the input's address. */
-    "	mov	$3, %esi\n"
-    "	xor	%ecx, %ecx\n"
-    "	test	$0x10000, %eax\n"
-    "	jnz	2f\n"
-    "	mov	$0x2010, %ecx\n"
-    "	xor	%esi, %esi\n"
-    "2:	\\insn\n"
-    "	mov	%edx, %ecx\n"
-    "	pop	%edx\n"
-    "	pop	%esi\n"
-    "	test	%eax, %eax\n"
-    "	jnz	3f\n"
-    "	dec	%ebp\n"
-    "	jnz	1b\n"
-    "	mov	%ecx, %eax\n"
-    "	out	%eax, $0xe0\n"
-    "3:	or	$0x80000000, %eax\n"
-    "	out	%eax, $0xe0\n"
-    "	hlt\n"
-    ".endm\n"
-    "flush	flush_intel, vmcall\n"
-    "flush	flush_amd, vmmcall\n"
-    "code_end:\n"
-    ".code64\n"
-    ".popsection\n");
 
 static const char *doing = "start";
 static int kvm, vm, vcpu, file;
@@ -255,7 +185,9 @@ static void make_guest(void)
 	must(ioctl(vcpu, KVM_SET_CPUID2, &cpuid), "KVM_SET_CPUID2");
 
 	must(ioctl(vcpu, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
-	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = flat;
+	sregs.ds = flat;
+	sregs.es = flat;
+	sregs.ss = flat;
 	flat.type = 11;
 	flat.selector = 8;
 	sregs.cs = flat;
@@ -286,6 +218,8 @@ static uint32_t run_guest(const char *entry, uint32_t *ticks)
 		data = (uint32_t *)((char *)run + run->io.data_offset);
 		if (run->io.port == PORT_DONE)
 			return *data;
+		if (run->io.port != PORT_TICK)
+			die("port %llx", run->io.port);
 	}
 }
 
@@ -352,8 +286,8 @@ static void do_window(void)
 	shared->stop = 1;
 	if (pthread_join(thread, &stale) || stale)
 		die("the guest saw an old page", 0);
-	printf("KHV-NESTED window: %d pages replaced under its running guest, none seen late, %u looks\n",
-	       VERSIONS, shared->looks);
+	printf("KHV-NESTED window: %d pages replaced under its running guest, ", VERSIONS);
+	printf("none seen late, %u looks\n", shared->looks);
 }
 
 static void flush(const char *entry, uint32_t code, uint32_t reps, const char *name)
