@@ -44,7 +44,7 @@ static const struct {
 	const char *name;
 	u32 flags;
 	bool msr_bitmap;
-	u64 (*measure)(u64);
+	u64 (*measure)(u64 arg);
 } rows[] = {
 	{ "plain_cpuid", 0, false, measure_cpuid },
 	{ "plain_hypercall", 0, false, measure_hypercall },
@@ -56,7 +56,7 @@ static const struct {
 };
 #define NR_ROWS ARRAY_SIZE(rows)
 
-static void call(struct vcpu *v, u64 (*fn)(u64))
+static void call(struct vcpu *v, u64 (*fn)(u64 arg))
 {
 	struct guest_op o = { .op = OP_CALL, .arg0 = (u64)(uintptr_t)fn, .arg1 = 0x7fff };
 

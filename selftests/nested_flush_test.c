@@ -182,7 +182,7 @@ static struct guest_op l2_op(struct world *w, u32 vcpu, struct guest_op op)
 	return vcpu_op(w->vm->vcpus[vcpu], w->n[vcpu]->l2, op);
 }
 
-/* One call of L2; it must come back without L1. Only where that is known to fail, @known. */
+/* One call of L2; it must come back without L1. */
 static struct guest_op direct_call(struct world *w, u32 vcpu, const struct call *c)
 {
 	u32 before = w->n[vcpu]->exits;
@@ -544,8 +544,7 @@ TEST_KNOWN(restored_caller, "N1")
 	u32 before;
 
 	if (host_is_amd())
-		ktap_skip(
-			"L1 is asked until its next VMRUN, which is right: the VMCB's part is not saved");
+		ktap_skip("L1 is asked until it enters L2 again, and that is right");
 	w = world_create(NESTED_EVMCS | NESTED_DIRECT);
 	world_start(w);
 	direct_call(w, 0, &c);

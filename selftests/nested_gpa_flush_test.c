@@ -143,7 +143,7 @@ static void call(struct world *w, const struct call *c, const char *what)
 	assert_success(l1_op(w, call_op(w, c)), what);
 }
 
-/* The address space as a hypervisor names it: by the pointer, on VMX with or without its low bits. */
+/* The address space as a hypervisor names it. */
 static u64 space(struct world *w)
 {
 	return gpa(w->n->root);

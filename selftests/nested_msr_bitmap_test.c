@@ -30,7 +30,7 @@ static void set_intercept(bool on)
 	if (on)
 		n->msrs[bit / 8] |= (u8)(1u << bit % 8);
 	else
-		n->msrs[bit / 8] &= (u8) ~(1u << bit % 8);
+		n->msrs[bit / 8] &= (u8)(0xff ^ 1u << bit % 8);
 }
 
 /* Does L2's access reach L1? */
@@ -138,7 +138,7 @@ static u64 x2apic_on(u64 arg)
 	return 0;
 }
 
-static u64 fn(u64 (*f)(u64))
+static u64 fn(u64 (*f)(u64 arg))
 {
 	return (u64)(uintptr_t)f;
 }

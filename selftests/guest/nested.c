@@ -60,13 +60,10 @@ static const struct {
 u64 vmcs_read(struct nested *n, enum vmcs_field field)
 {
 	const u8 *at = n->evmcs + fields[field].offset;
-	u64 value;
+	u64 value = fields[field].encoding;
 
 	if (!(n->flags & NESTED_EVMCS)) {
-		asm volatile("vmread %1, %0"
-			     : "=r"(value)
-			     : "r"((u64)fields[field].encoding)
-			     : "cc");
+		asm volatile("vmread %0, %0" : "+r"(value) : : "cc");
 		return value;
 	}
 	switch (fields[field].bytes) {
@@ -96,28 +93,49 @@ void vmcs_write(struct nested *n, enum vmcs_field field, u64 value)
 		put64(n->evmcs, at, value);
 }
 
-/* An instruction of VMX with a physical address: 0, VMX_FAIL_* or a vector. */
-#define VMX_ADDRESS_INSN(name, insn)                                                                 \
-	static u32 name(u64 pa)                                                                      \
-	{                                                                                            \
-		u64 vector;                                                                          \
-		u8 invalid, valid;                                                                   \
-                                                                                                     \
-		asm volatile("xor %%r10d, %%r10d\n" /* clears the flags, too */                      \
-			     "1: " insn " %[pa]\n"                                                   \
-			     "2: setc %[invalid]\n"                                                  \
-			     "setz %[valid]\n"                                                       \
-			     "mov %%r10, %[vector]\n" GUEST_EXTABLE("1b", "2b")                      \
-			     : [vector] "=r"(vector), [invalid] "=qm"(invalid), [valid] "=qm"(valid) \
-			     : [pa] "m"(pa)                                                          \
-			     : "r10", "cc", "memory");                                               \
-		if (vector)                                                                          \
-			return (u32)vector;                                                          \
-		return invalid ? VMX_FAIL_INVALID : valid ? VMX_FAIL_VALID : 0;                      \
-	}
-VMX_ADDRESS_INSN(vmxon, "vmxon")
-VMX_ADDRESS_INSN(vmclear, "vmclear")
-VMX_ADDRESS_INSN(vmptrld, "vmptrld")
+/* An instruction of VMX with a physical address; XOR clears the flags, too. */
+#define VMX_INSN(insn)                                                  \
+	asm volatile("xor %%r10d, %%r10d\n"                             \
+		     "1: " insn " %[pa]\n"                              \
+		     "2: pushf\n"                                       \
+		     "pop %[flags]\n"                                   \
+		     "mov %%r10, %[vector]\n" GUEST_EXTABLE("1b", "2b") \
+		     : [vector] "=r"(vector), [flags] "=r"(flags)       \
+		     : [pa] "m"(pa)                                     \
+		     : "r10", "cc", "memory")
+
+static u32 vmx_result(u64 vector, u64 flags)
+{
+	if (vector)
+		return (u32)vector;
+	if (flags & 1)
+		return VMX_FAIL_INVALID;
+	return flags & BIT64(6) ? VMX_FAIL_VALID : 0;
+}
+
+static u32 vmxon(u64 pa)
+{
+	u64 vector, flags;
+
+	VMX_INSN("vmxon");
+	return vmx_result(vector, flags);
+}
+
+static u32 vmclear(u64 pa)
+{
+	u64 vector, flags;
+
+	VMX_INSN("vmclear");
+	return vmx_result(vector, flags);
+}
+
+static u32 vmptrld(u64 pa)
+{
+	u64 vector, flags;
+
+	VMX_INSN("vmptrld");
+	return vmx_result(vector, flags);
+}
 
 void nested_vmx_on(struct nested *n)
 {
