@@ -179,7 +179,10 @@ static const struct {
 	enum kind kind;
 	void (*measure)(void);
 } rows[] = {
-	ROWS(ROW){ "WRMSR_EOI_in_service", FAST, measure_eoi_in_service },
+	/* clang-format off */
+	ROWS(ROW)
+	/* clang-format on */
+	{ "WRMSR_EOI_in_service", FAST, measure_eoi_in_service },
 };
 #undef ROW
 #define NR_ROWS ARRAY_SIZE(rows)
@@ -252,8 +255,10 @@ static struct table measure_rows(struct subject *s)
 	xmm_other.q[0] = 2;
 	xmm_other.q[1] = (u64)(uintptr_t)s->flush_input;
 	/* A sparse set with VP 1 in its one bank; its format is in R8 or here. */
-	xmm_banks.q[0] = xmm_set.q[1] = 1;
-	xmm_banks.q[1] = xmm_set.q[2] = 2;
+	xmm_banks.q[0] = 1;
+	xmm_banks.q[1] = 2;
+	xmm_set.q[1] = 1;
+	xmm_set.q[2] = 2;
 	measure = cost_measure_nothing;
 	vcpu_run_sync(s->vm->vcpus[0], 1);
 	t.nothing = cost_check();

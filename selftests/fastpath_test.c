@@ -592,22 +592,24 @@ TEST(xmm_registers_are_unharmed)
 }
 
 /* Read VP_INDEX and tell the host, EDX in EBX: 32-bit code, and real mode. */
+/* clang-format off */
 asm(".pushsection .text\n"
-    ".macro	tell_vp_index\n"
-    "	mov	$0x40000002, %ecx\n"
-    "	rdmsr\n"
-    "	mov	%edx, %ebx\n"
-    "	mov	$0x4b48, %edx\n"
-    "	out	%eax, %dx\n"
-    "	hlt\n"
-    ".endm\n"
-    ".code32\n"
-    "tell_in_32_bit: tell_vp_index\n"
-    ".code16\n"
-    "tell_in_smm: tell_vp_index\n"
-    "tell_in_smm_end:\n"
-    ".code64\n"
-    ".popsection\n");
+	".macro	tell_vp_index\n"
+	"	mov	$0x40000002, %ecx\n"
+	"	rdmsr\n"
+	"	mov	%edx, %ebx\n"
+	"	mov	$0x4b48, %edx\n"
+	"	out	%eax, %dx\n"
+	"	hlt\n"
+	".endm\n"
+	".code32\n"
+	"tell_in_32_bit: tell_vp_index\n"
+	".code16\n"
+	"tell_in_smm: tell_vp_index\n"
+	"tell_in_smm_end:\n"
+	".code64\n"
+	".popsection\n");
+/* clang-format on */
 extern u8 tell_in_32_bit[], tell_in_smm[], tell_in_smm_end[];
 void guest_mode32_vmcall(void);
 void guest_mode32_vmmcall(void);
@@ -722,7 +724,7 @@ TEST(an_address_space_that_was_left_is_not_touched)
 #define SMBASE	   0x30000
 #define SMRAM_SIZE 0x10000
 #define SMM_ENTRY  0x8000
-#define SMM_SLOT   (1 << 16) /* the first of address space 1 */
+#define SMM_SLOT   0x10000 /* the first of address space 1 */
 
 TEST(system_management_mode)
 {

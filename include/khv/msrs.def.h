@@ -55,7 +55,8 @@ KHV_MSR(EOM, 0x40000084, eom, .flags = KHV_MSR_ATOMIC, .enl = KHV_ENL_SYNIC,
 KHV_MSR(SINT, 0x40000090, sint, .count = 16, .flags = KHV_MSR_ATOMIC_RD, .enl = KHV_ENL_SYNIC,
 	.need = { KHV_PRIV(FEATURES_EAX, SYNIC) })
 KHV_MSR(STIMER_CONFIG, 0x400000b0, stimer_config, .count = 4, .stride = 2,
-	.reserved = KHV_STIMER_RSVDZ, .flags = KHV_MSR_ATOMIC | KHV_MSR_RESTORE_ANY, .enl = KHV_ENL_STIMER,
+	.reserved = KHV_STIMER_RSVDZ, .flags = KHV_MSR_ATOMIC | KHV_MSR_RESTORE_ANY,
+	.enl = KHV_ENL_STIMER,
 	.need = { KHV_PRIV(FEATURES_EAX, SYNTIMER) })
 KHV_MSR(STIMER_COUNT, 0x400000b1, stimer_count, .count = 4, .stride = 2,
 	.flags = KHV_MSR_ATOMIC,

@@ -334,7 +334,8 @@ bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu);
  * @vcpu: a vCPU in guest mode
  * @gpa: L2's guest-physical address
  *
- * Context: the vCPU's thread, may sleep. Return: the address, or INVALID_GPA.
+ * Context: the vCPU's thread, may sleep.
+ * Return: the address, or INVALID_GPA.
  */
 gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa);
 

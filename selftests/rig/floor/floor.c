@@ -108,14 +108,10 @@ static fastpath_t floor_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags)
 	return EXIT_FASTPATH_REENTER_GUEST;
 }
 
-#define FIND(call, name)                                          \
-	({                                                        \
-		unsigned long __addr = static_call(lookup)(name); \
-                                                                  \
-		if (__addr)                                       \
-			static_call_update(call, (void *)__addr); \
-		__addr;                                           \
-	})
+static void *find(const char *name)
+{
+	return (void *)static_call(lookup)(name);
+}
 
 static int __init floor_init(void)
 {
@@ -130,16 +126,17 @@ static int __init floor_init(void)
 	static_call_update(lookup, (void *)probe.addr);
 	unregister_kprobe(&probe);
 
-	key = (void *)static_call(lookup)("kvm:__SCK__kvm_x86_vcpu_run");
-	trampoline = (void *)static_call(lookup)("kvm:__SCT__kvm_x86_vcpu_run");
-	ops = (void *)static_call(lookup)("kvm:kvm_x86_ops");
+	key = find("kvm:__SCK__kvm_x86_vcpu_run");
+	trampoline = find("kvm:__SCT__kvm_x86_vcpu_run");
+	ops = find("kvm:kvm_x86_ops");
 	svm = boot_cpu_data.x86_vendor == X86_VENDOR_AMD;
-	if (!key || !trampoline || !ops || !ops->vcpu_run ||
-	    !FIND(skip, "kvm:kvm_skip_emulated_instruction") ||
-	    !FIND(rip, "kvm:kvm_get_linear_rip") ||
-	    !FIND(translate, "kvm:kvm_mmu_gva_to_gpa_read") ||
-	    !FIND(read, "kvm:kvm_vcpu_read_guest_atomic"))
+	if (!key || !trampoline || !ops || !ops->vcpu_run)
 		return -ENOENT;
+	/* kvm-hyperv asks for the same ones, and says so where they are missing. */
+	static_call_update(skip, find("kvm:kvm_skip_emulated_instruction"));
+	static_call_update(rip, find("kvm:kvm_get_linear_rip"));
+	static_call_update(translate, find("kvm:kvm_mmu_gva_to_gpa_read"));
+	static_call_update(read, find("kvm:kvm_vcpu_read_guest_atomic"));
 	static_call_update(vendor, ops->vcpu_run);
 	__static_call_update(key, trampoline, floor_vcpu_run);
 	return 0;
