@@ -262,7 +262,8 @@ khv_build_module_locked() {
 	dir=$KHV_CACHE/build/$(basename "$kernel")
 	khv_say "building kvm-hyperv.ko for $release"
 	mkdir -p "$dir"
-	rsync -a --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' \
+	# By content, not by time: what is as it was in an earlier checkout is not built again.
+	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' \
 		--exclude='.*.cmd' --exclude='*.order' --exclude='*.symvers' --exclude='.git' \
 		"$KHV_TOP/" "$dir/"
 	rm -f "$dir/kvm-hyperv.ko"
@@ -319,10 +320,12 @@ khv_build_prototype() {
 
 	dir=$KHV_CACHE/build/prototype-$(basename "$kernel")
 	mkdir -p "$dir"
-	rm -rf "$dir/hyperv" "$dir/include"
-	cp -a "$KHV_TOP/Kbuild" "$KHV_TOP/Makefile" "$KHV_TOP/hyperv" "$KHV_TOP/include" "$dir/"
-	khv_quiet build-prototype patch -d "$dir" -p1 -i "$KHV_TOP/selftests/prototype/nested.patch" ||
+	rm -rf "$dir.src"
+	mkdir "$dir.src"
+	cp -a "$KHV_TOP/Kbuild" "$KHV_TOP/Makefile" "$KHV_TOP/hyperv" "$KHV_TOP/include" "$dir.src/"
+	khv_quiet build-prototype patch -d "$dir.src" -p1 -i "$KHV_TOP/selftests/prototype/nested.patch" ||
 		khv_die "selftests/prototype/nested.patch does not apply"
+	rsync -rlp --checksum "$dir.src/" "$dir/"
 	khv_quiet build-prototype make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
 		CC="$(khv_kernel_cc "$kernel")" modules ||
 		khv_die "the prototype does not build for $(basename "$kernel")"
@@ -346,13 +349,18 @@ khv_build_init() {
 khv_build_own() { khv_locked build-own khv_build_own_locked; }
 
 khv_build_own_locked() {
-	local out=$KHV_CACHE/build/selftests
+	local out=$KHV_CACHE/build/selftests key
 
 	khv_say "building the project's selftests"
-	rm -rf "$out"
-	mkdir -p "$out"
-	khv_quiet build-selftests make -C "$KHV_TOP/selftests" -j"$KHV_JOBS" O="$out" all ||
-		khv_die "the selftests do not build"
+	key=$(cd "$KHV_TOP/selftests" && find Makefile ./*.[ch] lib guest -type f -print0 | sort -z |
+		xargs -0 sha256sum | sha256sum)
+	if [ "$(cat "$out/.key" 2>/dev/null)" != "$key" ]; then
+		rm -rf "$out"
+		mkdir -p "$out"
+		khv_quiet build-selftests make -C "$KHV_TOP/selftests" -j"$KHV_JOBS" O="$out" all ||
+			khv_die "the selftests do not build"
+		printf '%s\n' "$key" >"$out/.key"
+	fi
 	printf '%s\n' "$out"
 }
 
