@@ -26,9 +26,14 @@ u64 khv_nested_features;
 bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 {
 	u64 reg = to_khv_vcpu(vcpu)->stock.hv_vapic;
+	/* KVM's own, of its PV EOI; a guest can move that elsewhere, and make it shorter. */
+	struct gfn_to_hva_cache *cache = &vcpu->arch.pv_eoi.data;
 
-	return (reg & KHV_VP_ASSIST_ENABLE) &&
-	       !khv_kvm_vcpu_read_guest(vcpu, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
+	if (!(reg & KHV_VP_ASSIST_ENABLE))
+		return false;
+	if (cache->gpa == (reg & KHV_PAGE_GPFN) && cache->len >= sizeof(*assist))
+		return !khv_kvm_read_guest_cached(vcpu->kvm, cache, assist, sizeof(*assist));
+	return !khv_kvm_vcpu_read_guest(vcpu, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
 }
 
 void khv_nested_assist_off(struct khv_vcpu *vp)
@@ -131,16 +136,14 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 
 	if (!khv_svm && (in_l2 || khv_hook_wanted(KHV_HOOK_nested_vmx_reflect_vmexit)))
 		read_evmcs_identity(vcpu, &assist);
-	if (!khv_svm && in_l2) {
-		stock->nested.pa_page_gpa = to_khv_vcpu(vcpu)->l2.partition_assist_page;
-		stock->nested.vm_id = to_khv_vcpu(vcpu)->l2.vm_id;
-		stock->nested.vp_id = to_khv_vcpu(vcpu)->l2.vp_id;
-	}
 	return 0;
 }
 
 static struct khv_l2 identity(const struct khv_vcpu *vp)
 {
+	/* Restored with an enlightened VMCS: KVM knows it from the next entry on. */
+	if (!khv_svm && !READ_ONCE(vp->stock.nested.vm_id))
+		return vp->l2;
 	return (struct khv_l2){
 		.vm_id = READ_ONCE(vp->stock.nested.vm_id),
 		.vp_id = READ_ONCE(vp->stock.nested.vp_id),

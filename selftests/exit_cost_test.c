@@ -26,11 +26,11 @@
  * The same of an exit that the fast path answers, without what skipping takes; on the AMD host the
  * world switch alone is half of that, and the rest is the same (fastpath.rst).
  */
-#define FAST_LIMIT    (host_is_amd() ? 70 : 60)
+#define FAST_LIMIT    (host_is_amd() ? 72 : 60)
 /* ... where most of it is what KVM's own code delivers, on any path. */
 #define BOUND_LIMIT   (host_is_amd() ? 80 : 70)
 /* Instructions above the floor for a row that only reads or writes a register. */
-#define PLAIN_LIMIT   100
+#define PLAIN_LIMIT   (host_is_amd() ? 220 : 100)
 /* Nothing that the fast path does not answer may cost this many more than stock. */
 #define SLOW_LIMIT    150
 
