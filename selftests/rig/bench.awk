@@ -93,7 +93,7 @@ function bar_of(x, y, len, color) {
 }
 
 # One panel a host: two bars a row, on the AMD host without the skip; the bare world switch as a line.
-function plot(    i, j, h, r, x, y, unit, top) {
+function plot(    i, j, h, r, x, y, unit, top, whole) {
 	top = 60
 	print "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1040\" height=\"" (top + nr_rows * 15 + 30) "\" font-family=\"sans-serif\">"
 	print "<!-- SPDX-License-Identifier: GPL-2.0-only; written by make bench -->"
@@ -109,8 +109,10 @@ function plot(    i, j, h, r, x, y, unit, top) {
 			y = top + (i - 1) * 15
 			if (j == 1)
 				text(x - 6, y + 9, 10, "end", r)
-			bar_of(x, y, (stock[h, r] - stock_skip(h)) * unit, "#999")
-			bar_of(x, y + 6, (fast[h, r] - (kind[r] == "foreign" || kind[r] == "slow" ? stock_skip(h) : fast_skip(h))) * unit, "#2166ac")
+			# Exits of KVM's own are shown whole: not all of them skip.
+			whole = kind[r] == "foreign"
+			bar_of(x, y, (stock[h, r] - (whole ? 0 : stock_skip(h))) * unit, "#999")
+			bar_of(x, y + 6, (fast[h, r] - (whole ? 0 : kind[r] == "slow" ? stock_skip(h) : fast_skip(h))) * unit, "#2166ac")
 		}
 		printf "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\" stroke=\"#b2182b\"/>\n", x + bare[h] * unit, x + bare[h] * unit, top - 6, top + nr_rows * 15
 		for (i = 0; i <= 3000; i += 1000)
