@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "module.h"
+#include "nested.h"
 #include "ops.h"
 
 #define HV_X64_MSR_NESTED_VP_INDEX 0x40001002
@@ -53,6 +54,32 @@ TEST(a_row_and_a_handler)
 	op = vcpu_op(vm->vcpus[0], p,
 		     OP_HC(HVCALL_VERIFY_NESTED_VP_ID | HV_CTL_FAST | HV_CTL_REP(1), 0, 0));
 	ASSERT_EQ(op.result & 0xffff, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	vm_free(vm);
+	module_unload();
+}
+
+/* The call comes from an L2, past its hypervisor, which has asked for that. */
+TEST(an_l2_is_answered)
+{
+	u64 call = HVCALL_VERIFY_NESTED_VP_ID | HV_CTL_FAST;
+	struct nested *n;
+	struct vcpu *v;
+	struct vm *vm;
+	u32 before;
+
+	if (!module_option)
+		ktap_skip("no prototype.ko at hand (--module FILE)");
+	require_module_file();
+	module_load();
+	vm = vm_create(1, 0);
+	v = vm->vcpus[0];
+	n = nested_create(v, NESTED_EVMCS | NESTED_DIRECT, 4);
+	n->vp_id = 5;
+	nested_start(v);
+	before = n->exits;
+	ASSERT_EQ(vcpu_op(v, n->l2, OP_HC(call, 5, 0)).result, HV_STATUS_SUCCESS);
+	ASSERT_EQ(vcpu_op(v, n->l2, OP_HC(call, 6, 0)).result, HV_STATUS_INVALID_PARAMETER);
+	ASSERT_EQ(n->exits, before);
 	vm_free(vm);
 	module_unload();
 }
