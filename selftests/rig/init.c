@@ -42,6 +42,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/io.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
@@ -541,25 +542,20 @@ static void step_kunit(char **words)
 /* ---- code bytes of modules ---- */
 
 /*
- * Every function symbol is read through /proc/kcore at text-save and again at text-compare. A
- * function ends where the next symbol starts.
+ * Every section of code is read through /proc/kcore at text-save and again at text-compare. Where
+ * it is says sysfs, how long it is and what is in it the module's file.
  */
-struct func {
+struct code {
+	const char *module; /* file */
+	const char *name;
+	size_t section;
 	uint64_t addr;
 	size_t len;
 	uint8_t *bytes;
-	char name[128];
 };
 
-static struct func *funcs;
-static size_t nr_funcs;
-
-static int func_cmp(const void *a, const void *b)
-{
-	const struct func *x = a, *y = b;
-
-	return x->addr < y->addr ? -1 : x->addr > y->addr;
-}
+static struct code codes[64];
+static size_t nr_codes;
 
 static int kcore_read(int fd, uint64_t addr, void *buf, size_t len)
 {
@@ -593,96 +589,135 @@ static int kcore_read(int fd, uint64_t addr, void *buf, size_t len)
 	return -1;
 }
 
-static void func_add(uint64_t addr, const char *name)
+/* A module's file, which stays in memory: NULL if it is none. */
+static const Elf64_Ehdr *module_file(const char *name)
 {
-	if (nr_funcs % 1024 == 0) {
-		funcs = reallocarray(funcs, nr_funcs + 1024, sizeof(*funcs));
-		if (!funcs)
-			abort();
+	const Elf64_Ehdr *elf;
+	char path[128];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "/modules/%s.ko", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) || st.st_size < (off_t)sizeof(*elf)) {
+		close(fd);
+		return NULL;
 	}
-	memset(&funcs[nr_funcs], 0, sizeof(*funcs));
-	funcs[nr_funcs].addr = addr;
-	snprintf(funcs[nr_funcs++].name, sizeof(funcs->name), "%s", name);
+	elf = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	close(fd);
+	return elf == MAP_FAILED || memcmp(elf->e_ident, ELFMAG, SELFMAG) ? NULL : elf;
 }
 
-/* All functions of the modules, in one pass: half of the time on a slow host is this file. */
-static int funcs_find(char **modules)
+static const Elf64_Shdr *sections_of(const Elf64_Ehdr *elf)
 {
-	FILE *file = fopen("/proc/kallsyms", "re");
-	char line[512], name[128], owner[128];
-	unsigned long long addr;
-	char type, **m, *bracket, *c;
+	return (const void *)((const char *)elf + elf->e_shoff);
+}
 
-	while (file && fgets(line, sizeof(line), file)) {
-		bracket = strchr(line, '[');
-		if (!bracket || sscanf(bracket, "[%127[^]]", owner) != 1)
-			continue;
-		for (m = modules; *m; m++) {
-			for (c = *m; *c; c++) {
-				if (*c == '-')
-					*c = '_';
-			}
-			if (!strcmp(owner, *m))
-				break;
-		}
-		if (*m && sscanf(line, "%llx %c %127s", &addr, &type, name) == 3 &&
-		    (type | 32) == 't')
-			func_add(addr, name);
+static uint64_t section_address(const char *module, const char *section)
+{
+	unsigned long long addr = 0;
+	char path[192], *c;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/sections/%s", module, section);
+	for (c = path; *c && strncmp(c, "/sections/", 10); c++) {
+		if (*c == '-')
+			*c = '_';
 	}
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%llx", &addr) != 1)
+		addr = 0;
 	if (file)
 		fclose(file);
-	return nr_funcs ? 0 : -1;
+	return addr;
 }
 
-/* Through a window: one read of /proc/kcore costs far more than its bytes. */
-static int code_read(int fd, uint64_t addr, void *buf, size_t len, bool fresh)
+/* The sections of code that stay after the module's start. */
+static int codes_find(const char *module)
 {
-	static uint8_t window[128 * 1024];
-	static uint64_t from, to;
+	const Elf64_Ehdr *elf = module_file(module);
+	const Elf64_Shdr *sections;
+	const char *names;
+	size_t i;
 
-	if (fresh)
-		to = from;
-	if (addr < from || addr + len > to) {
-		from = addr & ~4095ULL;
-		to = from + sizeof(window);
-		if (kcore_read(fd, from, window, sizeof(window))) {
-			/* Close to the end of the segment. */
-			to = from;
-			return kcore_read(fd, addr, buf, len);
+	if (!elf)
+		return -1;
+	sections = sections_of(elf);
+	names = (const char *)elf + sections[elf->e_shstrndx].sh_offset;
+	for (i = 0; i < elf->e_shnum; i++) {
+		const Elf64_Shdr *s = &sections[i];
+		struct code *code = &codes[nr_codes];
+
+		if ((s->sh_flags & (SHF_ALLOC | SHF_EXECINSTR)) != (SHF_ALLOC | SHF_EXECINSTR) ||
+		    !s->sh_size || !strncmp(names + s->sh_name, ".init", 5))
+			continue;
+		if (nr_codes == sizeof(codes) / sizeof(codes[0]))
+			return -1;
+		*code = (struct code){
+			.module = module,
+			.name = names + s->sh_name,
+			.section = i,
+			.addr = section_address(module, names + s->sh_name),
+			.len = s->sh_size,
+			.bytes = malloc(s->sh_size),
+		};
+		if (!code->addr || !code->bytes)
+			return -1;
+		nr_codes++;
+	}
+	return 0;
+}
+
+static const char *function_at(const struct code *code, size_t at)
+{
+	const Elf64_Ehdr *elf = module_file(code->module);
+	const Elf64_Shdr *sections = sections_of(elf);
+	const Elf64_Sym *sym;
+	size_t i, n;
+
+	for (i = 0; i < elf->e_shnum; i++) {
+		if (sections[i].sh_type != SHT_SYMTAB)
+			continue;
+		sym = (const void *)((const char *)elf + sections[i].sh_offset);
+		for (n = sections[i].sh_size / sizeof(*sym); n; n--, sym++) {
+			if (ELF64_ST_TYPE(sym->st_info) == STT_FUNC &&
+			    sym->st_shndx == code->section && at >= sym->st_value &&
+			    at - sym->st_value < sym->st_size)
+				return (const char *)elf + sections[sections[i].sh_link].sh_offset +
+				       sym->st_name;
 		}
 	}
-	memcpy(buf, window + (addr - from), len);
-	return 0;
+	return "?";
 }
 
 static void step_text_save(char **words)
 {
 	const char *id = words[1];
 	long start = now_ms();
-	size_t i, len;
+	size_t i, sum = 0;
+	char **m;
 	int fd;
 
-	if (funcs_find(words + 2)) {
-		done_error(id, start, "no function symbols in /proc/kallsyms");
-		return;
-	}
-	qsort(funcs, nr_funcs, sizeof(*funcs), func_cmp);
-	fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
-	for (i = 0; i < nr_funcs; i++) {
-		/* The gap to another section or module is no code; the last end is not known. */
-		len = i + 1 < nr_funcs ? funcs[i + 1].addr - funcs[i].addr : 16;
-		funcs[i].len = len > 32768 ? 16 : len;
-		funcs[i].bytes = malloc(funcs[i].len + 1);
-		if (!funcs[i].bytes ||
-		    code_read(fd, funcs[i].addr, funcs[i].bytes, funcs[i].len, !i)) {
-			done_error(id, start, "cannot read the code of %s", funcs[i].name);
-			nr_funcs = 0;
-			close(fd);
+	for (m = words + 2; *m; m++) {
+		*m = strdup(*m);
+		if (!*m || codes_find(*m)) {
+			done_error(id, start, "cannot find the code of %s", *m);
 			return;
 		}
 	}
+	fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
+	for (i = 0; i < nr_codes; i++) {
+		if (kcore_read(fd, codes[i].addr, codes[i].bytes, codes[i].len)) {
+			done_error(id, start, "cannot read %s of %s", codes[i].name,
+				   codes[i].module);
+			nr_codes = 0;
+			close(fd);
+			return;
+		}
+		sum += codes[i].len;
+	}
 	close(fd);
-	report("| %zu functions", nr_funcs);
+	report("| %zu bytes in %zu sections", sum, nr_codes);
 	done(id, "ok", start);
 }
 
@@ -690,16 +725,26 @@ static unsigned int text_differences(bool print)
 {
 	int fd = open("/proc/kcore", O_RDONLY | O_CLOEXEC);
 	unsigned int changed = 0;
-	uint8_t bytes[32768];
-	size_t i;
+	uint8_t *bytes;
+	size_t i, at;
 
-	for (i = 0; i < nr_funcs; i++) {
-		if (!code_read(fd, funcs[i].addr, bytes, funcs[i].len, !i) &&
-		    !memcmp(bytes, funcs[i].bytes, funcs[i].len))
-			continue;
-		changed++;
-		if (print)
-			report("| %s: code differs from before the load", funcs[i].name);
+	for (i = 0; i < nr_codes; i++) {
+		const struct code *code = &codes[i];
+
+		bytes = malloc(code->len);
+		if (!bytes || kcore_read(fd, code->addr, bytes, code->len)) {
+			changed++;
+			if (print)
+				report("| cannot read %s of %s", code->name, code->module);
+		} else if (memcmp(bytes, code->bytes, code->len)) {
+			changed++;
+			for (at = 0; bytes[at] == code->bytes[at]; at++)
+				;
+			if (print)
+				report("| %s, %s+0x%zx (%s): code differs from before the load",
+				       code->module, code->name, at, function_at(code, at));
+		}
+		free(bytes);
 	}
 	close(fd);
 	return changed;
@@ -710,7 +755,7 @@ static void step_text_compare(char **words)
 	long start = now_ms(), deadline = start + 5000;
 	const char *id = words[1];
 
-	if (!nr_funcs) {
+	if (!nr_codes) {
 		done_error(id, start, "nothing was saved");
 		return;
 	}
