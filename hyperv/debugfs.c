@@ -86,6 +86,8 @@ static u64 count_enl(unsigned int enl, const struct khv_counts *counts)
 		return counts->hc_l2;
 	case KHV_ENL_EVMCS:
 		return counts->evmcs_entries;
+	case KHV_ENL_EMSR_BITMAP:
+		return counts->clean_msr_bitmaps;
 	}
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		if (khv_msrs[i].enl == enl)
@@ -109,7 +111,7 @@ static int enlightenments_show(struct seq_file *m, void *unused)
 	collect(counts, &shown);
 
 	seq_printf(m, "%-28s %-10s %-11s %-5s %12s\n", "enlightenment", "answered", "advertised",
-		   "used", "by-module");
+		   "used", "uses");
 	for (i = 0; i < KHV_NR_ENLS; i++) {
 		uses = count_enl(i, counts);
 		seq_printf(m, "%-28s %-10s %-11s %-5s %12llu\n", khv_enls[i].name,

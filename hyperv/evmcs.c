@@ -14,15 +14,15 @@
 
 /*
  * The VMX capability MSRs, plain and "true"; where their control stands in struct vmcs12,
- * whose layout is that of migration and does not change; and what the control may not ask
- * for, because the enlightened VMCS has no field for it.
+ * whose layout is that of migration and does not change; what the control may not ask for,
+ * because the enlightened VMCS has no field for it; and what it got fields for later.
  */
 static const struct {
 	u32 msr;
 	u32 true_msr;
 	u16 at;
 	u32 no_field;
-	u32 perf_global_ctrl;
+	u32 later_field;
 } controls[] = {
 	{ MSR_IA32_VMX_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PINBASED_CTLS, 744,
 	  PIN_BASED_VMX_PREEMPTION_TIMER | PIN_BASED_POSTED_INTR, 0 },
@@ -37,15 +37,24 @@ static const struct {
 		  SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY | SECONDARY_EXEC_PAUSE_LOOP_EXITING |
 		  SECONDARY_EXEC_ENABLE_VMFUNC | SECONDARY_EXEC_SHADOW_VMCS |
 		  SECONDARY_EXEC_ENABLE_PML,
-	  0 },
+	  SECONDARY_EXEC_TSC_SCALING },
 };
 
 #define VMCS12_VM_FUNCTION_CONTROL 296
 
+/*
+ * Is L1 told of the later fields? Without that some Windows does not boot if it meets
+ * PERF_GLOBAL_CTRL, and Hyper-V 2016 and 2019 scale the TSC by a field that they leave 0.
+ */
+static bool knows_later_fields(const struct khv_vcpu *vp)
+{
+	static const struct khv_priv later = KHV_PRIV(NESTED_EBX, PERF_GLOBAL_CTRL);
+
+	return vp && khv_priv_held(&vp->cpuid, later);
+}
+
 void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 {
-	static const struct khv_priv perf = KHV_PRIV(NESTED_EBX, PERF_GLOBAL_CTRL);
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	u32 hidden;
 	int i;
 
@@ -55,9 +64,8 @@ void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 		if (msr != controls[i].msr && msr != controls[i].true_msr)
 			continue;
 		hidden = controls[i].no_field;
-		/* Some Windows does not boot if it meets the control without the CPUID bit. */
-		if (!vp || !khv_priv_held(&vp->cpuid, perf))
-			hidden |= controls[i].perf_global_ctrl;
+		if (!knows_later_fields(to_khv_vcpu(vcpu)))
+			hidden |= controls[i].later_field;
 		/* The upper half says what may be 1. */
 		*data &= ~((u64)hidden << 32);
 	}
@@ -80,14 +88,16 @@ static void note_controls(struct kvm_vcpu *vcpu, const u32 *asked)
 
 int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12)
 {
-	u32 asked[ARRAY_SIZE(controls)];
+	u32 asked[ARRAY_SIZE(controls)], no_field = 0, later_field = 0;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(controls); i++) {
 		asked[i] = *(const u32 *)(vmcs12 + controls[i].at);
-		if (asked[i] & controls[i].no_field)
-			return -EINVAL;
+		no_field |= asked[i] & controls[i].no_field;
+		later_field |= asked[i] & controls[i].later_field;
 	}
+	if (no_field || (later_field && !knows_later_fields(to_khv_vcpu(vcpu))))
+		return -EINVAL;
 	if (*(const u64 *)(vmcs12 + VMCS12_VM_FUNCTION_CONTROL))
 		return -EINVAL;
 	if (to_khv_vcpu(vcpu)) {

@@ -7,17 +7,6 @@
 
 #include "khv/tables.h"
 
-bool khv_priv_held(const struct khv_cpuid *cpuid, struct khv_priv priv)
-{
-	u32 reg = cpuid->reg[priv.reg];
-
-	if (priv.reg == KHV_CPUID_NONE)
-		return true;
-	if (priv.bit == KHV_WHOLE_REG)
-		return reg && reg != U32_MAX;
-	return reg & BIT(priv.bit);
-}
-
 static bool privs_held(const struct khv_cpuid *cpuid, const struct khv_priv *need)
 {
 	unsigned int i;

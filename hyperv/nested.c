@@ -14,14 +14,18 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 
+static_assert(offsetof(struct hv_enlightened_vmcs, hv_clean_fields) == KHV_EVMCS_IDENTITY);
 static_assert(offsetof(struct hv_enlightened_vmcs, hv_vp_id) ==
 	      KHV_EVMCS_IDENTITY + offsetof(struct khv_evmcs_identity, vp_id));
 static_assert(offsetof(struct hv_enlightened_vmcs, partition_assist_page) ==
 	      KHV_EVMCS_IDENTITY + offsetof(struct khv_evmcs_identity, partition_assist_page));
+static_assert(offsetof(struct vmcb_control_area, clean) == KHV_VMCB_CLEAN);
 static_assert(offsetof(struct vmcb_control_area, reserved_sw) == KHV_VMCB_IDENTITY);
 
 /* The module parameter of that name. */
 u64 khv_nested_features;
+
+static const struct khv_priv msr_bitmap = KHV_PRIV(NESTED_EAX, MSR_BITMAP);
 
 bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 {
@@ -77,14 +81,34 @@ static void set_identity(struct kvm_vcpu *vcpu, const struct khv_l2 *l2)
 	vp->l2.direct = l2->direct;
 }
 
+/* An entry at which KVM may leave L1's MSR bitmap unread; whether it does is up to KVM. */
+static void count_msr_bitmap(struct khv_vcpu *vp, const struct khv_evmcs_identity *id)
+{
+	vp->counts.clean_msr_bitmaps +=
+		(id->control & KHV_NESTED_MSR_BITMAP) &&
+		(id->clean_fields & HV_VMX_ENLIGHTENED_CLEAN_FIELD_MSR_BITMAP);
+}
+
+/* Each entry reads it, and mostly the same one. */
+static bool read_evmcs(struct kvm_vcpu *vcpu, gpa_t evmcs, struct khv_evmcs_identity *id, u32 len)
+{
+	struct gfn_to_hva_cache *cache = &to_khv_vcpu(vcpu)->evmcs;
+	gpa_t gpa = (evmcs & PAGE_MASK) + KHV_EVMCS_IDENTITY;
+
+	if (cache->gpa != gpa &&
+	    khv_kvm_gfn_to_hva_cache_init(vcpu->kvm, cache, gpa, sizeof(*id))) {
+		cache->gpa = 0;
+		return false;
+	}
+	return !khv_kvm_read_guest_cached(vcpu->kvm, cache, id, len);
+}
+
 static void read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assist *assist)
 {
-	struct khv_evmcs_identity id = {};
+	struct khv_evmcs_identity id;
 	struct khv_l2 l2;
 
-	if (!has_evmcs(assist) ||
-	    khv_kvm_vcpu_read_guest(vcpu, assist->current_nested_vmcs + KHV_EVMCS_IDENTITY, &id,
-				    sizeof(id)))
+	if (!has_evmcs(assist) || !read_evmcs(vcpu, assist->current_nested_vmcs, &id, sizeof(id)))
 		memset(&id, 0, sizeof(id));
 	l2 = (struct khv_l2){
 		.vm_id = id.vm_id,
@@ -94,6 +118,7 @@ static void read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assis
 			  direct_allowed(to_khv_vcpu(vcpu), assist),
 	};
 	set_identity(vcpu, &l2);
+	count_msr_bitmap(to_khv_vcpu(vcpu), &id);
 }
 
 void khv_nested_svm_entry(struct kvm_vcpu *vcpu)
@@ -103,16 +128,22 @@ void khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 	struct khv_vp_assist assist;
 	struct khv_vmcb_identity id;
 	struct khv_l2 l2 = {};
+	bool direct = khv_assist_read(vcpu, &assist) && direct_allowed(vp, &assist);
+	u32 clean;
 
 	/* What is wrong with the VMCB or the page the entry finds out by itself. */
-	if (khv_assist_read(vcpu, &assist) && direct_allowed(vp, &assist) &&
-	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12 + KHV_VMCB_IDENTITY, &id, sizeof(id))) {
-		l2 = (struct khv_l2){
-			.vm_id = id.vm_id,
-			.vp_id = id.vp_id,
-			.partition_assist_page = id.partition_assist_page,
-			.direct = id.control & KHV_NESTED_FLUSH_HYPERCALL,
-		};
+	if ((direct || khv_priv_held(&vp->cpuid, msr_bitmap)) &&
+	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12 + KHV_VMCB_IDENTITY, &id, sizeof(id)) &&
+	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12 + KHV_VMCB_CLEAN, &clean, sizeof(clean))) {
+		if (direct)
+			l2 = (struct khv_l2){
+				.vm_id = id.vm_id,
+				.vp_id = id.vp_id,
+				.partition_assist_page = id.partition_assist_page,
+				.direct = id.control & KHV_NESTED_FLUSH_HYPERCALL,
+			};
+		vp->counts.clean_msr_bitmaps += (id.control & KHV_NESTED_MSR_BITMAP) &&
+						(clean & KHV_VMCB_CLEAN_NESTED);
 	}
 	set_identity(vcpu, &l2);
 }
@@ -124,18 +155,29 @@ void khv_nested_svm_entry(struct kvm_vcpu *vcpu)
  */
 int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 {
-	struct kvm_vcpu_hv *stock = &to_khv_vcpu(vcpu)->stock;
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct kvm_vcpu_hv *stock = &vp->stock;
 	struct khv_vp_assist assist = {};
+	struct khv_evmcs_identity id;
 	bool in_l2 = khv_in_l2(vcpu);
 
-	if (!khv_assist_read(vcpu, &assist) && !in_l2)
+	if (!khv_assist_read(vcpu, &assist) && !in_l2) {
+		vp->l2.direct = false;
 		/* KVM gives it to user space as an error if it is negative. */
 		return 1;
+	}
 	static_assert(sizeof(assist) <= sizeof(stock->vp_assist_page));
 	memcpy(&stock->vp_assist_page, &assist, sizeof(assist));
 
-	if (!khv_svm && (in_l2 || khv_hook_wanted(KHV_HOOK_nested_vmx_reflect_vmexit)))
+	if (khv_svm)
+		return 0;
+	/* Who L2 is KVM finds out by itself, but where a call is none that it knows. */
+	if (in_l2 || khv_hooks[KHV_HOOK_nested_vmx_reflect_vmexit].site)
 		read_evmcs_identity(vcpu, &assist);
+	else if (khv_priv_held(&vp->cpuid, msr_bitmap) && has_evmcs(&assist) &&
+		 read_evmcs(vcpu, assist.current_nested_vmcs, &id,
+			    offsetofend(struct khv_evmcs_identity, control)))
+		count_msr_bitmap(vp, &id);
 	return 0;
 }
 
@@ -170,6 +212,14 @@ bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa)
 	return true;
 }
 
+void khv_nested_restored(struct khv_vcpu *vp)
+{
+	WRITE_ONCE(vp->l2.vm_id, 0);
+	WRITE_ONCE(vp->l2.vp_id, 0);
+	vp->l2.partition_assist_page = 0;
+	vp->l2.direct = false;
+}
+
 static struct khv_l2 identity(const struct khv_vcpu *vp)
 {
 	return (struct khv_l2){
@@ -196,22 +246,23 @@ void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
 }
 #endif
 
-bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu)
+bool khv_nested_call_is_ours(const struct khv_vcpu *vp)
 {
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	const unsigned long *regs = vcpu->arch.regs;
+	u32 reason, intr_info, error_code;
+	u64 info1, info2;
 	int row;
 
-	if (!vp || !vp->l2.direct || !vcpu->kvm->arch.hyperv.hv_guest_os_id)
+	/* KVM's calls, or Xen's, are KVM's to answer. */
+	if (!vcpu->kvm->arch.hyperv.hv_guest_os_id ||
+	    (vcpu->kvm->arch.xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))
 		return false;
-	if (khv_svm) {
-		if (khv_vmcb(vcpu)->control.exit_code != SVM_EXIT_VMMCALL)
-			return false;
-	} else if (khv_vmx_failed(vcpu) || (u32)khv_vmread(VM_EXIT_REASON) != EXIT_REASON_VMCALL) {
-		return false;
-	}
 	row = khv_hc_find(regs[khv_longmode(vcpu) ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
-	return row >= 0 && (khv_hcs[row].flags & KHV_L2);
+	if (row < 0 || !(khv_hcs[row].flags & KHV_L2))
+		return false;
+	khv_x86_ops->get_exit_info(vcpu, &reason, &info1, &info2, &intr_info, &error_code);
+	return reason == (khv_svm ? SVM_EXIT_VMMCALL : EXIT_REASON_VMCALL);
 }
 
 gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
@@ -259,6 +310,8 @@ void khv_nested_gpa_flush_process(struct kvm_vcpu *vcpu, bool all, u64 space)
 	ulong roots = 0;
 	int i;
 
+	/* KVM's mmu_lock: who holds it may be waiting for this CPU. */
+	lockdep_assert_irqs_enabled();
 	/* What KVM shadows it brings in line when the root is loaded again. */
 	if (all || of_space(mmu->root.pgd, space))
 		roots |= KVM_MMU_ROOT_CURRENT;
@@ -279,11 +332,11 @@ static void queue_gpa_flush(struct kvm_vcpu *vcpu, u64 space)
 	if (!vp)
 		return;
 	flush = &vp->gpa_flush;
-	spin_lock(&vp->flush_lock);
+	raw_spin_lock(&vp->flush_lock);
 	flush->all |= flush->pending && flush->space != space;
 	flush->space = space;
 	flush->pending = true;
-	spin_unlock(&vp->flush_lock);
+	raw_spin_unlock(&vp->flush_lock);
 }
 
 /* HvFlushGuestPhysicalAddressSpace and -List: as INVEPT of one context, on every VP. */

@@ -155,6 +155,7 @@ void khv_counts_add(struct khv_counts *sum, const struct khv_counts *add)
 		sum->fast[i] += READ_ONCE(add->fast[i]);
 	sum->hc_l2 += READ_ONCE(add->hc_l2);
 	sum->evmcs_entries += READ_ONCE(add->evmcs_entries);
+	sum->clean_msr_bitmaps += READ_ONCE(add->clean_msr_bitmaps);
 	sum->hc_xmm += READ_ONCE(add->hc_xmm);
 	sum->hc_unknown += READ_ONCE(add->hc_unknown);
 }

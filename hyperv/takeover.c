@@ -347,7 +347,8 @@ static noinline bool guest_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 
 	u32 leaf = *eax;
 	bool found = khv_orig_kvm_cpuid(vcpu, eax, ebx, ecx, edx, exact);
 
-	if (!vp || !vcpu->arch.hyperv_enabled)
+	/* A leaf that is not there is answered from another one. */
+	if (!found || !vp || !vcpu->arch.hyperv_enabled)
 		return found;
 	if (leaf == CPUID_LEAF_APM) {
 		if (khv_tsc_invariant_hidden(vp))
@@ -376,13 +377,15 @@ bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32
 	return guest_cpuid(vcpu, eax, ebx, ecx, edx, exact_only);
 }
 
-/* Exits of an L2: KVM is told that its hypervisor or this module has dealt with them. */
+/* Exits of an L2: not for its hypervisor, so that KVM's own handler runs; dealt with. */
+#define NESTED_EXIT_HOST 0
 #define NESTED_EXIT_DONE 1
 
 static bool ours_in_l2(struct kvm_vcpu *vcpu)
 {
-	return ours(vcpu) && to_khv_vcpu(vcpu) && to_khv_vcpu(vcpu)->l2.direct &&
-	       khv_nested_call_is_ours(vcpu);
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	return ours(vcpu) && vp && vp->l2.direct && khv_nested_call_is_ours(vp);
 }
 
 bool khv_hook_nested_vmx_reflect_vmexit(struct kvm_vcpu *vcpu)
@@ -392,8 +395,8 @@ bool khv_hook_nested_vmx_reflect_vmexit(struct kvm_vcpu *vcpu)
 		return khv_orig_nested_vmx_reflect_vmexit(vcpu);
 	}
 	khv_hit_ours(nested_vmx_reflect_vmexit);
-	khv_hypercall(vcpu);
-	return true;
+	/* KVM's handler of the exit comes to khv_hook_kvm_hv_hypercall(). */
+	return false;
 }
 
 int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
@@ -403,8 +406,28 @@ int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 		return khv_orig_nested_svm_exit_special(vcpu);
 	}
 	khv_hit_ours(nested_svm_exit_special);
+#ifdef KHV_HAVE_L2_FLUSH
+	/* KVM's handler answers #UD to any call of an L2 but the flushes. */
 	khv_hypercall(vcpu);
 	return NESTED_EXIT_DONE;
+#else
+	return NESTED_EXIT_HOST;
+#endif
+}
+
+/*
+ * Under APICv KVM asks for an exit at the end of a SINT's interrupt, and then does nothing with
+ * it that concerns the SINT (K9). The IOAPIC's vectors are all that it needs.
+ */
+void khv_hook_vmx_load_eoi_exitmap(struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap)
+{
+	if (!ours(vcpu)) {
+		khv_hit_passed(vmx_load_eoi_exitmap);
+		khv_orig_vmx_load_eoi_exitmap(vcpu, eoi_exit_bitmap);
+		return;
+	}
+	khv_hit_ours(vmx_load_eoi_exitmap);
+	khv_orig_vmx_load_eoi_exitmap(vcpu, (u64 *)vcpu->arch.ioapic_handled_vectors);
 }
 
 int khv_hook_nested_svm_vmrun(struct kvm_vcpu *vcpu)

@@ -18,7 +18,7 @@
 
 void khv_tlbflush_init(struct khv_vcpu *vp)
 {
-	spin_lock_init(&vp->flush_lock);
+	raw_spin_lock_init(&vp->flush_lock);
 }
 
 static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u64 flags)
@@ -39,9 +39,9 @@ unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what
 
 	if (!vp)
 		return KVM_REQ_TLB_FLUSH_GUEST;
-	spin_lock(&vp->flush_lock);
+	raw_spin_lock(&vp->flush_lock);
 	khv_flush_merge(&vp->flush[l2], what);
-	spin_unlock(&vp->flush_lock);
+	raw_spin_unlock(&vp->flush_lock);
 	/* The request of which this module has the handler, see khv_stimers_process(). */
 	return KVM_REQ_HV_STIMER;
 }
@@ -83,6 +83,56 @@ static bool outside_guest(const struct kvm_vcpu *vcpu)
 	return READ_ONCE(vcpu->mode) == OUTSIDE_GUEST_MODE;
 }
 
+static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range)
+{
+	u8 bits = vcpu->arch.cr4 & X86_CR4_LA57 ? 57 : 48;
+	u64 gva = range->start;
+	u64 i;
+
+	/* A guest may name any address; the CPU's instruction wants a canonical one. */
+	for (i = 0; i < range->pages; i++, gva += PAGE_SIZE) {
+		if (__is_canonical_address(gva, bits))
+			static_call(khv_x86_flush_tlb_gva)(vcpu, gva);
+	}
+}
+
+/* One of the two queues: of the VP's own addresses, or of its nested guest's. */
+static void process_queue(struct kvm_vcpu *vcpu, bool l2)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_flush *queue = &vp->flush[l2];
+	struct khv_flush what;
+	bool elsewhere;
+	int i;
+
+	/* Whoever made the request filled the queue before. */
+	if (!READ_ONCE(queue->all) && !READ_ONCE(queue->nr))
+		return;
+
+	raw_spin_lock(&vp->flush_lock);
+	what.all = queue->all;
+	what.nr = queue->nr;
+	if (!what.all)
+		memcpy(what.range, queue->range, what.nr * sizeof(what.range[0]));
+	queue->all = false;
+	queue->nr = 0;
+	queue->pages = 0;
+	raw_spin_unlock(&vp->flush_lock);
+
+	/* What can be flushed by address here is the other's. */
+	elsewhere = khv_in_l2(vcpu) != l2;
+	if (elsewhere)
+		kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
+	/* Page tables that KVM shadows it brings in line, whoever runs on them next. */
+	if (!*khv_tdp_enabled || (what.all && !elsewhere)) {
+		khv_flush_guest(vcpu);
+	} else if (!elsewhere) {
+		for (i = 0; i < what.nr; i++)
+			flush_range(vcpu, &what.range[i]);
+		vcpu->stat.tlb_flush += what.nr;
+	}
+}
+
 /*
  * In the fast path: the caller flushes on the spot, and whoever is not in the guest
  * will before it is. For anybody else the caller would have to wait.
@@ -111,7 +161,8 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 		if (!outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
-	khv_tlbflush_process(caller);
+	/* An L2's, and those that need a lock, keep their request until the guest is entered again. */
+	process_queue(caller, false);
 	return HV_STATUS_SUCCESS;
 }
 
@@ -171,53 +222,6 @@ u16 khv_hc_flush_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	return flush(vcpu, hc, in->flags, &set, in->vp_set.bank_contents + hc->varhdr);
 }
 
-static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range)
-{
-	u8 bits = vcpu->arch.cr4 & X86_CR4_LA57 ? 57 : 48;
-	u64 gva = range->start;
-	u64 i;
-
-	/* A guest may name any address; the CPU's instruction wants a canonical one. */
-	for (i = 0; i < range->pages; i++, gva += PAGE_SIZE) {
-		if (__is_canonical_address(gva, bits))
-			static_call(khv_x86_flush_tlb_gva)(vcpu, gva);
-	}
-}
-
-/* One of the two queues: of the VP's own addresses, or of its nested guest's. */
-static void process_queue(struct kvm_vcpu *vcpu, bool l2)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	struct khv_flush *queue = &vp->flush[l2];
-	struct khv_flush what;
-	int i;
-
-	/* Whoever made the request filled the queue before. */
-	if (!READ_ONCE(queue->all) && !READ_ONCE(queue->nr))
-		return;
-
-	spin_lock(&vp->flush_lock);
-	what.all = queue->all;
-	what.nr = queue->nr;
-	if (!what.all)
-		memcpy(what.range, queue->range, what.nr * sizeof(what.range[0]));
-	queue->all = false;
-	queue->nr = 0;
-	queue->pages = 0;
-	spin_unlock(&vp->flush_lock);
-
-	if (khv_in_l2(vcpu) != l2) {
-		/* What can be flushed by address here is the other's. */
-		kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
-	} else if (what.all || !*khv_tdp_enabled) {
-		khv_flush_guest(vcpu);
-	} else {
-		for (i = 0; i < what.nr; i++)
-			flush_range(vcpu, &what.range[i]);
-		vcpu->stat.tlb_flush += what.nr;
-	}
-}
-
 static void process_gpa_flush(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
@@ -225,10 +229,10 @@ static void process_gpa_flush(struct kvm_vcpu *vcpu)
 
 	if (!READ_ONCE(vp->gpa_flush.pending))
 		return;
-	spin_lock(&vp->flush_lock);
+	raw_spin_lock(&vp->flush_lock);
 	flush = vp->gpa_flush;
 	vp->gpa_flush = (struct khv_gpa_flush){};
-	spin_unlock(&vp->flush_lock);
+	raw_spin_unlock(&vp->flush_lock);
 	khv_nested_gpa_flush_process(vcpu, flush.all, flush.space);
 }
 

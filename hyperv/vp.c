@@ -103,10 +103,14 @@ enum khv_msr_result khv_msr_vp_index_write(struct khv_msr_access *a)
 /* CPU time of the VP's thread inside KVM_RUN: the guest's and the kernel's on its behalf. */
 static u64 runtime_100ns(const struct khv_vcpu *vp)
 {
-	u64 ns = vp->runtime_ns;
+	u64 ns;
 
+	/* Its stretches are added up when it leaves the CPU. */
+	preempt_disable();
+	ns = vp->runtime_ns;
 	if (vp->running)
 		ns += local_clock() - vp->on_cpu_since;
+	preempt_enable();
 	return div_u64(ns, 100);
 }
 
@@ -160,6 +164,11 @@ int khv_run(struct kvm_vcpu *vcpu)
 
 	/* User space may have enabled the APIC of a VP that is halted. */
 	khv_synic_apic_changed(vp);
+#ifndef KHV_HAVE_L2_FLUSH
+	/* User space put another L2 in the place of the one that last entered. */
+	if (kvm_test_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu))
+		khv_nested_restored(vp);
+#endif
 	preempt_disable();
 	preempt_notifier_register(&vp->notifier);
 	vp->on_cpu_since = local_clock();

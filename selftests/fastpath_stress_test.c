@@ -13,9 +13,10 @@
 
 #include "irqfd.h"
 #include "module.h"
+#include "nested.h"
 #include "synic.h"
 
-#define RUN_MS 3000
+#define RUN_MS 2000
 
 #define VEC	    0x51 /* of IPIs */
 #define LEVEL_VEC   0x61
@@ -68,18 +69,22 @@ static u64 answered(void)
 	return module_loaded() ? module_count("answered") : 0;
 }
 
-/* Both vCPUs to their end; @before is what was answered at once before they began. */
-static void join_both(struct vm *vm, u64 before)
+/* Of both vCPUs, which have ended; @before is what was answered at once before they began. */
+static void check_rounds(u64 before)
 {
-	u64 fast;
+	u64 fast = answered() - before;
 
-	vcpu_join(vm->vcpus[0]);
-	vcpu_join(vm->vcpus[1]);
-	fast = answered() - before;
 	ktap_log("%llu and %llu rounds, %llu exits answered at once", (unsigned long long)rounds[0],
 		 (unsigned long long)rounds[1], (unsigned long long)fast);
 	ASSERT(rounds[0] > 10 && rounds[1] > 10, "a vCPU stood still");
 	ASSERT(!module_loaded() || fast > rounds[0] / 2, "the fast path was left out");
+}
+
+static void join_both(struct vm *vm, u64 before)
+{
+	vcpu_join(vm->vcpus[0]);
+	vcpu_join(vm->vcpus[1]);
+	check_rounds(before);
 }
 
 static void run_both(struct vm *vm, void (*first)(void), void (*second)(void))
@@ -403,5 +408,57 @@ TEST(all_calls_and_registers)
 	ASSERT(work[0].sints && acked, "no SINT, or nobody was told of its end");
 	/* A call that succeeded is in the eventfd, and no other. */
 	ASSERT_EQ(signals, work[0].signalled + work[1].signalled);
+	vm_free(vm);
+}
+
+/* --- a nested hypervisor's flushes ------------------------------------------------- */
+
+static u64 nested_root;
+
+/* L1, which has run an L2 and so has something that the other's calls take away. */
+static u64 flushes_itself(u64 ms)
+{
+	u64 end = ref_now() + REF_MS(ms);
+
+	while (ref_now() < end) {
+		flush_space(BIT64(this_cpu()->id));
+		rounds[0]++;
+	}
+	stop = true;
+	return 0;
+}
+
+GUEST_CODE(flushes_guest_physical)
+{
+	guest_set_os_id();
+	while (!stop) {
+		call_by_xmm(HVCALL_FLUSH_GPA_SPACE, nested_root, 0, &work[1].xmm[0]);
+		rounds[1]++;
+	}
+}
+
+/*
+ * What is to be flushed there takes a lock that others hold while they wait for this CPU. The
+ * more VPs there are to look at, the longer the first one's order is there before its kick.
+ */
+TEST(own_flushes_while_nested_tables_are_flushed)
+{
+	u64 before = answered();
+	struct guest_op o;
+	struct vm *vm;
+
+	require_two_cpus();
+	if (!module_loaded())
+		ktap_skip("stock has no such call");
+	vm = pause_without_exit(vm_create(MAP_VCPUS, 0));
+	nested_root = (u64)(uintptr_t)nested_create(vm->vcpus[0], NESTED_PAGING, 1)->root;
+	nested_start(vm->vcpus[0]);
+	start_pinned(vm->vcpus[1], flushes_guest_physical, run_to_the_end);
+	o = nested_l1_op(vm->vcpus[0], (struct guest_op){ .op = OP_CALL,
+							  .arg0 = (u64)(uintptr_t)flushes_itself,
+							  .arg1 = RUN_MS });
+	ASSERT_EQ(o.vector, 0);
+	vcpu_join(vm->vcpus[1]);
+	check_rounds(before);
 	vm_free(vm);
 }

@@ -438,15 +438,19 @@ TEST(capabilities)
 	run(l1_capabilities);
 }
 
-/* PERF_GLOBAL_CTRL is there exactly if CPUID says so (and the CPU has it). */
+/*
+ * PERF_GLOBAL_CTRL and TscMultiplier came later: they are there exactly if CPUID says so (and the
+ * CPU has them).
+ */
 GUEST_CODE(l1_perf_global)
 {
 	bool shown = cpuid(HV_LEAF_NESTED, 0).ebx & 1;
 
-	if (!shown)
+	if (!shown) {
 		GUEST_ASSERT_EQ(rdmsr(MSR_VMX_TRUE_EXIT) >> 32 & EXIT_PERF_GLOBAL, 0);
-	if (!shown)
 		GUEST_ASSERT_EQ(rdmsr(MSR_VMX_TRUE_ENTRY) >> 32 & ENTRY_PERF_GLOBAL, 0);
+		GUEST_ASSERT_EQ(rdmsr(MSR_VMX_PROC2) >> 32 & PROC2_TSC_SCALING, 0);
+	}
 	GUEST_SYNC_ARGS(1, rdmsr(MSR_VMX_TRUE_EXIT) >> 32, rdmsr(MSR_VMX_TRUE_ENTRY) >> 32);
 }
 
@@ -464,6 +468,41 @@ TEST(perf_global_ctrl)
 	all = vcpu_get_msr(v, MSR_VMX_TRUE_EXIT) >> 32;
 	vcpu_run_sync(v, 1);
 	ASSERT_EQ(v->cpu->msg.args[1] & EXIT_PERF_GLOBAL, all & EXIT_PERF_GLOBAL);
+	vm_free(v->vm);
+}
+
+#define EVMCS_GUEST_PERF 904
+#define EVMCS_HOST_PERF	 976
+
+/*
+ * The fields are looked at if the controls ask for them: 0 is good on any CPU, a value with all
+ * bits on none.
+ */
+GUEST_CODE(l1_loads_perf_global)
+{
+	nested_assist_on(n);
+	prepare();
+	vmcs_write(n, VMCS_EXIT_CTL, vmcs_read(n, VMCS_EXIT_CTL) | EXIT_PERF_GLOBAL);
+	vmcs_write(n, VMCS_ENTRY_CTL, vmcs_read(n, VMCS_ENTRY_CTL) | ENTRY_PERF_GLOBAL);
+	put64(n->evmcs, EVMCS_GUEST_PERF, 0);
+	put64(n->evmcs, EVMCS_HOST_PERF, 0);
+	must_run();
+	put64(n->evmcs, EVMCS_HOST_PERF, ~0ULL);
+	must_fail(VMX_FAIL_VALID);
+}
+
+TEST(perf_global_ctrl_is_loaded)
+{
+	u64 exit, entry;
+
+	create(l1_loads_perf_global, NESTED_EVMCS);
+	vcpu_set_bit(v, EVMCS1_PERF_GLOBAL, true);
+	exit = vcpu_get_msr(v, MSR_VMX_TRUE_EXIT) >> 32;
+	entry = vcpu_get_msr(v, MSR_VMX_TRUE_ENTRY) >> 32;
+	if (!(exit & EXIT_PERF_GLOBAL) || !(entry & ENTRY_PERF_GLOBAL))
+		ktap_skip("the host's CPU cannot load PERF_GLOBAL_CTRL (exit 0x%llx, entry 0x%llx)",
+			  (unsigned long long)exit, (unsigned long long)entry);
+	vcpu_run_done(v);
 	vm_free(v->vm);
 }
 
@@ -512,6 +551,31 @@ GUEST_CODE(l1_tsc_scaling)
 		GUEST_ASSERT(n->l2->ops[0].result >= before / 16 * times16[i]);
 		GUEST_ASSERT(n->l2->ops[0].result <= (after / 16 + 1) * times16[i]);
 	}
+}
+
+/* Whoever is not told of the field must not ask for it. */
+GUEST_CODE(l1_tsc_scaling_not_shown)
+{
+	u64 without;
+
+	nested_assist_on(n);
+	prepare();
+	must_run();
+	without = vmcs_read(n, VMCS_PROC2);
+	vmcs_write(n, VMCS_PROC2, without | PROC2_TSC_SCALING);
+	must_fail(VMX_FAIL_VALID);
+	vmcs_write(n, VMCS_PROC2, without);
+	must_run();
+}
+
+TEST(tsc_scaling_not_shown)
+{
+	create(l1_tsc_scaling_not_shown, NESTED_EVMCS);
+	require_tsc_scaling();
+	vcpu_set_bit(v, EVMCS1_PERF_GLOBAL, false);
+	n->flags |= NESTED_PAGING;
+	vcpu_run_done(v);
+	vm_free(v->vm);
 }
 
 TEST_KNOWN(tsc_scaling, "N0")

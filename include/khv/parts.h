@@ -274,6 +274,9 @@ unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what
 /* Bits that the module adds to CPUID leaf 0x4000000A, EBX above EAX; the same from load on. */
 extern u64 khv_nested_features;
 
+/* What those bits may be on this host. Context: load, once KVM's symbols are known. */
+u64 khv_nested_features_offered(void);
+
 /**
  * khv_assist_read() - read the VP assist page
  * @vcpu: the vCPU; has state of ours
@@ -319,15 +322,23 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu);
  * Return: false for none.
  */
 bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa);
+
+/**
+ * khv_nested_restored() - forget who the VP's L2 is, until its next entry
+ * @vp: user space has set its nested state
+ *
+ * Context: the vCPU's thread.
+ */
+void khv_nested_restored(struct khv_vcpu *vp);
 #endif
 
 /**
  * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that is answered here?
- * @vcpu: a vCPU in guest mode
+ * @vp: its L1 has asked for that
  *
- * Return: true for a row with KHV_L2, if its L1 has asked for that.
+ * Return: true for a row with KHV_L2. Context: the vCPU's thread, in guest mode.
  */
-bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu);
+bool khv_nested_call_is_ours(const struct khv_vcpu *vp);
 
 /**
  * khv_nested_gpa() - address in L1's memory of one in L2's

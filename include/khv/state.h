@@ -51,6 +51,7 @@ enum khv_fast_result {
  * @fast: exits that the fast path looked at, by what became of them
  * @hc_l2: hypercalls of an L2 that were answered here
  * @evmcs_entries: nested entries whose controls were checked
+ * @clean_msr_bitmaps: nested entries whose hypervisor calls its MSR bitmap unchanged
  * @hc_xmm: hypercalls that carried XMM input
  * @hc_unknown: hypercalls without a row
  *
@@ -66,6 +67,7 @@ struct khv_counts {
 	u64 fast[KHV_NR_FAST_RESULTS];
 	u64 hc_l2;
 	u64 evmcs_entries;
+	u64 clean_msr_bitmaps;
 	u64 hc_xmm;
 	u64 hc_unknown;
 };
@@ -126,6 +128,8 @@ struct khv_master_clock {
  * @master: the master clock that they come from
  * @tsc_ratio: that TSC from the host's, as KVM scales it
  * @tsc_offset: added after scaling
+ * @kvm_offset: what KVM's clock is ahead of the host's, ns, when all this was last looked at
+ * @sequence: the last one that the page was given, under hv_lock
  * @page: &enum khv_tsc_page_state, under hv_lock
  * @by_guest: the guest wrote HV_X64_MSR_REFERENCE_TSC and the page did not follow
  *	yet, under hv_lock
@@ -138,6 +142,8 @@ struct khv_refclock {
 	struct khv_master_clock master;
 	u64 tsc_ratio;
 	u64 tsc_offset;
+	s64 kvm_offset;
+	u32 sequence;
 	enum khv_tsc_page_state page;
 	bool by_guest;
 };
@@ -252,6 +258,7 @@ struct khv_msr_access {
  *	addresses, and of those of its nested guest
  * @gpa_flush: the same, of second-level page tables
  * @l2: its nested guest; written by its thread, ids read by others
+ * @evmcs: where the identity in its enlightened VMCS is
  * @vmx_controls: VMX controls of the last nested entry
  * @kick_cpus: scratch of a flush that this VP calls, under vcpu->mutex
  * @msr_fast: the access in the fast path; but for row, index and data it never changes
@@ -272,10 +279,11 @@ struct khv_vcpu {
 	u64 runtime_base;
 	unsigned long stimers_started;
 	bool apic_waits;
-	spinlock_t flush_lock; /* guards flush, gpa_flush */
+	raw_spinlock_t flush_lock; /* guards flush, gpa_flush */
 	struct khv_flush flush[2];
 	struct khv_gpa_flush gpa_flush;
 	struct khv_l2 l2;
+	struct gfn_to_hva_cache evmcs;
 	u32 vmx_controls[5];
 	cpumask_var_t kick_cpus;
 	struct khv_msr_access msr_fast;

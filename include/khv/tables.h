@@ -342,7 +342,16 @@ static_assert(KHV_NR_MSR_ROWS <= 64 && KHV_NR_HC_ROWS <= 64 && KHV_NR_ENLS <= 64
  *
  * Return: true if it does. Context: any.
  */
-bool khv_priv_held(const struct khv_cpuid *cpuid, struct khv_priv priv);
+static __always_inline bool khv_priv_held(const struct khv_cpuid *cpuid, struct khv_priv priv)
+{
+	u32 reg = cpuid->reg[priv.reg];
+
+	if (priv.reg == KHV_CPUID_NONE)
+		return true;
+	if (priv.bit == KHV_WHOLE_REG)
+		return reg && reg != U32_MAX;
+	return reg & BIT(priv.bit);
+}
 
 /**
  * khv_gate_compute() - work out which rows a VP may use

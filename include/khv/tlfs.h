@@ -218,10 +218,12 @@ struct khv_vp_assist {
  * "Direct Virtual Flush".
  */
 struct khv_evmcs_identity {
+	u32 clean_fields;
+	u32 pad1;
 	u32 synthetic_controls;
 	u32 control;
 	u32 vp_id;
-	u32 pad;
+	u32 pad2;
 	u64 vm_id;
 	u64 partition_assist_page;
 };
@@ -233,9 +235,14 @@ struct khv_vmcb_identity {
 	u64 partition_assist_page;
 };
 
-#define KHV_EVMCS_IDENTITY	   832
+#define KHV_EVMCS_IDENTITY	   824
+#define KHV_VMCB_CLEAN		   0xc0
 #define KHV_VMCB_IDENTITY	   0x3e0
+/* The control of either. */
 #define KHV_NESTED_FLUSH_HYPERCALL BIT(0)
+#define KHV_NESTED_MSR_BITMAP	   BIT(1)
+/* VMCB clean field: all of this is what it was, the MSR bitmap too. */
+#define KHV_VMCB_CLEAN_NESTED	   BIT(31)
 /* The exit that follows a direct flush when the hypervisor holds a TLB lock. */
 #define KHV_VMX_TRAP_AFTER_FLUSH   0x10000031
 #define KHV_SVM_SYNTHETIC_EXIT	   0xf0000000
