@@ -76,7 +76,7 @@ static void set_clock(struct khv_refclock *clock, const struct kvm_vcpu *vcpu,
 {
 	write_seqcount_begin(&clock->seq);
 	clock->valid = params;
-	clock->adopted = !master;
+	clock->adopted = params && !master;
 	if (master)
 		clock->master = *master;
 	if (params) {
@@ -102,7 +102,8 @@ static bool frozen(const struct khv_refclock *clock, const struct kvm_hv *hv)
  * The update protocol: sequence 0 while the rest changes, then a new one. With
  * @params NULL the page stays at sequence 0, and the guest reads the register.
  */
-static enum khv_tsc_page_state write_page(struct kvm *kvm, const struct khv_ref_params *params)
+static enum khv_tsc_page_state write_page(struct kvm *kvm, struct khv_refclock *clock,
+					  const struct khv_ref_params *params)
 {
 	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
 	struct ms_hyperv_tsc_page page = {};
@@ -123,7 +124,8 @@ static enum khv_tsc_page_state write_page(struct kvm *kvm, const struct khv_ref_
 		return KHV_TSC_PAGE_STALE;
 	/* The same, for the end of the update. */
 	smp_wmb();
-	sequence = khv_ref_next_sequence(sequence);
+	sequence = khv_ref_next_sequence(sequence ?: clock->sequence);
+	clock->sequence = sequence;
 	if (khv_kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence)))
 		return KHV_TSC_PAGE_STALE;
 	return KHV_TSC_PAGE_LIVE;
@@ -148,12 +150,15 @@ static bool up_to_date(const struct kvm *kvm, const struct khv_refclock *clock,
 {
 	if (READ_ONCE(clock->page) == KHV_TSC_PAGE_STALE)
 		return false;
+	if (READ_ONCE(clock->adopted))
+		return true;
 	if (!params)
-		return !READ_ONCE(clock->valid) && READ_ONCE(clock->page) != KHV_TSC_PAGE_LIVE;
+		return !READ_ONCE(clock->valid) && READ_ONCE(clock->page) != KHV_TSC_PAGE_LIVE &&
+		       READ_ONCE(clock->kvm_offset) == READ_ONCE(kvm->arch.kvmclock_offset);
 	if (READ_ONCE(clock->page) == KHV_TSC_PAGE_INVALID || !READ_ONCE(clock->valid))
 		return false;
 	/* A torn look is no harm: it differs, and is taken again under the lock. */
-	return READ_ONCE(clock->adopted) || is_master_clock(kvm, &clock->master);
+	return is_master_clock(kvm, &clock->master);
 }
 
 static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params,
@@ -164,15 +169,18 @@ static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params,
 	struct kvm_hv *hv = &kvm->arch.hyperv;
 	struct khv_ref_params adopted;
 
+	clock->kvm_offset = kvm->arch.kvmclock_offset;
 	if (clock->page == KHV_TSC_PAGE_OFF) {
 		set_clock(clock, vcpu, params, master);
-	} else if (params && frozen(clock, hv) && adopt_page(kvm, &adopted)) {
-		set_clock(clock, vcpu, &adopted, NULL);
+	} else if (frozen(clock, hv) && adopt_page(kvm, &adopted)) {
+		/* Without a master clock each VP has a TSC of its own; it is the first one's. */
+		set_clock(clock, kvm_get_vcpu(kvm, 0), &adopted, NULL);
 		clock->page = KHV_TSC_PAGE_LIVE;
 	} else {
-		clock->page = write_page(kvm, params);
+		clock->page = write_page(kvm, clock, params);
 		set_clock(clock, vcpu, params, master);
-		clock->by_guest = false;
+		if (clock->page != KHV_TSC_PAGE_STALE)
+			clock->by_guest = false;
 	}
 }
 
@@ -227,11 +235,11 @@ void khv_reftime_stale(struct kvm *kvm)
 	struct kvm_hv *hv = &kvm->arch.hyperv;
 
 	mutex_lock(&hv->hv_lock);
-	if (clock->page != KHV_TSC_PAGE_LIVE || !frozen(clock, hv)) {
+	/* A frozen page rules on; what the guest's TSC is may have changed. */
+	if (clock->page != KHV_TSC_PAGE_LIVE || !frozen(clock, hv))
 		set_clock(clock, NULL, NULL, NULL);
-		if (clock->page == KHV_TSC_PAGE_LIVE)
-			clock->page = KHV_TSC_PAGE_STALE;
-	}
+	if (clock->page == KHV_TSC_PAGE_LIVE)
+		clock->page = KHV_TSC_PAGE_STALE;
 	mutex_unlock(&hv->hv_lock);
 }
 
@@ -252,15 +260,20 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	struct khv_refclock *clock = &a->vm->refclock;
 	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
 	bool enable = a->data & KHV_REFERENCE_TSC_ENABLE;
+	bool adopted;
 
 	mutex_lock(&hv->hv_lock);
 	WRITE_ONCE(hv->hv_tsc_page, a->data);
 	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
 	clock->by_guest = !a->host;
+	/* Without its page a frozen clock has no more reason to be another than KVM's. */
+	adopted = clock->adopted;
+	if (!enable && adopted)
+		set_clock(clock, NULL, NULL, NULL);
 	mutex_unlock(&hv->hv_lock);
 
 	/* Leads to khv_reftime_update() before the guest goes on. */
-	if (enable)
+	if (enable || adopted)
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);
 	return KHV_MSR_OK;
 }

@@ -160,6 +160,8 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	now = khv_ref_time(vcpu);
 	if (!test_and_set_bit(t->index, &vp->stimers_started))
 		t->exp_time = khv_stimer_first(t->count, periodic, now);
+	if (periodic && khv_stimer_set_back(t->exp_time, period, now))
+		t->exp_time = khv_stimer_first(t->count, true, now);
 
 	if (khv_ticks_until(t->exp_time, now) <= 0) {
 		t->msg_pending = !signal(vcpu, t, now);

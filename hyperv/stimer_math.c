@@ -21,6 +21,11 @@ u64 khv_stimer_first(u64 count, bool periodic, u64 now)
 	return periodic ? now + clamp_period(count) : count;
 }
 
+bool khv_stimer_set_back(u64 expiry, u64 period, u64 now)
+{
+	return khv_ticks_until(expiry, now) > (s64)clamp_period(period);
+}
+
 u64 khv_stimer_next(u64 last, u64 period, bool lazy, u64 now)
 {
 	u64 next = last + clamp_period(period);

@@ -36,6 +36,21 @@ static void first_expiry(struct kunit *test)
 	KUNIT_EXPECT_GT(test, khv_ticks_until(khv_stimer_first(~0ULL, true, 7), 7), 0);
 }
 
+static void clock_set_back(struct kunit *test)
+{
+	u64 expiry = khv_stimer_first(10 * MSEC, true, SECOND);
+
+	KUNIT_EXPECT_FALSE(test, khv_stimer_set_back(expiry, 10 * MSEC, SECOND));
+	KUNIT_EXPECT_FALSE(test, khv_stimer_set_back(expiry, 10 * MSEC, SECOND + 5 * MSEC));
+	KUNIT_EXPECT_FALSE(test, khv_stimer_set_back(expiry, 10 * MSEC, 5 * SECOND));
+	KUNIT_EXPECT_TRUE(test, khv_stimer_set_back(expiry, 10 * MSEC, SECOND - 1));
+	KUNIT_EXPECT_TRUE(test, khv_stimer_set_back(expiry, 10 * MSEC, 0));
+	/* Across the end of time, and with periods of which no end can be seen. */
+	KUNIT_EXPECT_FALSE(test, khv_stimer_set_back(khv_stimer_first(9, true, ~0ULL), 9, ~0ULL));
+	KUNIT_EXPECT_TRUE(test, khv_stimer_set_back(khv_stimer_first(9, true, 0), 9, ~0ULL));
+	KUNIT_EXPECT_FALSE(test, khv_stimer_set_back(khv_stimer_first(~0ULL, true, 7), ~0ULL, 7));
+}
+
 static void next_in_time(struct kunit *test)
 {
 	int lazy;
@@ -131,9 +146,11 @@ static void never_early(struct kunit *test)
 }
 
 static struct kunit_case stimer_cases[] = {
-	KUNIT_CASE(distance_is_signed), KUNIT_CASE(first_expiry),    KUNIT_CASE(next_in_time),
-	KUNIT_CASE(lazy_skips),		KUNIT_CASE(others_catch_up), KUNIT_CASE(hopeless_backlog),
-	KUNIT_CASE(next_look),		KUNIT_CASE(never_early),     {},
+	KUNIT_CASE(distance_is_signed), KUNIT_CASE(first_expiry),
+	KUNIT_CASE(next_in_time),	KUNIT_CASE(lazy_skips),
+	KUNIT_CASE(others_catch_up),	KUNIT_CASE(hopeless_backlog),
+	KUNIT_CASE(next_look),		KUNIT_CASE(never_early),
+	KUNIT_CASE(clock_set_back),	{},
 };
 
 static struct kunit_suite stimer_suite = {

@@ -847,15 +847,18 @@ static void regain_master_clock(struct vm *vm)
 TEST_KNOWN(page_recovers_with_the_master_clock, "K10")
 {
 	struct vm *vm = vm_with_page(2);
-	u32 round;
+	u32 round, seq;
 
 	for (round = 0; round < 3; round++) {
+		seq = page.seq;
 		lose_master_clock(vm);
 		ASSERT_EQ(page.seq, 0);
 		alternate(vm, 20);
 		ASSERT_EQ(page.seq, 0);
 		regain_master_clock(vm);
 		ASSERT_KNOWN(seq_valid(page.seq), "sequence 0x%x", page.seq);
+		/* Who was stopped in the middle of a read must see that it is another clock. */
+		ASSERT(page.seq != seq, "sequence 0x%x again", seq);
 		alternate(vm, 20);
 		assert_page_valid(vm->vcpus[0]);
 		assert_page_valid(vm->vcpus[1]);
@@ -1187,6 +1190,52 @@ TEST(frozen_page_is_restored_as_it_is)
 	ASSERT_EQ(page.seq, s.page.seq);
 	ASSERT_EQ(page.scale, s.page.scale);
 	ASSERT_EQ(page.offset, s.page.offset);
+	vm_free(vm);
+}
+
+/* The guest's view of the time does not depend on the host's clock, whatever becomes of that. */
+TEST(frozen_page_without_a_master_clock)
+{
+	struct vm *vm = vm_with_page(2);
+	struct vcpu *v = vm->vcpus[0];
+	u64 hz = 1000ULL * (u64)__vcpu_ioctl(v, KVM_GET_TSC_KHZ, NULL);
+	struct tsc_page old;
+	u32 i;
+
+	guest_write(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	memcpy(&old, &page, sizeof(old));
+	vcpu_set_msr(vm->vcpus[1], MSR_IA32_TSC, vcpu_get_msr(v, MSR_IA32_TSC) + 100 * hz);
+	for (i = 0; i < 4; i++) {
+		vcpu_run_sync(vm->vcpus[1], 1);
+		assert_page_valid(v);
+	}
+	assert_master_clock(vm, false);
+	ASSERT_EQ(page.seq, old.seq);
+	ASSERT_EQ(page.scale, old.scale);
+	ASSERT_EQ(page.offset, old.offset);
+	vm_free(vm);
+}
+
+/* A guest that gives its frozen page up has the host's clock again. */
+TEST(frozen_page_is_given_up)
+{
+	struct vm *vm = vm_with_page(1);
+	struct saved s;
+	struct vcpu *v;
+
+	guest_write(vm->vcpus[0], HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	save(vm, &s);
+	s.page.offset += JUMP_SEC * REF_PER_SEC;
+	vm = restore(1, &s);
+	v = vm->vcpus[0];
+	last_time = 0;
+	assert_page_valid(v);
+	ASSERT(last_time >= JUMP_SEC * REF_PER_SEC, "the register does not follow the page");
+	last_time = 0;
+	/* The guest does not look at what it has given up. */
+	page.seq = 0;
+	guest_write(v, HV_X64_MSR_REFERENCE_TSC, 0);
+	ASSERT(last_time < JUMP_SEC * REF_PER_SEC, "the register still follows the page");
 	vm_free(vm);
 }
 

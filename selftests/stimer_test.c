@@ -8,7 +8,9 @@
  * emulated host under load can keep. "Nothing comes" means: not while some
  * milliseconds and a hundred exits passed after it was due.
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 
 #include "stimer.h"
@@ -1219,6 +1221,43 @@ TEST(rearm_from_handler)
 	guest_irq_handlers[VEC] = rearm_in_handler;
 	vcpu_entry(vm->vcpus[0], rearm_from_handler_guest);
 	synic_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+/* User space sets the reference time back: there is a tick a period later all the same. */
+GUEST_CODE(ticks_on)
+{
+	u32 ticks;
+
+	apic_enable();
+	irqs_on();
+	start(0, ON | PERIODIC | DIRECT, REF_MS(10));
+	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], 3, WAIT_MS));
+	GUEST_SYNC(1);
+	ticks = guest_irqs[VEC];
+	GUEST_ASSERT_KNOWN_EQ(guest_wait(&guest_irqs[VEC], ticks + 5, known_ms), true);
+}
+
+static void move_clock(struct vm *vm, s64 seconds)
+{
+	struct kvm_clock_data c = { 0 };
+
+	ASSERT(!ioctl(vm->fd, KVM_GET_CLOCK, &c), "KVM_GET_CLOCK: %s", strerror(errno));
+	c.clock += (u64)(seconds * 1000000000);
+	c.flags = 0;
+	ASSERT(!ioctl(vm->fd, KVM_SET_CLOCK, &c), "KVM_SET_CLOCK: %s", strerror(errno));
+}
+
+TEST_KNOWN(periodic_goes_on_when_the_clock_is_set_back, "D40")
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+
+	move_clock(vm, 3600);
+	vcpu_entry(v, ticks_on);
+	synic_run_sync(v, 1);
+	move_clock(vm, -1800);
+	synic_run_done(v);
 	vm_free(vm);
 }
 

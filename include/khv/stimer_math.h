@@ -38,6 +38,16 @@ static inline s64 khv_ticks_until(u64 when, u64 now)
 u64 khv_stimer_first(u64 count, bool periodic, u64 now);
 
 /**
+ * khv_stimer_set_back() - is a periodic timer further off than it ever is by itself?
+ * @expiry: its next expiry
+ * @period: the COUNT register, not 0
+ * @now: reference time
+ *
+ * Return: true if the reference time was set back since.
+ */
+bool khv_stimer_set_back(u64 expiry, u64 period, u64 now);
+
+/**
  * khv_stimer_next() - expiry of a periodic timer after one that was signalled
  * @last: the expiry that was signalled
  * @period: the COUNT register, not 0
