@@ -95,10 +95,10 @@ static void hypercalls(void)
 
 	head("Hypercalls");
 	printf("Checks, in this order: mode and CPL (#UD); privilege (ACCESS_DENIED); reserved\n"
-	       "bits of the control word (INVALID_HYPERCALL_INPUT); known code\n"
-	       "(INVALID_HYPERCALL_CODE); rep count and start, variable header, fast form and\n"
-	       "its room (INVALID_HYPERCALL_INPUT); alignment and page of the input\n"
-	       "(INVALID_ALIGNMENT); XMM privilege (#UD); then the input is read, once\n"
+	       "bits of the control word (INVALID_HYPERCALL_INPUT); XMM privilege, if the call can\n"
+	       "have input there (#UD); known code (INVALID_HYPERCALL_CODE); rep count and start,\n"
+	       "variable header, fast form and its room (INVALID_HYPERCALL_INPUT); alignment and\n"
+	       "page of the input (INVALID_ALIGNMENT); then the input is read, once\n"
 	       "(INVALID_HYPERCALL_INPUT when it cannot be), and the handler is called.\n"
 	       "The fast form of an atomic call may be answered in the exit fast path (fastpath.rst).\n\n");
 	rule(widths);

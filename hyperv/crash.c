@@ -60,7 +60,7 @@ enum khv_msr_result khv_msr_reset_read(struct khv_msr_access *a)
 
 enum khv_msr_result khv_msr_reset_write(struct khv_msr_access *a)
 {
-	if (!a->host && a->data == 1)
+	if (a->data == 1)
 		kvm_make_request(KVM_REQ_HV_RESET, a->vcpu);
 	return KHV_MSR_OK;
 }

@@ -54,7 +54,8 @@ u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row)
 	} else if (hc->rep_count || hc->rep_start) {
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	}
-	if (hc->varhdr && !(row->flags & KHV_VARHDR))
+	/* A VP set has at most 64 banks. */
+	if (hc->varhdr > (row->flags & KHV_VARHDR ? 64 : 0))
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 
 	len = khv_hcall_input_len(hc, row);

@@ -199,11 +199,13 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		status = HV_STATUS_ACCESS_DENIED;
 		goto done;
 	}
+	/* Whether this call would bring input in XMM is not asked, as on stock. */
+	if (row && hc->fast && (row->flags & KHV_XMM) && !vp->gate.xmm &&
+	    !(hc->control & KHV_CTL_RSVDZ))
+		return queue_ud(vcpu);
 	status = khv_hcall_check(hc, row);
 	if (status)
 		goto done;
-	if (hc->fast && (row->flags & KHV_XMM) && !vp->gate.xmm)
-		return queue_ud(vcpu);
 	/* Until the handler says otherwise nothing after the start is done. */
 	if (row->flags & KHV_REP)
 		hc->reps_done = hc->rep_start;

@@ -535,6 +535,14 @@ static const struct xmm_row xmm_rows[] = {
 	  HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_SPACES, 1, 1 },
 	{ "SEND_IPI_EX", HVCALL_SEND_IPI_EX, 0x40, 0, 0, 0 },
 };
+
+/* Who may not use XMM registers does not learn that something else is wrong as well. */
+static const u64 xmm_malformed[] = {
+	HVCALL_FLUSH_LIST,
+	HVCALL_FLUSH_LIST_EX,
+	HVCALL_FLUSH_SPACE | HV_CTL_REP(1),
+	HVCALL_FLUSH_SPACE | HV_CTL_VARHDR(1),
+};
 /* clang-format on */
 
 static void check_xmm(bool offered)
@@ -563,6 +571,18 @@ static void check_xmm(bool offered)
 		if (offered)
 			ASSERT(o.result == (u64)r->reps << 32, "%s: 0x%llx", r->name,
 			       (unsigned long long)o.result);
+	}
+	for (i = 0; i < ARRAY_SIZE(xmm_malformed); i++) {
+		struct guest_op o = vcpu_op(v, p, OP_HC(xmm_malformed[i] | HV_CTL_FAST, 0, 0));
+
+		ASSERT(o.vector == (offered ? 0 : UD_VECTOR), "0x%llx: vector %u",
+		       (unsigned long long)xmm_malformed[i], o.vector);
+		if (offered)
+			ASSERT_EQ(o.result, HV_STATUS_INVALID_HYPERCALL_INPUT);
+		/* Reserved bits come before. */
+		o = vcpu_op(v, p, OP_HC(xmm_malformed[i] | HV_CTL_FAST | BIT64(27), 0, 0));
+		ASSERT_EQ(o.vector, 0);
+		ASSERT_EQ(o.result, HV_STATUS_INVALID_HYPERCALL_INPUT);
 	}
 	/* A fast call that needs no XMM registers has no part in this. */
 	ASSERT_EQ(vcpu_op(v, p, OP_HC(HVCALL_SEND_IPI | HV_CTL_FAST, 0x40, 0)).vector, 0);

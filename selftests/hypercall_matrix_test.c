@@ -250,8 +250,9 @@ static u32 variants(const struct one *o, const struct call *c, enum answers colu
 		v[n++].control += HV_CTL_VARHDR(1);
 		if (varhdr)
 			v[n++].control -= HV_CTL_VARHDR(1);
-		else
-			v[n++].control |= HV_CTL_VARHDR(0x1ff);
+		/* More than there are banks, and than fits into a page. */
+		v[n++].control |= HV_CTL_VARHDR(0x1ff);
+		v[n++].control |= HV_CTL_VARHDR(0x3ff);
 		return n;
 	case UNALIGNED:
 		v[n++].at += 1;

@@ -257,6 +257,10 @@ GUEST_CODE(lock)
 	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_HYPERCALL, 0), GP_VECTOR);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), val);
 	GUEST_ASSERT(page_has_code(page));
+	/* Nor does the identity's end change it. */
+	wrmsr(HV_X64_MSR_GUEST_OS_ID, 0);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), val);
+	GUEST_ASSERT(page_has_code(page));
 }
 
 /* The host is not bound by the lock: it resets and restores. */

@@ -27,6 +27,21 @@ TEST(write_1_exits)
 	vm_free(vm);
 }
 
+/* User space may ask as well. */
+TEST(host_write_1_exits)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+
+	vcpu_set_msr(v, HV_X64_MSR_RESET, 1);
+	vcpu_entry(v, request_reset);
+	vcpu_run_exit(v, KVM_EXIT_SYSTEM_EVENT);
+	ASSERT_EQ(v->run->system_event.type, KVM_SYSTEM_EVENT_RESET);
+	ASSERT_EQ(vcpu_get_msr(v, HV_X64_MSR_RESET), 0);
+	vcpu_run_sync(v, 1);
+	vm_free(vm);
+}
+
 /* Save and restore write what was read, 0, and nothing happens. */
 TEST(host_access)
 {
