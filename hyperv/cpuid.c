@@ -53,6 +53,14 @@ static void offer(u32 *reg, struct kvm_vcpu *vcpu, u16 evmcs)
 	reg[KHV_CPUID_NESTED_EAX] |= evmcs & EVMCS_VERSIONS;
 }
 
+u64 khv_nested_features_offered(void)
+{
+	u32 reg[KHV_NR_CPUID_REGS] = {};
+
+	offer(reg, NULL, 0);
+	return (u64)reg[KHV_CPUID_NESTED_EBX] << 32 | reg[KHV_CPUID_NESTED_EAX];
+}
+
 static struct kvm_cpuid_entry2 signature_leaf(u32 leaf, u32 max)
 {
 	/* "Linux KVM Hv"; user space puts the vendor that guests look for. */

@@ -384,7 +384,7 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 	kvm_exit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_exit");
 	kvm_eoi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_eoi");
 	nrips = khv_svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
-	if (!kvm_key || !kvm_trampoline || !khv_x86_ops->vcpu_run) {
+	if (!kvm_key || !kvm_trampoline || !khv_x86_ops || !khv_x86_ops->vcpu_run) {
 		report("kvm_x86_vcpu_run", "where the exit fast path begins");
 		missing++;
 	}

@@ -131,6 +131,26 @@ static void set_originals(void)
 #undef KHV_HOOK
 }
 
+int khv_hooks_find(void (*report)(const char *name, const char *why))
+{
+	int missing = 0;
+	int i;
+
+	for (i = 0; i < KHV_NR_HOOKS; i++) {
+		struct khv_hook *hook = &khv_hooks[i];
+
+		/* One that is not there at all is named with the imports. */
+		if (!khv_hook_wanted(i) || !hook->addr)
+			continue;
+		hook->site = khv_ftrace_location(hook->addr);
+		if (!hook->site) {
+			report(hook->name, "it has no ftrace site");
+			missing++;
+		}
+	}
+	return missing;
+}
+
 int khv_hooks_check(void (*report)(const char *name, const char *why))
 {
 	static const u8 nop[KHV_SITE_BYTES] = { BYTES_NOP5 };
@@ -141,7 +161,7 @@ int khv_hooks_check(void (*report)(const char *name, const char *why))
 	/* Off, a registration succeeds without touching the site, and cannot be undone. */
 	if (!ftrace_enabled || !READ_ONCE(*ftrace_enabled)) {
 		report("all of them", "function tracing is off: sysctl kernel.ftrace_enabled=1");
-		return KHV_NR_HOOKS;
+		return khv_hooks_nr();
 	}
 
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
@@ -149,12 +169,6 @@ int khv_hooks_check(void (*report)(const char *name, const char *why))
 
 		if (!khv_hook_wanted(i))
 			continue;
-		hook->site = khv_ftrace_location(khv_symbol(hook->module, hook->name));
-		if (!hook->site) {
-			report(hook->name, "it has no ftrace site");
-			bad++;
-			continue;
-		}
 		memcpy(hook->before, (void *)hook->site, KHV_SITE_BYTES);
 		if (memcmp(hook->before, nop, KHV_SITE_BYTES)) {
 			report(hook->name,

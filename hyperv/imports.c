@@ -102,18 +102,19 @@ int khv_symbols_init(void (*report)(const char *name, const char *why))
 /* Until the sites are known the originals are entered through their front door. */
 static int resolve_hooks(void (*report)(const char *name, const char *why))
 {
-	unsigned long addr;
+	struct khv_hook *hook;
 	int missing = 0;
 
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)           \
-	addr = khv_symbol(KHV_MODULE_##_mod, #_name);               \
-	if (!khv_hook_wanted(KHV_HOOK_##_name)) {                   \
-		/* Never called. */                                 \
-	} else if (addr) {                                          \
-		static_call_update(khv_call_##_name, (void *)addr); \
-	} else {                                                    \
-		report(#_name, _why);                               \
-		missing++;                                          \
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)                         \
+	hook = &khv_hooks[KHV_HOOK_##_name];                                      \
+	if (khv_hook_wanted(KHV_HOOK_##_name)) {                                  \
+		hook->addr = khv_symbol(KHV_MODULE_##_mod, #_name);               \
+		if (hook->addr) {                                                 \
+			static_call_update(khv_call_##_name, (void *)hook->addr); \
+		} else {                                                          \
+			report(#_name, _why);                                     \
+			missing++;                                                \
+		}                                                                 \
 	}
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
@@ -139,7 +140,8 @@ int khv_imports_resolve(void (*report)(const char *name, const char *why))
 	}
 	if (!khv_x86_ops->get_cpl || !khv_x86_ops->get_cs_db_l_bits ||
 	    !khv_x86_ops->flush_tlb_gva || !khv_x86_ops->flush_tlb_guest ||
-	    !khv_x86_ops->patch_hypercall || !khv_x86_ops->nested_ops) {
+	    !khv_x86_ops->patch_hypercall || !khv_x86_ops->get_exit_info ||
+	    !khv_x86_ops->nested_ops) {
 		report("kvm_x86_ops", "functions of the vendor module in it");
 		return missing + 1;
 	}

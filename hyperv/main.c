@@ -28,17 +28,34 @@
 static int set_switch(const char *val, const struct kernel_param *kp)
 {
 	int ret = param_set_bool(val, kp);
+	/* What is written to sysfs ends with a newline. */
+	int len = strcspn(val ?: "", "\n");
 
 	if (!ret)
 		return 0;
 	if (kp->arg == &khv_takeover)
-		pr_err("takeover=%s is not a boolean; use takeover=1 (new VMs are ours) or takeover=0 (new VMs stay with KVM)\n",
-		       val);
+		pr_err("takeover=%.*s is not a boolean; use takeover=1 (new VMs are ours) or takeover=0 (new VMs stay with KVM)\n",
+		       len, val);
 	else
-		pr_err("fastpath=%s is not a boolean; use fastpath=1 (answer exits at once) or fastpath=0 (as KVM does)\n",
+		pr_err("fastpath=%.*s is not a boolean; use fastpath=1 (answer exits at once) or fastpath=0 (as KVM does)\n",
+		       len, val);
+	return ret;
+}
+
+static int set_nested_features(const char *val, const struct kernel_param *kp)
+{
+	int ret = param_set_ullong(val, kp);
+
+	if (ret)
+		pr_err("nested_features=%s is not a number; use the bits of CPUID leaf 0x4000000A, EBX above EAX, as in nested_features=0x40000\n",
 		       val);
 	return ret;
 }
+
+static const struct kernel_param_ops nested_features_ops = {
+	.set = set_nested_features,
+	.get = param_get_ullong,
+};
 
 static const struct kernel_param_ops switch_ops = {
 	.flags = KERNEL_PARAM_OPS_FL_NOARG,
@@ -54,7 +71,7 @@ module_param_cb(takeover, &switch_ops, &khv_takeover, 0644);
 MODULE_PARM_DESC(takeover,
 		 "Take over VMs created from now on (default on; can be changed at any time)");
 
-module_param_named(nested_features, khv_nested_features, ullong, 0444);
+module_param_cb(nested_features, &nested_features_ops, &khv_nested_features, 0444);
 MODULE_PARM_DESC(
 	nested_features,
 	"Bits added to CPUID leaf 0x4000000A of guests that have it, EBX above EAX, that user space does not know: 0x40000 GPA flush, 0x400000 enlightened NPT TLB, 0x100000000 PERF_GLOBAL_CTRL");
@@ -154,6 +171,7 @@ static int pin_kvm(void)
 static int check(void)
 {
 	const char *row;
+	u64 offered;
 	int bad, ret;
 
 	if (strcmp(utsname()->release, UTS_RELEASE)) {
@@ -178,8 +196,8 @@ static int check(void)
 
 	khv_vendor = vendor_module->name;
 	bad = khv_imports_resolve(note_missing);
-	if (!bad)
-		bad = khv_fastpath_check(note_missing);
+	bad += khv_fastpath_check(note_missing);
+	bad += khv_hooks_find(note_missing);
 	ret = check_required();
 	if (ret < 0)
 		goto err_unpin;
@@ -188,6 +206,13 @@ static int check(void)
 		pr_err("functions of kvm are missing; this KVM is not of Linux 6.1 to 6.12, or built without CONFIG_KVM_HYPERV: use such a kernel; %d missing: %s\n",
 		       bad, missing());
 		ret = -EOPNOTSUPP;
+		goto err_unpin;
+	}
+	offered = khv_nested_features_offered();
+	if (khv_nested_features & ~offered) {
+		pr_err("nested_features=0x%llx: this host does not offer 0x%llx; leave that out, 0x%llx is offered\n",
+		       khv_nested_features, khv_nested_features & ~offered, offered);
+		ret = -EINVAL;
 		goto err_unpin;
 	}
 	bad = khv_hooks_check(note_missing);

@@ -25,7 +25,8 @@ enum khv_hook_id {
  * @name: KVM's function
  * @why: what would break without it, for the message
  * @returns: where khv_dispatch looks for the address behind the site
- * @site: address of the ftrace site, found by khv_hooks_check()
+ * @addr: address of the function, found by khv_imports_resolve()
+ * @site: address of the ftrace site, found by khv_hooks_find()
  * @before: bytes of the site before the hook stood
  */
 struct khv_hook {
@@ -33,6 +34,7 @@ struct khv_hook {
 	const char *name;
 	const char *why;
 	unsigned long *returns;
+	unsigned long addr;
 	unsigned long site;
 	u8 before[KHV_SITE_BYTES];
 };
@@ -73,10 +75,19 @@ bool khv_hook_wanted(enum khv_hook_id id);
 int khv_hooks_nr(void);
 
 /**
+ * khv_hooks_find() - find the ftrace site of every target
+ * @report: called once per target that has none
+ *
+ * After khv_imports_resolve(). Context: may sleep.
+ * Return: number of targets without a site.
+ */
+int khv_hooks_find(void (*report)(const char *name, const char *why));
+
+/**
  * khv_hooks_check() - look at every target without changing it
  * @report: called once per target that cannot be hooked, with the reason
  *
- * After khv_imports_resolve() succeeded. Context: may sleep.
+ * After khv_hooks_find() succeeded. Context: may sleep.
  * Return: number of targets that cannot be hooked.
  */
 int khv_hooks_check(void (*report)(const char *name, const char *why));

@@ -32,13 +32,13 @@ const char *module_path(void)
 	return NULL;
 }
 
-static int insert(const char *path)
+static int insert(const char *path, const char *params)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
 
 	if (fd < 0)
 		return -errno;
-	r = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+	r = syscall(SYS_finit_module, fd, params, 0) ? -errno : 0;
 	close(fd);
 	return r;
 }
@@ -50,7 +50,7 @@ static int remove_module(const char *name)
 
 void module_insert(const char *path)
 {
-	int r = insert(path);
+	int r = insert(path, "");
 
 	if (r)
 		FAIL("insmod %s: %s", path, strerror(-r));
@@ -66,7 +66,7 @@ void module_remove(const char *name)
 
 int __module_load(void)
 {
-	return insert(module_path());
+	return insert(module_path(), "");
 }
 
 int __module_unload(void)
@@ -76,10 +76,15 @@ int __module_unload(void)
 
 void module_load(void)
 {
-	int r = __module_load();
+	module_load_with("");
+}
+
+void module_load_with(const char *params)
+{
+	int r = insert(module_path(), params);
 
 	if (r)
-		FAIL("insmod %s: %s (see the kernel log)", module_path(), strerror(-r));
+		FAIL("insmod %s %s: %s (see the kernel log)", module_path(), params, strerror(-r));
 	ASSERT(module_loaded(), "the module is not in /sys/module");
 }
 

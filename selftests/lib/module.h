@@ -21,6 +21,7 @@ int __module_unload(void);
 void module_insert(const char *path);
 void module_remove(const char *name);
 void module_load(void);
+void module_load_with(const char *params);
 void module_unload(void);
 
 /* Skip the case unless the module is out and its file is at hand. */
