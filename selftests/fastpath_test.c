@@ -19,13 +19,14 @@
 #include "module.h"
 #include "ops.h"
 #include "synic.h"
+#include "tracefs.h"
 
 #define READS	 100
+#define TRIES	 8 /* a single exit may find that it has to wait, or a page that is not at hand */
 #define ANSWERED "answered"
 #define STATE	 "slow: stepped, SMM, hidden, PMU"
 #define TRACED	 "slow: kvm_msr or kvm_exit traced"
 #define PARAM	 "/sys/module/kvm_hyperv/parameters/fastpath"
-#define TRACING	 "/sys/kernel/tracing"
 #define MSRS	 TRACING "/events/kvm/kvm_msr/enable"
 #define EXITS	 TRACING "/events/kvm/kvm_exit/enable"
 
@@ -33,16 +34,6 @@
 
 #define SPIN_FAST (HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST)
 #define IPI_FAST  (HVCALL_SEND_IPI | HV_CTL_FAST)
-
-static void write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-
-	ASSERT(fd >= 0, "%s: %s", path, strerror(errno));
-	ASSERT(write(fd, text, strlen(text)) == (ssize_t)strlen(text), "%s: %s", path,
-	       strerror(errno));
-	close(fd);
-}
 
 /* Where the module counts; 0 on stock. */
 static u64 counted(const char *name)
@@ -105,9 +96,9 @@ TEST(switched_off_and_on)
 
 	if (!module_loaded())
 		ktap_skip("the parameter is the module's");
-	write_file(PARAM, "0");
+	file_must_write(PARAM, "0");
 	ASSERT_EQ(exits_by(ANSWERED, v, p), 0);
-	write_file(PARAM, "1");
+	file_must_write(PARAM, "1");
 	ASSERT(exits_by(ANSWERED, v, p) >= READS, "still off");
 	vm_free(vm);
 }
@@ -216,9 +207,9 @@ TEST(a_traced_access_is_traced)
 	struct vm *vm = reader(&p);
 	u64 slow;
 
-	write_file(MSRS, "1");
+	file_must_write(MSRS, "1");
 	slow = exits_by(TRACED, vm->vcpus[0], p);
-	write_file(MSRS, "0");
+	file_must_write(MSRS, "0");
 	ASSERT(slow >= READS, "%llu of %u through the slow path", (unsigned long long)slow, READS);
 	vm_free(vm);
 }
@@ -250,9 +241,9 @@ TEST(every_exit_is_traced)
 	fd = open(TRACING "/trace", O_WRONLY | O_TRUNC);
 	ASSERT(fd >= 0, "trace: %s", strerror(errno));
 	close(fd);
-	write_file(EXITS, "1");
+	file_must_write(EXITS, "1");
 	slow = exits_by(TRACED, vm->vcpus[0], p);
-	write_file(EXITS, "0");
+	file_must_write(EXITS, "0");
 	ASSERT_EQ(slow, READS);
 	ASSERT_EQ(traced_exits(), READS);
 	ASSERT(exits_by(ANSWERED, vm->vcpus[0], p) >= READS, "still slow");
@@ -650,18 +641,21 @@ TEST(compatibility_mode)
 	struct regs32 *block;
 	struct kvm_regs r;
 	u64 before;
+	u32 i;
 
 	vcpu_set_msr(v, HV_X64_MSR_VP_INDEX, AN_INDEX);
 	vcpu_entry(v, be_known);
 	vcpu_run_done(v);
 
 	block = vm_alloc(vm, sizeof(*block));
-	block->eax = IPI_FAST;
-	block->ecx = VEC;
 	block->edi = 1u << (AN_INDEX - 32);
 	before = counted("SEND_IPI ");
-	enter_compatibility_mode(v, (u64)(uintptr_t)code, (u64)(uintptr_t)block);
-	vcpu_run_done(v);
+	for (i = 0; i < TRIES && counted("SEND_IPI ") == before; i++) {
+		block->eax = IPI_FAST;
+		block->ecx = VEC;
+		enter_compatibility_mode(v, (u64)(uintptr_t)code, (u64)(uintptr_t)block);
+		vcpu_run_done(v);
+	}
 	expect_counted("SEND_IPI ", before, 1);
 	ASSERT_EQ(block->eax, HV_STATUS_SUCCESS);
 	ASSERT_EQ(block->edx, 0);
@@ -671,8 +665,10 @@ TEST(compatibility_mode)
 	       "the interrupt is not there");
 
 	before = counted(ANSWERED);
-	enter_compatibility_mode(v, (u64)(uintptr_t)tell_in_32_bit, 0);
-	ASSERT_EQ(vcpu_run(v), AN_INDEX);
+	for (i = 0; i < TRIES && counted(ANSWERED) == before; i++) {
+		enter_compatibility_mode(v, (u64)(uintptr_t)tell_in_32_bit, 0);
+		ASSERT_EQ(vcpu_run(v), AN_INDEX);
+	}
 	expect_counted(ANSWERED, before, 1);
 	vcpu_ioctl(v, KVM_GET_REGS, &r);
 	ASSERT_EQ(r.rbx, 0);

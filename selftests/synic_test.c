@@ -8,12 +8,17 @@
  * lower vector, raised after it, which therefore would be taken after it.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "irqfd.h"
+#include "ops.h"
 #include "synic.h"
+#include "tracefs.h"
 
 #define VEC	     0x61 /* of the SINT under test */
 #define FENCE	     0x51 /* a lower priority class */
@@ -588,6 +593,66 @@ TEST(every_sint_of_another_vp)
 	vm_free(vm);
 }
 
+/*
+ * Event flags, with user space as the port: it sets a flag in the page that SIEFP names, and
+ * raises the SINT only for one that was 0.
+ */
+#define SIEF_BYTES 256
+#define FLAG	   5
+#define SETTLE_MS  5
+
+static volatile u8 *flags_of(u32 sint)
+{
+	return synic_events[0] + sint * SIEF_BYTES;
+}
+
+GUEST_CODE(take_event_flags)
+{
+	volatile u8 *flags = flags_of(TEST_SINT);
+	u32 n;
+
+	apic_enable();
+	wrmsr(HV_X64_MSR_SINT(TEST_SINT), VEC);
+	irqs_on();
+	for (n = 1; n <= 3; n++) {
+		GUEST_SYNC(n); /* 1 and 3: FLAG; 2: FLAG, which is 1 still, and the next one */
+		GUEST_ASSERT(guest_wait(&guest_irqs[VEC], n, WAIT_MS));
+		guest_settle(SETTLE_MS);
+		GUEST_ASSERT_EQ(guest_irqs[VEC], n);
+		GUEST_ASSERT_EQ(flags[0], n == 2 ? 3u << FLAG : 1u << FLAG);
+		if (n == 2)
+			flags[0] = 0;
+	}
+}
+
+static void set_event_flag(int fd, u32 flag)
+{
+	u8 bit = (u8)(1u << flag % 8);
+
+	if (!(__atomic_fetch_or(&flags_of(TEST_SINT)[flag / 8], bit, __ATOMIC_SEQ_CST) & bit))
+		eventfd_signal(fd);
+}
+
+TEST(event_flags_interrupt_when_they_become_1)
+{
+	struct vm *vm = irq_vm(1);
+	struct vcpu *v = vm->vcpus[0];
+	u32 n;
+	int fd;
+
+	route_all(vm, 0);
+	fd = irqfd_new(vm, GSI(TEST_SINT), NULL);
+	vcpu_entry(v, take_event_flags);
+	for (n = 1; n <= 3; n++) {
+		synic_run_sync(v, n);
+		set_event_flag(fd, FLAG);
+		if (n == 2)
+			set_event_flag(fd, FLAG + 1);
+	}
+	synic_run_done(v);
+	vm_free(vm);
+}
+
 /* HLT is left for a SINT: the host raises the next one when it has seen the last taken. */
 #define NR_HALTS 20
 
@@ -747,6 +812,95 @@ TEST(auto_eoi_can_be_taken_back)
 	synic_run_sync(v, 2);
 	eventfd_signal(fd);
 	synic_run_done(v);
+	vm_free(vm);
+}
+
+/*
+ * KVM must see the delivery of an AutoEOI vector: APICv has to stand back for the VM, but no
+ * longer than some VP's SINT asks for it. The tracepoint tells, with or without such hardware.
+ */
+#define INHIBIT_EVENT "kvm_apicv_inhibit_changed: "
+#define INHIBITED     "inhibits=0x"
+#define BY_HYPERV     BIT64(1)
+
+static bool inhibited;
+
+static bool host_has_apicv(void)
+{
+	FILE *f = fopen(host_is_amd() ? "/sys/module/kvm_amd/parameters/avic" :
+					"/sys/module/kvm_intel/parameters/enable_apicv",
+			"r");
+	bool has = f && fgetc(f) == 'Y';
+
+	if (f)
+		fclose(f);
+	return has;
+}
+
+static bool apicv_inhibited(void)
+{
+	FILE *f = fopen(TRACING "/trace", "r");
+	char line[512], *text;
+
+	ASSERT(f, "trace: %s", strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		text = strstr(line, INHIBIT_EVENT);
+		if (!text)
+			continue;
+		text = strstr(text, INHIBITED);
+		ASSERT(text, "an event of another form: %s", line);
+		inhibited = strtoull(text + strlen(INHIBITED), NULL, 16) & BY_HYPERV;
+	}
+	fclose(f);
+	return inhibited;
+}
+
+TEST(auto_eoi_inhibits_apicv)
+{
+	struct vm *vm = synic_vm(2);
+	struct vcpu *v0 = vm->vcpus[0], *v1 = vm->vcpus[1];
+	struct ops_page *p0, *p1;
+	const struct {
+		u32 vp, sint;
+		u64 val;
+		bool host, inhibited;
+	} steps[] = {
+		{ 0, 2, VEC, false, false },
+		{ 0, 2, VEC | HV_SINT_AUTO_EOI | HV_SINT_MASKED, false, false },
+		{ 0, 2, VEC | HV_SINT_AUTO_EOI, false, true },
+		{ 0, 3, FENCE | HV_SINT_AUTO_EOI, false, true },
+		{ 1, 2, VEC | HV_SINT_AUTO_EOI, true, true },
+		{ 0, 2, VEC, false, true },
+		{ 0, 3, FENCE | HV_SINT_AUTO_EOI | HV_SINT_MASKED, false, true },
+		{ 1, 2, VEC, true, false },
+		{ 1, 2, VEC | HV_SINT_AUTO_EOI, false, true },
+		{ 1, 2, VEC | HV_SINT_AUTO_EOI, true, true },
+		{ 1, 2, HV_SINT_MASKED, false, false },
+	};
+	u32 i;
+	int fd;
+
+	if (!module_loaded() && !host_has_apicv())
+		ktap_skip("stock does not count without APICv hardware");
+	fd = open(TRACING "/trace", O_WRONLY | O_TRUNC);
+	ASSERT(fd >= 0, "trace: %s", strerror(errno));
+	close(fd);
+	p0 = vcpu_ops_init(v0, 1);
+	p1 = vcpu_ops_init(v1, 1);
+	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "1");
+	for (i = 0; i < ARRAY_SIZE(steps); i++) {
+		struct vcpu *v = steps[i].vp ? v1 : v0;
+		u32 msr = HV_X64_MSR_SINT(steps[i].sint);
+
+		if (steps[i].host)
+			vcpu_set_msr(v, msr, steps[i].val);
+		else
+			ASSERT_EQ(vcpu_op(v, steps[i].vp ? p1 : p0, OP_WR(msr, steps[i].val)).vector,
+				  0);
+		ASSERT(apicv_inhibited() == steps[i].inhibited, "step %u: APICv is %sinhibited", i,
+		       inhibited ? "" : "not ");
+	}
+	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "0");
 	vm_free(vm);
 }
 

@@ -75,7 +75,9 @@ TEST(grows_with_guest_time)
 		 (unsigned long long)grown / 10, (unsigned long long)wall / 10);
 	/* Another task may have had the CPU for part of the time. */
 	ASSERT(grown >= 10 * MS_100NS, "grew only by %llu", (unsigned long long)grown);
-	ASSERT(grown <= wall + MS_100NS, "grew by more than the wall clock");
+	/* Stock counts a thread's ticks, of 4 ms. */
+	ASSERT(grown <= wall + (module_loaded() ? 1 : 5) * MS_100NS,
+	       "grew by more than the wall clock");
 	vm_free(vm);
 }
 

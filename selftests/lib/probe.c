@@ -10,9 +10,9 @@
 
 #include "ktap.h"
 #include "probe.h"
+#include "tracefs.h"
 #include "vm.h"
 
-#define TRACING	      "/sys/kernel/tracing"
 #define INSTANCE      TRACING "/instances/khv_probe"
 #define INVALIDATIONS 16384
 
@@ -20,24 +20,12 @@ struct invalidation invalidations[INVALIDATIONS];
 u32 nr_invalidations;
 static char no_probes[256]; /* why there are none */
 
-static int write_text(const char *path, const char *text, int flags)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC | flags), r = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		r = -errno;
-	close(fd);
-	return r;
-}
-
 void probes_remove(void)
 {
-	write_text(INSTANCE "/events/khv_probe/enable", "0", 0);
+	file_write(INSTANCE "/events/khv_probe/enable", "0", 0);
 	rmdir(INSTANCE);
-	write_text(TRACING "/kprobe_events", "-:khv_probe/page", O_APPEND);
-	write_text(TRACING "/kprobe_events", "-:khv_probe/all", O_APPEND);
+	file_write(TRACING "/kprobe_events", "-:khv_probe/page", O_APPEND);
+	file_write(TRACING "/kprobe_events", "-:khv_probe/all", O_APPEND);
 }
 
 int probes_install(void)
@@ -49,16 +37,16 @@ int probes_install(void)
 	probes_remove(); /* of a run that was killed */
 	snprintf(text, sizeof(text), "p:khv_probe/page %s_flush_tlb_gva vcpu=%%di gva=%%si",
 		 vendor);
-	r = write_text(TRACING "/kprobe_events", text, O_APPEND);
+	r = file_write(TRACING "/kprobe_events", text, O_APPEND);
 	if (!r) {
 		snprintf(text, sizeof(text), "p:khv_probe/all %s vcpu=%%di",
 			 host_is_amd() ? "svm_flush_tlb_asid" : "vmx_flush_tlb_guest");
-		r = write_text(TRACING "/kprobe_events", text, O_APPEND);
+		r = file_write(TRACING "/kprobe_events", text, O_APPEND);
 	}
 	if (!r && mkdir(INSTANCE, 0700))
 		r = -errno;
 	if (!r)
-		r = write_text(INSTANCE "/events/khv_probe/enable", "1", 0);
+		r = file_write(INSTANCE "/events/khv_probe/enable", "1", 0);
 	if (r)
 		snprintf(no_probes, sizeof(no_probes), "%s: %s", text, strerror(-r));
 	return r;

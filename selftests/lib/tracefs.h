@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The host's tracefs: switch an event on, read what it told. */
+#ifndef KHV_SELFTEST_TRACEFS_H
+#define KHV_SELFTEST_TRACEFS_H
+
+#define TRACING "/sys/kernel/tracing"
+
+/* Write @text to @path, opened with @flags besides: 0 or -errno. */
+int file_write(const char *path, const char *text, int flags);
+/* The same; a failure is the test's. */
+void file_must_write(const char *path, const char *text);
+
+#endif
