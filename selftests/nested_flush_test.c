@@ -558,6 +558,24 @@ TEST_KNOWN(restored_caller, "N1")
 	world_free(w);
 }
 
+/* Nothing of the L2 before counts for one that is restored onto a vCPU that is in use. */
+TEST(restored_in_place)
+{
+	struct world *w;
+	u32 i;
+
+	if (!host_is_amd())
+		ktap_skip("who L2 is is in the enlightened VMCS, which is read again");
+	w = world_create(NESTED_DIRECT);
+	world_start(w);
+	for (i = 0; i < 3; i++) {
+		nested_restore_in_place(w->vm->vcpus[0]);
+		assert_all_reflected(w, "restored in place");
+		nested_reenter(w->vm->vcpus[0]);
+	}
+	world_free(w);
+}
+
 /* vCPU 1 is in L2 ever since, vCPU 0 has gone through L1. */
 TEST_KNOWN(restored_target, "N2")
 {

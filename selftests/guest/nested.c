@@ -633,16 +633,10 @@ static void save_vcpu(struct vcpu *v, struct moved_vcpu *m)
 	m->entry = v->entry;
 }
 
-static void restore_vcpu(struct vcpu *v, struct moved_vcpu *m)
+static void restore_state(struct vcpu *v, struct moved_vcpu *m)
 {
-	u16 version;
 	u32 i;
 
-	if (v->cpu->nested && v->cpu->nested->flags & NESTED_EVMCS)
-		ASSERT_EQ(__vcpu_enable_cap(v, KVM_CAP_HYPERV_ENLIGHTENED_VMCS, addr(&version)), 0);
-	v->cpuid = m->cpuid;
-	v->entry = m->entry;
-	vcpu_set_cpuid(v);
 	vcpu_ioctl(v, KVM_SET_SREGS, &m->sregs);
 	for (i = 0; i < ARRAY_SIZE(moved_msrs); i++)
 		vcpu_set_msr(v, moved_msrs[i], m->msrs[i]);
@@ -651,6 +645,28 @@ static void restore_vcpu(struct vcpu *v, struct moved_vcpu *m)
 	vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, &m->events);
 	vcpu_ioctl(v, KVM_SET_REGS, &m->regs);
 	vcpu_ioctl(v, KVM_SET_NESTED_STATE, &m->nested);
+}
+
+static void restore_vcpu(struct vcpu *v, struct moved_vcpu *m)
+{
+	u16 version;
+
+	if (v->cpu->nested && v->cpu->nested->flags & NESTED_EVMCS)
+		ASSERT_EQ(__vcpu_enable_cap(v, KVM_CAP_HYPERV_ENLIGHTENED_VMCS, addr(&version)), 0);
+	v->cpuid = m->cpuid;
+	v->entry = m->entry;
+	vcpu_set_cpuid(v);
+	restore_state(v, m);
+}
+
+void nested_restore_in_place(struct vcpu *v)
+{
+	struct moved_vcpu *m = calloc(1, sizeof(*m));
+
+	ASSERT(m, "memory");
+	save_vcpu(v, m);
+	restore_state(v, m);
+	free(m);
 }
 
 struct vm *nested_move(struct vm *vm)

@@ -97,6 +97,8 @@ void nested_reenter(struct vcpu *v);
  * and vCPUs it gets; pointers into its RAM stay good, struct vcpu and struct vm do not.
  */
 struct vm *nested_move(struct vm *vm);
+/* Give the vCPU, in L2, its own state again. */
+void nested_restore_in_place(struct vcpu *v);
 /* The table for the vCPU again, after its capabilities have changed. */
 void nested_reload_cpuid(struct vcpu *v);
 bool host_has_nested(void);
