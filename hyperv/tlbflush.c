@@ -161,7 +161,7 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 		if (!outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
-	/* An L2's, and those that need a lock, keep their request until the guest is entered again. */
+	/* An L2's, and those that take a lock, keep their request for the slow path. */
 	process_queue(caller, false);
 	return HV_STATUS_SUCCESS;
 }

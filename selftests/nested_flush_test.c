@@ -568,7 +568,7 @@ TEST(restored_in_place)
 	u32 i;
 
 	if (!host_is_amd())
-		ktap_skip("who L2 is is in the enlightened VMCS, which is read again");
+		ktap_skip("the enlightened VMCS tells who L2 is, and is read again");
 	w = world_create(NESTED_DIRECT);
 	world_start(w);
 	for (i = 0; i < ARRAY_SIZE(codes); i++) {

@@ -858,8 +858,7 @@ static bool apicv_inhibited(void)
 TEST(auto_eoi_inhibits_apicv)
 {
 	struct vm *vm = synic_vm(2);
-	struct vcpu *v0 = vm->vcpus[0], *v1 = vm->vcpus[1];
-	struct ops_page *p0, *p1;
+	struct ops_page *p[2];
 	const struct {
 		u32 vp, sint;
 		u64 val;
@@ -885,18 +884,17 @@ TEST(auto_eoi_inhibits_apicv)
 	fd = open(TRACING "/trace", O_WRONLY | O_TRUNC);
 	ASSERT(fd >= 0, "trace: %s", strerror(errno));
 	close(fd);
-	p0 = vcpu_ops_init(v0, 1);
-	p1 = vcpu_ops_init(v1, 1);
+	for (i = 0; i < 2; i++)
+		p[i] = vcpu_ops_init(vm->vcpus[i], 1);
 	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "1");
 	for (i = 0; i < ARRAY_SIZE(steps); i++) {
-		struct vcpu *v = steps[i].vp ? v1 : v0;
+		struct vcpu *v = vm->vcpus[steps[i].vp];
 		u32 msr = HV_X64_MSR_SINT(steps[i].sint);
 
 		if (steps[i].host)
 			vcpu_set_msr(v, msr, steps[i].val);
 		else
-			ASSERT_EQ(vcpu_op(v, steps[i].vp ? p1 : p0, OP_WR(msr, steps[i].val)).vector,
-				  0);
+			ASSERT_EQ(vcpu_op(v, p[steps[i].vp], OP_WR(msr, steps[i].val)).vector, 0);
 		ASSERT(apicv_inhibited() == steps[i].inhibited, "step %u: APICv is %sinhibited", i,
 		       inhibited ? "" : "not ");
 	}

@@ -651,7 +651,7 @@ static int codes_find(const char *module)
 		if ((s->sh_flags & (SHF_ALLOC | SHF_EXECINSTR)) != (SHF_ALLOC | SHF_EXECINSTR) ||
 		    !s->sh_size || !strncmp(names + s->sh_name, ".init", 5))
 			continue;
-		if (nr_codes == sizeof(codes) / sizeof(codes[0]))
+		if (nr_codes == ARRAY_SIZE(codes))
 			return -1;
 		*code = (struct code){
 			.module = module,

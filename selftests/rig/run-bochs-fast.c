@@ -18,6 +18,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define NOP5                           \
+	{                              \
+		0x0f, 0x1f, 0x44, 0, 0 \
+	}
 #define CPU_LOOP "_ZN8BX_CPU_C8cpu_loopEv" /* BX_CPU_C::cpu_loop() */
 
 static const struct {
@@ -30,14 +34,14 @@ static const struct {
 	  { 0x31, 0xc0, 0xc3 },
 	  { 0x31, 0xc0, 0x0f, 0x1f, 0 } },
 	/* bx_dbg_lin_memory_access(), bx_dbg_phy_memory_access() */
-	{ "_Z24bx_dbg_lin_memory_accessjmmjjjPh", { 0xc3 }, { 0x0f, 0x1f, 0x44, 0, 0 } },
-	{ "_Z24bx_dbg_phy_memory_accessjmjjjjPh", { 0xc3 }, { 0x0f, 0x1f, 0x44, 0, 0 } },
+	{ "_Z24bx_dbg_lin_memory_accessjmmjjjPh", { 0xc3 }, NOP5 },
+	{ "_Z24bx_dbg_phy_memory_accessjmjjjjPh", { 0xc3 }, NOP5 },
 	/* bx_instr_before_execution(), bx_instr_after_execution() */
-	{ "_Z25bx_instr_before_executionjP15bxInstruction_c", { 0xc3 }, { 0x0f, 0x1f, 0x44, 0, 0 } },
-	{ "_Z24bx_instr_after_executionjP15bxInstruction_c", { 0xc3 }, { 0x0f, 0x1f, 0x44, 0, 0 } },
+	{ "_Z25bx_instr_before_executionjP15bxInstruction_c", { 0xc3 }, NOP5 },
+	{ "_Z24bx_instr_after_executionjP15bxInstruction_c", { 0xc3 }, NOP5 },
 };
 
-#define NR_FUNCTIONS (sizeof(functions) / sizeof(functions[0]))
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 static int write_code(void *at, const uint8_t *code, size_t len)
 {
@@ -59,7 +63,7 @@ static int patch_loop(uint8_t *loop, size_t len, void *const *targets)
 		if (loop[at] != 0xe8)
 			continue;
 		memcpy(&offset, loop + at + 1, sizeof(offset));
-		for (i = 0; i < NR_FUNCTIONS; i++) {
+		for (i = 0; i < ARRAY_SIZE(functions); i++) {
 			if (loop + at + 5 + offset == targets[i] &&
 			    write_code(loop + at, functions[i].called, sizeof(functions[i].called)))
 				return -1;
@@ -70,19 +74,19 @@ static int patch_loop(uint8_t *loop, size_t len, void *const *targets)
 
 static const char *patch(uint8_t *loop)
 {
-	void *targets[NR_FUNCTIONS];
+	void *targets[ARRAY_SIZE(functions)];
 	const Elf64_Sym *symbol;
 	Dl_info info;
 	size_t i;
 
-	for (i = 0; i < NR_FUNCTIONS; i++) {
+	for (i = 0; i < ARRAY_SIZE(functions); i++) {
 		targets[i] = dlsym(RTLD_DEFAULT, functions[i].name);
 		if (!targets[i])
 			return "absent: a function of the debugger is not exported";
 	}
 	if (!dladdr1(loop, &info, (void **)&symbol, RTLD_DL_SYMENT) || !symbol)
 		return "absent: the length of the loop is not known";
-	for (i = 0; i < NR_FUNCTIONS; i++) {
+	for (i = 0; i < ARRAY_SIZE(functions); i++) {
 		const uint8_t *code = functions[i].at_once;
 
 		if (write_code(targets[i], code, code[0] == 0xc3 ? 1 : 3))
