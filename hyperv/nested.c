@@ -121,20 +121,33 @@ static void read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assis
 	count_msr_bitmap(to_khv_vcpu(vcpu), &id);
 }
 
+/* The VMCB that L1 gives to VMRUN. */
+static gpa_t vmcb12(struct kvm_vcpu *vcpu)
+{
+	return khv_vmcb(vcpu)->save.rax & PAGE_MASK;
+}
+
+static void count_vmcb_msr_bitmap(struct kvm_vcpu *vcpu, u32 control)
+{
+	u32 clean;
+
+	if ((control & KHV_NESTED_MSR_BITMAP) &&
+	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12(vcpu) + KHV_VMCB_CLEAN, &clean, sizeof(clean)) &&
+	    (clean & KHV_VMCB_CLEAN_NESTED))
+		to_khv_vcpu(vcpu)->counts.clean_msr_bitmaps++;
+}
+
 void khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	gpa_t vmcb12 = khv_vmcb(vcpu)->save.rax & PAGE_MASK;
 	struct khv_vp_assist assist;
 	struct khv_vmcb_identity id;
 	struct khv_l2 l2 = {};
 	bool direct = khv_assist_read(vcpu, &assist) && direct_allowed(vp, &assist);
-	u32 clean;
 
 	/* What is wrong with the VMCB or the page the entry finds out by itself. */
 	if ((direct || khv_priv_held(&vp->cpuid, msr_bitmap)) &&
-	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12 + KHV_VMCB_IDENTITY, &id, sizeof(id)) &&
-	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12 + KHV_VMCB_CLEAN, &clean, sizeof(clean))) {
+	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12(vcpu) + KHV_VMCB_IDENTITY, &id, sizeof(id))) {
 		if (direct)
 			l2 = (struct khv_l2){
 				.vm_id = id.vm_id,
@@ -142,8 +155,7 @@ void khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 				.partition_assist_page = id.partition_assist_page,
 				.direct = id.control & KHV_NESTED_FLUSH_HYPERCALL,
 			};
-		vp->counts.clean_msr_bitmaps += (id.control & KHV_NESTED_MSR_BITMAP) &&
-						(clean & KHV_VMCB_CLEAN_NESTED);
+		count_vmcb_msr_bitmap(vcpu, id.control);
 	}
 	set_identity(vcpu, &l2);
 }
@@ -160,6 +172,7 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 	struct khv_vp_assist assist = {};
 	struct khv_evmcs_identity id;
 	bool in_l2 = khv_in_l2(vcpu);
+	u32 control;
 
 	if (!khv_assist_read(vcpu, &assist) && !in_l2) {
 		vp->l2.direct = false;
@@ -169,8 +182,15 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 	static_assert(sizeof(assist) <= sizeof(stock->vp_assist_page));
 	memcpy(&stock->vp_assist_page, &assist, sizeof(assist));
 
-	if (khv_svm)
+	if (khv_svm) {
+		/* At VMRUN, where that itself is not hooked. */
+		if (!in_l2 && !khv_hooks[KHV_HOOK_nested_svm_vmrun].site &&
+		    khv_priv_held(&vp->cpuid, msr_bitmap) &&
+		    !khv_kvm_vcpu_read_guest(vcpu, vmcb12(vcpu) + KHV_VMCB_IDENTITY, &control,
+					     sizeof(control)))
+			count_vmcb_msr_bitmap(vcpu, control);
 		return 0;
+	}
 	/* Who L2 is KVM finds out by itself, but where a call is none that it knows. */
 	if (in_l2 || khv_hooks[KHV_HOOK_nested_vmx_reflect_vmexit].site)
 		read_evmcs_identity(vcpu, &assist);

@@ -52,6 +52,7 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
 	struct khv_ref_params params;
 	u64 tsc_ratio, tsc_offset;
+	const struct kvm_vcpu *first;
 	unsigned int seq;
 	bool valid;
 
@@ -62,6 +63,12 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 		params = clock->params;
 		tsc_ratio = clock->tsc_ratio;
 		tsc_offset = clock->tsc_offset;
+		if (clock->adopted) {
+			/* Without a master clock the first VP's, which may change. */
+			first = kvm_get_vcpu(vcpu->kvm, 0);
+			tsc_ratio = READ_ONCE(first->arch.l1_tsc_scaling_ratio);
+			tsc_offset = READ_ONCE(first->arch.l1_tsc_offset);
+		}
 	} while (read_seqcount_retry(&clock->seq, seq));
 
 	/* Not this VP's own TSC: the guest may have set that, and the time is everybody's. */
@@ -77,10 +84,10 @@ static void set_clock(struct khv_refclock *clock, const struct kvm_vcpu *vcpu,
 	write_seqcount_begin(&clock->seq);
 	clock->valid = params;
 	clock->adopted = params && !master;
-	if (master)
-		clock->master = *master;
-	if (params) {
+	if (params)
 		clock->params = *params;
+	if (master) {
+		clock->master = *master;
 		clock->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
 		clock->tsc_offset = vcpu->arch.l1_tsc_offset;
 	}
@@ -173,8 +180,7 @@ static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params,
 	if (clock->page == KHV_TSC_PAGE_OFF) {
 		set_clock(clock, vcpu, params, master);
 	} else if (frozen(clock, hv) && adopt_page(kvm, &adopted)) {
-		/* Without a master clock each VP has a TSC of its own; it is the first one's. */
-		set_clock(clock, kvm_get_vcpu(kvm, 0), &adopted, NULL);
+		set_clock(clock, vcpu, &adopted, NULL);
 		clock->page = KHV_TSC_PAGE_LIVE;
 	} else {
 		clock->page = write_page(kvm, clock, params);
@@ -236,7 +242,7 @@ void khv_reftime_stale(struct kvm *kvm)
 
 	mutex_lock(&hv->hv_lock);
 	/* A frozen page rules on; what the guest's TSC is may have changed. */
-	if (clock->page != KHV_TSC_PAGE_LIVE || !frozen(clock, hv))
+	if (!frozen(clock, hv) || (clock->page != KHV_TSC_PAGE_LIVE && !clock->adopted))
 		set_clock(clock, NULL, NULL, NULL);
 	if (clock->page == KHV_TSC_PAGE_LIVE)
 		clock->page = KHV_TSC_PAGE_STALE;
@@ -272,6 +278,9 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 		set_clock(clock, NULL, NULL, NULL);
 	mutex_unlock(&hv->hv_lock);
 
+	/* It may be another clock than before that the deadlines are measured by. */
+	if (!enable && adopted)
+		khv_stimers_clock_changed(a->vcpu->kvm);
 	/* Leads to khv_reftime_update() before the guest goes on. */
 	if (enable || adopted)
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);

@@ -440,8 +440,6 @@ enum khv_msr_result khv_msr_sint_write(struct khv_msr_access *a)
 
 	atomic64_set(&a->vp->stock.synic.sint[a->index], a->data);
 	update_vectors(a->vp);
-	/* An APICv tells KVM of an EOI only for the vectors that it asked for. */
-	kvm_make_request(KVM_REQ_SCAN_IOAPIC, a->vcpu);
 	khv_stimers_retry(a->vp);
 	return KHV_MSR_OK;
 }

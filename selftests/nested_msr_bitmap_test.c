@@ -5,6 +5,7 @@
  * "Enlightened MSR Bitmap". What shows is a change that L1 conceals, and that nothing else
  * of L1's is ever concealed.
  */
+#include "module.h"
 #include "nested.h"
 
 #define MAX_OPS 4
@@ -81,12 +82,22 @@ static void check(bool clean, bool seen, const char *what)
 	}
 }
 
+static u64 uses(void)
+{
+	return module_loaded() ? module_uses("hv-emsr-bitmap ") : 0;
+}
+
 TEST(clean_bit)
 {
+	u64 before;
+
 	create(NESTED_EVMCS, true);
 	nested_start(v);
+	before = uses();
 	check(false, true, "not clean");
+	ASSERT_EQ(uses(), before);
 	check(true, false, "clean");
+	ASSERT(!module_loaded() || uses() >= before + TRIES, "clean bitmaps are not counted");
 }
 
 /* Without the enlightenment the clean bit means nothing. */

@@ -126,7 +126,7 @@ struct khv_master_clock {
  * @adopted: @params are those of a frozen page, and do not follow KVM's clock
  * @params: reference time from the guest's TSC
  * @master: the master clock that they come from
- * @tsc_ratio: that TSC from the host's, as KVM scales it
+ * @tsc_ratio: that TSC from the host's, as KVM scales it; not of an adopted clock
  * @tsc_offset: added after scaling
  * @kvm_offset: what KVM's clock is ahead of the host's, ns, when all this was last looked at
  * @sequence: the last one that the page was given, under hv_lock

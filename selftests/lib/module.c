@@ -122,16 +122,17 @@ unsigned int module_vms_created(void)
 	return n;
 }
 
-unsigned long long module_count(const char *name)
+/* The last number of the line of debugfs' @file that begins with @name. */
+static unsigned long long last_number(const char *file, const char *name)
 {
 	unsigned long long last = 0;
 	char line[256], *p;
 	bool found = false;
 	FILE *f;
 
-	f = fopen(MODULE_DEBUGFS "/rows", "r");
+	f = fopen(file, "r");
 	if (!f)
-		FAIL("%s/rows: %s", MODULE_DEBUGFS, strerror(errno));
+		FAIL("%s: %s", file, strerror(errno));
 	while (fgets(line, sizeof(line), f)) {
 		if (strncmp(line, name, strlen(name)))
 			continue;
@@ -143,4 +144,14 @@ unsigned long long module_count(const char *name)
 	fclose(f);
 	ASSERT(found, "no line %s", name);
 	return last;
+}
+
+unsigned long long module_count(const char *name)
+{
+	return last_number(MODULE_DEBUGFS "/rows", name);
+}
+
+unsigned long long module_uses(const char *name)
+{
+	return last_number(MODULE_DEBUGFS "/enlightenments", name);
 }

@@ -30,5 +30,7 @@ void require_module_file(void);
 unsigned int module_vms_created(void);
 /* The last number of the line of debugfs' rows that begins with @name. */
 unsigned long long module_count(const char *name);
+/* Uses of an enlightenment, by the name of QEMU's flag and a blank. */
+unsigned long long module_uses(const char *name);
 
 #endif
