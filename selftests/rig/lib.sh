@@ -507,8 +507,8 @@ khv_vmrun_fix() { khv_preload vmrun-fix KHV_VMRUN_FIX "vmrun fix" qemu-system-x8
 khv_bochs_fast() { khv_preload bochs-fast KHV_BOCHS_FAST "bochs fast" bochs --help; }
 
 # What a kernel does at boot that no test here needs, a fifth of the time that Bochs takes for it:
-# self-tests of the crypto API, certificates, names for trace events, ACPI.
-KHV_INTEL_APPEND="cryptomgr.notests acpi=off"
+# self-tests of the crypto API, certificates, names for trace events; ACPI, which only guests need.
+KHV_INTEL_APPEND=cryptomgr.notests
 KHV_INTEL_APPEND+=" initcall_blacklist=jent_mod_init,load_system_certificate_list,crypto_algapi_init"
 KHV_INTEL_APPEND+=,trace_eval_init,bpf_tcp_ca_kfunc_init,pci_resource_alignment_sysfs_init
 
@@ -528,7 +528,7 @@ khv_boot_intel() {
 		LABEL linux
 		KERNEL /vmlinuz
 		INITRD /initrd
-		APPEND console=ttyS0,115200 nokaslr mitigations=off tsc=reliable panic=-1 loglevel=5 tsc_early_khz=${KHV_IPS:-100}000 $KHV_INTEL_APPEND ${KHV_APPEND:-}
+		APPEND console=ttyS0,115200 nokaslr mitigations=off tsc=reliable panic=-1 loglevel=5 acpi=off tsc_early_khz=${KHV_IPS:-100}000 $KHV_INTEL_APPEND ${KHV_APPEND:-}
 	CFG
 	khv_quiet iso xorriso -as mkisofs -quiet -o "$dir/boot.iso" -b isolinux.bin -c boot.cat \
 		-no-emul-boot -boot-load-size 4 -boot-info-table "$iso" || khv_die "cannot make $dir/boot.iso"
