@@ -235,12 +235,9 @@ TEST(every_exit_is_traced)
 	struct ops_page *p;
 	struct vm *vm = reader(&p);
 	u64 slow;
-	int fd;
 
 	read_vp_index(vm->vcpus[0], p);
-	fd = open(TRACING "/trace", O_WRONLY | O_TRUNC);
-	ASSERT(fd >= 0, "trace: %s", strerror(errno));
-	close(fd);
+	trace_clear();
 	file_must_write(EXITS, "1");
 	slow = exits_by(TRACED, vm->vcpus[0], p);
 	file_must_write(EXITS, "0");

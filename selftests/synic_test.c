@@ -8,7 +8,6 @@
  * lower vector, raised after it, which therefore would be taken after it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -877,13 +876,10 @@ TEST(auto_eoi_inhibits_apicv)
 		{ 1, 2, HV_SINT_MASKED, false, false },
 	};
 	u32 i;
-	int fd;
 
 	if (!module_loaded() && !host_has_apicv())
 		ktap_skip("stock does not count without APICv hardware");
-	fd = open(TRACING "/trace", O_WRONLY | O_TRUNC);
-	ASSERT(fd >= 0, "trace: %s", strerror(errno));
-	close(fd);
+	trace_clear();
 	for (i = 0; i < 2; i++)
 		p[i] = vcpu_ops_init(vm->vcpus[i], 1);
 	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "1");

@@ -26,3 +26,10 @@ void file_must_write(const char *path, const char *text)
 
 	ASSERT(!r, "%s: %s", path, strerror(-r));
 }
+
+void trace_clear(void)
+{
+	int r = file_write(TRACING "/trace", "", O_TRUNC);
+
+	ASSERT(!r, "trace: %s", strerror(-r));
+}

@@ -9,5 +9,7 @@
 int file_write(const char *path, const char *text, int flags);
 /* The same; a failure is the test's. */
 void file_must_write(const char *path, const char *text);
+/* Forget what was traced so far. */
+void trace_clear(void);
 
 #endif
