@@ -23,14 +23,14 @@
 /* Percent of stock that an exit of KVM's own, or one of a VM not ours, may cost. */
 #define FOREIGN_LIMIT 102
 /*
- * The same of an exit that the fast path answers, without what skipping takes; on the AMD host the
- * world switch alone is half of that, and the rest is the same (fastpath.rst).
+ * The same of an exit that the fast path answers, without what skipping takes; on an AMD CPU without
+ * NRIPS the world switch alone is half of that, and the rest is the same (fastpath.rst).
  */
-#define FAST_LIMIT    (host_is_amd() ? 72 : 60)
+#define FAST_LIMIT    (no_nrips() ? 72 : 60)
 /* ... where most of it is what KVM's own code delivers, on any path. */
-#define BOUND_LIMIT   (host_is_amd() ? 80 : 70)
+#define BOUND_LIMIT   (no_nrips() ? 80 : 70)
 /* Instructions above the floor for a row that only reads or writes a register. */
-#define PLAIN_LIMIT   (host_is_amd() ? 220 : 100)
+#define PLAIN_LIMIT   (no_nrips() ? 220 : 100)
 /* Nothing that the fast path does not answer may cost this many more than stock. */
 #define SLOW_LIMIT    150
 /* By so much a row of stock itself differs from boot to boot (1443 and 1449 were seen). */
@@ -58,6 +58,22 @@ static const char *floor_file;
 static u64 *flush_input;
 static struct xmm_block xmm_self, xmm_other, xmm_banks, xmm_set;
 static u64 xmm_result;
+
+/* The CPU does not tell where the next instruction is, so KVM asks its emulator. Any Intel CPU does. */
+static bool no_nrips(void)
+{
+	static int none = -1;
+	char yes = '0';
+	int fd;
+
+	if (none < 0) {
+		fd = open("/sys/module/kvm_amd/parameters/nrips", O_RDONLY);
+		none = host_is_amd() && (fd < 0 || read(fd, &yes, 1) != 1 || yes != '1');
+		if (fd >= 0)
+			close(fd);
+	}
+	return none;
+}
 
 static u8 inb(u16 port)
 {
@@ -320,17 +336,17 @@ static struct floors floors;
 /* Of an exit's cost, what skipping the instruction takes that no real CPU would ask for. */
 static u32 stock_skip(void)
 {
-	return host_is_amd() ? floors.skip : 0;
+	return no_nrips() ? floors.skip : 0;
 }
 
 static u32 fast_skip(void)
 {
-	return host_is_amd() ? floors.look : 0;
+	return no_nrips() ? floors.look : 0;
 }
 
 static u32 plain_floor(void)
 {
-	return floors.bare + (host_is_amd() ? floors.look : floors.skip);
+	return floors.bare + (no_nrips() ? floors.look : floors.skip);
 }
 
 /* What is too expensive about row @i, or "". */

@@ -23,8 +23,9 @@ $2 == "SCALE" {
 }
 
 # What skipping the instruction takes on a CPU that does not tell where the next one is.
-function stock_skip(h) { return h ~ /^amd/ ? skip[h] : 0 }
-function fast_skip(h) { return h ~ /^amd/ ? look[h] : 0 }
+function no_nrips(h) { return h ~ /^amd-icount/ }
+function stock_skip(h) { return no_nrips(h) ? skip[h] : 0 }
+function fast_skip(h) { return no_nrips(h) ? look[h] : 0 }
 
 function percent(h, r) {
 	return int((fast[h, r] - fast_skip(h)) * 100 / (stock[h, r] - stock_skip(h)) + 0.5)
@@ -72,11 +73,10 @@ function document() {
 	print ""
 	print "Written by `make bench`. One boot of each host measures stock KVM, a VM that is not ours, one of ours without"
 	print "and with the exit fast path, by the guest's own time stamp counter, which counts instructions there: median of"
-	print "1000 single exits, 101 for the sweep by targets. `%` is fast against stock, without what skipping the"
-	print "instruction takes on the AMD host, whose emulated CPU does not tell where the next instruction is: KVM asks its"
-	print "emulator, this module looks at the instruction's bytes; both are measured apart. The bare world switch is an exit"
-	print "that is answered by doing nothing (`selftests/rig/floor/`). `fastpath.rst` says what the rows mean and which"
-	print "miss their mark, and why."
+	print "1000 single exits, 101 for the sweep by targets. `%` is fast against stock. The bare world switch is an exit"
+	print "that is answered by doing nothing (`selftests/rig/floor/`); where a CPU does not tell where the next instruction"
+	print "is, KVM asks its emulator (its skip) and this module looks at the instruction's bytes. `fastpath.rst` says what"
+	print "the rows mean and which miss their mark, and why; `testing.rst` what the hosts are and which of them mitigate."
 	print ""
 	print "![stock and module, by exit](benchmark.svg)"
 	print ""
@@ -92,18 +92,19 @@ function bar_of(x, y, len, color) {
 	printf "<rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"5\" fill=\"%s\"/>\n", x, y, len, color
 }
 
-# One panel a host: two bars a row, on the AMD host without the skip; the bare world switch as a line.
+# One panel a host: two bars a row, without the skip where there is no NRIPS; the bare world switch as a
+# line.
 function plot(    i, j, h, r, x, y, unit, top, whole) {
 	top = 60
-	print "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"1040\" height=\"" (top + nr_rows * 15 + 30) "\" font-family=\"sans-serif\">"
+	print "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" (220 + nr_hosts * 410) "\" height=\"" (top + nr_rows * 15 + 30) "\" font-family=\"sans-serif\">"
 	print "<!-- SPDX-License-Identifier: GPL-2.0-only; written by make bench -->"
 	print "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>"
 	text(10, 22, 15, "start", "Host instructions per exit: stock KVM (grey), kvm-hyperv (blue); line: bare world switch")
 	unit = 0.095
 	for (j = 1; j <= nr_hosts; j++) {
 		h = hosts[j]
-		x = j == 1 ? 240 : 650
-		text(x, 46, 12, "start", h " " release[h] (h ~ /^amd/ ? ", without the skip" : ""))
+		x = 240 + (j - 1) * 410
+		text(x, 46, 12, "start", h " " release[h] (no_nrips(h) ? ", without the skip" : ""))
 		for (i = 1; i <= nr_rows; i++) {
 			r = rows[i]
 			y = top + (i - 1) * 15

@@ -116,6 +116,41 @@ khv_need_emulators() {
 	khv_need_packages qemu-system-x86 bochs bochs-term bochsbios vgabios xorriso isolinux syslinux-common
 }
 
+# khv_suite SUITE: a root of its own for apt, with the lists of Debian's SUITE from the mirror that
+# this machine asks; the machine's own lists and packages stay as they are. Prints apt's configuration
+# (APT_CONFIG), whose lists are asked for once a day as well.
+khv_suite() { khv_once "suite-$1" khv_locked "suite-$1" khv_suite_locked "$1"; }
+
+khv_suite_locked() {
+	local suite=$1 dir=$KHV_CACHE/apt-$1 mirror
+
+	if [ -z "$(find "$dir/.apt-update" -mmin -1440 2>/dev/null)" ]; then
+		# $( is apt's here.
+		# shellcheck disable=SC2016
+		mirror=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+			awk '$1 == "Debian" { print $2; exit }')
+		[ -n "$mirror" ] || khv_die "apt knows no mirror of Debian"
+		mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+		: >"$dir/status"
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" \
+			>"$dir/sources.list"
+		cat >"$dir/apt.conf" <<-CFG
+			Dir::Etc::sourcelist "$dir/sources.list";
+			Dir::Etc::sourceparts "-";
+			Dir::State::lists "$dir/lists";
+			Dir::State::status "$dir/status";
+			Dir::Cache "$dir/cache";
+			APT::Architecture "amd64";
+			Acquire::Languages "none";
+		CFG
+		khv_say "apt-get update for $suite"
+		APT_CONFIG=$dir/apt.conf khv_quiet apt apt-get -q update ||
+			[ -n "$(ls "$dir"/lists/*Packages* 2>/dev/null)" ] || khv_die "no package lists of $suite"
+		touch "$dir/.apt-update"
+	fi
+	printf '%s\n' "$dir/apt.conf"
+}
+
 khv_depends() { apt-cache depends "$1" | awk '$1 == "Depends:" && !/</ { print $2 }'; }
 khv_version() { apt-cache policy "$1" | awk '$1 == "Candidate:" { print $2 }'; }
 
@@ -132,6 +167,27 @@ khv_unpack() {
 		khv_quiet apt dpkg-deb -x "$deb" "$dir" || khv_die "cannot unpack $deb"
 	done
 	rm -rf "$dir/.debs"
+}
+
+# khv_bochs3: Bochs 3.0, which has APICv and NRIPS (Debian 12's 2.7 has neither), unpacked with the C
+# library that it needs; prints the folder. Debian 12 lends it GTK.
+khv_bochs3() { khv_once bochs3 khv_locked bochs3 khv_bochs3_locked; }
+
+khv_bochs3_locked() {
+	local dir version
+
+	APT_CONFIG=$(khv_suite trixie) || return
+	export APT_CONFIG
+	version=$(khv_version bochs)-$(khv_version libc6)
+	dir=$KHV_CACHE/bochs3-$(khv_key "$version")
+	if [ ! -d "$dir" ]; then
+		rm -rf "$dir.tmp"
+		khv_unpack "$dir.tmp" bochs bochsbios vgabios libc6 libgcc-s1 libltdl7 libreadline8t64 \
+			libstdc++6 libtinfo6 libsamplerate0
+		rm -rf "$dir.tmp/usr/share/doc" "$dir.tmp/usr/share/man"
+		mv "$dir.tmp" "$dir"
+	fi
+	printf '%s\n' "$dir"
 }
 
 # ---------------------------------------------------------------------------------------------
@@ -504,7 +560,9 @@ khv_preload() {
 # The VMRUN fault taken out of QEMU (Documentation/testing-run.md).
 khv_vmrun_fix() { khv_preload vmrun-fix KHV_VMRUN_FIX "vmrun fix" qemu-system-x86_64 --version; }
 # The looks of its debugger after each instruction taken out of Bochs.
-khv_bochs_fast() { khv_preload bochs-fast KHV_BOCHS_FAST "bochs fast" bochs --help; }
+khv_bochs_fast() { khv_preload bochs-fast KHV_BOCHS_FAST "bochs fast" "$@" --help; }
+# Two faults of its APICv taken out of Bochs 3.0.
+khv_bochs_apicv() { khv_preload bochs-apicv KHV_BOCHS_APICV "bochs apicv" "$@" --help; }
 
 # What a kernel does at boot that no test here needs, a fifth of the time that Bochs takes for it:
 # self-tests of the crypto API, certificates, names for trace events; ACPI, which only guests need.
@@ -512,11 +570,20 @@ KHV_INTEL_APPEND=cryptomgr.notests
 KHV_INTEL_APPEND+=" initcall_blacklist=jent_mod_init,load_system_certificate_list,crypto_algapi_init"
 KHV_INTEL_APPEND+=,trace_eval_init,bpf_tcp_ca_kfunc_init,pci_resource_alignment_sysfs_init
 
-# khv_boot_intel KERNEL INITRD DIR SECONDS: the Intel host, files as above. TSC counts
-# instructions with one processor (KHV_CPUS=1, the default); KHV_IPS millions of them are a second.
-# Nothing there depends on real time: it takes what the AMD hosts leave.
-khv_boot_intel() {
-	local kernel=$1 initrd=$2 dir=$3 seconds=$4 rc=0 iso=$3/iso fast
+# khv_boot_intel KERNEL INITRD DIR SECONDS: the Intel host, files as above, in Debian 12's Bochs.
+khv_boot_intel() { KHV_BOCHS=2 khv_boot_bochs corei7_skylake_x "$@"; }
+
+# khv_boot_bochs3 KERNEL INITRD DIR SECONDS: a host in Bochs 3.0, by KHV_MODEL: corei7_skylake_x, an
+# Intel CPU with APICv, posted interrupts, TSC scaling and PML, or ryzen, an AMD one with NRIPS.
+khv_boot_bochs3() { KHV_BOCHS=3 khv_boot_bochs "${KHV_MODEL:-corei7_skylake_x}" "$@"; }
+khv_boot_intel-apicv() { KHV_MODEL=corei7_skylake_x khv_boot_bochs3 "$@"; }
+khv_boot_amd-nrips() { KHV_MODEL=ryzen khv_boot_bochs3 "$@"; }
+
+# khv_boot_bochs MODEL KERNEL INITRD DIR SECONDS: TSC counts instructions with one processor
+# (KHV_CPUS=1, the default); KHV_IPS millions of them are a second. Nothing there depends on real time:
+# it takes what the AMD hosts leave.
+khv_boot_bochs() {
+	local model=$1 kernel=$2 initrd=$3 dir=$4 seconds=$5 rc=0 iso=$4/iso root='' bochs=(bochs) preload
 
 	mkdir -p "$iso"
 	cp -L "$kernel/vmlinuz" "$iso/vmlinuz"
@@ -528,19 +595,26 @@ khv_boot_intel() {
 		LABEL linux
 		KERNEL /vmlinuz
 		INITRD /initrd
-		APPEND console=ttyS0,115200 nokaslr mitigations=off tsc=reliable panic=-1 loglevel=5 acpi=off tsc_early_khz=${KHV_IPS:-100}000 $KHV_INTEL_APPEND ${KHV_APPEND:-}
+		APPEND console=ttyS0,115200 nokaslr ${KHV_MITIGATIONS-mitigations=off} tsc=reliable panic=-1 loglevel=5 acpi=off tsc_early_khz=${KHV_IPS:-100}000 $KHV_INTEL_APPEND ${KHV_APPEND:-}
 	CFG
 	khv_quiet iso xorriso -as mkisofs -quiet -o "$dir/boot.iso" -b isolinux.bin -c boot.cat \
 		-no-emul-boot -boot-load-size 4 -boot-info-table "$iso" || khv_die "cannot make $dir/boot.iso"
 	rm -rf "$iso"
+	if [ "$KHV_BOCHS" = 3 ]; then
+		root=$(khv_bochs3)
+		export BXSHARE=$root/usr/share/bochs LTDL_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu/bochs/plugins
+		bochs=("$root/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+			--library-path "$root/usr/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu"
+			"$root/usr/bin/bochs-bin")
+	fi
 	cat >"$dir/bochsrc" <<-CFG
 		config_interface: textconfig
 		display_library: rfb, options="timeout=0"
 		sound: waveoutdrv=dummy
 		memory: guest=${KHV_MEMORY:-2048}, host=${KHV_MEMORY:-2048}
-		romimage: file=/usr/share/bochs/BIOS-bochs-latest
-		vgaromimage: file=/usr/share/vgabios/vgabios.bin
-		cpu: model=corei7_skylake_x, count=${KHV_CPUS:-1}, ips=${KHV_IPS:-100}000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+		romimage: file=$root/usr/share/bochs/BIOS-bochs-latest
+		vgaromimage: file=$root/usr/share/vgabios/vgabios.bin
+		cpu: model=$model, count=${KHV_CPUS:-1}, ips=${KHV_IPS:-100}000000, reset_on_triple_fault=0, ignore_bad_msrs=1
 		clock: sync=none, time0=1700000000
 		ata0-master: type=cdrom, path=$dir/boot.iso, status=inserted
 		boot: cdrom
@@ -553,8 +627,10 @@ khv_boot_intel() {
 		debug: action=ignore
 	CFG
 	echo c >"$dir/bochs.rc"
-	fast=$(khv_bochs_fast)
-	LD_PRELOAD=$fast KHV_BOCHS_FAST=1 khv_limited "$seconds" nice bochs -q -f "$dir/bochsrc" -rc "$dir/bochs.rc" >"$dir/emulator" 2>&1 || rc=$?
+	preload=$(khv_bochs_fast "${bochs[@]}")
+	[ "$KHV_BOCHS" != 3 ] || preload+=" $(khv_bochs_apicv "${bochs[@]}")"
+	LD_PRELOAD=$preload KHV_BOCHS_FAST=1 KHV_BOCHS_APICV=1 khv_limited "$seconds" nice "${bochs[@]}" -q \
+		-f "$dir/bochsrc" -rc "$dir/bochs.rc" >"$dir/emulator" 2>&1 || rc=$?
 	rm -f "$dir/boot.iso"
 	# Power-off through its port ends Bochs with status 1.
 	case $rc in
