@@ -4,6 +4,9 @@
  * against. Resolved once at load; the static calls never change afterwards.
  */
 #include <linux/kprobes.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/slab.h>
 #include <linux/static_call.h>
 
 #include "khv/hooks.h"
@@ -53,15 +56,90 @@ static int find_lookup_name(void)
 	return 0;
 }
 
+/*
+ * The symbols of one module by the hash of their names, while the module loads: KVM has eight
+ * thousand, and the kernel's own look-up by name compares them one after the other.
+ */
+static struct symbol_index {
+	const char *module;
+	const struct mod_kallsyms *symbols;
+	u32 mask;
+	u32 *slot; /* number of the symbol; 0 is none, as symbol 0 has no name */
+} indexes[2];
+
+static u32 hash_name(const char *name)
+{
+	u32 hash = 0;
+
+	while (*name)
+		hash = hash * 31 + *name++;
+	return hash;
+}
+
+static const char *symbol_name(const struct mod_kallsyms *symbols, u32 i)
+{
+	return symbols->strtab + symbols->symtab[i].st_name;
+}
+
+int khv_symbols_index(struct module *mod)
+{
+	struct symbol_index *index = &indexes[indexes[0].module ? 1 : 0];
+	const struct mod_kallsyms *symbols;
+	u32 i, at;
+
+	/* Of a live module that is pinned. */
+	symbols = rcu_dereference_protected(mod->kallsyms, true);
+	/* At most half full. */
+	index->mask = roundup_pow_of_two(2 * symbols->num_symtab + 2) - 1;
+	index->slot = kvcalloc(index->mask + 1, sizeof(*index->slot), GFP_KERNEL);
+	if (!index->slot)
+		return -ENOMEM;
+	index->symbols = symbols;
+	index->module = mod->name;
+	for (i = 1; i < symbols->num_symtab; i++) {
+		if (symbols->symtab[i].st_shndx == SHN_UNDEF)
+			continue;
+		at = hash_name(symbol_name(symbols, i));
+		while (index->slot[at & index->mask])
+			at++;
+		index->slot[at & index->mask] = i;
+	}
+	return 0;
+}
+
+void khv_symbols_forget(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(indexes); i++) {
+		kvfree(indexes[i].slot);
+		indexes[i] = (struct symbol_index){};
+	}
+}
+
+/* The first of that name, as kallsyms has it. */
+static unsigned long find_symbol(const struct symbol_index *index, const char *name)
+{
+	u32 at, i;
+
+	for (at = hash_name(name); (i = index->slot[at & index->mask]); at++) {
+		if (!strcmp(symbol_name(index->symbols, i), name))
+			return index->symbols->symtab[i].st_value;
+	}
+	return 0;
+}
+
 unsigned long khv_symbol(const char *module, const char *name)
 {
-	char full[128];
+	int i;
 
 	if (!module)
 		return static_call(khv_lookup_name)(name);
-	if (snprintf(full, sizeof(full), "%s:%s", module, name) >= sizeof(full))
-		return 0;
-	return static_call(khv_lookup_name)(full);
+	for (i = 0; i < ARRAY_SIZE(indexes); i++) {
+		if (indexes[i].module && !strcmp(indexes[i].module, module))
+			return find_symbol(&indexes[i], name);
+	}
+	return 0;
 }
 
 static bool same_module(const char *a, const char *b)

@@ -194,6 +194,9 @@ static int check(void)
 	if (ret)
 		goto err_unpin;
 
+	ret = khv_symbols_index(kvm_module) ?: khv_symbols_index(vendor_module);
+	if (ret)
+		goto err_unpin;
 	khv_vendor = vendor_module->name;
 	bad = khv_imports_resolve(note_missing);
 	bad += khv_fastpath_check(note_missing);
@@ -235,8 +238,10 @@ static int __init khv_init(void)
 	int ret;
 
 	ret = check();
-	if (ret)
+	if (ret) {
+		khv_symbols_forget();
 		return ret;
+	}
 	khv_debugfs_init();
 
 	/* CHECKED -> HOOKED -> ACTIVE: no VM becomes ours before every hook stands. */
@@ -245,6 +250,7 @@ static int __init khv_init(void)
 		goto err_debugfs;
 
 	khv_fastpath_install();
+	khv_symbols_forget();
 	WRITE_ONCE(khv_hooked, true);
 
 	pr_info("version %s active on %s and %s: %d functions replaced, VMs created from now on are %s\n",
@@ -253,6 +259,7 @@ static int __init khv_init(void)
 	return 0;
 
 err_debugfs:
+	khv_symbols_forget();
 	khv_takeover_drain();
 	khv_debugfs_exit();
 	unpin();

@@ -277,11 +277,27 @@ int khv_symbols_init(void (*report)(const char *name, const char *why));
 int khv_imports_resolve(void (*report)(const char *name, const char *why));
 
 /**
+ * khv_symbols_index() - make the symbols of a module quick to find
+ * @mod: kvm or the vendor module, live and pinned
+ *
+ * Context: module load, may sleep. Return: 0 or -ENOMEM.
+ */
+int khv_symbols_index(struct module *mod);
+
+/**
+ * khv_symbols_forget() - free what khv_symbols_index() made
+ *
+ * Context: end of the load, may sleep.
+ */
+void khv_symbols_forget(void);
+
+/**
  * khv_symbol() - address of a kernel or module symbol
  * @module: "kvm" or a vendor module, or NULL for the kernel itself
  * @name: its name
  *
- * After khv_symbols_init().
+ * After khv_symbols_init() and, for a module, between khv_symbols_index() and
+ * khv_symbols_forget().
  *
  * Return: address, or 0.
  */

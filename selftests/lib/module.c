@@ -64,9 +64,14 @@ void module_remove(const char *name)
 		FAIL("rmmod %s: %s", name, strerror(-r));
 }
 
+int __module_load_with(const char *params)
+{
+	return insert(module_path(), params);
+}
+
 int __module_load(void)
 {
-	return insert(module_path(), "");
+	return __module_load_with("");
 }
 
 int __module_unload(void)

@@ -16,6 +16,7 @@ const char *module_path(void);
 
 /* 0 or -errno. */
 int __module_load(void);
+int __module_load_with(const char *params);
 int __module_unload(void);
 /* Any other module, by its file and by its name. */
 void module_insert(const char *path);

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Host instructions of the module's look-ups at load, where the TSC counts them: a load that
+ * fails because a name is missing has looked up everything and replaced nothing; one that fails
+ * at a parameter has done neither.
+ *
+ *   load_cost_test [--module FILE]
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "cost.h"
+#include "module.h"
+#include "vm.h"
+
+/* KVM has some 9,000 symbols. */
+#define LIMIT 3000000
+
+GUEST_CODE(nothing)
+{
+	cost_measure_nothing();
+	GUEST_SYNC(1);
+}
+
+static u64 load_cost(const char *params, int error)
+{
+	u64 start = rdtsc(), cost;
+	int ret = __module_load_with(params);
+
+	cost = rdtsc() - start;
+	ASSERT(ret == -error, "insmod with %s: %s, expected %s", params, strerror(-ret),
+	       strerror(error));
+	return cost;
+}
+
+TEST(lookups)
+{
+	u64 none = ~0ULL, all = ~0ULL, cost;
+	struct vm *vm;
+	int i;
+
+	if (module_loaded())
+		module_unload();
+	require_module_file();
+	vm = vm_create(1, 0);
+	vcpu_entry(vm->vcpus[0], nothing);
+	vcpu_run_sync(vm->vcpus[0], 1);
+	/* Skips where the TSC counts anything else. */
+	cost_check();
+	vm_free(vm);
+	/* The least of a few: timer ticks and the first touch of the file are no part of it. */
+	for (i = 0; i < 5; i++) {
+		cost = load_cost("takeover=perhaps", EINVAL);
+		none = cost < none ? cost : none;
+		cost = load_cost("require=no_such_function", EOPNOTSUPP);
+		all = cost < all ? cost : all;
+	}
+	ktap_log("LOAD lookups %llu", (unsigned long long)(all - none));
+	ASSERT(all - none <= LIMIT, "the look-ups take %llu instructions, not %u",
+	       (unsigned long long)(all - none), LIMIT);
+}
+
+int main(int argc, char **argv)
+{
+	int i;
+
+	for (i = 1; i + 1 < argc; i++)
+		if (!strcmp(argv[i], "--module"))
+			module_option = argv[i + 1];
+	return ktap_main(argc, argv);
+}
