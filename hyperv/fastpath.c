@@ -152,16 +152,18 @@ static __always_inline enum khv_fast_result look_at_guest(struct kvm_vcpu *vcpu,
 static __always_inline enum khv_fast_result look_at_msr(struct kvm_vcpu *vcpu, u32 msr, int row,
 							bool write)
 {
-	const struct kvm_arch *ka = &vcpu->kvm->arch;
+	struct kvm_arch *ka = &vcpu->kvm->arch;
 
-	if (rcu_access_pointer(ka->msr_filter))
-		return KHV_FAST_FILTER;
 	if (!(khv_msrs[row].flags & (write ? KHV_MSR_ATOMIC_WR : KHV_MSR_ATOMIC_RD)))
 		return KHV_FAST_ROW;
 	/* User space may have made any number Xen's. */
 	if (!(to_khv_vcpu(vcpu)->gate.msr & BIT_ULL(row)) ||
 	    (write && msr == ka->xen_hvm_config.msr))
 		return KHV_FAST_REFUSED;
+	/* Most VMMs install a filter; KVM alone knows until when its verdict holds. */
+	if (rcu_access_pointer(ka->msr_filter) &&
+	    !khv_kvm_msr_allowed(vcpu, msr, write ? KVM_MSR_FILTER_WRITE : KVM_MSR_FILTER_READ))
+		return KHV_FAST_FILTER;
 	return KHV_FAST_DONE;
 }
 

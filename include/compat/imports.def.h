@@ -37,6 +37,8 @@ KHV_IMPORT("kvm", int, kvm_vcpu_read_guest_atomic,
 KHV_IMPORT("kvm", gpa_t, kvm_mmu_gva_to_gpa_read,
 	   (struct kvm_vcpu *vcpu, gva_t gva, struct x86_exception *exception),
 	   (vcpu, gva, exception))
+KHV_IMPORT("kvm", bool, kvm_msr_allowed, (struct kvm_vcpu *vcpu, u32 index, u32 type),
+	   (vcpu, index, type))
 KHV_IMPORT("kvm", unsigned long, kvm_get_linear_rip, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT("kvm", u64, kvm_scale_tsc, (u64 tsc, u64 ratio), (tsc, ratio))
 KHV_IMPORT("kvm", u64, get_kvmclock_ns, (struct kvm *kvm), (kvm))
