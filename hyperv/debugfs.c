@@ -30,6 +30,7 @@ static const char *const fast_result[KHV_NR_FAST_RESULTS] = {
 	[KHV_FAST_REFUSED] = "slow: faults or is denied",
 	[KHV_FAST_BUSY] = "slow: has to wait",
 	[KHV_FAST_SKIP] = "slow: instruction not at hand",
+	[KHV_FAST_PMU] = "slow: PMU counts",
 };
 
 /* Which accesses of a row may be answered in the fast path. */

@@ -20,6 +20,7 @@
 
 #include "khv/fastpath.h"
 #include "khv/parts.h"
+#include "khv/pmu.h"
 #include "khv/port.h"
 
 /* The module parameter of that name. */
@@ -28,9 +29,15 @@ bool khv_fastpath = true;
 typedef fastpath_t khv_proto_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags);
 DEFINE_STATIC_CALL_NULL(khv_call_vcpu_run, khv_proto_vcpu_run);
 
+/* Where KVM can be told with interrupts off of an instruction that was skipped, else NULL. */
+static const u64 *insn_retired;
+typedef void khv_proto_pmu_trigger_event(struct kvm_vcpu *vcpu, u64 eventsel);
+DEFINE_STATIC_CALL_NULL(khv_pmu_trigger_event, khv_proto_pmu_trigger_event);
+
 static struct static_call_key *kvm_key;
 static void *kvm_trampoline;
-static const struct tracepoint *kvm_msr_event, *kvm_exit_event, *kvm_eoi_event;
+static const struct tracepoint *kvm_msr_event, *kvm_exit_event;
+static const struct tracepoint *kvm_eoi_event;
 /* kvm_amd's parameter; unused on Intel. */
 static const int *nrips;
 
@@ -42,51 +49,21 @@ static const int *nrips;
 #define LEAVE_EVERY 128
 
 enum exit_kind {
-	EXIT_OTHER,
 	EXIT_RDMSR,
 	EXIT_WRMSR,
 	EXIT_CALL,
 };
 
-/*
- * The first look at every exit of a VM of ours: most are KVM's. On Intel it lets pass what
- * has further bits beside the reason, or did not come from the guest at all; exit_kind()
- * looks closer.
- */
-#define VMX_REASONS                                                       \
-	(BIT_ULL(EXIT_REASON_MSR_READ) | BIT_ULL(EXIT_REASON_MSR_WRITE) | \
-	 BIT_ULL(EXIT_REASON_VMCALL))
+/* The vCPU of ours that this CPU runs, from khv_run() to its end, or NULL. */
+DEFINE_PER_CPU(struct kvm_vcpu *, khv_running);
 
-static __always_inline bool may_be_ours(const struct kvm_vcpu *vcpu, bool svm)
+/* The synthetic MSRs have this in the top byte of their number. */
+#define SYNTHETIC (KHV_MSR_BASE >> 24)
+static_assert(KHV_MSR_NESTED_BASE >> 24 == SYNTHETIC);
+
+static __always_inline bool is_synthetic(const struct kvm_vcpu *vcpu)
 {
-	u32 code;
-
-	if (!svm)
-		return VMX_REASONS >> (khv_vmread(VM_EXIT_REASON) % 64) & 1;
-	code = khv_vmcb(vcpu)->control.exit_code;
-	return code == SVM_EXIT_MSR || code == SVM_EXIT_VMMCALL;
-}
-
-static __always_inline enum exit_kind exit_kind(const struct kvm_vcpu *vcpu, bool svm)
-{
-	const struct vmcb_control_area *control;
-	u32 reason;
-
-	if (svm) {
-		control = &khv_vmcb(vcpu)->control;
-		if (control->exit_code == SVM_EXIT_VMMCALL)
-			return EXIT_CALL;
-		return control->exit_info_1 ? EXIT_WRMSR : EXIT_RDMSR;
-	}
-	/* The entry failed: the VMCS tells of the exit before. */
-	if (khv_vmx_failed(vcpu))
-		return EXIT_OTHER;
-	reason = khv_vmread(VM_EXIT_REASON);
-	if (reason == EXIT_REASON_MSR_READ)
-		return EXIT_RDMSR;
-	if (reason == EXIT_REASON_MSR_WRITE)
-		return EXIT_WRMSR;
-	return reason == EXIT_REASON_VMCALL ? EXIT_CALL : EXIT_OTHER;
+	return (u32)vcpu->arch.regs[VCPU_REGS_RCX] >> 24 == SYNTHETIC;
 }
 
 static __always_inline unsigned long rflags(const struct kvm_vcpu *vcpu, bool svm)
@@ -121,36 +98,23 @@ bool khv_eoi_traced(void)
 	return event_on(kvm_eoi_event);
 }
 
-/* A counter of retired instructions has to be told of the one that is skipped. */
-static bool pmu_counts(const struct kvm_pmu *pmu)
-{
-	unsigned int i;
-
-	if (pmu->fixed_ctr_ctrl)
-		return true;
-	for (i = 0; i < pmu->nr_arch_gp_counters; i++) {
-		if (pmu->gp_counters[i].eventsel & ARCH_PERFMON_EVENTSEL_ENABLE)
-			return true;
-	}
-	return false;
-}
-
 /* What the slow path would have to be taken for, whatever the row. */
-static __always_inline enum khv_fast_result look_at_guest(struct kvm_vcpu *vcpu, bool svm)
+static __always_inline enum khv_fast_result check_guest(struct kvm_vcpu *vcpu, enum exit_kind kind,
+							bool counts, bool svm)
 {
 	if (vcpu->arch.guest_state_protected || vcpu->guest_debug ||
 	    (vcpu->arch.hflags & HF_SMM_MASK) ||
 	    (rflags(vcpu, svm) & (X86_EFLAGS_TF | X86_EFLAGS_RF)))
 		return KHV_FAST_STATE;
-	if (vcpu->arch.pmu.version && pmu_counts(&vcpu->arch.pmu))
-		return KHV_FAST_STATE;
-	if (event_on(kvm_msr_event) | event_on(kvm_exit_event))
+	if (unlikely(counts) && !insn_retired)
+		return KHV_FAST_PMU;
+	if (event_on(kvm_exit_event) || (kind != EXIT_CALL && event_on(kvm_msr_event)))
 		return KHV_FAST_TRACED;
 	return KHV_FAST_DONE;
 }
 
-static __always_inline enum khv_fast_result look_at_msr(struct kvm_vcpu *vcpu, u32 msr, int row,
-							bool write)
+static __always_inline enum khv_fast_result check_msr(struct kvm_vcpu *vcpu, u32 msr, int row,
+						      bool write)
 {
 	struct kvm_arch *ka = &vcpu->kvm->arch;
 
@@ -167,8 +131,8 @@ static __always_inline enum khv_fast_result look_at_msr(struct kvm_vcpu *vcpu, u
 	return KHV_FAST_DONE;
 }
 
-static __always_inline enum khv_fast_result look_at_call(struct kvm_vcpu *vcpu, u64 control,
-							 int row, bool svm)
+static __always_inline enum khv_fast_result check_call(struct kvm_vcpu *vcpu, u64 control, int row,
+						       bool svm)
 {
 	const struct kvm_arch *ka = &vcpu->kvm->arch;
 
@@ -255,44 +219,50 @@ static __always_inline void skip_to(struct kvm_vcpu *vcpu, unsigned long next, b
 		vcpu->arch.regs_dirty |= BIT(VCPU_REGS_RIP);
 		if (unlikely(shadow & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS))) {
 			shadow &= ~(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
-			asm volatile("vmwrite %0, %1"
-				     :
-				     : "r"((unsigned long)shadow),
-				       "r"((unsigned long)GUEST_INTERRUPTIBILITY_INFO)
-				     : "cc");
+			khv_vmwrite(GUEST_INTERRUPTIBILITY_INFO, shadow);
 		}
 	}
 }
 
-static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, bool svm)
+/* As kvm_skip_emulated_instruction() does: the guest counts what it did not execute. */
+static noinline void count_skipped(struct kvm_vcpu *vcpu)
+{
+	kvm_vcpu_srcu_read_lock(vcpu);
+	static_call(khv_pmu_trigger_event)(vcpu, *insn_retired);
+	kvm_vcpu_srcu_read_unlock(vcpu);
+}
+
+static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_kind kind, bool svm)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	enum exit_kind kind = exit_kind(vcpu, svm);
 	const unsigned long *regs = vcpu->arch.regs;
+	bool l2 = khv_in_l2(vcpu), longmode = false, counts;
 	enum khv_fast_result ret;
-	bool longmode = false;
 	unsigned long next;
-	u64 control = 0;
 	int row;
 
-	/* Exits of a nested guest are its hypervisor's first; other MSRs are KVM's. */
-	if (!vp || khv_in_l2(vcpu) || kind == EXIT_OTHER)
+	/* A failed entry: the VMCS tells of the exit before. */
+	if (!READ_ONCE(khv_fastpath) || (!svm && khv_vmx_failed(vcpu)))
 		return EXIT_FASTPATH_NONE;
+	/* Exits of a nested guest are its hypervisor's. */
 	if (kind == EXIT_CALL) {
 		longmode = is_64bit(vcpu, svm);
-		control = regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX];
-		row = khv_hc_find(control & KHV_CTL_CODE);
+		row = khv_hc_find(regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
+		if (unlikely(l2))
+			return EXIT_FASTPATH_NONE;
 	} else {
 		row = khv_msr_find(regs[VCPU_REGS_RCX]);
-		if (row < 0)
+		if (row < 0 || unlikely(l2))
 			return EXIT_FASTPATH_NONE;
 	}
 
-	ret = look_at_guest(vcpu, svm);
+	counts = vcpu->arch.pmu.version && khv_pmu_counts(&vcpu->arch.pmu);
+	ret = check_guest(vcpu, kind, counts, svm);
 	if (ret == KHV_FAST_DONE)
 		ret = kind == EXIT_CALL ?
-			      look_at_call(vcpu, control, row, svm) :
-			      look_at_msr(vcpu, regs[VCPU_REGS_RCX], row, kind == EXIT_WRMSR);
+			      check_call(vcpu, regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX], row,
+					 svm) :
+			      check_msr(vcpu, regs[VCPU_REGS_RCX], row, kind == EXIT_WRMSR);
 	if (ret == KHV_FAST_DONE) {
 		next = next_rip(vcpu, kind, svm);
 		if (unlikely(!next))
@@ -307,54 +277,88 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, bool svm)
 		return EXIT_FASTPATH_NONE;
 	}
 	skip_to(vcpu, next, svm);
+	if (unlikely(counts))
+		count_skipped(vcpu);
 	if (unlikely(++vp->counts.fast[KHV_FAST_DONE] % LEAVE_EVERY == 0))
 		return EXIT_FASTPATH_EXIT_HANDLED;
 	return EXIT_FASTPATH_REENTER_GUEST;
 }
 
-static noinline fastpath_t answer_exit_svm(struct kvm_vcpu *vcpu)
+/* One function for each vendor and kind of exit, each without the others' tests. */
+#define ANSWER(_name, _kind, _svm)                              \
+	static noinline fastpath_t _name(struct kvm_vcpu *vcpu) \
+	{                                                       \
+		return answer_exit(vcpu, _kind, _svm);          \
+	}
+ANSWER(answer_rdmsr_svm, EXIT_RDMSR, true)
+ANSWER(answer_wrmsr_svm, EXIT_WRMSR, true)
+ANSWER(answer_call_svm, EXIT_CALL, true)
+ANSWER(answer_rdmsr_vmx, EXIT_RDMSR, false)
+ANSWER(answer_wrmsr_vmx, EXIT_WRMSR, false)
+ANSWER(answer_call_vmx, EXIT_CALL, false)
+#undef ANSWER
+
+/* One instruction and a jump, where this_cpu_read() takes a register as well. */
+static __always_inline bool is_running(const struct kvm_vcpu *vcpu)
 {
-	return answer_exit(vcpu, true);
+	bool same;
+
+	asm("cmp %%gs:%1, %2" CC_SET(e)
+	    : CC_OUT(e)(same)
+	    : "m"(khv_running), "r"(vcpu));
+	return same;
 }
 
-static noinline fastpath_t answer_exit_vmx(struct kvm_vcpu *vcpu)
+/*
+ * What stands in for the vendor's function. Each instruction here is paid at every exit:
+ * khv_running is read twice, because a register that survives the call costs more, and
+ * ftrace gets no site. A vCPU that is not ours leaves by a jump.
+ */
+static notrace fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_flags)
 {
-	return answer_exit(vcpu, false);
-}
+	fastpath_t ret;
+	u32 code;
 
-static __always_inline fastpath_t run_ours(struct kvm_vcpu *vcpu, u64 run_flags, bool svm)
-{
-	fastpath_t ret = static_call(khv_call_vcpu_run)(vcpu, run_flags);
-
-	if (ret != EXIT_FASTPATH_NONE || likely(!may_be_ours(vcpu, svm)) ||
-	    !READ_ONCE(khv_fastpath))
+	if (!is_running(vcpu))
+		return static_call(khv_call_vcpu_run)(vcpu, run_flags);
+	ret = static_call(khv_call_vcpu_run)(vcpu, run_flags);
+	vcpu = this_cpu_read(khv_running);
+	code = khv_vmcb(vcpu)->control.exit_code;
+	if (code == SVM_EXIT_MSR) {
+		if (!is_synthetic(vcpu) || ret != EXIT_FASTPATH_NONE)
+			return ret;
+		return khv_vmcb(vcpu)->control.exit_info_1 ? answer_wrmsr_svm(vcpu) :
+							     answer_rdmsr_svm(vcpu);
+	}
+	if (likely(code != SVM_EXIT_VMMCALL) || ret != EXIT_FASTPATH_NONE)
 		return ret;
-	return svm ? answer_exit_svm(vcpu) : answer_exit_vmx(vcpu);
+	return answer_call_svm(vcpu);
 }
 
-/* Functions of their own, so that what is not ours pays for no stack frame. */
-static noinline fastpath_t run_ours_svm(struct kvm_vcpu *vcpu, u64 run_flags)
-{
-	return run_ours(vcpu, run_flags, true);
-}
+/* The first look lets pass what has further bits beside the reason; the second does not. */
+#define VMX_REASONS                                                       \
+	(BIT_ULL(EXIT_REASON_MSR_READ) | BIT_ULL(EXIT_REASON_MSR_WRITE) | \
+	 BIT_ULL(EXIT_REASON_VMCALL))
 
-static noinline fastpath_t run_ours_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
+static notrace fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
 {
-	return run_ours(vcpu, run_flags, false);
-}
+	fastpath_t ret;
+	u64 reason;
 
-static fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_flags)
-{
-	if (to_khv_vm(vcpu->kvm))
-		return run_ours_svm(vcpu, run_flags);
-	return static_call(khv_call_vcpu_run)(vcpu, run_flags);
-}
-
-static fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
-{
-	if (to_khv_vm(vcpu->kvm))
-		return run_ours_vmx(vcpu, run_flags);
-	return static_call(khv_call_vcpu_run)(vcpu, run_flags);
+	if (!is_running(vcpu))
+		return static_call(khv_call_vcpu_run)(vcpu, run_flags);
+	ret = static_call(khv_call_vcpu_run)(vcpu, run_flags);
+	reason = khv_vmread(VM_EXIT_REASON);
+	if (likely(!(VMX_REASONS >> (reason % 64) & 1)) || ret != EXIT_FASTPATH_NONE)
+		return ret;
+	vcpu = this_cpu_read(khv_running);
+	if (reason == EXIT_REASON_VMCALL)
+		return answer_call_vmx(vcpu);
+	if (!is_synthetic(vcpu))
+		return ret;
+	if (reason == EXIT_REASON_MSR_READ)
+		return answer_rdmsr_vmx(vcpu);
+	return reason == EXIT_REASON_MSR_WRITE ? answer_wrmsr_vmx(vcpu) : ret;
 }
 
 /* Reasons for which a host has no fast path; everything else works without. */
@@ -376,6 +380,22 @@ static const char *unfit(void)
 	return NULL;
 }
 
+/*
+ * kvm_pmu_trigger_event() takes an event selector where KVM has kvm_pmu_eventsel, whose first
+ * member is that of retired instructions; it then only counts and makes a request. Before, it
+ * took a number of perf's and could sleep.
+ */
+static void find_pmu(void)
+{
+	void *trigger = (void *)khv_symbol("kvm", "kvm_pmu_trigger_event");
+
+	insn_retired = (void *)khv_symbol("kvm", "kvm_pmu_eventsel");
+	if (!trigger)
+		insn_retired = NULL;
+	if (insn_retired)
+		static_call_update(khv_pmu_trigger_event, trigger);
+}
+
 int khv_fastpath_check(void (*report)(const char *name, const char *why))
 {
 	int missing = 0;
@@ -386,6 +406,7 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 	kvm_exit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_exit");
 	kvm_eoi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_eoi");
 	nrips = khv_svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
+	find_pmu();
 	if (!kvm_key || !kvm_trampoline || !khv_x86_ops || !khv_x86_ops->vcpu_run) {
 		report("kvm_x86_vcpu_run", "where the exit fast path begins");
 		missing++;
@@ -425,7 +446,7 @@ void khv_fastpath_remove(void)
 	__static_call_update(kvm_key, kvm_trampoline, khv_x86_ops->vcpu_run);
 	installed = false;
 	/*
-	 * KVM calls it with interrupts off, and a VM that is not ours leaves by a jump:
+	 * KVM calls it with interrupts off, and a vCPU that is not ours leaves by a jump:
 	 * when every CPU has had them on, nobody is inside.
 	 */
 	synchronize_rcu();

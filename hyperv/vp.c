@@ -8,6 +8,7 @@
 #include <linux/sched/clock.h>
 
 #include "compat/sched.h"
+#include "khv/fastpath.h"
 #include "khv/parts.h"
 #include "khv/port.h"
 
@@ -130,6 +131,7 @@ static void sched_in(struct preempt_notifier *notifier, int cpu)
 {
 	struct khv_vcpu *vp = container_of(notifier, struct khv_vcpu, notifier);
 
+	this_cpu_write(khv_running, vp->stock.vcpu);
 	vp->on_cpu_since = local_clock();
 	if (vp->preempted)
 		atomic_dec(&vp->vm->preempted);
@@ -141,6 +143,7 @@ static void sched_out(struct preempt_notifier *notifier, struct task_struct *nex
 {
 	struct khv_vcpu *vp = container_of(notifier, struct khv_vcpu, notifier);
 
+	this_cpu_write(khv_running, NULL);
 	vp->runtime_ns += local_clock() - vp->on_cpu_since;
 	vp->preempted = khv_task_is_runnable(current);
 	if (vp->preempted)
@@ -173,9 +176,11 @@ int khv_run(struct kvm_vcpu *vcpu)
 	preempt_notifier_register(&vp->notifier);
 	vp->on_cpu_since = local_clock();
 	vp->running = true;
+	this_cpu_write(khv_running, vcpu);
 	preempt_enable();
 	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
 	preempt_disable();
+	this_cpu_write(khv_running, NULL);
 	vp->running = false;
 	vp->runtime_ns += local_clock() - vp->on_cpu_since;
 	preempt_notifier_unregister(&vp->notifier);

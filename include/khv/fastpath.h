@@ -5,10 +5,19 @@
 #ifndef KHV_FASTPATH_H
 #define KHV_FASTPATH_H
 
+#include <linux/percpu.h>
 #include <linux/types.h>
+
+struct kvm_vcpu;
 
 /* Whether exits are answered in the fast path; can be changed at any time. */
 extern bool khv_fastpath;
+
+/*
+ * The vCPU of ours that this CPU runs, or NULL. Written by khv_run() and its preempt notifier
+ * with preemption off.
+ */
+DECLARE_PER_CPU(struct kvm_vcpu *, khv_running);
 
 /**
  * khv_eoi_traced() - does somebody trace KVM's kvm_eoi?

@@ -8,6 +8,8 @@
 
 #include <linux/kvm_host.h>
 #include <linux/static_call.h>
+#include <linux/uaccess.h>
+#include <asm/asm.h>
 
 #include "khv/state.h"
 
@@ -86,14 +88,37 @@ static __always_inline bool khv_vmx_failed(const struct kvm_vcpu *vcpu)
  * khv_vmread() - read a field of the current VMCS
  * @field: its encoding
  *
- * Return: the value. Context: the thread of a vCPU of kvm_intel, which is loaded.
+ * A reboot takes every CPU out of VMX operation under its VMs; there the instruction faults.
+ *
+ * Return: the value, or 0 on a CPU that left VMX operation. Context: the thread of a vCPU of
+ * kvm_intel, which is loaded.
  */
 static __always_inline unsigned long khv_vmread(unsigned long field)
 {
 	unsigned long value;
 
-	asm volatile("vmread %1, %0" : "=r"(value) : "r"(field) : "cc");
+	asm volatile("1: vmread %1, %0\n"
+		     "2:\n" _ASM_EXTABLE_TYPE_REG(1b, 2b, EX_TYPE_ZERO_REG, %0)
+		     : "=r"(value)
+		     : "r"(field)
+		     : "cc");
 	return value;
+}
+
+/**
+ * khv_vmwrite() - write a field of the current VMCS
+ * @field: its encoding
+ * @value: the value
+ *
+ * Context: as khv_vmread(); does nothing on a CPU that left VMX operation.
+ */
+static __always_inline void khv_vmwrite(unsigned long field, unsigned long value)
+{
+	asm volatile("1: vmwrite %0, %1\n"
+		     "2:\n" _ASM_EXTABLE(1b, 2b)
+		     :
+		     : "r"(value), "r"(field)
+		     : "cc");
 }
 
 /**

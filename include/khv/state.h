@@ -17,14 +17,15 @@
 /**
  * enum khv_fast_result - what became of an exit in the fast path
  * @KHV_FAST_DONE: answered
- * @KHV_FAST_STATE: single step, SMM, hidden guest state, or a PMU that counts
- * @KHV_FAST_FILTER: user space filters MSRs
+ * @KHV_FAST_STATE: single step, SMM, or hidden guest state
+ * @KHV_FAST_FILTER: user space's MSR filter denies the access
  * @KHV_FAST_TRACED: KVM's tracepoints of the slow path are on
  * @KHV_FAST_ROW: no row, or one that is not atomic
- * @KHV_FAST_FORM: a call in memory, or ill-formed
+ * @KHV_FAST_FORM: a call whose input page is not at hand, or an ill-formed one
  * @KHV_FAST_REFUSED: the access faults, or the call is denied
  * @KHV_FAST_BUSY: atomic, but not this time: something to wait for
  * @KHV_FAST_SKIP: the instruction cannot be skipped without KVM's emulator
+ * @KHV_FAST_PMU: the guest's PMU counts, and KVM can only be told with interrupts on
  * @KHV_NR_FAST_RESULTS: number of the above
  */
 enum khv_fast_result {
@@ -37,6 +38,7 @@ enum khv_fast_result {
 	KHV_FAST_REFUSED,
 	KHV_FAST_BUSY,
 	KHV_FAST_SKIP,
+	KHV_FAST_PMU,
 	KHV_NR_FAST_RESULTS,
 };
 
@@ -307,7 +309,8 @@ static inline struct khv_vm *to_khv_vm(struct kvm *kvm)
 {
 	u64 word = READ_ONCE(kvm->arch.hyperv.hv_crash_ctl);
 
-	return word > KHV_CRASH_NOTIFY ? (struct khv_vm *)word : NULL;
+	/* Shifted, 0 and bit 63 are both 0. */
+	return word << 1 ? (struct khv_vm *)word : NULL;
 }
 
 /**
