@@ -8,11 +8,14 @@
  * and "Virtual Processors", "VP Assist Page".
  */
 #include <linux/kvm_host.h>
+#include <linux/nospec.h>
 #include <asm/apicdef.h>
 #include <asm/kvm_para.h>
+#include <asm/vmx.h>
 
 #include "compat/kvm_private.h"
 #include "khv/fastpath.h"
+#include "khv/lapic.h"
 #include "khv/parts.h"
 #include "khv/port.h"
 
@@ -49,20 +52,45 @@ static u32 *lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
 	return apic->regs + reg;
 }
 
-/* Vector of the highest interrupt in service; there is one. */
+static bool enabled(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
+{
+	return apic->sw_enabled && (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE);
+}
+
+/* Mirrors __apic_accept_irq() for the one delivery mode that is needed here. */
+bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector)
+{
+	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
+	unsigned long *tmr;
+
+	if (unlikely(!apic))
+		return false;
+	if (unlikely(apic->vcpu != vcpu || khv_accept_traced())) {
+		struct kvm_lapic_irq irq = {
+			.delivery_mode = APIC_DM_FIXED,
+			.vector = vector,
+		};
+
+		return khv_kvm_apic_set_irq(vcpu, &irq, NULL);
+	}
+	if (!enabled(vcpu, apic))
+		return false;
+	tmr = (unsigned long *)lapic_reg(apic, APIC_TMR + vector / 32 * KHV_LAPIC_WORD);
+	if (unlikely(test_bit(vector % 32, tmr)))
+		clear_bit(vector % 32, tmr);
+	static_call(khv_x86_deliver_interrupt)((void *)apic, APIC_DM_FIXED, 0, vector);
+	return true;
+}
+
+/* Vector of the highest interrupt in service, or -1. */
 static int highest_isr(struct khv_kvm_lapic *apic)
 {
-	int i;
-
+	/* Under APICv the count is 1 and the cache -1, whatever is in service. */
+	if (!apic->isr_count)
+		return -1;
 	if (apic->highest_isr_cache != -1)
 		return apic->highest_isr_cache;
-	for (i = 7; i >= 0; i--) {
-		u32 word = *lapic_reg(apic, APIC_ISR + i * 0x10);
-
-		if (word)
-			return i * 32 + __fls(word);
-	}
-	return -1;
+	return khv_lapic_highest(lapic_reg(apic, APIC_ISR));
 }
 
 /* Would the end of this interrupt have to be told to somebody behind a lock? */
@@ -72,27 +100,42 @@ static bool eoi_is_awaited(const struct khv_msr_access *a, int vector)
 	       (test_bit(vector, a->vp->stock.synic.vec_bitmap) && khv_synic_anybody_waits(a->vp));
 }
 
+/* Mirrors vmx_hwapic_isr_update(): the CPU delivers by this copy. */
+static void set_svi(int vector)
+{
+	unsigned long status = khv_vmread(GUEST_INTR_STATUS);
+
+	khv_vmwrite(GUEST_INTR_STATUS, (status & 0xff) | (vector < 0 ? 0 : vector << 8));
+}
+
+/* Mirrors apic_set_eoi(). */
 static enum khv_msr_result eoi_fast(struct khv_msr_access *a)
 {
 	struct khv_kvm_lapic *apic = lapic_at_hand(a);
+	unsigned int effects;
 	int vector;
 
-	if (!apic || apic->apicv_active || khv_eoi_traced() || a->data > U32_MAX)
+	if (!apic || khv_apic_traced() || a->data > U32_MAX)
 		return KHV_MSR_SLOW;
-	if (!apic->isr_count)
-		return KHV_MSR_OK;
 	vector = highest_isr(apic);
-	if (vector < 0 || eoi_is_awaited(a, vector))
+	if (vector < 0)
+		return KHV_MSR_OK;
+	if (eoi_is_awaited(a, vector))
 		return KHV_MSR_SLOW;
 
-	*lapic_reg(apic, APIC_ISR + vector / 32 * 0x10) &= ~BIT(vector % 32);
-	apic->isr_count--;
-	apic->highest_isr_cache = -1;
+	*lapic_reg(apic, APIC_ISR + vector / 32 * KHV_LAPIC_WORD) &= ~BIT(vector % 32);
+	effects = khv_eoi_effects(apic->apicv_active, khv_svm);
+	if (effects & KHV_EOI_COUNT) {
+		apic->isr_count--;
+		apic->highest_isr_cache = -1;
+	}
+	if (effects & KHV_EOI_SVI)
+		set_svi(highest_isr(apic));
 	khv_kvm_apic_update_ppr(a->vcpu);
 	if (test_bit(vector, a->vp->stock.synic.vec_bitmap))
 		khv_stimers_retry(a->vp);
 	/* What is still waiting decides which writes of CR8 KVM has to see. */
-	if (khv_kvm_lapic_find_highest_irr(a->vcpu) >= 0)
+	if ((effects & KHV_EOI_EVENT) && khv_kvm_lapic_find_highest_irr(a->vcpu) >= 0)
 		kvm_make_request(KVM_REQ_EVENT, a->vcpu);
 	return KHV_MSR_OK;
 }
@@ -113,28 +156,69 @@ enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a)
 	return lapic_read(a, APIC_ICR);
 }
 
-/* As KVM does in its own fast path: a fixed interrupt to one physical destination. */
-#define ICR_MANY (GENMASK_ULL(10, 8) | APIC_DEST_LOGICAL | APIC_DEST_ALLBUT)
+/* Bits of other things than an edge-triggered, fixed interrupt to a physical destination. */
+#define ICR_OTHER                                                                       \
+	(GENMASK_ULL(31, 16) | APIC_INT_LEVELTRIG | BIT_ULL(13) | APIC_DEST_LOGICAL |   \
+	 GENMASK_ULL(10, 8))
 
-static bool one_target(u64 icr)
+/*
+ * Send the interrupt by KVM's map of APICs, as it does itself; false: it would not go by the map
+ * alone, or may mean everybody.
+ */
+static bool icr_send(struct kvm_vcpu *vcpu, u64 icr)
 {
-	u32 dest = icr >> 32;
+	u32 id = vcpu->arch.apic_base & X2APIC_ENABLE ? icr >> 32 : icr >> 56;
+	const struct khv_kvm_lapic *apic;
+	const struct kvm_apic_map *map;
+	bool mapped;
 
-	/* 0xff is everybody in xAPIC mode, where it is in the top byte. */
-	return !(icr & ICR_MANY) && dest != GENMASK(31, 0) && dest >> 24 != 0xff;
+	if (id == 0xff || id == U32_MAX)
+		return false;
+	rcu_read_lock();
+	map = rcu_dereference(vcpu->kvm->arch.apic_map);
+	mapped = map && id <= map->max_apic_id;
+	if (mapped) {
+		apic = (void *)map->phys_map[array_index_nospec(id, map->max_apic_id + 1)];
+		if (apic)
+			khv_apic_post(apic->vcpu, icr & APIC_VECTOR_MASK);
+	}
+	rcu_read_unlock();
+	return mapped;
+}
+
+/* Where the upper half stands depends on the vendor's APIC page, not on the mode. */
+static void store_icr(struct khv_kvm_lapic *apic, u64 icr)
+{
+#ifdef KHV_HAVE_ICR_SPLIT
+	bool split = khv_x86_ops->x2apic_icr_is_split;
+#else
+	bool split = false;
+#endif
+
+	*lapic_reg(apic, APIC_ICR) = icr;
+	*lapic_reg(apic, split ? APIC_ICR2 : APIC_ICR + 4) = icr >> 32;
+}
+
+/* Mirrors kvm_x2apic_icr_write(). */
+static enum khv_msr_result icr_fast(struct khv_msr_access *a)
+{
+	struct khv_kvm_lapic *apic = lapic_at_hand(a);
+
+	if (!apic || (a->data & ICR_OTHER) || khv_apic_traced() || !icr_send(a->vcpu, a->data))
+		return KHV_MSR_SLOW;
+	store_icr(apic, a->data & ~(u64)APIC_ICR_BUSY);
+	return KHV_MSR_OK;
 }
 
 enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
 {
-	if (a->atomic && (out_of_sync(a) || !one_target(a->data)))
-		return KHV_MSR_SLOW;
-	return lapic_write(a, APIC_ICR);
+	return a->atomic ? icr_fast(a) : lapic_write(a, APIC_ICR);
 }
 
 /* User space may want to be told of each access to the TPR. */
 static struct khv_kvm_lapic *tpr_at_hand(const struct khv_msr_access *a)
 {
-	return a->vcpu->arch.tpr_access_reporting ? NULL : lapic_at_hand(a);
+	return a->vcpu->arch.tpr_access_reporting || khv_apic_traced() ? NULL : lapic_at_hand(a);
 }
 
 enum khv_msr_result khv_msr_tpr_read(struct khv_msr_access *a)

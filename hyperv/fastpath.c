@@ -37,7 +37,8 @@ DEFINE_STATIC_CALL_NULL(khv_pmu_trigger_event, khv_proto_pmu_trigger_event);
 static struct static_call_key *kvm_key;
 static void *kvm_trampoline;
 static const struct tracepoint *kvm_msr_event, *kvm_exit_event;
-static const struct tracepoint *kvm_eoi_event;
+static const struct tracepoint *kvm_eoi_event, *kvm_apic_event, *kvm_apic_ipi_event;
+static const struct tracepoint *kvm_accept_event;
 /* kvm_amd's parameter; unused on Intel. */
 static const int *nrips;
 
@@ -93,9 +94,14 @@ static __always_inline int event_on(const struct tracepoint *event)
 	return atomic_read(&event->key.enabled);
 }
 
-bool khv_eoi_traced(void)
+bool khv_apic_traced(void)
 {
-	return event_on(kvm_eoi_event);
+	return event_on(kvm_eoi_event) | event_on(kvm_apic_event) | event_on(kvm_apic_ipi_event);
+}
+
+bool khv_accept_traced(void)
+{
+	return event_on(kvm_accept_event);
 }
 
 /* What the slow path would have to be taken for, whatever the row. */
@@ -405,14 +411,18 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 	kvm_msr_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_msr");
 	kvm_exit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_exit");
 	kvm_eoi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_eoi");
+	kvm_accept_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_accept_irq");
+	kvm_apic_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic");
+	kvm_apic_ipi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_ipi");
 	nrips = khv_svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
 	find_pmu();
 	if (!kvm_key || !kvm_trampoline || !khv_x86_ops || !khv_x86_ops->vcpu_run) {
 		report("kvm_x86_vcpu_run", "where the exit fast path begins");
 		missing++;
 	}
-	if (!kvm_msr_event || !kvm_exit_event || !kvm_eoi_event) {
-		report("kvm_msr, kvm_exit, kvm_eoi",
+	if (!kvm_msr_event || !kvm_exit_event || !kvm_eoi_event || !kvm_apic_event ||
+	    !kvm_apic_ipi_event || !kvm_accept_event) {
+		report("kvm_msr, kvm_exit, kvm_eoi, kvm_apic, kvm_apic_ipi, kvm_apic_accept_irq",
 		       "tracepoints that the fast path must not starve");
 		missing++;
 	}

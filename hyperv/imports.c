@@ -26,6 +26,7 @@ DEFINE_STATIC_CALL_NULL(khv_x86_get_cpl, khv_proto_get_cpl);
 DEFINE_STATIC_CALL_NULL(khv_x86_get_cs_db_l_bits, khv_proto_get_cs_db_l_bits);
 DEFINE_STATIC_CALL_NULL(khv_x86_flush_tlb_gva, khv_proto_flush_tlb_gva);
 DEFINE_STATIC_CALL_NULL(khv_x86_flush_tlb_guest, khv_proto_flush_tlb_guest);
+DEFINE_STATIC_CALL_NULL(khv_x86_deliver_interrupt, khv_proto_deliver_interrupt);
 
 struct kvm_x86_ops *khv_x86_ops;
 const char *khv_vendor;
@@ -218,6 +219,7 @@ int khv_imports_resolve(void (*report)(const char *name, const char *why))
 	}
 	if (!khv_x86_ops->get_cpl || !khv_x86_ops->get_cs_db_l_bits ||
 	    !khv_x86_ops->flush_tlb_gva || !khv_x86_ops->flush_tlb_guest ||
+	    !khv_x86_ops->deliver_interrupt ||
 	    !khv_x86_ops->patch_hypercall || !khv_x86_ops->get_exit_info ||
 	    !khv_x86_ops->nested_ops) {
 		report("kvm_x86_ops", "functions of the vendor module in it");
@@ -227,5 +229,6 @@ int khv_imports_resolve(void (*report)(const char *name, const char *why))
 	static_call_update(khv_x86_get_cs_db_l_bits, khv_x86_ops->get_cs_db_l_bits);
 	static_call_update(khv_x86_flush_tlb_gva, khv_x86_ops->flush_tlb_gva);
 	static_call_update(khv_x86_flush_tlb_guest, khv_x86_ops->flush_tlb_guest);
+	static_call_update(khv_x86_deliver_interrupt, khv_x86_ops->deliver_interrupt);
 	return missing;
 }

@@ -12,18 +12,6 @@
 #define FIRST_VECTOR 0x10
 #define LAST_VECTOR  0xff
 
-static void send(struct kvm_vcpu *vcpu, u32 vector)
-{
-	struct kvm_lapic_irq irq = {
-		.delivery_mode = APIC_DM_FIXED,
-		.vector = vector,
-	};
-
-	/* A disabled local APIC loses it, as on hardware. */
-	if (vcpu->arch.apic)
-		khv_kvm_apic_set_irq(vcpu, &irq, NULL);
-}
-
 static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc,
 		    const struct khv_vpset *set, u32 vector)
 {
@@ -36,7 +24,8 @@ static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc,
 		return KHV_STATUS_SLOW;
 
 	while ((vcpu = khv_next_target(caller->kvm, &targets)))
-		send(vcpu, vector);
+		/* A disabled local APIC loses it, as on hardware. */
+		khv_apic_post(vcpu, vector);
 	return HV_STATUS_SUCCESS;
 }
 

@@ -114,17 +114,12 @@ static bool direct_busy(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *
 
 static bool signal_direct(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
 {
-	struct kvm_lapic_irq irq = {
-		.delivery_mode = APIC_DM_FIXED,
-		.vector = t->config.apic_vector,
-	};
-
 	/* An APIC in user space cannot be asked; the interrupt has nowhere to go. */
 	if (!vcpu->arch.apic)
 		return true;
 	if (direct_busy(vcpu, t))
 		return false;
-	if (khv_kvm_apic_set_irq(vcpu, &irq, NULL))
+	if (khv_apic_post(vcpu, t->config.apic_vector))
 		return true;
 	/* The APIC is disabled; khv_synic_apic_changed() tells when it is not. */
 	to_khv_vcpu(vcpu)->apic_waits = true;

@@ -102,17 +102,9 @@ static u8 interrupt_vector(u64 sint)
 /* 1 for delivered, 0 for lost in a disabled APIC, or -ENOENT when the SINT is mute. */
 static int raise(struct kvm_vcpu *vcpu, u64 sint)
 {
-	struct kvm_lapic_irq irq = {
-		.shorthand = APIC_DEST_SELF,
-		.dest_mode = APIC_DEST_PHYSICAL,
-		.delivery_mode = APIC_DM_FIXED,
-		.vector = interrupt_vector(sint),
-		.level = 1,
-	};
+	u8 vector = interrupt_vector(sint);
 
-	if (!irq.vector || !vcpu->arch.apic)
-		return -ENOENT;
-	return khv_kvm_apic_set_irq(vcpu, &irq, NULL);
+	return vector && vcpu->arch.apic ? khv_apic_post(vcpu, vector) : -ENOENT;
 }
 
 /* A message waits until its slot can be written and its interrupt will not be lost. */

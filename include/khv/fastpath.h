@@ -20,11 +20,19 @@ extern bool khv_fastpath;
 DECLARE_PER_CPU(struct kvm_vcpu *, khv_running);
 
 /**
- * khv_eoi_traced() - does somebody trace KVM's kvm_eoi?
+ * khv_apic_traced() - does somebody trace accesses to KVM's local APIC?
  *
- * Return: true if so: the event comes from KVM's APIC alone. Context: any.
+ * Return: true if so: kvm_eoi, kvm_apic and kvm_apic_ipi come from KVM's APIC alone.
+ * Context: any.
  */
-bool khv_eoi_traced(void);
+bool khv_apic_traced(void);
+
+/**
+ * khv_accept_traced() - does somebody trace what KVM's local APICs accept?
+ *
+ * Return: true if so, see khv_apic_traced(). Context: any.
+ */
+bool khv_accept_traced(void);
 
 /**
  * khv_fastpath_check() - find what the fast path needs, without changing anything

@@ -333,6 +333,15 @@ void khv_nested_restored(struct khv_vcpu *vp);
 #endif
 
 /**
+ * khv_apic_post() - send a VP a fixed, edge-triggered interrupt
+ * @vcpu: any vCPU; one without a local APIC in the kernel loses it
+ * @vector: its vector
+ *
+ * Return: false if the local APIC is disabled or absent. Context: any.
+ */
+bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
+
+/**
  * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that is answered here?
  * @vp: its L1 has asked for that
  *

@@ -44,10 +44,13 @@ int khv_proto_get_cpl(struct kvm_vcpu *vcpu);
 void khv_proto_get_cs_db_l_bits(struct kvm_vcpu *vcpu, int *db, int *l);
 void khv_proto_flush_tlb_gva(struct kvm_vcpu *vcpu, gva_t addr);
 void khv_proto_flush_tlb_guest(struct kvm_vcpu *vcpu);
+void khv_proto_deliver_interrupt(struct kvm_lapic *apic, int delivery_mode, int trig_mode,
+				 int vector);
 DECLARE_STATIC_CALL(khv_x86_get_cpl, khv_proto_get_cpl);
 DECLARE_STATIC_CALL(khv_x86_get_cs_db_l_bits, khv_proto_get_cs_db_l_bits);
 DECLARE_STATIC_CALL(khv_x86_flush_tlb_gva, khv_proto_flush_tlb_gva);
 DECLARE_STATIC_CALL(khv_x86_flush_tlb_guest, khv_proto_flush_tlb_guest);
+DECLARE_STATIC_CALL(khv_x86_deliver_interrupt, khv_proto_deliver_interrupt);
 
 /* KVM's table of vendor functions, valid between khv_imports_resolve() and unload. */
 extern struct kvm_x86_ops *khv_x86_ops;

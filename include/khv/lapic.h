@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Decisions over a local APIC's registers, without KVM. Pure.
+ */
+#ifndef KHV_LAPIC_H
+#define KHV_LAPIC_H
+
+#include <linux/bitops.h>
+#include <linux/types.h>
+
+/* Bitmaps of vectors are eight 32-bit words, so many bytes apart. */
+#define KHV_LAPIC_WORD 0x10
+
+/**
+ * enum khv_eoi_effect - what ending an interrupt has to change beside its bit in ISR
+ * @KHV_EOI_COUNT: KVM's count of interrupts in service and its cache of the highest
+ * @KHV_EOI_SVI: the CPU's copy of the highest (Intel's guest interrupt status)
+ * @KHV_EOI_EVENT: KVM must look for the next interrupt and set the threshold of CR8 writes
+ */
+enum khv_eoi_effect {
+	KHV_EOI_COUNT = BIT(0),
+	KHV_EOI_SVI = BIT(1),
+	KHV_EOI_EVENT = BIT(2),
+};
+
+/**
+ * khv_eoi_effects() - who keeps track of a VP's interrupts
+ * @apicv: the CPU delivers to it (APICv or AVIC), and AutoEOI or another reason does not
+ *	forbid that at the moment
+ * @svm: the CPU is AMD's
+ *
+ * AVIC has no copy: VMRUN evaluates the APIC page itself (AMD APM 15.29).
+ *
+ * Return: &enum khv_eoi_effect bits.
+ */
+static inline unsigned int khv_eoi_effects(bool apicv, bool svm)
+{
+	if (!apicv)
+		return KHV_EOI_COUNT | KHV_EOI_EVENT;
+	return svm ? 0 : KHV_EOI_SVI;
+}
+
+/**
+ * khv_lapic_highest() - the highest vector in a bitmap of an APIC page
+ * @bitmap: the first of its words
+ *
+ * Return: the vector, or -1.
+ */
+static inline int khv_lapic_highest(const void *bitmap)
+{
+	int i;
+
+	for (i = 7; i >= 0; i--) {
+		u32 word = *(const u32 *)(bitmap + i * KHV_LAPIC_WORD);
+
+		if (word)
+			return i * 32 + __fls(word);
+	}
+	return -1;
+}
+
+#endif
