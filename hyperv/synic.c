@@ -78,6 +78,9 @@ static void update_vectors(struct khv_vcpu *vp)
 			__set_bit(vector, automatic);
 	}
 	bitmap_copy(synic->vec_bitmap, connected, 256);
+	/* Stock asks for this, too: which ends of interrupts are exits under APICv. */
+	if (khv_synic_anybody_waits(vp))
+		kvm_make_request(KVM_REQ_SCAN_IOAPIC, vp->stock.vcpu);
 	bitmap_copy(synic->auto_eoi_bitmap, automatic, 256);
 	if (auto_eoi != !bitmap_empty(automatic, 256))
 		count_auto_eoi(vp->vm->kvm, !auto_eoi);
@@ -203,6 +206,19 @@ bool khv_synic_anybody_waits(const struct khv_vcpu *vp)
 	return false;
 }
 
+void khv_synic_awaited(const struct khv_vcpu *vp, unsigned long *vectors)
+{
+	const struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
+	int i;
+
+	for (i = 0; i < HV_SYNIC_SINT_COUNT; i++) {
+		u8 vector = interrupt_vector(read_sint(synic, i));
+
+		if (vector && atomic_read(&synic->sint_to_gsi[i]) >= 0)
+			__set_bit(vector, vectors);
+	}
+}
+
 void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
@@ -241,22 +257,35 @@ static bool routed(struct kvm_irq_routing_table *table, u32 gsi, u32 vp_index, u
 	return false;
 }
 
-static void forget_routes(struct khv_vcpu *vp, struct kvm_irq_routing_table *table)
+/* Which ends of interrupts are exits under APICv depends on who waits for them. */
+static void eoi_exits_changed(struct kvm_vcpu *vcpu)
+{
+	kvm_make_request(KVM_REQ_SCAN_IOAPIC, vcpu);
+	khv_kvm_vcpu_kick(vcpu);
+}
+
+/* Return: true if there was any. */
+static bool forget_routes(struct khv_vcpu *vp, struct kvm_irq_routing_table *table)
 {
 	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
+	bool any = false;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(synic->sint_to_gsi); i++) {
 		int gsi = atomic_read(&synic->sint_to_gsi[i]);
 
-		if (gsi >= 0 && !routed(table, gsi, vp->stock.vp_index, i))
-			atomic_set(&synic->sint_to_gsi[i], -1);
+		if (gsi < 0 || routed(table, gsi, vp->stock.vp_index, i))
+			continue;
+		atomic_set(&synic->sint_to_gsi[i], -1);
+		any = true;
 	}
+	return any;
 }
 
 static void add_route(struct khv_vcpu *vp, u32 sint, u32 gsi)
 {
-	atomic_set(&vp->stock.synic.sint_to_gsi[sint], gsi);
+	if (atomic_xchg(&vp->stock.synic.sint_to_gsi[sint], gsi) < 0)
+		eoi_exits_changed(vp->stock.vcpu);
 }
 
 void khv_synic_routing_update(struct kvm *kvm)
@@ -271,8 +300,8 @@ void khv_synic_routing_update(struct kvm *kvm)
 	u32 gsi;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (to_khv_vcpu(vcpu))
-			forget_routes(to_khv_vcpu(vcpu), table);
+		if (to_khv_vcpu(vcpu) && forget_routes(to_khv_vcpu(vcpu), table))
+			eoi_exits_changed(vcpu);
 	}
 	for (gsi = 0; gsi < table->nr_rt_entries; gsi++) {
 		hlist_for_each_entry(e, &table->map[gsi], link) {

@@ -416,18 +416,44 @@ int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Under APICv KVM asks for an exit at the end of a SINT's interrupt, and then does nothing with
- * it that concerns the SINT (K9). The IOAPIC's vectors are all that it needs.
+ * Under APICv KVM asks for an exit at the end of each SINT's interrupt, and then tells the SynIC
+ * nothing (K9). Here there is one only where somebody waits, who is told.
  */
+static noinline void load_eoi_exits(struct kvm_vcpu *vcpu)
+{
+	DECLARE_BITMAP(vectors, 256);
+
+	bitmap_copy(vectors, vcpu->arch.ioapic_handled_vectors, 256);
+	if (to_khv_vcpu(vcpu))
+		khv_synic_awaited(to_khv_vcpu(vcpu), vectors);
+	khv_orig_vmx_load_eoi_exitmap(vcpu, (u64 *)vectors);
+}
+
 void khv_hook_vmx_load_eoi_exitmap(struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap)
 {
 	if (!ours(vcpu)) {
 		khv_hit_passed(vmx_load_eoi_exitmap);
-		khv_orig_vmx_load_eoi_exitmap(vcpu, eoi_exit_bitmap);
-		return;
+		return khv_orig_vmx_load_eoi_exitmap(vcpu, eoi_exit_bitmap);
 	}
 	khv_hit_ours(vmx_load_eoi_exitmap);
-	khv_orig_vmx_load_eoi_exitmap(vcpu, (u64 *)vcpu->arch.ioapic_handled_vectors);
+	load_eoi_exits(vcpu);
+}
+
+static noinline void eoi_accelerated(struct kvm_vcpu *vcpu, int vector)
+{
+	khv_synic_eoi(vcpu, vector);
+	khv_orig_kvm_apic_set_eoi_accelerated(vcpu, vector);
+}
+
+void khv_hook_kvm_apic_set_eoi_accelerated(struct kvm_vcpu *vcpu, int vector)
+{
+	if (!ours(vcpu) || !to_khv_vcpu(vcpu) ||
+	    !test_bit(vector, to_khv_vcpu(vcpu)->stock.synic.vec_bitmap)) {
+		khv_hit_passed(kvm_apic_set_eoi_accelerated);
+		return khv_orig_kvm_apic_set_eoi_accelerated(vcpu, vector);
+	}
+	khv_hit_ours(kvm_apic_set_eoi_accelerated);
+	eoi_accelerated(vcpu, vector);
 }
 
 int khv_hook_nested_svm_vmrun(struct kvm_vcpu *vcpu)

@@ -95,6 +95,9 @@ KHV_HOOK(KVM, void, kvm_check_async_pf_completion, (struct kvm_vcpu *vcpu), (vcp
 KHV_HOOK(INTEL, void, vmx_load_eoi_exitmap, (struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap),
 	 (vcpu, eoi_exit_bitmap),
 	 "each end of a SINT's interrupt would cost an exit under APICv")
+KHV_HOOK(KVM, void, kvm_apic_set_eoi_accelerated, (struct kvm_vcpu *vcpu, int vector),
+	 (vcpu, vector),
+	 "the end of a SINT's interrupt would go unnoticed under APICv")
 KHV_HOOK(KVM, void, kvm_hv_synic_send_eoi, (struct kvm_vcpu *vcpu, int vector), (vcpu, vector),
 	 "the end of a SINT's interrupt would go unnoticed")
 KHV_HOOK(KVM, int, kvm_hv_synic_set_irq, (struct kvm *kvm, u32 vp_id, u32 sint), (kvm, vp_id, sint),

@@ -342,6 +342,15 @@ void khv_nested_restored(struct khv_vcpu *vp);
 bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
 
 /**
+ * khv_synic_awaited() - vectors of SINTs for whose end an irqfd waits
+ * @vp: the VP
+ * @vectors: bitmap of 256, to which they are added
+ *
+ * Context: any.
+ */
+void khv_synic_awaited(const struct khv_vcpu *vp, unsigned long *vectors);
+
+/**
  * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that is answered here?
  * @vp: its L1 has asked for that
  *
