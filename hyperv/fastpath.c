@@ -137,15 +137,12 @@ static __always_inline enum khv_fast_result check_msr(struct kvm_vcpu *vcpu, u32
 	return KHV_FAST_DONE;
 }
 
-static __always_inline enum khv_fast_result check_call(struct kvm_vcpu *vcpu, u64 control, int row,
-						       bool svm)
+static __always_inline enum khv_fast_result check_call(struct kvm_vcpu *vcpu, int row, bool svm)
 {
 	const struct kvm_arch *ka = &vcpu->kvm->arch;
 
 	if (row < 0 || !(khv_hcs[row].flags & KHV_ATOMIC))
 		return KHV_FAST_ROW;
-	if (!(control & KHV_CTL_FAST))
-		return KHV_FAST_FORM;
 	if (!ka->hyperv.hv_guest_os_id ||
 	    (ka->xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL) || !may_call(vcpu, svm))
 		return KHV_FAST_REFUSED;
@@ -250,11 +247,12 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 	/* A failed entry: the VMCS tells of the exit before. */
 	if (!READ_ONCE(khv_fastpath) || (!svm && khv_vmx_failed(vcpu)))
 		return EXIT_FASTPATH_NONE;
-	/* Exits of a nested guest are its hypervisor's. */
+	/* Exits of a nested guest are its hypervisor's, but for the calls it leaves to us. */
 	if (kind == EXIT_CALL) {
 		longmode = is_64bit(vcpu, svm);
 		row = khv_hc_find(regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
-		if (unlikely(l2))
+		if (unlikely(l2) && (row < 0 || !(khv_hcs[row].flags & KHV_L2) ||
+				     !khv_nested_is_direct(vp)))
 			return EXIT_FASTPATH_NONE;
 	} else {
 		row = khv_msr_find(regs[VCPU_REGS_RCX]);
@@ -266,15 +264,14 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 	ret = check_guest(vcpu, kind, counts, svm);
 	if (ret == KHV_FAST_DONE)
 		ret = kind == EXIT_CALL ?
-			      check_call(vcpu, regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX], row,
-					 svm) :
+			      check_call(vcpu, row, svm) :
 			      check_msr(vcpu, regs[VCPU_REGS_RCX], row, kind == EXIT_WRMSR);
 	if (ret == KHV_FAST_DONE) {
 		next = next_rip(vcpu, kind, svm);
 		if (unlikely(!next))
 			ret = KHV_FAST_SKIP;
 		else if (kind == EXIT_CALL)
-			ret = khv_hypercall_fast(vcpu, row, longmode);
+			ret = khv_hypercall_fast(vcpu, row, longmode, l2);
 		else
 			ret = khv_msr_fast(vcpu, row, kind == EXIT_WRMSR);
 	}

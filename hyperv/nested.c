@@ -7,6 +7,7 @@
  * TLFS chapter "Nested Virtualization".
  */
 #include <linux/kvm_host.h>
+#include <linux/uaccess.h>
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
@@ -36,7 +37,7 @@ bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 	if (!(reg & KHV_VP_ASSIST_ENABLE))
 		return false;
 	if (cache->gpa == (reg & KHV_PAGE_GPFN) && cache->len >= sizeof(*assist))
-		return !khv_kvm_read_guest_cached(vcpu->kvm, cache, assist, sizeof(*assist));
+		return khv_read_cached(vcpu->kvm, cache, assist, sizeof(*assist));
 	return !khv_kvm_vcpu_read_guest(vcpu, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
 }
 
@@ -100,7 +101,7 @@ static bool read_evmcs(struct kvm_vcpu *vcpu, gpa_t evmcs, struct khv_evmcs_iden
 		cache->gpa = 0;
 		return false;
 	}
-	return !khv_kvm_read_guest_cached(vcpu->kvm, cache, id, len);
+	return khv_read_cached(vcpu->kvm, cache, id, len);
 }
 
 static void read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assist *assist)
@@ -169,36 +170,65 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	struct kvm_vcpu_hv *stock = &vp->stock;
-	struct khv_vp_assist assist = {};
+	struct khv_vp_assist *assist = (void *)&stock->vp_assist_page;
 	struct khv_evmcs_identity id;
 	bool in_l2 = khv_in_l2(vcpu);
 	u32 control;
 
-	if (!khv_assist_read(vcpu, &assist) && !in_l2) {
-		vp->l2.direct = false;
-		/* KVM gives it to user space as an error if it is negative. */
-		return 1;
+	static_assert(sizeof(*assist) <= sizeof(stock->vp_assist_page));
+	if (!khv_assist_read(vcpu, assist)) {
+		if (!in_l2) {
+			vp->l2.direct = false;
+			/* KVM gives it to user space as an error if it is negative. */
+			return 1;
+		}
+		memset(assist, 0, sizeof(*assist));
 	}
-	static_assert(sizeof(assist) <= sizeof(stock->vp_assist_page));
-	memcpy(&stock->vp_assist_page, &assist, sizeof(assist));
 
 	if (khv_svm) {
 		/* At VMRUN, where that itself is not hooked. */
-		if (!in_l2 && !khv_hooks[KHV_HOOK_nested_svm_vmrun].site &&
-		    khv_priv_held(&vp->cpuid, msr_bitmap) &&
-		    !khv_kvm_vcpu_read_guest(vcpu, vmcb12(vcpu) + KHV_VMCB_IDENTITY, &control,
-					     sizeof(control)))
-			count_vmcb_msr_bitmap(vcpu, control);
+		if (!in_l2 && !khv_hooks[KHV_HOOK_nested_svm_vmrun].site) {
+			control = 0;
+			if ((vp->l2.direct_used || khv_priv_held(&vp->cpuid, msr_bitmap)) &&
+			    !khv_kvm_vcpu_read_guest(vcpu, vmcb12(vcpu) + KHV_VMCB_IDENTITY,
+						     &control, sizeof(control)) &&
+			    khv_priv_held(&vp->cpuid, msr_bitmap))
+				count_vmcb_msr_bitmap(vcpu, control);
+			vp->l2.direct = vp->l2.direct_used &&
+					(control & KHV_NESTED_FLUSH_HYPERCALL) &&
+					direct_allowed(vp, assist);
+		} else if (in_l2) {
+			vp->l2.direct = false;
+		}
 		return 0;
 	}
 	/* Who L2 is KVM finds out by itself, but where a call is none that it knows. */
 	if (in_l2 || khv_hooks[KHV_HOOK_nested_vmx_reflect_vmexit].site)
-		read_evmcs_identity(vcpu, &assist);
-	else if (khv_priv_held(&vp->cpuid, msr_bitmap) && has_evmcs(&assist) &&
-		 read_evmcs(vcpu, assist.current_nested_vmcs, &id,
+		read_evmcs_identity(vcpu, assist);
+	else if (khv_priv_held(&vp->cpuid, msr_bitmap) && has_evmcs(assist) &&
+		 read_evmcs(vcpu, assist->current_nested_vmcs, &id,
 			    offsetofend(struct khv_evmcs_identity, control)))
 		count_msr_bitmap(vp, &id);
 	return 0;
+}
+
+/*
+ * On AMD only KVM's private copy of the VMCB tells whether it would bring a call here. That it
+ * did is proof for the L2 that runs, and a reason to look at the VMCBs of the entries to come.
+ */
+void khv_nested_call_seen(struct khv_vcpu *vp)
+{
+	vp->l2.direct_used = true;
+	if (khv_svm)
+		vp->l2.direct = true;
+}
+
+bool khv_nested_is_direct(struct khv_vcpu *vp)
+{
+	if (khv_svm)
+		return vp->l2.direct;
+	return direct_allowed(vp, (void *)&vp->stock.vp_assist_page) &&
+	       khv_nested_evmcs_l2_tlb_flush_enabled(vp->stock.vcpu);
 }
 
 static struct khv_l2 identity(const struct khv_vcpu *vp)
@@ -238,6 +268,15 @@ void khv_nested_restored(struct khv_vcpu *vp)
 	WRITE_ONCE(vp->l2.vp_id, 0);
 	vp->l2.partition_assist_page = 0;
 	vp->l2.direct = false;
+}
+
+void khv_nested_call_seen(struct khv_vcpu *vp)
+{
+}
+
+bool khv_nested_is_direct(struct khv_vcpu *vp)
+{
+	return vp->l2.direct;
 }
 
 static struct khv_l2 identity(const struct khv_vcpu *vp)
@@ -293,6 +332,16 @@ gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
 	return khv_translate_nested_gpa(vcpu, gpa, PFERR_GUEST_FINAL_MASK, NULL);
 }
 
+gpa_t khv_nested_gpa_nofault(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	kvm_vcpu_srcu_read_lock(vcpu);
+	pagefault_disable();
+	gpa = khv_nested_gpa(vcpu, gpa);
+	pagefault_enable();
+	kvm_vcpu_srcu_read_unlock(vcpu);
+	return gpa;
+}
+
 bool khv_nested_is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu,
 			  const struct khv_vpset *set)
 {
@@ -316,6 +365,14 @@ bool khv_nested_tlb_locked(struct kvm_vcpu *vcpu, bool *locked)
 		return false;
 	*locked = count;
 	return true;
+}
+
+bool khv_nested_tlb_unlocked_nofault(struct kvm_vcpu *vcpu)
+{
+	u64 gpa = identity(to_khv_vcpu(vcpu)).partition_assist_page;
+	u32 count;
+
+	return khv_read_guest_nofault(vcpu, gpa, &count, sizeof(count)) && !count;
 }
 
 /* Does this root belong to the address space? Low bits are the format's. */

@@ -5,6 +5,7 @@
  */
 #include <linux/kvm_host.h>
 #include <linux/smp.h>
+#include <linux/uaccess.h>
 #include <asm/fpu/api.h>
 
 #include "khv/port.h"
@@ -73,6 +74,18 @@ void khv_flush_guest(struct kvm_vcpu *vcpu)
 	}
 	++vcpu->stat.tlb_flush;
 	static_call(khv_x86_flush_tlb_guest)(vcpu);
+}
+
+bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, gpa_t gpa, void *data, unsigned long len)
+{
+	int ret;
+
+	kvm_vcpu_srcu_read_lock(vcpu);
+	pagefault_disable();
+	ret = khv_kvm_vcpu_read_guest_atomic(vcpu, gpa, data, len);
+	pagefault_enable();
+	kvm_vcpu_srcu_read_unlock(vcpu);
+	return !ret;
 }
 
 /* To have taken the interrupt is all that is asked of a CPU. */

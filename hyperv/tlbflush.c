@@ -46,33 +46,32 @@ unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what
 	return KVM_REQ_HV_STIMER;
 }
 
+/* The VPs that an L2 names are those of its own VM, wherever they run. */
+static struct kvm_vcpu *next_target(struct kvm_vcpu *caller, struct khv_targets *targets, bool l2)
+{
+	struct kvm *kvm = caller->kvm;
+	struct kvm_vcpu *vcpu;
+
+	if (likely(!l2))
+		return khv_next_target(kvm, targets);
+	while (targets->next < atomic_read(&kvm->online_vcpus)) {
+		vcpu = kvm_get_vcpu(kvm, targets->next++);
+		if (khv_nested_is_target(caller, vcpu, &targets->set))
+			return vcpu;
+	}
+	return NULL;
+}
+
 static void flush_set(struct kvm_vcpu *caller, const struct khv_vpset *set,
-		      const struct khv_flush *what)
+		      const struct khv_flush *what, bool l2)
 {
 	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
 	struct khv_targets targets = { .set = *set };
 	struct kvm_vcpu *vcpu;
 
 	preempt_disable();
-	while ((vcpu = khv_next_target(caller->kvm, &targets)))
-		khv_kick_request(&kick, vcpu, khv_flush_queue(vcpu, what, false));
-	khv_kick_wait(&kick);
-	preempt_enable();
-}
-
-/* The VPs that an L2 names are those of its own VM, wherever they run. */
-static void flush_l2(struct kvm_vcpu *caller, const struct khv_vpset *set,
-		     const struct khv_flush *what)
-{
-	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	preempt_disable();
-	kvm_for_each_vcpu(i, vcpu, caller->kvm) {
-		if (khv_nested_is_target(caller, vcpu, set))
-			khv_kick_request(&kick, vcpu, khv_flush_queue(vcpu, what, true));
-	}
+	while ((vcpu = next_target(caller, &targets, l2)))
+		khv_kick_request(&kick, vcpu, khv_flush_queue(vcpu, what, l2));
 	khv_kick_wait(&kick);
 	preempt_enable();
 }
@@ -138,31 +137,32 @@ static void process_queue(struct kvm_vcpu *vcpu, bool l2)
  * will before it is. For anybody else the caller would have to wait.
  */
 static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set,
-			    const struct khv_flush *what)
+			    const struct khv_flush *what, bool l2)
 {
 	struct khv_targets look = { .set = *set }, targets = { .set = *set };
+	u32 vcpus = atomic_read(&caller->kvm->online_vcpus);
 	struct kvm_vcpu *vcpu;
 
-	if (!khv_vpset_few(set, atomic_read(&caller->kvm->online_vcpus)))
+	if (l2 ? vcpus > KHV_FAST_TARGETS : !khv_vpset_few(set, vcpus))
 		return KHV_STATUS_SLOW;
-	while ((vcpu = khv_next_target(caller->kvm, &look))) {
+	while ((vcpu = next_target(caller, &look, l2))) {
 		if (vcpu != caller && !outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
-	while ((vcpu = khv_next_target(caller->kvm, &targets))) {
+	while ((vcpu = next_target(caller, &targets, l2))) {
 		if (vcpu == caller) {
-			khv_flush_queue(caller, what, false);
+			khv_flush_queue(caller, what, l2);
 			continue;
 		}
-		__kvm_make_request(khv_flush_queue(vcpu, what, false), vcpu);
+		__kvm_make_request(khv_flush_queue(vcpu, what, l2), vcpu);
 		/* Pairs with KVM's barrier between IN_GUEST_MODE and the look at requests. */
 		smp_mb__after_atomic();
 		/* To flush twice does no harm. */
 		if (!outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
-	/* An L2's, and those that take a lock, keep their request for the slow path. */
-	process_queue(caller, false);
+	/* The other queue, and those that take a lock, keep their request for the slow path. */
+	process_queue(caller, l2);
 	return HV_STATUS_SUCCESS;
 }
 
@@ -180,14 +180,12 @@ static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
 		what.nr = 0;
 	}
 	if (hc->atomic) {
-		u16 status = flush_set_atomic(vcpu, set, &what);
+		u16 status = flush_set_atomic(vcpu, set, &what, hc->l2);
 
 		if (status)
 			return status;
-	} else if (hc->l2) {
-		flush_l2(vcpu, set, &what);
 	} else {
-		flush_set(vcpu, set, &what);
+		flush_set(vcpu, set, &what, hc->l2);
 	}
 	hc->reps_done = hc->rep_count;
 	return HV_STATUS_SUCCESS;

@@ -65,7 +65,9 @@ KHV_IMPORT("kvm", gpa_t, translate_nested_gpa,
 	   (vcpu, gpa, access, exception))
 KHV_IMPORT("kvm", void, kvm_mmu_free_roots,
 	   (struct kvm *kvm, struct kvm_mmu *mmu, ulong roots_to_free), (kvm, mmu, roots_to_free))
-#ifndef KHV_HAVE_L2_FLUSH
+#ifdef KHV_HAVE_L2_FLUSH
+KHV_IMPORT("kvm_intel", bool, nested_evmcs_l2_tlb_flush_enabled, (struct kvm_vcpu *vcpu), (vcpu))
+#else
 KHV_IMPORT("kvm_intel", void, nested_vmx_vmexit,
 	   (struct kvm_vcpu *vcpu, u32 reason, u32 intr_info, unsigned long qualification),
 	   (vcpu, reason, intr_info, qualification))

@@ -67,6 +67,11 @@ KHV_HOOK(KVM, int, kvm_hv_hypercall, (struct kvm_vcpu *vcpu), (vcpu),
 	 "hypercalls could not be answered")
 KHV_HOOK(KVM, void, kvm_hv_process_stimers, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire")
+#ifdef KHV_HAVE_L2_FLUSH
+/* Fills the page in struct kvm_vcpu_hv; 6.1 has another function of that name. */
+KHV_HOOK(KVM, int, kvm_hv_get_assist_page, (struct kvm_vcpu *vcpu), (vcpu),
+	 "the VP assist page could not be checked")
+#endif
 KHV_HOOK(INTEL, bool, nested_vmx_reflect_vmexit, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would go to its hypervisor")
 /* Its parameter is struct vcpu_svm, which begins with the vCPU. */
@@ -74,11 +79,7 @@ KHV_HOOK(AMD, int, nested_svm_exit_special, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would go to its hypervisor")
 KHV_HOOK(AMD, int, nested_svm_vmrun, (struct kvm_vcpu *vcpu), (vcpu),
 	 "a nested entry could not be told who enters")
-#ifdef KHV_HAVE_L2_FLUSH
-/* Fills the page in struct kvm_vcpu_hv; 6.1 has another function of that name. */
-KHV_HOOK(KVM, int, kvm_hv_get_assist_page, (struct kvm_vcpu *vcpu), (vcpu),
-	 "the VP assist page could not be checked")
-#else
+#ifndef KHV_HAVE_L2_FLUSH
 KHV_HOOK(INTEL, bool, nested_enlightened_vmentry, (struct kvm_vcpu *vcpu, u64 *evmcs_gpa),
 	 (vcpu, evmcs_gpa),
 	 "a nested entry could not be told who enters")

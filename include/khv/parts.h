@@ -137,13 +137,14 @@ enum khv_fast_result khv_msr_fast(struct kvm_vcpu *vcpu, int row, bool write);
  * khv_hypercall_fast() - answer a hypercall in the fast path
  * @vcpu: the vCPU, in a mode that may make hypercalls; its result registers are
  *	written, RIP is not
- * @id: the call's row, atomic; the call is in register form
+ * @id: the call's row, atomic
  * @longmode: the 64-bit calling convention
+ * @l2: the vCPU's nested guest calls, and its hypervisor leaves the call to us
  *
- * Return: KHV_FAST_DONE, or why it is not; nothing that the guest can see changed then.
- * Context: the vCPU's thread, interrupts off.
+ * Return: KHV_FAST_DONE, or why it is not; nothing that the guest can see changed then, but
+ * that a TLB may be flushed. Context: the vCPU's thread, interrupts off.
  */
-enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu, int id, bool longmode);
+enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu, int id, bool longmode, bool l2);
 
 /**
  * khv_hypercall() - driver of VMCALL and VMMCALL in a VM of ours
@@ -333,6 +334,14 @@ void khv_nested_restored(struct khv_vcpu *vp);
 #endif
 
 /**
+ * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that is answered here?
+ * @vp: its L1 has asked for that
+ *
+ * Return: true for a row with KHV_L2. Context: the vCPU's thread, in guest mode.
+ */
+bool khv_nested_call_is_ours(const struct khv_vcpu *vp);
+
+/**
  * khv_apic_post() - send a VP a fixed, edge-triggered interrupt
  * @vcpu: any vCPU; one without a local APIC in the kernel loses it
  * @vector: its vector
@@ -351,12 +360,23 @@ bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
 void khv_synic_awaited(const struct khv_vcpu *vp, unsigned long *vectors);
 
 /**
- * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that is answered here?
- * @vp: its L1 has asked for that
+ * khv_nested_call_seen() - KVM has brought a call of an L2 here
+ * @vp: the VP
  *
- * Return: true for a row with KHV_L2. Context: the vCPU's thread, in guest mode.
+ * Context: the VP's thread, in guest mode.
  */
-bool khv_nested_call_is_ours(const struct khv_vcpu *vp);
+void khv_nested_call_seen(struct khv_vcpu *vp);
+
+/**
+ * khv_nested_is_direct() - would KVM bring flush calls of this L2 here?
+ * @vp: the VP
+ *
+ * TLFS chapter "Nested Virtualization", "Direct Virtual Flush".
+ *
+ * Return: true if L1 has asked for that, by its VP assist page and for this L2. false may mean
+ * that it is not known yet. Context: the VP's thread, in guest mode; interrupts may be off.
+ */
+bool khv_nested_is_direct(struct khv_vcpu *vp);
 
 /**
  * khv_nested_gpa() - address in L1's memory of one in L2's
@@ -367,6 +387,16 @@ bool khv_nested_call_is_ours(const struct khv_vcpu *vp);
  * Return: the address, or INVALID_GPA.
  */
 gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
+ * khv_nested_gpa_nofault() - khv_nested_gpa() where L1's page tables are present
+ * @vcpu: a vCPU in guest mode
+ * @gpa: L2's guest-physical address
+ *
+ * Context: the vCPU's thread, interrupts may be off.
+ * Return: the address, or INVALID_GPA.
+ */
+gpa_t khv_nested_gpa_nofault(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
  * khv_nested_is_target() - does a flush that an L2 calls concern this vCPU?
@@ -388,6 +418,15 @@ bool khv_nested_is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu,
  * Return: false if the partition assist page is not in memory.
  */
 bool khv_nested_tlb_locked(struct kvm_vcpu *vcpu, bool *locked);
+
+/**
+ * khv_nested_tlb_unlocked_nofault() - khv_nested_tlb_locked() with interrupts off
+ * @vcpu: a vCPU in guest mode
+ *
+ * Context: the vCPU's thread.
+ * Return: true if it is known that L1 holds no such lock.
+ */
+bool khv_nested_tlb_unlocked_nofault(struct kvm_vcpu *vcpu);
 
 /**
  * khv_nested_synthetic_exit() - leave L2 for L1, which holds a TLB lock

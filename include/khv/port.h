@@ -189,6 +189,38 @@ static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu
 void khv_kick_wait(const struct khv_kick *kick);
 
 /**
+ * khv_read_guest_nofault() - read guest memory that is present, once
+ * @vcpu: running vCPU, not in SMM
+ * @gpa: address; @gpa to @gpa + @len lies within one page
+ * @data: destination, undefined on failure
+ * @len: bytes
+ *
+ * Context: any, interrupts may be off; never sleeps.
+ * Return: false where there is no memory, or its page is not there right now.
+ */
+bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, gpa_t gpa, void *data, unsigned long len);
+
+/**
+ * khv_read_cached() - read guest memory at an address that is read again and again
+ * @kvm: the VM, its SRCU held
+ * @cache: from kvm_gfn_to_hva_cache_init()
+ * @data: destination
+ * @len: bytes, no more than the cache is for
+ *
+ * kvm_read_guest_cached(), entered only when memory slots have changed.
+ *
+ * Context: may sleep. Return: false where there is no memory.
+ */
+static inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cache, void *data,
+				   unsigned long len)
+{
+	if (likely(cache->generation == kvm_memslots(kvm)->generation && cache->memslot &&
+		   !kvm_is_error_hva(cache->hva)))
+		return !__copy_from_user(data, (const void __user *)cache->hva, len);
+	return !khv_kvm_read_guest_cached(kvm, cache, data, len);
+}
+
+/**
  * khv_longmode() - is the caller using the 64-bit calling convention?
  * @vcpu: running vCPU
  *

@@ -194,6 +194,7 @@ struct khv_vm {
  * @partition_assist_page: where that VM's TlbLockCount is
  * @vp_id: its VP in there
  * @direct: its flushes are answered here
+ * @direct_used: one was, on this VP, since it was created
  *
  * TLFS chapter "Nested Virtualization", "Direct Virtual Flush".
  */
@@ -202,6 +203,7 @@ struct khv_l2 {
 	u64 partition_assist_page;
 	u32 vp_id;
 	bool direct;
+	bool direct_used;
 };
 
 /**

@@ -7,6 +7,8 @@
 #ifndef KHV_VPSET_H
 #define KHV_VPSET_H
 
+#include <linux/bitops.h>
+
 #include "khv/hcall.h"
 
 /**
@@ -63,16 +65,20 @@ bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index);
  */
 bool khv_vpset_has(const struct khv_vpset *set, u32 vp_index);
 
+/* So many VPs may be looked at, and sent an interrupt each, with interrupts off. */
+#define KHV_FAST_TARGETS 256
+
 /**
- * khv_vpset_few() - no more VPs than one bank of 64 has?
+ * khv_vpset_few() - no more VPs than may be walked with interrupts off?
  * @set: parsed and not yet walked
  * @vcpus: vCPUs of the VM
  *
- * Return: true for a set that may be walked with interrupts off.
+ * Return: true for at most KHV_FAST_TARGETS of them.
  */
 static inline bool khv_vpset_few(const struct khv_vpset *set, u32 vcpus)
 {
-	return set->all ? vcpus <= 64 : !(set->banks & (set->banks - 1));
+	return set->all ? vcpus <= KHV_FAST_TARGETS :
+			  hweight64(set->banks) <= KHV_FAST_TARGETS / 64;
 }
 
 #endif
