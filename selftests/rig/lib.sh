@@ -561,8 +561,8 @@ khv_preload() {
 khv_vmrun_fix() { khv_preload vmrun-fix KHV_VMRUN_FIX "vmrun fix" qemu-system-x86_64 --version; }
 # The looks of its debugger after each instruction taken out of Bochs.
 khv_bochs_fast() { khv_preload bochs-fast KHV_BOCHS_FAST "bochs fast" "$@" --help; }
-# Two faults of its APICv taken out of Bochs 3.0.
-khv_bochs_apicv() { khv_preload bochs-apicv KHV_BOCHS_APICV "bochs apicv" "$@" --help; }
+# Faults of its interrupts and traps taken out of Bochs 3.0 (run-bochs-fix.c).
+khv_bochs_fix() { khv_preload bochs-fix KHV_BOCHS_FIX "bochs fix" "$@" --help; }
 
 # What a kernel does at boot that no test here needs, a fifth of the time that Bochs takes for it:
 # self-tests of the crypto API, certificates, names for trace events; ACPI, which only guests need.
@@ -628,8 +628,8 @@ khv_boot_bochs() {
 	CFG
 	echo c >"$dir/bochs.rc"
 	preload=$(khv_bochs_fast "${bochs[@]}")
-	[ "$KHV_BOCHS" != 3 ] || preload+=" $(khv_bochs_apicv "${bochs[@]}")"
-	LD_PRELOAD=$preload KHV_BOCHS_FAST=1 KHV_BOCHS_APICV=1 khv_limited "$seconds" nice "${bochs[@]}" -q \
+	[ "$KHV_BOCHS" != 3 ] || preload+=" $(khv_bochs_fix "${bochs[@]}")"
+	LD_PRELOAD=$preload KHV_BOCHS_FAST=1 KHV_BOCHS_FIX=1 khv_limited "$seconds" nice "${bochs[@]}" -q \
 		-f "$dir/bochsrc" -rc "$dir/bochs.rc" >"$dir/emulator" 2>&1 || rc=$?
 	rm -f "$dir/boot.iso"
 	# Power-off through its port ends Bochs with status 1.
