@@ -507,33 +507,83 @@ khv_initramfs() {
 		gzip -1 >"$out" || khv_die "cannot pack $out"
 }
 
-# khv_limited SECONDS COMMAND...: run it with a time limit, and have it killed when this shell
-# dies, whatever kills it. Status 124 or 137: the limit was reached.
+# khv_limited SECONDS COMMAND...: run it with a limit on the processor's time that each of its processes
+# takes, because a busy or a slow machine is no fault of theirs, and have it killed when this shell
+# dies, whatever kills it. Status 152: the limit was reached.
 khv_limited() {
 	local seconds=$1
 
 	shift
-	setpriv --pdeathsig KILL timeout -k 5 "$seconds" setpriv --pdeathsig KILL "$@" </dev/null
+	setpriv --pdeathsig KILL prlimit --cpu="$seconds:$((seconds + 5))" -- "$@" </dev/null
+}
+
+# khv_watch PID DIR SECONDS: kill the emulator PID, and say so in DIR/died, when its host has written
+# nothing to the console or the results while the emulator took SECONDS of the processor, or slept that
+# long; while it waits for a busy machine it does neither.
+khv_watch() {
+	local pid=$1 dir=$2 limit=$3 hz stat fields size old='' used last=0 quiet=0
+
+	hz=$(getconf CLK_TCK)
+	limit=$((limit * hz))
+	while stat=$(cat "/proc/$pid/stat" 2>/dev/null); do
+		# After the name: the state, ten others, user's and system's time.
+		read -r -a fields <<<"${stat##*) }"
+		used=$((fields[11] + fields[12]))
+		size=$(stat -c %s "$dir/console" "$dir/results")
+		if [ "$size" != "$old" ]; then
+			quiet=0
+		elif [ $((used - last)) -ge $((hz / 5)) ] ||
+			cat "/proc/$pid/task"/*/stat 2>/dev/null | grep -q ') R '; then
+			quiet=$((quiet + used - last))
+		else
+			quiet=$((quiet + 2 * hz))
+		fi
+		if [ "$quiet" -gt "$limit" ]; then
+			printf 'the host has been silent for %d s of its own time\n' $((quiet / hz)) >"$dir/died"
+			kill -KILL "$pid"
+			return
+		fi
+		old=$size last=$used
+		sleep 2
+	done
+}
+
+# khv_emulate DIR SECONDS STATUS COMMAND...: run the emulator COMMAND with its output in DIR/emulator, for
+# SECONDS of the processor's time, of which at most half may pass without a word of its host. STATUS is
+# what a power-off ends it with. What else it died of goes to DIR/died.
+khv_emulate() {
+	local dir=$1 seconds=$2 status=$3 pid watch rc=0
+
+	shift 3
+	setpriv --pdeathsig KILL prlimit --cpu="$seconds:$((seconds + 5))" -- "$@" >"$dir/emulator" 2>&1 </dev/null &
+	pid=$!
+	khv_watch "$pid" "$dir" $((seconds / 2)) &
+	watch=$!
+	wait "$pid" || rc=$?
+	kill "$watch" 2>/dev/null || true
+	wait "$watch" || true
+	case $rc in
+	0 | "$status") ;;
+	152) printf 'the limit of %d s of the processor was reached\n' "$seconds" >"$dir/died" ;;
+	*)
+		[ -s "$dir/died" ] || printf 'the emulator ended with status %d: %s\n' "$rc" \
+			"$(tail -n 3 "$dir/emulator")" >"$dir/died"
+		;;
+	esac
 }
 
 # khv_boot_amd KERNEL INITRD DIR SECONDS [qemu arguments]: the AMD host. Console in DIR/console,
 # results in DIR/results. KHV_APPEND adds kernel arguments, KHV_CPUS processors (2). On a busy machine
 # the emulated timer may be too late for the kernel's look at it at boot: no_timer_check.
 khv_boot_amd() {
-	local kernel=$1 initrd=$2 dir=$3 seconds=$4 rc=0
+	local kernel=$1 initrd=$2 dir=$3 seconds=$4
 
 	shift 4
-	khv_limited "$seconds" qemu-system-x86_64 -accel tcg,thread=single -machine q35 \
+	khv_emulate "$dir" "$seconds" 0 qemu-system-x86_64 -accel tcg,thread=single -machine q35 \
 		-cpu max,+svm,+npt -smp "${KHV_CPUS:-2}" -m "${KHV_MEMORY:-2048}" -display none -monitor none \
 		-no-reboot -net none -serial "file:$dir/console" -serial "file:$dir/results" \
 		-kernel "$kernel/vmlinuz" -initrd "$initrd" \
-		-append "console=ttyS0 panic=-1 mitigations=off loglevel=5 tsc=reliable no_timer_check ${KHV_APPEND:-}" "$@" \
-		>"$dir/emulator" 2>&1 || rc=$?
-	case $rc in
-	0) ;;
-	124 | 137) printf 'the time limit of %d s was reached\n' "$seconds" >"$dir/died" ;;
-	*) printf 'QEMU ended with status %d: %s\n' "$rc" "$(tail -n 3 "$dir/emulator")" >"$dir/died" ;;
-	esac
+		-append "console=ttyS0 panic=-1 mitigations=off loglevel=5 tsc=reliable no_timer_check ${KHV_APPEND:-}" "$@"
 }
 
 # khv_preload NAME VARIABLE WORDS COMMAND...: build run-NAME.c, an object that changes the running
@@ -583,7 +633,7 @@ khv_boot_amd-nrips() { KHV_MODEL=ryzen khv_boot_bochs3 "$@"; }
 # (KHV_CPUS=1, the default); KHV_IPS millions of them are a second. Nothing there depends on real time:
 # it takes what the AMD hosts leave.
 khv_boot_bochs() {
-	local model=$1 kernel=$2 initrd=$3 dir=$4 seconds=$5 rc=0 iso=$4/iso root='' bochs=(bochs) preload
+	local model=$1 kernel=$2 initrd=$3 dir=$4 seconds=$5 iso=$4/iso root='' bochs=(bochs) preload
 
 	mkdir -p "$iso"
 	cp -L "$kernel/vmlinuz" "$iso/vmlinuz"
@@ -629,13 +679,8 @@ khv_boot_bochs() {
 	echo c >"$dir/bochs.rc"
 	preload=$(khv_bochs_fast "${bochs[@]}")
 	[ "$KHV_BOCHS" != 3 ] || preload+=" $(khv_bochs_fix "${bochs[@]}")"
-	LD_PRELOAD=$preload KHV_BOCHS_FAST=1 KHV_BOCHS_FIX=1 khv_limited "$seconds" nice "${bochs[@]}" -q \
-		-f "$dir/bochsrc" -rc "$dir/bochs.rc" >"$dir/emulator" 2>&1 || rc=$?
+	# Power-off through its port is an error to Bochs.
+	khv_emulate "$dir" "$seconds" 1 nice env LD_PRELOAD="$preload" KHV_BOCHS_FAST=1 KHV_BOCHS_FIX=1 \
+		"${bochs[@]}" -q -f "$dir/bochsrc" -rc "$dir/bochs.rc"
 	rm -f "$dir/boot.iso"
-	# Power-off through its port ends Bochs with status 1.
-	case $rc in
-	0 | 1) ;;
-	124 | 137) printf 'the time limit of %d s was reached\n' "$seconds" >"$dir/died" ;;
-	*) printf 'Bochs ended with status %d: %s\n' "$rc" "$(tail -n 3 "$dir/emulator")" >"$dir/died" ;;
-	esac
 }
