@@ -1,33 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Preload object for the hosts in Bochs 3.0: takes its faults out of the running process, so that KVM
- * finds what it finds in a real CPU.
+ * Preload object for the hosts in Bochs 3.0: takes its faults out of the running process, so that
+ * KVM finds what it finds in a real CPU.
  *
- * 1. VM entry refuses a posted-interrupt descriptor that is not aligned to a page, where hardware asks
- *    for 64 bytes. KVM's is in the middle of its struct vcpu_vmx, so KVM_RUN ends with
+ * 1. VM entry refuses a posted-interrupt descriptor that is not aligned to a page, where hardware
+ *    asks for 64 bytes. KVM's is in the middle of its struct vcpu_vmx, so KVM_RUN ends with
  *    KVM_EXIT_FAIL_ENTRY. The mask of that check becomes 63.
  * 2. A virtual interrupt whose delivery meets an EPT violation comes back with vector 0:
- *    VMX_Deliver_Virtual_Interrupt() forgets to keep its vector for the IDT-vectoring information,
- *    as VMexit_Event() does for other events. It is kept, in the place of a call that only tells an
- *    instrumentation.
- * 3. A notification that comes when the descriptor is empty, because the target took what was in it at
- *    its VM entry, is an interrupt 255: "none" is -1. None is none.
- * 4. Entries and exits do not decide anew what RFLAGS.IF holds back. A guest with IF = 0 keeps the host
- *    from its interrupts if IF was 0 there, too (it spins for ever); a guest with IF = 1 does not
- *    get a virtual interrupt (V_IRQ) until IF changes; the host can take one behind a VM exit, with
- *    IF = 0. handleInterruptMaskChange() decides at all of them.
- * 5. An interrupt for the host that comes in a guest with IF = 0 makes HandleExtInterrupt() deliver the
- *    guest's virtual one. What is held back is not delivered.
- * 6. A #VMEXIT leaves the guest's pending single step to the host, which dies of a #DB before it has
- *    its GS base back: no guest of KVM on AMD can be single-stepped. It is forgotten at the #VMEXIT.
+ *    VMX_Deliver_Virtual_Interrupt() forgets to keep its vector for the IDT-vectoring
+ *    information, as VMexit_Event() does for other events. It is kept, in the place of a call
+ *    that only tells an instrumentation.
+ * 3. A notification that comes when the descriptor is empty, because the target took what was in
+ *    it at its VM entry, is an interrupt 255: "none" is -1. None is none.
+ * 4. Entries and exits do not decide anew what RFLAGS.IF holds back. A guest with IF = 0 keeps
+ *    the host from its interrupts if IF was 0 there, too (it spins for ever); a guest with IF = 1
+ *    does not get a virtual interrupt (V_IRQ) until IF changes; the host can take one behind a VM
+ *    exit, with IF = 0. handleInterruptMaskChange() decides at all of them.
+ * 5. An interrupt for the host that comes in a guest with IF = 0 makes HandleExtInterrupt()
+ *    deliver the guest's virtual one. What is held back is not delivered.
+ * 6. A #VMEXIT leaves the guest's pending single step to the host, which dies of a #DB before it
+ *    has its GS base back: no guest of KVM on AMD can be single-stepped. It is forgotten at the
+ *    #VMEXIT.
  *
- * 4 and 6 are done where the emulator tells an instrumentation, which Debian's has not, of a context
- * switch: the switches of interest tell which they are, and hand their CPU over. 5 calls another
- * function of that instrumentation.
+ * 4 and 6 are done where the emulator tells an instrumentation, which Debian's has not, of a
+ * context switch: the switches of interest tell which they are, and hand their CPU over. 5 calls
+ * another function of that instrumentation.
  *
- * Functions are exported, so they are found by name; where their code is not as expected, nothing is
- * changed. Works on the memory of its own process only. KHV_BOCHS_FIX=report prints the outcome to
- * stderr.
+ * Functions are exported, so they are found by name; where their code is not as expected, nothing
+ * is changed. Works on the memory of its own process only. KHV_BOCHS_FIX=report prints the
+ * outcome to stderr.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -208,7 +209,10 @@ static const char *patch(void)
 	vmx = FIND(VMLAUNCH, 0xc6, 0x83, ANY4, 1);
 	/* mov %ax, IN_SVM_GUEST(%rbx): the byte behind it is GIF. */
 	svm = FIND(VMRUN, 0x66, 0x89, 0x83, ANY4);
-	/* movl $0, ASYNC_EVENT(%rbx), which VMRUN sets; mov FLAGS(%rsp), %esi; mov %rbx, %rdi; call setEFlags */
+	/*
+	 * movl $0, ASYNC_EVENT(%rbx), which VMRUN sets; mov FLAGS(%rsp), %esi; mov %rbx, %rdi;
+	 * call setEFlags
+	 */
 	flags = FIND(SVM_ENTRY, 0xc7, 0x83, ANY4, 0, 0, 0, 0, 0x8b, 0xb4, 0x24, ANY4, 0x48, 0x89,
 		     0xdf, 0xe8);
 	/* mov $14, %esi: a context switch */
