@@ -624,14 +624,17 @@ KHV_INTEL_APPEND+=,trace_eval_init,bpf_tcp_ca_kfunc_init,pci_resource_alignment_
 khv_boot_intel() { KHV_BOCHS=2 khv_boot_bochs corei7_skylake_x "$@"; }
 
 # khv_boot_bochs3 KERNEL INITRD DIR SECONDS: a host in Bochs 3.0, by KHV_MODEL: corei7_skylake_x, an
-# Intel CPU with APICv, posted interrupts, TSC scaling and PML, or ryzen, an AMD one with NRIPS.
-khv_boot_bochs3() { KHV_BOCHS=3 khv_boot_bochs "${KHV_MODEL:-corei7_skylake_x}" "$@"; }
+# Intel CPU with APICv, posted interrupts, TSC scaling and PML, or ryzen, an AMD one with NRIPS. With
+# half of these instructions a second, a tick each 100 us of guest time leaves the guest none of it.
+khv_boot_bochs3() {
+	KHV_BOCHS=3 KHV_IPS=${KHV_IPS:-200} khv_boot_bochs "${KHV_MODEL:-corei7_skylake_x}" "$@"
+}
 khv_boot_intel-apicv() { KHV_MODEL=corei7_skylake_x khv_boot_bochs3 "$@"; }
 khv_boot_amd-nrips() { KHV_MODEL=ryzen khv_boot_bochs3 "$@"; }
 
 # khv_boot_bochs MODEL KERNEL INITRD DIR SECONDS: TSC counts instructions with one processor
-# (KHV_CPUS=1, the default); KHV_IPS millions of them are a second. Nothing there depends on real time:
-# it takes what the AMD hosts leave.
+# (KHV_CPUS=1, the default); KHV_IPS millions of them are a second (100). Nothing there depends on real
+# time: it takes what the AMD hosts leave.
 khv_boot_bochs() {
 	local model=$1 kernel=$2 initrd=$3 dir=$4 seconds=$5 iso=$4/iso root='' bochs=(bochs) preload
 
