@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# From what exit_cost_test and target_cost_test print to a table for people (out=text), a document
-# (out=md) or its plot (out=svg). Input, one a line: HOST and
+# From what exit_cost_test, target_cost_test and the guests of make bench print to a table for people
+# (out=text), a document (out=md), its plots (out=svg, out=guest-svg) or what README.md says
+# (out=readme). Input, one a line: HOST and
 #   RELEASE release
 #   FLOOR bare N skip N look N x2apic N
 #   ROW name kind stock not-ours slow fast
 #   SCALE name targets vcpus stock module
+#   WORK name total_stock total_module own_stock own_module exits_stock exits_module
+#        msr_stock msr_module call_stock call_module
+#   CHECK text value...
 
+/^#/ { next }
 $2 == "RELEASE" { release[$1] = $3 }
 $2 == "FLOOR" { hosts[++nr_hosts] = $1; bare[$1] = $4; skip[$1] = $6; look[$1] = $8; x2apic[$1] = $10 }
 $2 == "ROW" {
@@ -21,6 +26,137 @@ $2 == "SCALE" {
 	seen[$3, $4, $5] = 1
 	was[$1, $3, $4, $5] = $6; is[$1, $3, $4, $5] = $7
 }
+
+$2 == "WORK" {
+	if (!($1 in guest_host))
+		guest_hosts[++nr_guest_hosts] = $1
+	guest_host[$1] = 1
+	if (!($3 in work))
+		works[++nr_works] = $3
+	work[$3] = 1
+	for (i = 4; i <= 13; i++)
+		w[$1, $3, i - 3] = $i
+}
+$2 == "CHECK" { check[$1, $3] = $4; check2[$1, $3] = $5 }
+
+BEGIN {
+	says["boot"] = "boot, from the first instruction to PID 1"
+	says["pipe"] = "a byte handed to and fro between two CPUs, 2000 times"
+	says["mmap"] = "mmap, touch 16 pages, munmap: two CPUs, 1500 times each"
+	says["timers"] = "1000 timers a second on each of two CPUs, 3 seconds"
+	says["idle"] = "idle for a minute"
+	says["vmbus"] = "VMBus: insert hv_vmbus, agree on a version, ask for offers"
+}
+
+# Host instructions of a work, less those of the guest itself.
+function less_stock(h, k) { return w[h, k, 1] - w[h, k, 3] }
+function less_module(h, k) { return w[h, k, 2] - w[h, k, 4] }
+function ratio(h, k) { return less_module(h, k) / less_stock(h, k) }
+function total_ratio(h, k) { return w[h, k, 2] / w[h, k, 1] }
+
+# What would be left if each MSR exit and each call had cost the bare world switch; it takes single
+# exits of the same host for what they cost on stock.
+function floor_of(h, k,    e, msr, call) {
+	e = (h == "amd" ? "amd-icount" : h) "-6.12"
+	if (!(e in bare))
+		return "-"
+	msr = (stock[e, "WRMSR_EOI"] + stock[e, "WRMSR_STIMER0_COUNT"]) / 2 - bare[e]
+	call = stock[e, "HC_SendSyntheticClusterIpi"] - bare[e]
+	return sprintf("%.2f", 1 - (w[h, k, 7] * msr + w[h, k, 9] * call) / less_stock(h, k))
+}
+
+function guest_table(bar, line,    i, j, h, k) {
+	for (j = 1; j <= nr_guest_hosts; j++) {
+		h = guest_hosts[j]
+		printf "%s\n", heading(h ": a whole guest")
+		printf bar "%-8s" bar "%12s" bar "%12s" bar "%6s" bar "%12s" bar "%12s" bar "%12s" bar "%12s" bar "%6s" bar "%6s" bar "%8s" bar "%8s" bar "%8s" bar "\n", "work", "stock", "module", "ratio", "own, stock", "own, module", "less, stock", "less, module", "ratio", "floor", "exits", "module", "ours"
+		printf line
+		for (i = 1; i <= nr_works; i++) {
+			k = works[i]
+			if (!((h, k, 1) in w))
+				continue
+			printf bar "%-8s" bar "%12.0f" bar "%12.0f" bar "%6.2f" bar "%12.0f" bar "%12.0f" bar "%12.0f" bar "%12.0f" bar "%6.2f" bar "%6s" bar "%8d" bar "%8d" bar "%8d" bar "\n", k, w[h, k, 1], w[h, k, 2], total_ratio(h, k), w[h, k, 3], w[h, k, 4], less_stock(h, k), less_module(h, k), ratio(h, k), floor_of(h, k), w[h, k, 5], w[h, k, 6], w[h, k, 7] + w[h, k, 9]
+		}
+		printf "\n"
+		printf "What the meter says of what is known: 20,000,000 instructions of the host are %.0f, of the guest %.0f and %.0f;\n", check[h, "host_loop_of_20000000"], check[h, "guest_loop_of_20000000_stock"], check[h, "guest_loop_of_20000000_module"]
+		printf "a second in which the host sleeps has %d; %d and %d surround the guest's own at each entry.\n\n", check[h, "host_second_asleep"], check[h, "around_a_run"], check2[h, "around_a_run"]
+	}
+}
+
+function guest_document(    i) {
+	print "## A whole guest, measured"
+	print ""
+	print "A Linux guest of two CPUs with every `hv-*` flag under QEMU does the same work twice in one boot of a host of one CPU,"
+	print "on stock KVM and with the module. Counted is what the host executes, the guest and QEMU included, without the time it"
+	print "is halted; what the guest itself executes is counted apart (`own`, by `selftests/rig/meter/`). `less` is the one without"
+	print "the other: KVM, QEMU and the host's kernel. `exits` are all of them, on stock and with the module; `ours` are MSR exits"
+	print "and calls, on stock; `floor` is what would be left of `less` if each of those cost the bare world switch."
+	print "`testing-run.md` says how it is counted."
+	print ""
+	print "The mark is 0.8, or the floor. Idleness is not an amount of work: what a guest wakes up for in its minute differs from boot"
+	print "to boot, and its exits with it."
+	print ""
+	for (i = 1; i <= nr_works; i++)
+		print "* " works[i] ": " says[works[i]]
+	print ""
+	print "![host instructions of a whole guest, module against stock](benchmark-guest.svg)"
+	print ""
+	guest_table("|", "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+}
+
+function readme(    i, j, k) {
+	print "Host instructions for the same work of a Linux guest of two CPUs under QEMU, module against stock KVM in one boot of the"
+	print "host: without the guest's own instructions, and with them. `make bench` counts them; `Documentation/benchmark.md` has"
+	print "the numbers behind."
+	print ""
+	print "![host instructions of a whole guest, module against stock](Documentation/benchmark-guest.svg)"
+	print ""
+	printf "| work |"
+	for (j = 1; j <= nr_guest_hosts; j++)
+		printf " %s | with the guest |", guest_hosts[j]
+	printf "\n|---|"
+	for (j = 1; j <= nr_guest_hosts; j++)
+		printf "--:|--:|"
+	printf "\n"
+	for (i = 1; i <= nr_works; i++) {
+		k = works[i]
+		printf "| %s |", says[k]
+		for (j = 1; j <= nr_guest_hosts; j++)
+			printf " %.2f | %.2f |", ratio(guest_hosts[j], k), total_ratio(guest_hosts[j], k)
+		printf "\n"
+	}
+}
+
+# One bar a work and host: module against stock, without the guest's own; stock is 1.
+function guest_plot(    i, j, h, k, x, y, unit, top, height) {
+	top = 56
+	unit = 420
+	height = 13 * nr_guest_hosts + 10
+	x = 90
+	print "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"640\" height=\"" (top + nr_works * height + 24) "\" font-family=\"sans-serif\">"
+	print "<!-- SPDX-License-Identifier: GPL-2.0-only; written by make bench -->"
+	print "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>"
+	text(10, 20, 14, "start", "Host instructions of a whole guest, less its own: module against stock KVM (1.0)")
+	for (j = 1; j <= nr_guest_hosts; j++) {
+		printf "<rect x=\"%d\" y=\"30\" width=\"12\" height=\"10\" fill=\"%s\"/>\n", x + (j - 1) * 130, guest_color(j)
+		text(x + (j - 1) * 130 + 18, 39, 11, "start", guest_hosts[j])
+	}
+	for (i = 1; i <= nr_works; i++) {
+		k = works[i]
+		y = top + (i - 1) * height
+		text(x - 8, y + height / 2, 12, "end", k)
+		for (j = 1; j <= nr_guest_hosts; j++) {
+			h = guest_hosts[j]
+			printf "<rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"11\" fill=\"%s\"/>\n", x, y + (j - 1) * 13, ratio(h, k) * unit, guest_color(j)
+			text(x + ratio(h, k) * unit + 5, y + (j - 1) * 13 + 10, 10, "start", sprintf("%.2f", ratio(h, k)))
+		}
+	}
+	printf "<line x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\" stroke=\"#999\"/>\n", x + unit, x + unit, top - 6, top + nr_works * height
+	text(x + unit, top + nr_works * height + 14, 10, "middle", "stock")
+	print "</svg>"
+}
+
+function guest_color(j) { return j == 1 ? "#2166ac" : j == 2 ? "#67a9cf" : j == 3 ? "#1b7837" : "#7fbf7b" }
 
 # What skipping the instruction takes on a CPU that does not tell where the next one is.
 function no_nrips(h) { return h ~ /^amd-icount/ }
@@ -65,13 +201,21 @@ function scale(bar, line,    i, j, h, k) {
 	}
 }
 
-function heading(text) { return out == "md" ? "## " text "\n" : "== " text }
+function heading(words) { return out == "md" ? "## " words "\n" : "== " words }
 
 function document() {
 	print "<!-- SPDX-License-Identifier: GPL-2.0-only -->"
-	print "# Host instructions per exit"
+	print "# Host instructions"
 	print ""
-	print "Written by `make bench`. One boot of each host measures stock KVM, a VM that is not ours, one of ours without"
+	print "Written by `make bench` from benchmark.data."
+	print ""
+	if (nr_works)
+		guest_document()
+	if (!nr_hosts)
+		return
+	print "## Single exits"
+	print ""
+	print "One boot of each host measures stock KVM, a VM that is not ours, one of ours without"
 	print "and with the exit fast path, by the guest's own time stamp counter, which counts instructions there: median of"
 	print "1000 single exits, 101 for the sweep by targets. `%` is fast against stock. The bare world switch is an exit"
 	print "that is answered by doing nothing (`selftests/rig/floor/`); where a CPU does not tell where the next instruction"
@@ -127,7 +271,12 @@ END {
 		document()
 	else if (out == "svg")
 		plot()
+	else if (out == "guest-svg")
+		guest_plot()
+	else if (out == "readme")
+		readme()
 	else {
+		guest_table("  ", "")
 		table("  ", "")
 		scale("  ", "")
 	}

@@ -3,7 +3,9 @@
  * PID 1 of the Linux guest (L2) of `make run`. Waits for a settled clocksource, makes every CPU do
  * work that a hypervisor can help with (wake-ups across CPUs, shoot-downs of mappings, short
  * timers), runs NESTED where there is one, prints what the guest itself says about Hyper-V, and
- * powers off when a line arrives on the console. It judges nothing: the host side reads its lines.
+ * powers off when a line arrives on the console. With KHV_WORK=SECONDS in its environment (from the
+ * kernel command line) it does the work of run-work.c instead, idle for so long. It judges nothing:
+ * the host side reads its lines.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,6 +27,8 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "run-work.h"
 
 #define MAX_CPUS  8
 #define WORK_NS	  1000000000ull
@@ -54,7 +58,7 @@ static uint64_t now_ns(void)
 	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
-static void die(const char *what)
+void die(const char *what)
 {
 	printf("KHV-GUEST failed %s: %s\n", what, strerror(errno));
 	fflush(stdout);
@@ -63,7 +67,7 @@ static void die(const char *what)
 		pause();
 }
 
-static void pin(int cpu)
+void pin(int cpu)
 {
 	cpu_set_t set;
 
@@ -176,7 +180,7 @@ static void work(void)
 }
 
 /* VMBus talks to the host's QEMU: messages both ways, through the SynIC of each CPU. */
-static void connect_vmbus(void)
+void connect_vmbus(void)
 {
 	int fd = open("/hv_vmbus.ko", O_RDONLY);
 
@@ -308,10 +312,13 @@ static void say_timers(int cpu)
 
 int main(void)
 {
+	const char *measured = getenv("KHV_WORK");
 	struct termios tio;
 	uint64_t end;
 	char buf[128];
 
+	if (measured)
+		work_booted();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	mkdir("/proc", 0755);
 	mkdir("/sys", 0755);
@@ -338,14 +345,18 @@ int main(void)
 		read_line(clocksource, buf, sizeof(buf));
 	} while (strstr(buf, "early") && now_ns() < end);
 
-	connect_vmbus();
-	work();
-	run_nested();
+	if (measured) {
+		work_measured(atoi(measured));
+	} else {
+		connect_vmbus();
+		work();
+		run_nested();
+	}
 
 	say_dmesg();
 	read_line(clocksource, buf, sizeof(buf));
 	printf("KHV-CLOCK %s\n", buf);
-	for (int i = 0; i < ncpu; i++)
+	for (int i = 0; i < ncpu && !measured; i++)
 		say_timers(i);
 	say_interrupts();
 	printf("KHV-GUEST up\n");

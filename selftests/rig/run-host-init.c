@@ -5,12 +5,17 @@
  * text" over the second serial port; the script on the other end formats and judges. The only hang
  * that is tried again is the emulator's own, recognised by its signature: a guest CPU that spins
  * with interrupts off. Environment (from the kernel command line): KHV_LIMIT, seconds for the
- * guest to come up; KHV_ATTEMPTS; KHV_STOCK=1, leave the project's module out.
+ * guest to come up; KHV_ATTEMPTS; KHV_STOCK=1, leave the project's module out. With
+ * KHV_PHASES="stock module ..." the same guest is run once for each word, without the module and
+ * with it, and every mark of khv-meter (meter/meter.c) is reported; a guest that is measured is not
+ * looked at before its time is over.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -32,6 +37,8 @@
 #define TABLE	    "/sys/kernel/debug/kvm-hyperv/enlightenments"
 #define ROWS	    "/sys/kernel/debug/kvm-hyperv/rows"
 #define NESTED_RUN  "/sys/kernel/debug/kvm/nested_run"
+#define MARKS	    "/sys/kernel/debug/khv-meter/marks"
+#define OWN_MODULE  "/modules/kvm-hyperv.ko"
 #define MONITOR	    "/tmp/monitor"
 #define MAX_ARGS    128
 #define MAX_CPUS    8
@@ -43,7 +50,15 @@
 #define OFF_MS	    20000
 #define BOCHS_PORT  0x8900
 
+/* Numbers of marks; the guest's are in run-work.c. */
+#define MARK_QEMU  1
+#define MARK_ENTRY 2
+#define MARK_LOOP  20
+#define MARK_SLEEP 22
+#define LOOPS	   10000000ul
+
 static FILE *report;
+static int measured;
 static char line[4096];
 static size_t line_len;
 
@@ -84,6 +99,8 @@ static void power_off(void)
 		pause();
 }
 
+static void say_marks(const char *phase);
+
 static void fail(const char *fmt, ...)
 {
 	char text[512];
@@ -93,6 +110,9 @@ static void fail(const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	say("FAIL", "%s", text);
+	/* How far it came. */
+	if (measured)
+		say_marks("failed");
 	power_off();
 }
 
@@ -103,7 +123,24 @@ static void mount_at(const char *type, const char *path)
 		fail("mount %s: %s", path, strerror(errno));
 }
 
-/* Each line: path of the module, then its parameters. */
+/* TEXT: path of the module, then its parameters. */
+static void insert(char *text)
+{
+	char *args = text + strcspn(text, " ");
+	int fd;
+
+	if (*args)
+		*args++ = 0;
+	fd = open(text, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		fail("%s: %s", text, strerror(errno));
+	/* A dependency that is not for this machine may be there already or refuse. */
+	if (syscall(SYS_finit_module, fd, args, 0) && errno != EEXIST)
+		fail("insmod %s: %s", text, strerror(errno));
+	close(fd);
+	say("STEP", "inserted %s", strrchr(text, '/') + 1);
+}
+
 static void insert_modules(void)
 {
 	char buf[512];
@@ -112,21 +149,8 @@ static void insert_modules(void)
 	if (!f)
 		fail("/etc/khv-modules: %s", strerror(errno));
 	while (fgets(buf, sizeof(buf), f)) {
-		char *args;
-		int fd;
-
 		buf[strcspn(buf, "\n")] = 0;
-		args = buf + strcspn(buf, " ");
-		if (*args)
-			*args++ = 0;
-		fd = open(buf, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			fail("%s: %s", buf, strerror(errno));
-		/* A dependency that is not for this machine may be there already or refuse. */
-		if (syscall(SYS_finit_module, fd, args, 0) && errno != EEXIST)
-			fail("insmod %s: %s", buf, strerror(errno));
-		close(fd);
-		say("STEP", "inserted %s", strrchr(buf, '/') + 1);
+		insert(buf);
 	}
 	fclose(f);
 }
@@ -171,6 +195,29 @@ static void start_guest(void)
 	guest_in = in[1];
 	guest_out = out[0];
 	line_len = 0;
+}
+
+/*
+ * Where the guest's CPUs share the host's only one, one that wakes another must not lose it to that
+ * at once: it would often hold the very lock that the other needs next, which then spins until the
+ * host's tick. Firmware is over by then: it spins with interrupts off until each CPU has come.
+ */
+static void let_guest_wake_without_preemption(void)
+{
+	struct sched_param param = { 0 };
+	struct dirent *entry;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", guest_pid);
+	dir = opendir(path);
+	if (!dir)
+		fail("%s: %s", path, strerror(errno));
+	while ((entry = readdir(dir)))
+		if (atoi(entry->d_name) &&
+		    sched_setscheduler(atoi(entry->d_name), SCHED_BATCH, &param))
+			fail("SCHED_BATCH: %s", strerror(errno));
+	closedir(dir);
 }
 
 static void end_guest(void)
@@ -313,7 +360,7 @@ static int wait_up(uint64_t limit_ms)
 	const char *p;
 
 	for (;;) {
-		look = lines ? now_ms() + SILENT_MS : deadline;
+		look = lines && !measured ? now_ms() + SILENT_MS : deadline;
 		p = guest_line(look < deadline ? look : deadline, &eof);
 		if (!p && eof) {
 			if (waitpid(guest_pid, &status, 0) != guest_pid)
@@ -334,8 +381,11 @@ static int wait_up(uint64_t limit_ms)
 		if (strstr(p, "KHV-GUEST failed") || strstr(p, "KHV-NESTED failed") ||
 		    strstr(p, "Kernel panic"))
 			fail("the guest: %s", p);
-		if (strstr(p, "KHV-GUEST begin"))
+		if (strstr(p, "KHV-GUEST begin")) {
 			say("STEP", "the guest's init runs: %s", strstr(p, "begin") + 6);
+			if (measured)
+				let_guest_wake_without_preemption();
+		}
 		if (strstr(p, "KHV-DMESG "))
 			say("DMESG", "%s", strstr(p, "KHV-DMESG ") + 10);
 		if (strstr(p, "KHV-CLOCK "))
@@ -344,6 +394,10 @@ static int wait_up(uint64_t limit_ms)
 			say("FLUSH", "%s", strstr(p, "KHV-FLUSH ") + 10);
 		if (strstr(p, "KHV-TIMER "))
 			say("TIMER", "%s", strstr(p, "KHV-TIMER ") + 10);
+		if (strstr(p, "KHV-WORK ")) {
+			say("STEP", "the guest works: %s", strstr(p, "KHV-WORK ") + 9);
+			say("WORK", "%s", strstr(p, "KHV-WORK ") + 9);
+		}
 		if (strstr(p, "KHV-NESTED step "))
 			say("STEP", "in the guest: %s", strstr(p, "step ") + 5);
 		else if (strstr(p, "KHV-NESTED "))
@@ -386,8 +440,83 @@ static void guest_off(void)
 	say("STEP", "the guest has powered off");
 }
 
+static void tell_meter(const char *word, unsigned long number)
+{
+	char text[32];
+	int fd = open(MARKS, O_WRONLY | O_CLOEXEC), len;
+
+	len = snprintf(text, sizeof(text), "%s %lu", word, number);
+	if (fd < 0 || write(fd, text, len) != len)
+		fail("%s: %s", MARKS, strerror(errno));
+	close(fd);
+}
+
+/* Two instructions a turn, and a second in which nothing is executed: what the meter must say. */
+static void check_meter(void)
+{
+	struct timespec second = { .tv_sec = 1 };
+	uint64_t n = LOOPS;
+
+	tell_meter("mark", MARK_LOOP);
+	asm volatile("1: dec %0\n\tjnz 1b" : "+r"(n));
+	tell_meter("mark", MARK_LOOP + 1);
+	tell_meter("mark", MARK_SLEEP);
+	nanosleep(&second, NULL);
+	tell_meter("mark", MARK_SLEEP + 1);
+}
+
+static void say_marks(const char *phase)
+{
+	static int told;
+	char buf[512];
+	FILE *f = fopen(MARKS, "r");
+	int n = 0;
+
+	if (!f) {
+		measured = 0;
+		fail("%s: %s", MARKS, strerror(errno));
+	}
+	while (fgets(buf, sizeof(buf), f)) {
+		buf[strcspn(buf, "\n")] = 0;
+		if (n++ >= told)
+			say("MARK", "%s %s", phase, buf);
+	}
+	told = n;
+	fclose(f);
+}
+
+/* One guest after the other in the same boot, for each word of PHASES. */
+static void measure(char *phases, uint64_t limit_ms)
+{
+	char own[] = OWN_MODULE, *save, *phase;
+	int loaded = 0;
+
+	check_meter();
+	say_marks("host");
+	for (phase = strtok_r(phases, " ,", &save); phase; phase = strtok_r(NULL, " ,", &save)) {
+		int wanted = !strcmp(phase, "module");
+
+		if (wanted && !loaded)
+			insert(own);
+		if (!wanted && loaded && syscall(SYS_delete_module, "kvm_hyperv", O_NONBLOCK))
+			fail("rmmod kvm-hyperv: %s", strerror(errno));
+		loaded = wanted;
+		say("STEP", "starting the guest: %s", phase);
+		tell_meter("mark", MARK_QEMU);
+		tell_meter("arm", MARK_ENTRY);
+		start_guest();
+		if (!wait_up(limit_ms))
+			fail("the guest hung, a CPU spinning with interrupts off");
+		say_marks(phase);
+		if (loaded)
+			say_file("ROW", ROWS);
+		guest_off();
+	}
+}
+
 int main(void)
 {
+	char *phases = getenv("KHV_PHASES");
 	const char *limit = getenv("KHV_LIMIT"), *attempts = getenv("KHV_ATTEMPTS");
 	int stock = getenv("KHV_STOCK") && *getenv("KHV_STOCK") == '1';
 	int max = attempts ? atoi(attempts) : 1, n;
@@ -411,6 +540,12 @@ int main(void)
 	printf("L1| init\n");
 	say("STEP", "the host's init runs");
 	insert_modules();
+	if (phases) {
+		measured = 1;
+		measure(phases, (limit ? atoi(limit) : 60) * 1000ull);
+		say("DONE", "measured");
+		power_off();
+	}
 	for (n = 1; n <= max; n++) {
 		say("STEP", "starting the guest");
 		start_guest();
