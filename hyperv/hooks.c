@@ -131,6 +131,19 @@ static void set_originals(void)
 #undef KHV_HOOK
 }
 
+/*
+ * ftrace finds the site of a function by its address as well, but walks all symbols of the module
+ * where the site is not right there. Behind ENDBR it is four bytes further.
+ */
+static unsigned long find_site(unsigned long addr)
+{
+	unsigned long site = 0;
+
+	if (is_endbr(*(u32 *)addr))
+		site = khv_ftrace_location(addr + ENDBR_INSN_SIZE);
+	return site ?: khv_ftrace_location(addr);
+}
+
 int khv_hooks_find(void (*report)(const char *name, const char *why))
 {
 	int missing = 0;
@@ -142,7 +155,7 @@ int khv_hooks_find(void (*report)(const char *name, const char *why))
 		/* One that is not there at all is named with the imports. */
 		if (!khv_hook_wanted(i) || !hook->addr)
 			continue;
-		hook->site = khv_ftrace_location(hook->addr);
+		hook->site = find_site(hook->addr);
 		if (!hook->site) {
 			report(hook->name, "it has no ftrace site");
 			missing++;

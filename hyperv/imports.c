@@ -8,6 +8,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/static_call.h>
+#include <linux/stringhash.h>
 
 #include "khv/hooks.h"
 #include "khv/port.h"
@@ -70,11 +71,7 @@ static struct symbol_index {
 
 static u32 hash_name(const char *name)
 {
-	u32 hash = 0;
-
-	while (*name)
-		hash = hash * 31 + *name++;
-	return hash;
+	return hashlen_hash(hashlen_string(NULL, name));
 }
 
 static const char *symbol_name(const struct mod_kallsyms *symbols, u32 i)
@@ -148,25 +145,41 @@ static bool same_module(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
-/* Resolve the imports from one module, or from the kernel itself; count the missing. */
-static int resolve_from(const char *module, void (*report)(const char *name, const char *why))
+/* Where the imports are, until they are patched in. */
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args) KHV_IMPORT_##_name,
+enum khv_import_id {
+#include "compat/imports.def.h"
+	KHV_NR_IMPORTS,
+};
+#undef KHV_IMPORT
+static unsigned long import_addr[KHV_NR_IMPORTS];
+
+/* Look up the imports from one module, or from the kernel itself; count the missing. */
+static int find_imports(const char *module, void (*report)(const char *name, const char *why))
 {
-	unsigned long addr;
 	int missing = 0;
 
-#define KHV_IMPORT(_mod, _ret, _name, _params, _args)                         \
-	if (same_module(_mod, module)) {                                      \
-		addr = khv_symbol(_mod, #_name);                              \
-		if (addr) {                                                   \
-			static_call_update(khv_import_##_name, (void *)addr); \
-		} else {                                                      \
-			report(#_name, "a function that the module calls");   \
-			missing++;                                            \
-		}                                                             \
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args)                        \
+	if (same_module(_mod, module)) {                                     \
+		import_addr[KHV_IMPORT_##_name] = khv_symbol(_mod, #_name);  \
+		if (!import_addr[KHV_IMPORT_##_name]) {                      \
+			report(#_name, "a function that the module calls");  \
+			missing++;                                           \
+		}                                                            \
 	}
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
 	return missing;
+}
+
+static void patch_imports(const char *module)
+{
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args)              \
+	if (same_module(_mod, module))                             \
+		static_call_update(khv_import_##_name,             \
+				   (void *)import_addr[KHV_IMPORT_##_name]);
+#include "compat/imports.def.h"
+#undef KHV_IMPORT
 }
 
 int khv_symbols_init(void (*report)(const char *name, const char *why))
@@ -175,22 +188,20 @@ int khv_symbols_init(void (*report)(const char *name, const char *why))
 
 	if (ret)
 		return ret;
-	return resolve_from(NULL, report) ? -EOPNOTSUPP : 0;
+	if (find_imports(NULL, report))
+		return -EOPNOTSUPP;
+	patch_imports(NULL);
+	return 0;
 }
 
-/* Until the sites are known the originals are entered through their front door. */
-static int resolve_hooks(void (*report)(const char *name, const char *why))
+static int find_hooks(void (*report)(const char *name, const char *why))
 {
-	struct khv_hook *hook;
 	int missing = 0;
 
 #define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)                         \
-	hook = &khv_hooks[KHV_HOOK_##_name];                                      \
 	if (khv_hook_wanted(KHV_HOOK_##_name)) {                                  \
-		hook->addr = khv_symbol(KHV_MODULE_##_mod, #_name);               \
-		if (hook->addr) {                                                 \
-			static_call_update(khv_call_##_name, (void *)hook->addr); \
-		} else {                                                          \
+		khv_hooks[KHV_HOOK_##_name].addr = khv_symbol(KHV_MODULE_##_mod, #_name); \
+		if (!khv_hooks[KHV_HOOK_##_name].addr) {                          \
 			report(#_name, _why);                                     \
 			missing++;                                                \
 		}                                                                 \
@@ -200,12 +211,12 @@ static int resolve_hooks(void (*report)(const char *name, const char *why))
 	return missing;
 }
 
-int khv_imports_resolve(void (*report)(const char *name, const char *why))
+int khv_imports_find(void (*report)(const char *name, const char *why))
 {
-	int missing = resolve_from("kvm", report) + resolve_hooks(report);
+	int missing = find_imports("kvm", report) + find_hooks(report);
 
 	khv_svm = !strcmp(khv_vendor, KHV_MODULE_AMD);
-	missing += resolve_from(khv_vendor, report);
+	missing += find_imports(khv_vendor, report);
 
 	khv_tdp_enabled = (void *)khv_symbol("kvm", "tdp_enabled");
 	if (!khv_tdp_enabled) {
@@ -225,10 +236,16 @@ int khv_imports_resolve(void (*report)(const char *name, const char *why))
 		report("kvm_x86_ops", "functions of the vendor module in it");
 		return missing + 1;
 	}
+	return missing;
+}
+
+void khv_imports_patch(void)
+{
+	patch_imports("kvm");
+	patch_imports(khv_vendor);
 	static_call_update(khv_x86_get_cpl, khv_x86_ops->get_cpl);
 	static_call_update(khv_x86_get_cs_db_l_bits, khv_x86_ops->get_cs_db_l_bits);
 	static_call_update(khv_x86_flush_tlb_gva, khv_x86_ops->flush_tlb_gva);
 	static_call_update(khv_x86_flush_tlb_guest, khv_x86_ops->flush_tlb_guest);
 	static_call_update(khv_x86_deliver_interrupt, khv_x86_ops->deliver_interrupt);
-	return missing;
 }

@@ -198,7 +198,7 @@ static int check(void)
 	if (ret)
 		goto err_unpin;
 	khv_vendor = vendor_module->name;
-	bad = khv_imports_resolve(note_missing);
+	bad = khv_imports_find(note_missing);
 	bad += khv_fastpath_check(note_missing);
 	bad += khv_hooks_find(note_missing);
 	ret = check_required();
@@ -242,6 +242,7 @@ static int __init khv_init(void)
 		khv_symbols_forget();
 		return ret;
 	}
+	khv_imports_patch();
 	khv_debugfs_init();
 
 	/* CHECKED -> HOOKED -> ACTIVE: no VM becomes ours before every hook stands. */

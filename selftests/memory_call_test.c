@@ -222,10 +222,11 @@ static u64 call_at(struct one *o, u64 control, u64 at)
 
 static void write_input(struct one *o, const struct call *c, u64 offset)
 {
+	u64 fits = INPUT_SIZE - offset;
+
 	/* Whatever is no input must not matter. */
 	memset(o->in.view, 0xff, INPUT_SIZE);
-	if (offset + c->qwords * 8 <= INPUT_SIZE)
-		memcpy(o->in.view + offset, c->block, c->qwords * 8);
+	memcpy(o->in.view + offset, c->block, c->qwords * 8 < fits ? c->qwords * 8 : fits);
 }
 
 static u64 want(const struct call *c)
@@ -526,7 +527,6 @@ static void check_nowhere(bool signal)
 		INPUT - PAGE_SIZE,
 		INPUT + INPUT_SIZE,
 		GPA_NOWHERE,
-		0xfee00000ULL, /* the local APIC */
 		BIT64(40),
 		0x000ffffffffff000ULL,
 		0xfffffffffffff000ULL,
@@ -654,7 +654,9 @@ TEST_KNOWN(input_across_the_end_of_memory, "K3")
 		if (c.qwords == 1)
 			continue;
 		c.right = ALIGN;
-		c.stock = INVALID;
+		/* Stock 6.1 flushes everything, and does not read the list. */
+		if (!(host_is_6_1() && c.control & REP(0xfff)))
+			c.stock = INVALID;
 		for (where = 0; where < WHERES; where++)
 			check_call(&o, &c, INPUT_SIZE - (c.qwords - 1) * 8, where);
 	}
@@ -1016,29 +1018,50 @@ TEST(more_than_64_vps_at_once)
 #define RACE_CALLS 4000
 #define RACE_VPS   66
 
-static volatile bool stop;
+static volatile bool stop, flipping;
 static volatile u32 race_ok, race_refused;
+static u32 race_most;
 static u64 flip[2], flip_at, race_control, race_right, race_wrong[2];
 
-/* Only one byte differs, so that every read, in whatever pieces, has one value or the other. */
+static void pause_for(u32 n)
+{
+	while (n--)
+		cpu_relax();
+}
+
+/*
+ * Only one byte differs, so that every read, in whatever pieces, has one value or the other. The
+ * loop has no period that an emulator's turns could have as well.
+ */
 GUEST_CODE(flips)
 {
 	volatile u64 *p = (volatile u64 *)(uintptr_t)flip_at;
+	u32 n = 0;
 
 	while (!stop) {
 		*p = flip[1];
-		cpu_relax();
+		pause_for(1 + n % 5);
 		*p = flip[0];
-		cpu_relax();
+		pause_for(1 + n++ % 7);
+		flipping = true;
 	}
+}
+
+/* Some more where the other one has not been seen at work. */
+static bool race_is_over(void)
+{
+	u32 n = race_ok + race_refused;
+
+	return n >= RACE_CALLS && ((race_ok && race_refused) || n >= race_most);
 }
 
 GUEST_CODE(calls)
 {
 	u64 result;
-	u32 i;
 
-	for (i = 0; i < RACE_CALLS; i++) {
+	while (!flipping)
+		cpu_relax();
+	while (!race_is_over()) {
 		cpu_relax();
 		result = hypercall(race_control, INPUT, 0);
 		if (result == race_right) {
@@ -1052,9 +1075,24 @@ GUEST_CODE(calls)
 	stop = true;
 }
 
+static void start_pinned(struct vcpu *v, void (*entry)(void))
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(v->id % (u32)sysconf(_SC_NPROCESSORS_ONLN), &set);
+	vcpu_entry(v, entry);
+	vcpu_start(v);
+	ASSERT_EQ(pthread_setaffinity_np(v->worker, sizeof(set), &set), 0);
+}
+
 /* Word @n of @c's block is @other every now and then, for which @wrong or @stock is the answer. */
 static void race(struct one *o, const struct call *c, u32 n, u64 other, u64 wrong, u64 stock)
 {
+	bool judged;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		ktap_skip("input that changes while it is read needs two CPUs");
 	write_input(o, c, 0);
 	flip_at = INPUT + 8 * n;
 	flip[0] = c->block[n];
@@ -1063,21 +1101,18 @@ static void race(struct one *o, const struct call *c, u32 n, u64 other, u64 wron
 	race_right = c->right;
 	race_wrong[0] = wrong;
 	race_wrong[1] = module_loaded() ? wrong : stock;
+	judged = race_wrong[1] != c->right;
+	race_most = judged ? 20 * RACE_CALLS : RACE_CALLS;
 	stop = false;
+	flipping = false;
 	race_ok = 0;
 	race_refused = 0;
-	vcpu_entry(o->vm->vcpus[0], calls);
-	vcpu_entry(o->vm->vcpus[1], flips);
-	vcpu_start(o->vm->vcpus[1]);
-	vcpu_start(o->vm->vcpus[0]);
+	start_pinned(o->vm->vcpus[1], flips);
+	start_pinned(o->vm->vcpus[0], calls);
 	vcpu_join(o->vm->vcpus[0]);
 	vcpu_join(o->vm->vcpus[1]);
-	ktap_log("%s: %u of %u succeeded", c->name, race_ok, RACE_CALLS);
-	ASSERT_EQ(race_ok + race_refused, RACE_CALLS);
-	/* With one CPU for both, neither need ever see the other at work. */
-	if (sysconf(_SC_NPROCESSORS_ONLN) > 1 && race_wrong[0] != c->right)
-		ASSERT(race_ok && (race_refused || race_wrong[1] == c->right),
-		       "%s: the input never changed", c->name);
+	ktap_log("%s: %u of %u succeeded", c->name, race_ok, race_ok + race_refused);
+	ASSERT(!judged || (race_ok && race_refused), "%s: the input never changed", c->name);
 }
 
 /* What was delivered is what was checked. */
@@ -1164,7 +1199,7 @@ TEST(connection_changes_while_it_is_read)
 	race(&o, &c, 0, OTHER_CONN, OK, OK);
 	n = eventfd_count(other);
 	ktap_log("%llu signals to the other", (unsigned long long)n);
-	ASSERT_EQ(eventfd_count(o.conn) + n, RACE_CALLS);
+	ASSERT_EQ(eventfd_count(o.conn) + n, race_ok);
 	race(&o, &c, 0, CONN | BIT64(27), INVALID, INVALID);
 	ASSERT_EQ(eventfd_count(o.conn), race_ok);
 	one_free(&o);

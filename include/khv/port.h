@@ -52,7 +52,7 @@ DECLARE_STATIC_CALL(khv_x86_flush_tlb_gva, khv_proto_flush_tlb_gva);
 DECLARE_STATIC_CALL(khv_x86_flush_tlb_guest, khv_proto_flush_tlb_guest);
 DECLARE_STATIC_CALL(khv_x86_deliver_interrupt, khv_proto_deliver_interrupt);
 
-/* KVM's table of vendor functions, valid between khv_imports_resolve() and unload. */
+/* KVM's table of vendor functions, valid between khv_imports_find() and unload. */
 extern struct kvm_x86_ops *khv_x86_ops;
 
 /* Name of the vendor module, set before anything is resolved. */
@@ -328,13 +328,21 @@ void khv_write_xmm(u32 at, const u8 *buf, u32 len);
 int khv_symbols_init(void (*report)(const char *name, const char *why));
 
 /**
- * khv_imports_resolve() - find every function of KVM that is called or replaced
+ * khv_imports_find() - find every function of KVM that is called or replaced
  * @report: called once per missing name, with what it is for
  *
  * After khv_symbols_init(), with KVM pinned. Context: module load, may sleep.
  * Return: number of missing names.
  */
-int khv_imports_resolve(void (*report)(const char *name, const char *why));
+int khv_imports_find(void (*report)(const char *name, const char *why));
+
+/**
+ * khv_imports_patch() - make the functions that were found callable
+ *
+ * Patching takes more time than all look-ups: a load that fails is spared it.
+ * Context: module load, may sleep.
+ */
+void khv_imports_patch(void);
 
 /**
  * khv_symbols_index() - make the symbols of a module quick to find
