@@ -52,6 +52,13 @@ static u32 *lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
 	return apic->regs + reg;
 }
 
+bool khv_apicv_active(const struct kvm_vcpu *vcpu)
+{
+	const struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
+
+	return apic && apic->vcpu == vcpu && apic->apicv_active;
+}
+
 static bool enabled(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
 {
 	return apic->sw_enabled && (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE);

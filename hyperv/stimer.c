@@ -63,11 +63,24 @@ void khv_stimers_uninit(struct khv_vcpu *vp)
 		hrtimer_cancel(&vp->stock.stimer[i].timer);
 }
 
+/*
+ * An expiry that waits for its slot is tried again at the end of the SINT's interrupt, which is an
+ * exit under APICv only while that is so: see khv_synic_awaited().
+ */
+static void set_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, bool waiting)
+{
+	if (t->msg_pending == waiting)
+		return;
+	t->msg_pending = waiting;
+	if (!t->config.direct_mode && khv_apicv_active(vp->stock.vcpu))
+		kvm_make_request(KVM_REQ_SCAN_IOAPIC, vp->stock.vcpu);
+}
+
 static void stopped(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
 	clear_bit(t->index, vp->stock.stimer_pending_bitmap);
 	clear_bit(t->index, &vp->stimers_started);
-	t->msg_pending = false;
+	set_waiting(vp, t, false);
 	t->exp_time = 0;
 }
 
@@ -159,7 +172,7 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		t->exp_time = khv_stimer_first(t->count, true, now);
 
 	if (khv_ticks_until(t->exp_time, now) <= 0) {
-		t->msg_pending = !signal(vcpu, t, now);
+		set_waiting(vp, t, !signal(vcpu, t, now));
 		trace_khv_stimer(vcpu->vcpu_id, t->index, t->exp_time, now, !t->msg_pending);
 		if (!periodic) {
 			if (!t->msg_pending) {
@@ -201,6 +214,18 @@ void khv_stimers_retry(struct khv_vcpu *vp)
 		if (READ_ONCE(vp->stock.stimer[i].msg_pending))
 			request(vp->stock.vcpu, &vp->stock.stimer[i]);
 	}
+}
+
+bool khv_stimer_waits(const struct khv_vcpu *vp, u32 sint)
+{
+	const struct kvm_vcpu_hv_stimer *t = vp->stock.stimer;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++) {
+		if (t[i].msg_pending && !t[i].config.direct_mode && t[i].config.sintx == sint)
+			return true;
+	}
+	return false;
 }
 
 void khv_stimers_clock_changed(struct kvm *kvm)

@@ -9,6 +9,8 @@
 #include <linux/bitmap.h>
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>
+#include <linux/rculist.h>
+#include <linux/srcu.h>
 
 #include "khv/parts.h"
 #include "khv/port.h"
@@ -206,6 +208,28 @@ bool khv_synic_anybody_waits(const struct khv_vcpu *vp)
 	return false;
 }
 
+/*
+ * Does a resample eventfd wait for the end of this interrupt? KVM has the VPs look again when one
+ * comes or goes, but not where the I/O APIC is user space's: any route counts there.
+ */
+static bool resampled(struct kvm *kvm, int gsi)
+{
+	const struct kvm_irq_ack_notifier *notifier;
+	bool found = false;
+	int idx;
+
+	if (gsi < 0 || kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL)
+		return gsi >= 0;
+	idx = srcu_read_lock(&kvm->irq_srcu);
+	hlist_for_each_entry_srcu(notifier, &kvm->irq_ack_notifier_list, link,
+				  srcu_read_lock_held(&kvm->irq_srcu)) {
+		if (notifier->gsi == gsi)
+			found = true;
+	}
+	srcu_read_unlock(&kvm->irq_srcu, idx);
+	return found;
+}
+
 void khv_synic_awaited(const struct khv_vcpu *vp, unsigned long *vectors)
 {
 	const struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
@@ -214,7 +238,8 @@ void khv_synic_awaited(const struct khv_vcpu *vp, unsigned long *vectors)
 	for (i = 0; i < HV_SYNIC_SINT_COUNT; i++) {
 		u8 vector = interrupt_vector(read_sint(synic, i));
 
-		if (vector && atomic_read(&synic->sint_to_gsi[i]) >= 0)
+		if (vector && (resampled(vp->vm->kvm, atomic_read(&synic->sint_to_gsi[i])) ||
+			       khv_stimer_waits(vp, i)))
 			__set_bit(vector, vectors);
 	}
 }
