@@ -27,8 +27,6 @@ static bool out_of_sync(const struct khv_msr_access *a)
 
 static enum khv_msr_result lapic_read(struct khv_msr_access *a, u32 reg)
 {
-	if (out_of_sync(a))
-		return KHV_MSR_SLOW;
 	return khv_kvm_hv_vapic_msr_read(a->vcpu, reg, &a->data) ? KHV_MSR_FAULT : KHV_MSR_OK;
 }
 
@@ -100,6 +98,23 @@ static int highest_isr(struct khv_kvm_lapic *apic)
 	return khv_lapic_highest(lapic_reg(apic, APIC_ISR));
 }
 
+/*
+ * Mirrors apic_update_ppr(). While no interrupt waits there is none that a lower priority lets
+ * through, and CR8 writes are not intercepted; under APICv the CPU looks at its next entry.
+ */
+static void update_ppr(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
+{
+	u32 tpr, isr;
+
+	if (!apic->apicv_active && READ_ONCE(apic->irr_pending)) {
+		khv_kvm_apic_update_ppr(vcpu);
+		return;
+	}
+	tpr = *lapic_reg(apic, APIC_TASKPRI) & APIC_TPRI_MASK;
+	isr = max(highest_isr(apic), 0) & 0xf0;
+	*lapic_reg(apic, APIC_PROCPRI) = (tpr & 0xf0) >= isr ? tpr : isr;
+}
+
 /* Would the end of this interrupt have to be told to somebody behind a lock? */
 static bool eoi_is_awaited(const struct khv_msr_access *a, int vector)
 {
@@ -138,16 +153,17 @@ static enum khv_msr_result eoi_fast(struct khv_msr_access *a)
 	}
 	if (effects & KHV_EOI_SVI)
 		set_svi(highest_isr(apic));
-	khv_kvm_apic_update_ppr(a->vcpu);
+	update_ppr(a->vcpu, apic);
 	if (test_bit(vector, a->vp->stock.synic.vec_bitmap))
 		khv_stimers_retry(a->vp);
 	/* What is still waiting decides which writes of CR8 KVM has to see. */
-	if ((effects & KHV_EOI_EVENT) && khv_kvm_lapic_find_highest_irr(a->vcpu) >= 0)
+	if ((effects & KHV_EOI_EVENT) && READ_ONCE(apic->irr_pending) &&
+	    khv_kvm_lapic_find_highest_irr(a->vcpu) >= 0)
 		kvm_make_request(KVM_REQ_EVENT, a->vcpu);
 	return KHV_MSR_OK;
 }
 
-/* Write-only: KVM's APIC refuses the read. */
+/* Write-only: KVM's APIC refuses the read, and no row has it fast. */
 enum khv_msr_result khv_msr_eoi_read(struct khv_msr_access *a)
 {
 	return lapic_read(a, APIC_EOI);
@@ -156,11 +172,6 @@ enum khv_msr_result khv_msr_eoi_read(struct khv_msr_access *a)
 enum khv_msr_result khv_msr_eoi_write(struct khv_msr_access *a)
 {
 	return a->atomic ? eoi_fast(a) : lapic_write(a, APIC_EOI);
-}
-
-enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a)
-{
-	return lapic_read(a, APIC_ICR);
 }
 
 /* Bits of other things than an edge-triggered, fixed interrupt to a physical destination. */
@@ -194,16 +205,25 @@ static bool icr_send(struct kvm_vcpu *vcpu, u64 icr)
 }
 
 /* Where the upper half stands depends on the vendor's APIC page, not on the mode. */
-static void store_icr(struct khv_kvm_lapic *apic, u64 icr)
+static u32 *icr_upper(struct khv_kvm_lapic *apic)
 {
 #ifdef KHV_HAVE_ICR_SPLIT
-	bool split = khv_x86_ops->x2apic_icr_is_split;
-#else
-	bool split = false;
+	if (khv_x86_ops->x2apic_icr_is_split)
+		return lapic_reg(apic, APIC_ICR2);
 #endif
+	return lapic_reg(apic, APIC_ICR + 4);
+}
 
-	*lapic_reg(apic, APIC_ICR) = icr;
-	*lapic_reg(apic, split ? APIC_ICR2 : APIC_ICR + 4) = icr >> 32;
+enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a)
+{
+	struct khv_kvm_lapic *apic = lapic_at_hand(a);
+
+	if (!a->atomic)
+		return lapic_read(a, APIC_ICR);
+	if (!apic || khv_apic_traced())
+		return KHV_MSR_SLOW;
+	a->data = *lapic_reg(apic, APIC_ICR) | (u64)*icr_upper(apic) << 32;
+	return KHV_MSR_OK;
 }
 
 /* Mirrors kvm_x2apic_icr_write(). */
@@ -213,7 +233,8 @@ static enum khv_msr_result icr_fast(struct khv_msr_access *a)
 
 	if (!apic || (a->data & ICR_OTHER) || khv_apic_traced() || !icr_send(a->vcpu, a->data))
 		return KHV_MSR_SLOW;
-	store_icr(apic, a->data & ~(u64)APIC_ICR_BUSY);
+	*lapic_reg(apic, APIC_ICR) = a->data & ~APIC_ICR_BUSY;
+	*icr_upper(apic) = a->data >> 32;
 	return KHV_MSR_OK;
 }
 
@@ -251,7 +272,7 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 	if (!apic || a->data > U32_MAX)
 		return KHV_MSR_SLOW;
 	*lapic_reg(apic, APIC_TASKPRI) = a->data & APIC_TPRI_MASK;
-	khv_kvm_apic_update_ppr(a->vcpu);
+	update_ppr(a->vcpu, apic);
 	return KHV_MSR_OK;
 }
 

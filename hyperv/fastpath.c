@@ -10,6 +10,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kvm_host.h>
+#include <linux/jump_label.h>
 #include <linux/static_call.h>
 #include <linux/tracepoint.h>
 #include <linux/uaccess.h>
@@ -23,24 +24,36 @@
 #include "khv/pmu.h"
 #include "khv/port.h"
 
-/* The module parameter of that name. */
+#include "answer.h"
+
+/* The module parameter of that name, and what each exit looks at. */
 bool khv_fastpath = true;
+static DEFINE_STATIC_KEY_TRUE(answering);
+
+void khv_fastpath_switched(void)
+{
+	if (khv_fastpath)
+		static_branch_enable(&answering);
+	else
+		static_branch_disable(&answering);
+}
 
 typedef fastpath_t khv_proto_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags);
 DEFINE_STATIC_CALL_NULL(khv_call_vcpu_run, khv_proto_vcpu_run);
 
 /* Where KVM can be told with interrupts off of an instruction that was skipped, else NULL. */
 static const u64 *insn_retired;
+static void *pmu_trigger_event;
 typedef void khv_proto_pmu_trigger_event(struct kvm_vcpu *vcpu, u64 eventsel);
 DEFINE_STATIC_CALL_NULL(khv_pmu_trigger_event, khv_proto_pmu_trigger_event);
 
 static struct static_call_key *kvm_key;
 static void *kvm_trampoline;
 static const struct tracepoint *kvm_msr_event, *kvm_exit_event;
-static const struct tracepoint *kvm_eoi_event, *kvm_apic_event, *kvm_apic_ipi_event;
-static const struct tracepoint *kvm_accept_event;
-/* kvm_amd's parameter; unused on Intel. */
-static const int *nrips;
+const struct tracepoint *khv_eoi_event, *khv_apic_event, *khv_apic_ipi_event, *khv_accept_event;
+/* Whether the CPU tells where the next instruction is; always so on Intel. */
+static DEFINE_STATIC_KEY_FALSE(nrips);
+static const int *kvm_nrips;
 
 /*
  * One answer in so many leaves KVM's inner loop, where the host takes interrupts. A CPU
@@ -89,32 +102,17 @@ static __always_inline bool may_call(const struct kvm_vcpu *vcpu, bool svm)
 	return (vcpu->arch.cr0 & X86_CR0_PE) && !VMX_AR_DPL(khv_vmread(GUEST_SS_AR_BYTES));
 }
 
-static __always_inline int event_on(const struct tracepoint *event)
-{
-	return atomic_read(&event->key.enabled);
-}
-
-bool khv_apic_traced(void)
-{
-	return event_on(kvm_eoi_event) | event_on(kvm_apic_event) | event_on(kvm_apic_ipi_event);
-}
-
-bool khv_accept_traced(void)
-{
-	return event_on(kvm_accept_event);
-}
-
 /* What the slow path would have to be taken for, whatever the row. */
 static __always_inline enum khv_fast_result check_guest(struct kvm_vcpu *vcpu, enum exit_kind kind,
-							bool counts, bool svm)
+							bool svm)
 {
 	if (vcpu->arch.guest_state_protected || vcpu->guest_debug ||
 	    (vcpu->arch.hflags & HF_SMM_MASK) ||
 	    (rflags(vcpu, svm) & (X86_EFLAGS_TF | X86_EFLAGS_RF)))
 		return KHV_FAST_STATE;
-	if (unlikely(counts) && !insn_retired)
+	if (unlikely(vcpu->arch.pmu.version) && !insn_retired && khv_pmu_counts(&vcpu->arch.pmu))
 		return KHV_FAST_PMU;
-	if (event_on(kvm_exit_event) || (kind != EXIT_CALL && event_on(kvm_msr_event)))
+	if (khv_event_on(kvm_exit_event) || (kind != EXIT_CALL && khv_event_on(kvm_msr_event)))
 		return KHV_FAST_TRACED;
 	return KHV_FAST_DONE;
 }
@@ -192,7 +190,7 @@ static __always_inline unsigned long next_rip(struct kvm_vcpu *vcpu, enum exit_k
 	if (svm) {
 		const struct vmcb_control_area *control = &khv_vmcb(vcpu)->control;
 
-		if (*nrips && control->next_rip)
+		if (static_branch_likely(&nrips) && control->next_rip)
 			return control->next_rip;
 		rip = khv_vmcb(vcpu)->save.rip;
 		next = insn_length(vcpu, kind);
@@ -230,6 +228,8 @@ static __always_inline void skip_to(struct kvm_vcpu *vcpu, unsigned long next, b
 /* As kvm_skip_emulated_instruction() does: the guest counts what it did not execute. */
 static noinline void count_skipped(struct kvm_vcpu *vcpu)
 {
+	if (!khv_pmu_counts(&vcpu->arch.pmu))
+		return;
 	kvm_vcpu_srcu_read_lock(vcpu);
 	static_call(khv_pmu_trigger_event)(vcpu, *insn_retired);
 	kvm_vcpu_srcu_read_unlock(vcpu);
@@ -239,19 +239,23 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	const unsigned long *regs = vcpu->arch.regs;
-	bool l2 = khv_in_l2(vcpu), longmode = false, counts;
+	bool l2 = khv_in_l2(vcpu), longmode = false;
 	enum khv_fast_result ret;
 	unsigned long next;
 	int row;
 
 	/* A failed entry: the VMCS tells of the exit before. */
-	if (!READ_ONCE(khv_fastpath) || (!svm && khv_vmx_failed(vcpu)))
+	if (!static_branch_likely(&answering) || (!svm && khv_vmx_failed(vcpu)))
 		return EXIT_FASTPATH_NONE;
-	/* Exits of a nested guest are its hypervisor's, but for the calls it leaves to us. */
+	/*
+	 * Exits of a nested guest are its hypervisor's, but for the calls it leaves to us. KVM may
+	 * look at such an exit once more, before it asks whether it was answered, and then finds
+	 * the call's code in RCX as before; a 32-bit caller's is overwritten by the result.
+	 */
 	if (kind == EXIT_CALL) {
 		longmode = is_64bit(vcpu, svm);
 		row = khv_hc_find(regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
-		if (unlikely(l2) && (row < 0 || !(khv_hcs[row].flags & KHV_L2) ||
+		if (unlikely(l2) && (!longmode || row < 0 || !(khv_hcs[row].flags & KHV_L2) ||
 				     !khv_nested_is_direct(vp)))
 			return EXIT_FASTPATH_NONE;
 	} else {
@@ -260,8 +264,7 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 			return EXIT_FASTPATH_NONE;
 	}
 
-	counts = vcpu->arch.pmu.version && khv_pmu_counts(&vcpu->arch.pmu);
-	ret = check_guest(vcpu, kind, counts, svm);
+	ret = check_guest(vcpu, kind, svm);
 	if (ret == KHV_FAST_DONE)
 		ret = kind == EXIT_CALL ?
 			      check_call(vcpu, row, svm) :
@@ -271,16 +274,17 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 		if (unlikely(!next))
 			ret = KHV_FAST_SKIP;
 		else if (kind == EXIT_CALL)
-			ret = khv_hypercall_fast(vcpu, row, longmode, l2);
+			ret = answer_call(vcpu, row, longmode, l2);
 		else
-			ret = khv_msr_fast(vcpu, row, kind == EXIT_WRMSR);
+			ret = answer_msr(vcpu, row, kind == EXIT_WRMSR);
 	}
 	if (unlikely(ret != KHV_FAST_DONE)) {
 		vp->counts.fast[ret]++;
 		return EXIT_FASTPATH_NONE;
 	}
 	skip_to(vcpu, next, svm);
-	if (unlikely(counts))
+	/* No answer changes whether it counts. */
+	if (unlikely(vcpu->arch.pmu.version))
 		count_skipped(vcpu);
 	if (unlikely(++vp->counts.fast[KHV_FAST_DONE] % LEAVE_EVERY == 0))
 		return EXIT_FASTPATH_EXIT_HANDLED;
@@ -383,22 +387,6 @@ static const char *unfit(void)
 	return NULL;
 }
 
-/*
- * kvm_pmu_trigger_event() takes an event selector where KVM has kvm_pmu_eventsel, whose first
- * member is that of retired instructions; it then only counts and makes a request. Before, it
- * took a number of perf's and could sleep.
- */
-static void find_pmu(void)
-{
-	void *trigger = (void *)khv_symbol("kvm", "kvm_pmu_trigger_event");
-
-	insn_retired = (void *)khv_symbol("kvm", "kvm_pmu_eventsel");
-	if (!trigger)
-		insn_retired = NULL;
-	if (insn_retired)
-		static_call_update(khv_pmu_trigger_event, trigger);
-}
-
 int khv_fastpath_check(void (*report)(const char *name, const char *why))
 {
 	int missing = 0;
@@ -407,23 +395,29 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 	kvm_trampoline = (void *)khv_symbol("kvm", "__SCT__kvm_x86_vcpu_run");
 	kvm_msr_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_msr");
 	kvm_exit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_exit");
-	kvm_eoi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_eoi");
-	kvm_accept_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_accept_irq");
-	kvm_apic_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic");
-	kvm_apic_ipi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_ipi");
-	nrips = khv_svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
-	find_pmu();
+	khv_eoi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_eoi");
+	khv_accept_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_accept_irq");
+	khv_apic_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic");
+	khv_apic_ipi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_ipi");
+	kvm_nrips = khv_svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
+	/*
+	 * kvm_pmu_trigger_event() takes an event selector where KVM has kvm_pmu_eventsel, whose
+	 * first member is that of retired instructions; it then only counts and makes a request.
+	 * Before, it took a number of perf's and could sleep.
+	 */
+	pmu_trigger_event = (void *)khv_symbol("kvm", "kvm_pmu_trigger_event");
+	insn_retired = pmu_trigger_event ? (void *)khv_symbol("kvm", "kvm_pmu_eventsel") : NULL;
 	if (!kvm_key || !kvm_trampoline || !khv_x86_ops || !khv_x86_ops->vcpu_run) {
 		report("kvm_x86_vcpu_run", "where the exit fast path begins");
 		missing++;
 	}
-	if (!kvm_msr_event || !kvm_exit_event || !kvm_eoi_event || !kvm_apic_event ||
-	    !kvm_apic_ipi_event || !kvm_accept_event) {
+	if (!kvm_msr_event || !kvm_exit_event || !khv_eoi_event || !khv_apic_event ||
+	    !khv_apic_ipi_event || !khv_accept_event) {
 		report("kvm_msr, kvm_exit, kvm_eoi, kvm_apic, kvm_apic_ipi, kvm_apic_accept_irq",
 		       "tracepoints that the fast path must not starve");
 		missing++;
 	}
-	if (khv_svm && !nrips) {
+	if (khv_svm && !kvm_nrips) {
 		report("nrips", "whether this CPU tells the next instruction");
 		missing++;
 	}
@@ -440,6 +434,10 @@ void khv_fastpath_install(void)
 		pr_info("no exit fast path: %s\n", why);
 		return;
 	}
+	if (khv_svm && *kvm_nrips)
+		static_branch_enable(&nrips);
+	if (insn_retired)
+		static_call_update(khv_pmu_trigger_event, pmu_trigger_event);
 	static_call_update(khv_call_vcpu_run, khv_x86_ops->vcpu_run);
 	__static_call_update(kvm_key, kvm_trampoline,
 			     khv_svm ? khv_hook_vcpu_run_svm : khv_hook_vcpu_run_vmx);

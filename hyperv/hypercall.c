@@ -2,7 +2,7 @@
 /*
  * The hypercall driver: mode and CPL, decode, gate, form, gather the input once,
  * handler, output, completion. The result is written by khv_complete() and by its
- * counterpart of the fast path, khv_hypercall_fast(), alone.
+ * counterpart of the fast path, answer_call(), alone.
  */
 #include <linux/kvm_host.h>
 
@@ -12,7 +12,7 @@
 #include "khv/trace.h"
 
 #define KHV_HYPERCALL(_name, _code, _handler, ...) [KHV_HC_ROW_##_name] = khv_hc_##_handler,
-static const khv_hc_fn hc_handlers[KHV_NR_HC_ROWS] = {
+const khv_hc_fn khv_hc_handlers[KHV_NR_HC_ROWS] = {
 #include "khv/hypercalls.def.h"
 };
 #undef KHV_HYPERCALL
@@ -44,109 +44,11 @@ static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_
 
 	/* The block is within one page: one translation is enough. */
 	gpa = hc->l2 ? khv_nested_gpa(vcpu, hc->in) : hc->in;
-	if (gpa == INVALID_GPA || khv_kvm_vcpu_read_guest(vcpu, gpa, hc->input, hc->input_len))
-		return HV_STATUS_INVALID_HYPERCALL_INPUT;
-	return HV_STATUS_SUCCESS;
-}
-
-/*
- * gather() with interrupts off. Guest memory is read once and only where it is present; false:
- * that, or XMM, is not at hand.
- */
-static bool gather_atomic(struct kvm_vcpu *vcpu, struct khv_hcall *hc,
-			  const struct khv_hc_row *row)
-{
-	gpa_t gpa;
-
-	hc->input_len = khv_hcall_input_len(hc, row);
-	if (hc->fast) {
-		memcpy(hc->input, &hc->in, sizeof(hc->in));
-		memcpy(hc->input + sizeof(hc->in), &hc->out, sizeof(hc->out));
-		return hc->input_len <= KHV_FAST_REGS_BYTES ||
-		       khv_read_xmm_irqoff(hc->input + KHV_FAST_REGS_BYTES);
-	}
-	if (!hc->input_len)
-		return true;
-	gpa = unlikely(hc->l2) ? khv_nested_gpa_nofault(vcpu, hc->in) : hc->in;
-	return gpa != INVALID_GPA && khv_read_guest_nofault(vcpu, gpa, hc->input, hc->input_len);
-}
-
-/*
- * The commonest form by far: a 64-bit caller, all input in two registers, nothing else in the
- * control word. Then there is no more to check than that the row knows it.
- */
-static __always_inline bool decode_plain(const struct kvm_vcpu *vcpu, struct khv_hcall *hc,
-					 const struct khv_hc_row *row, bool longmode)
-{
-	const unsigned long *regs = vcpu->arch.regs;
-
-	if (!longmode || regs[VCPU_REGS_RCX] != (row->code | KHV_CTL_FAST) ||
-	    (row->flags & (KHV_FAST | KHV_REP | KHV_XMM)) != KHV_FAST)
-		return false;
-	hc->control = regs[VCPU_REGS_RCX];
-	hc->in = regs[VCPU_REGS_RDX];
-	hc->out = regs[VCPU_REGS_R8];
-	hc->code = row->code;
-	hc->varhdr = 0;
-	hc->rep_count = 0;
-	hc->rep_start = 0;
-	hc->reps_done = 0;
-	hc->fast = true;
-	hc->longmode = true;
-	hc->input_len = row->hdr;
-	hc->output_len = 0;
-	memcpy(hc->input, &hc->in, sizeof(hc->in));
-	memcpy(hc->input + sizeof(hc->in), &hc->out, sizeof(hc->out));
-	return true;
-}
-
-enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu, int id, bool longmode, bool l2)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	struct khv_hcall *hc = &vp->hcall;
-	const struct khv_hc_row *row = &khv_hcs[id];
-	bool xmm;
-	u64 result;
-	u16 status;
-
-	if (!(vp->gate.hc & BIT_ULL(id)))
-		return KHV_FAST_REFUSED;
-	if (!decode_plain(vcpu, hc, row, longmode)) {
-		struct khv_call_regs regs = khv_call_regs(vcpu, longmode);
-
-		khv_hcall_decode(hc, &regs);
-		if (hc->fast && (row->flags & KHV_XMM) && !vp->gate.xmm)
-			return KHV_FAST_REFUSED;
-		if (khv_hcall_check(hc, row))
-			return KHV_FAST_FORM;
-		if (row->flags & KHV_REP)
-			hc->reps_done = hc->rep_start;
-		hc->l2 = l2;
-		if (!gather_atomic(vcpu, hc, row))
-			return hc->fast ? KHV_FAST_BUSY : KHV_FAST_FORM;
-	}
-	hc->l2 = l2;
-
-	hc->atomic = true;
-	status = hc_handlers[id](vcpu, hc);
-	if (status == KHV_STATUS_SLOW || status == KHV_STATUS_TO_USER)
-		return KHV_FAST_BUSY;
-	if (unlikely(l2)) {
-		/* L1 is to be told afterwards, or that cannot be known: once more, then. */
-		if (!status && !khv_nested_tlb_unlocked_nofault(vcpu))
-			return KHV_FAST_BUSY;
-		vp->counts.hc_l2 += !status;
-	}
-
-	vp->counts.hc_fast[id]++;
-	xmm = hc->fast && hc->input_len > KHV_FAST_REGS_BYTES;
-	vp->counts.hc_xmm += xmm;
-	result = khv_hcall_result(hc, status);
-	trace_khv_hypercall(vcpu->vcpu_id, hc);
-	trace_khv_hypercall_done(vcpu->vcpu_id, hc->code, result);
-	khv_set_result(vcpu, longmode, result);
-	++vcpu->stat.hypercalls;
-	return KHV_FAST_DONE;
+	return gpa != INVALID_GPA &&
+			       khv_read_guest(vcpu, &to_khv_vcpu(vcpu)->input_page, gpa, hc->input,
+					      hc->input_len) ?
+		       HV_STATUS_SUCCESS :
+		       HV_STATUS_INVALID_HYPERCALL_INPUT;
 }
 
 static int khv_complete(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u64 result)
@@ -269,7 +171,7 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		hc->reps_done = hc->rep_start;
 	status = gather(vcpu, hc, row);
 	if (!status)
-		status = hc_handlers[id](vcpu, hc);
+		status = khv_hc_handlers[id](vcpu, hc);
 	if (status == KHV_STATUS_TO_USER)
 		return exit_to_user(vcpu, hc);
 	if (!status)

@@ -31,6 +31,9 @@ static int set_switch(const char *val, const struct kernel_param *kp)
 	/* What is written to sysfs ends with a newline. */
 	int len = strcspn(val ?: "", "\n");
 
+	/* At load the module's jump labels are not there yet: see khv_init(). */
+	if (!ret && kp->arg == &khv_fastpath && THIS_MODULE->state == MODULE_STATE_LIVE)
+		khv_fastpath_switched();
 	if (!ret)
 		return 0;
 	if (kp->arg == &khv_takeover)
@@ -250,6 +253,7 @@ static int __init khv_init(void)
 	if (ret)
 		goto err_debugfs;
 
+	khv_fastpath_switched();
 	khv_fastpath_install();
 	khv_symbols_forget();
 	WRITE_ONCE(khv_hooked, true);

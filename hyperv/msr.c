@@ -12,18 +12,13 @@
 #include "khv/port.h"
 #include "khv/trace.h"
 
-struct khv_msr_ops {
-	khv_msr_fn read;
-	khv_msr_fn write;
-};
-
 #define khv_msr_tsc_frequency_write  NULL
 #define khv_msr_apic_frequency_write NULL
 #define khv_msr_time_ref_count_write NULL
 
 #define KHV_MSR(_name, _first, _ops, ...) \
 	[KHV_MSR_ROW_##_name] = { khv_msr_##_ops##_read, khv_msr_##_ops##_write },
-static const struct khv_msr_ops msr_ops[KHV_NR_MSR_ROWS] = {
+const struct khv_msr_ops khv_msr_ops[KHV_NR_MSR_ROWS] = {
 #include "khv/msrs.def.h"
 };
 #undef KHV_MSR
@@ -33,13 +28,6 @@ static void report_unknown(u32 msr)
 {
 	pr_info_once("no row for MSR 0x%x; to add one: KHV_MSR(<NAME>, 0x%x, <ops>, .enl = ..., .need = { ... })\n",
 		     msr, msr);
-}
-
-static unsigned int register_in_row(int row, u32 msr)
-{
-	const struct khv_msr_row *r = &khv_msrs[row];
-
-	return r->count == 1 ? 0 : (msr - r->first) / r->stride;
 }
 
 /* Fill in an access; false means #GP. */
@@ -59,7 +47,7 @@ static bool open_access(struct khv_msr_access *a, struct kvm_vcpu *vcpu, u32 msr
 		report_unknown(msr);
 		return false;
 	}
-	a->index = register_in_row(a->row, msr);
+	a->index = khv_msr_register(a->row, msr);
 	return host || (a->vp->gate.msr & BIT_ULL(a->row));
 }
 
@@ -68,7 +56,7 @@ static enum khv_msr_result read_row(struct khv_msr_access *a)
 	if (!a->host)
 		a->vp->counts.msr_read[a->row]++;
 	khv_hit_ours(kvm_hv_get_msr_common);
-	return msr_ops[a->row].read(a);
+	return khv_msr_ops[a->row].read(a);
 }
 
 static enum khv_msr_result write_row(struct khv_msr_access *a)
@@ -87,40 +75,9 @@ static enum khv_msr_result write_row(struct khv_msr_access *a)
 		a->data &= ~row->reserved;
 	}
 	/* A value that nobody can set is accepted from user space, for save and restore. */
-	if (!msr_ops[a->row].write)
+	if (!khv_msr_ops[a->row].write)
 		return KHV_MSR_OK;
-	return msr_ops[a->row].write(a);
-}
-
-enum khv_fast_result khv_msr_fast(struct kvm_vcpu *vcpu, int row, bool write)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	unsigned long *regs = vcpu->arch.regs;
-	u32 msr = regs[VCPU_REGS_RCX];
-	struct khv_msr_access *a = &vp->msr_fast;
-	enum khv_msr_result ret;
-
-	a->row = row;
-	a->index = register_in_row(row, msr);
-	if (write) {
-		a->data = (u32)regs[VCPU_REGS_RAX] | (u64)regs[VCPU_REGS_RDX] << 32;
-		if (a->data & khv_msrs[row].reserved)
-			return KHV_FAST_REFUSED;
-		ret = msr_ops[row].write(a);
-	} else {
-		ret = msr_ops[row].read(a);
-	}
-	if (ret != KHV_MSR_OK)
-		return ret == KHV_MSR_SLOW ? KHV_FAST_BUSY : KHV_FAST_REFUSED;
-	if (write) {
-		vp->counts.msr_write_fast[row]++;
-	} else {
-		vp->counts.msr_read_fast[row]++;
-		regs[VCPU_REGS_RAX] = (u32)a->data;
-		regs[VCPU_REGS_RDX] = a->data >> 32;
-	}
-	trace_khv_msr(vcpu->vcpu_id, msr, a->data, write, false, false);
-	return KHV_FAST_DONE;
+	return khv_msr_ops[a->row].write(a);
 }
 
 int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host)

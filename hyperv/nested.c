@@ -37,7 +37,7 @@ bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 	if (!(reg & KHV_VP_ASSIST_ENABLE))
 		return false;
 	if (cache->gpa == (reg & KHV_PAGE_GPFN) && cache->len >= sizeof(*assist))
-		return khv_read_cached(vcpu->kvm, cache, assist, sizeof(*assist));
+		return khv_read_cached(vcpu->kvm, cache, 0, assist, sizeof(*assist));
 	return !khv_kvm_vcpu_read_guest(vcpu, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
 }
 
@@ -90,18 +90,25 @@ static void count_msr_bitmap(struct khv_vcpu *vp, const struct khv_evmcs_identit
 		(id->clean_fields & HV_VMX_ENLIGHTENED_CLEAN_FIELD_MSR_BITMAP);
 }
 
-/* Each entry reads it, and mostly the same one. */
+/* Each entry reads it, and mostly the same one. Return: the cache, or NULL: not in memory. */
+static struct gfn_to_hva_cache *l2_control(struct kvm_vcpu *vcpu, gpa_t gpa, u32 len)
+{
+	struct gfn_to_hva_cache *cache = &to_khv_vcpu(vcpu)->l2_control;
+
+	if (likely(cache->gpa == gpa))
+		return cache;
+	if (!khv_kvm_gfn_to_hva_cache_init(vcpu->kvm, cache, gpa, len))
+		return cache;
+	cache->gpa = 0;
+	return NULL;
+}
+
 static bool read_evmcs(struct kvm_vcpu *vcpu, gpa_t evmcs, struct khv_evmcs_identity *id, u32 len)
 {
-	struct gfn_to_hva_cache *cache = &to_khv_vcpu(vcpu)->evmcs;
-	gpa_t gpa = (evmcs & PAGE_MASK) + KHV_EVMCS_IDENTITY;
+	struct gfn_to_hva_cache *cache =
+		l2_control(vcpu, (evmcs & PAGE_MASK) + KHV_EVMCS_IDENTITY, sizeof(*id));
 
-	if (cache->gpa != gpa &&
-	    khv_kvm_gfn_to_hva_cache_init(vcpu->kvm, cache, gpa, sizeof(*id))) {
-		cache->gpa = 0;
-		return false;
-	}
-	return khv_read_cached(vcpu->kvm, cache, id, len);
+	return cache && khv_read_cached(vcpu->kvm, cache, 0, id, len);
 }
 
 static void read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assist *assist)
@@ -122,10 +129,15 @@ static void read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assis
 	count_msr_bitmap(to_khv_vcpu(vcpu), &id);
 }
 
-/* The VMCB that L1 gives to VMRUN. */
-static gpa_t vmcb12(struct kvm_vcpu *vcpu)
+/* From the VMCB that L1 gives to VMRUN; @at is KHV_VMCB_CLEAN or behind it. */
+static bool read_vmcb12(struct kvm_vcpu *vcpu, u32 at, void *data, u32 len)
 {
-	return khv_vmcb(vcpu)->save.rax & PAGE_MASK;
+	gpa_t vmcb12 = khv_vmcb(vcpu)->save.rax & PAGE_MASK;
+	struct gfn_to_hva_cache *cache =
+		l2_control(vcpu, vmcb12 + KHV_VMCB_CLEAN,
+			   KHV_VMCB_IDENTITY + sizeof(struct khv_vmcb_identity) - KHV_VMCB_CLEAN);
+
+	return cache && khv_read_cached(vcpu->kvm, cache, at - KHV_VMCB_CLEAN, data, len);
 }
 
 static void count_vmcb_msr_bitmap(struct kvm_vcpu *vcpu, u32 control)
@@ -133,7 +145,7 @@ static void count_vmcb_msr_bitmap(struct kvm_vcpu *vcpu, u32 control)
 	u32 clean;
 
 	if ((control & KHV_NESTED_MSR_BITMAP) &&
-	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12(vcpu) + KHV_VMCB_CLEAN, &clean, sizeof(clean)) &&
+	    read_vmcb12(vcpu, KHV_VMCB_CLEAN, &clean, sizeof(clean)) &&
 	    (clean & KHV_VMCB_CLEAN_NESTED))
 		to_khv_vcpu(vcpu)->counts.clean_msr_bitmaps++;
 }
@@ -148,7 +160,7 @@ void khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 
 	/* What is wrong with the VMCB or the page the entry finds out by itself. */
 	if ((direct || khv_priv_held(&vp->cpuid, msr_bitmap)) &&
-	    !khv_kvm_vcpu_read_guest(vcpu, vmcb12(vcpu) + KHV_VMCB_IDENTITY, &id, sizeof(id))) {
+	    read_vmcb12(vcpu, KHV_VMCB_IDENTITY, &id, sizeof(id))) {
 		if (direct)
 			l2 = (struct khv_l2){
 				.vm_id = id.vm_id,
@@ -188,11 +200,12 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 	if (khv_svm) {
 		/* At VMRUN, where that itself is not hooked. */
 		if (!in_l2 && !khv_hooks[KHV_HOOK_nested_svm_vmrun].site) {
+			bool bitmap = khv_priv_held(&vp->cpuid, msr_bitmap);
+
 			control = 0;
-			if ((vp->l2.direct_used || khv_priv_held(&vp->cpuid, msr_bitmap)) &&
-			    !khv_kvm_vcpu_read_guest(vcpu, vmcb12(vcpu) + KHV_VMCB_IDENTITY,
-						     &control, sizeof(control)) &&
-			    khv_priv_held(&vp->cpuid, msr_bitmap))
+			if ((vp->l2.direct_used || bitmap) &&
+			    read_vmcb12(vcpu, KHV_VMCB_IDENTITY, &control, sizeof(control)) &&
+			    bitmap)
 				count_vmcb_msr_bitmap(vcpu, control);
 			vp->l2.direct = vp->l2.direct_used &&
 					(control & KHV_NESTED_FLUSH_HYPERCALL) &&
@@ -225,8 +238,9 @@ void khv_nested_call_seen(struct khv_vcpu *vp)
 
 bool khv_nested_is_direct(struct khv_vcpu *vp)
 {
+	/* That hook answers a call by itself, however often KVM looks at its exit. */
 	if (khv_svm)
-		return vp->l2.direct;
+		return vp->l2.direct && !khv_hooks[KHV_HOOK_nested_svm_exit_special].site;
 	return direct_allowed(vp, (void *)&vp->stock.vp_assist_page) &&
 	       khv_nested_evmcs_l2_tlb_flush_enabled(vp->stock.vcpu);
 }
@@ -369,10 +383,13 @@ bool khv_nested_tlb_locked(struct kvm_vcpu *vcpu, bool *locked)
 
 bool khv_nested_tlb_unlocked_nofault(struct kvm_vcpu *vcpu)
 {
-	u64 gpa = identity(to_khv_vcpu(vcpu)).partition_assist_page;
-	u32 count;
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	u64 gpa = identity(vp).partition_assist_page, word;
 
-	return khv_read_guest_nofault(vcpu, gpa, &count, sizeof(count)) && !count;
+	/* The count is the lower half of the page's first word. */
+	return !(gpa % sizeof(word)) &&
+	       khv_read_guest_nofault(vcpu, &vp->lock_page, gpa, &word, sizeof(word)) &&
+	       !(u32)word;
 }
 
 /* Does this root belong to the address space? Low bits are the format's. */

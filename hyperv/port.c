@@ -76,16 +76,56 @@ void khv_flush_guest(struct kvm_vcpu *vcpu)
 	static_call(khv_x86_flush_tlb_guest)(vcpu);
 }
 
-bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, gpa_t gpa, void *data, unsigned long len)
+/* Where a page is in user space does not change without the generation of the slots. */
+static bool find_page(struct kvm *kvm, struct gfn_to_hva_cache *page, gpa_t gpa)
 {
-	int ret;
+	if (likely(page->gpa == gpa && page->generation == kvm_memslots(kvm)->generation))
+		return true;
+	if (!khv_kvm_gfn_to_hva_cache_init(kvm, page, gpa, PAGE_SIZE))
+		return true;
+	page->gpa = INVALID_GPA;
+	return false;
+}
+
+bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa, void *data,
+		    unsigned long len)
+{
+	/* SMRAM, and memory that can only be read, are not what the cache is for. */
+	if ((vcpu->arch.hflags & HF_SMM_MASK) || !find_page(vcpu->kvm, page, gpa & PAGE_MASK))
+		return !khv_kvm_vcpu_read_guest(vcpu, gpa, data, len);
+	return !__copy_from_user(data, (const void __user *)(page->hva + offset_in_page(gpa)), len);
+}
+
+static bool read_words(const u64 __user *from, u64 *to, unsigned long len)
+{
+	unsigned long i;
+
+	if (!user_access_begin(from, len))
+		return false;
+	for (i = 0; i < len / sizeof(*to); i++)
+		unsafe_get_user(to[i], &from[i], fault);
+	user_access_end();
+	return true;
+fault:
+	user_access_end();
+	return false;
+}
+
+bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa,
+			    u64 *data, unsigned long len)
+{
+	bool ok;
 
 	kvm_vcpu_srcu_read_lock(vcpu);
 	pagefault_disable();
-	ret = khv_kvm_vcpu_read_guest_atomic(vcpu, gpa, data, len);
+	if (find_page(vcpu->kvm, page, gpa & PAGE_MASK))
+		ok = read_words((const u64 __user *)(page->hva + offset_in_page(gpa)), data, len);
+	else
+		/* Memory that can only be read is not what the cache is for. */
+		ok = !khv_kvm_vcpu_read_guest_atomic(vcpu, gpa, data, len);
 	pagefault_enable();
 	kvm_vcpu_srcu_read_unlock(vcpu);
-	return !ret;
+	return ok;
 }
 
 /* To have taken the interrupt is all that is asked of a CPU. */

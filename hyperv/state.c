@@ -102,6 +102,8 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 		.vm = vp->vm,
 		.atomic = true,
 	};
+	vp->input_page.gpa = INVALID_GPA;
+	vp->lock_page.gpa = INVALID_GPA;
 	init_flush_fifos(&vp->stock);
 	khv_tlbflush_init(vp);
 	khv_synic_init(vp);

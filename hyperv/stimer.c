@@ -97,6 +97,12 @@ static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *
 		stop(a->vp, t);
 		return true;
 	}
+	/* Not armed since it last went off, nor anything left of that: the common case. */
+	if (!test_bit(t->index, &a->vp->stimers_started)) {
+		if (test_bit(t->index, a->vp->stock.stimer_pending_bitmap))
+			clear_bit(t->index, a->vp->stock.stimer_pending_bitmap);
+		return true;
+	}
 	if (hrtimer_try_to_cancel(&t->timer) < 0)
 		return false;
 	stopped(a->vp, t);

@@ -104,6 +104,10 @@ static bool hc_row_sound(unsigned int row)
 		return false;
 	if ((r->flags & KHV_ATOMIC) && r->out)
 		return false;
+	/* The fast path copies words, and does not look again at what fits. */
+	if ((r->flags & KHV_ATOMIC) &&
+	    (r->hdr > KHV_FAST_MAX_BYTES || (r->hdr | r->rep) % sizeof(u64)))
+		return false;
 	/* Without XMM the fast form is the two registers. */
 	if ((r->flags & KHV_FAST) && !(r->flags & KHV_XMM) && r->hdr > KHV_FAST_REGS_BYTES)
 		return false;

@@ -95,14 +95,31 @@ static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range
 	}
 }
 
-/* One of the two queues: of the VP's own addresses, or of its nested guest's. */
+/* Flush the VP's own addresses, or those of its nested guest, before either runs again. */
+static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
+{
+	/* What can be flushed by address here is the other's. */
+	bool elsewhere = khv_in_l2(vcpu) != l2;
+	int i;
+
+	if (elsewhere)
+		kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
+	/* Page tables that KVM shadows it brings in line, whoever runs on them next. */
+	if (!*khv_tdp_enabled || (what->all && !elsewhere)) {
+		khv_flush_guest(vcpu);
+	} else if (!elsewhere) {
+		for (i = 0; i < what->nr; i++)
+			flush_range(vcpu, &what->range[i]);
+		vcpu->stat.tlb_flush += what->nr;
+	}
+}
+
+/* One of the two queues. */
 static void process_queue(struct kvm_vcpu *vcpu, bool l2)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	struct khv_flush *queue = &vp->flush[l2];
 	struct khv_flush what;
-	bool elsewhere;
-	int i;
 
 	/* Whoever made the request filled the queue before. */
 	if (!READ_ONCE(queue->all) && !READ_ONCE(queue->nr))
@@ -117,19 +134,7 @@ static void process_queue(struct kvm_vcpu *vcpu, bool l2)
 	queue->nr = 0;
 	queue->pages = 0;
 	raw_spin_unlock(&vp->flush_lock);
-
-	/* What can be flushed by address here is the other's. */
-	elsewhere = khv_in_l2(vcpu) != l2;
-	if (elsewhere)
-		kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
-	/* Page tables that KVM shadows it brings in line, whoever runs on them next. */
-	if (!*khv_tdp_enabled || (what.all && !elsewhere)) {
-		khv_flush_guest(vcpu);
-	} else if (!elsewhere) {
-		for (i = 0; i < what.nr; i++)
-			flush_range(vcpu, &what.range[i]);
-		vcpu->stat.tlb_flush += what.nr;
-	}
+	flush_vp(vcpu, &what, l2);
 }
 
 /*
@@ -142,6 +147,7 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 	struct khv_targets look = { .set = *set }, targets = { .set = *set };
 	u32 vcpus = atomic_read(&caller->kvm->online_vcpus);
 	struct kvm_vcpu *vcpu;
+	bool self = false;
 
 	if (l2 ? vcpus > KHV_FAST_TARGETS : !khv_vpset_few(set, vcpus))
 		return KHV_STATUS_SLOW;
@@ -151,7 +157,7 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 	}
 	while ((vcpu = next_target(caller, &targets, l2))) {
 		if (vcpu == caller) {
-			khv_flush_queue(caller, what, l2);
+			self = true;
 			continue;
 		}
 		__kvm_make_request(khv_flush_queue(vcpu, what, l2), vcpu);
@@ -161,8 +167,8 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 		if (!outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
-	/* The other queue, and those that take a lock, keep their request for the slow path. */
-	process_queue(caller, l2);
+	if (self)
+		flush_vp(caller, what, l2);
 	return HV_STATUS_SUCCESS;
 }
 

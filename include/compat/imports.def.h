@@ -21,9 +21,6 @@ KHV_IMPORT("kvm", int, kvm_vcpu_write_guest,
 KHV_IMPORT("kvm", int, kvm_gfn_to_hva_cache_init,
 	   (struct kvm *kvm, struct gfn_to_hva_cache *ghc, gpa_t gpa, unsigned long len),
 	   (kvm, ghc, gpa, len))
-KHV_IMPORT("kvm", int, kvm_read_guest_cached,
-	   (struct kvm *kvm, struct gfn_to_hva_cache *ghc, void *data, unsigned long len),
-	   (kvm, ghc, data, len))
 KHV_IMPORT("kvm", int, kvm_read_guest, (struct kvm *kvm, gpa_t gpa, void *data, unsigned long len),
 	   (kvm, gpa, data, len))
 KHV_IMPORT("kvm", int, kvm_write_guest,

@@ -99,6 +99,34 @@ u16 khv_hc_post_message(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_signal_event(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
 /**
+ * struct khv_msr_ops - handlers of a row
+ * @read: a read
+ * @write: a write, or NULL where user space's is ignored
+ */
+struct khv_msr_ops {
+	khv_msr_fn read;
+	khv_msr_fn write;
+};
+
+/* By row, from msrs.def.h and hypercalls.def.h. */
+extern const struct khv_msr_ops khv_msr_ops[KHV_NR_MSR_ROWS];
+extern const khv_hc_fn khv_hc_handlers[KHV_NR_HC_ROWS];
+
+/**
+ * khv_msr_register() - which register of its row
+ * @row: &enum khv_msr_id
+ * @msr: a number of that row
+ *
+ * Return: from 0 up. Context: any.
+ */
+static inline unsigned int khv_msr_register(int row, u32 msr)
+{
+	const struct khv_msr_row *r = &khv_msrs[row];
+
+	return r->count == 1 ? 0 : (msr - r->first) / r->stride;
+}
+
+/**
  * khv_msr_read() - driver of RDMSR and KVM_GET_MSRS in a VM of ours
  * @vcpu: the vCPU
  * @msr: MSR number
@@ -121,30 +149,6 @@ int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host);
  * Context: vcpu->mutex held, may sleep.
  */
 int khv_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host);
-
-/**
- * khv_msr_fast() - answer a guest's access to an MSR in the fast path
- * @vcpu: the vCPU; RAX and RDX are written by a read that is answered, RIP is not
- * @row: the register's row, atomic for this access, and allowed by the gate
- * @write: a write
- *
- * Return: KHV_FAST_DONE, or why it is not; nothing that the guest can see changed then.
- * Context: the vCPU's thread, interrupts off.
- */
-enum khv_fast_result khv_msr_fast(struct kvm_vcpu *vcpu, int row, bool write);
-
-/**
- * khv_hypercall_fast() - answer a hypercall in the fast path
- * @vcpu: the vCPU, in a mode that may make hypercalls; its result registers are
- *	written, RIP is not
- * @id: the call's row, atomic
- * @longmode: the 64-bit calling convention
- * @l2: the vCPU's nested guest calls, and its hypervisor leaves the call to us
- *
- * Return: KHV_FAST_DONE, or why it is not; nothing that the guest can see changed then, but
- * that a TLB may be flushed. Context: the vCPU's thread, interrupts off.
- */
-enum khv_fast_result khv_hypercall_fast(struct kvm_vcpu *vcpu, int id, bool longmode, bool l2);
 
 /**
  * khv_hypercall() - driver of VMCALL and VMMCALL in a VM of ours
@@ -372,7 +376,7 @@ bool khv_stimer_waits(const struct khv_vcpu *vp, u32 sint);
  * @vp: the VP
  * @vectors: bitmap of 256, to which they are added
  *
- * Context: any.
+ * That is an irqfd, or a timer's message. Context: the VP's thread.
  */
 void khv_synic_awaited(const struct khv_vcpu *vp, unsigned long *vectors);
 

@@ -189,35 +189,53 @@ static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu
 void khv_kick_wait(const struct khv_kick *kick);
 
 /**
- * khv_read_guest_nofault() - read guest memory that is present, once
- * @vcpu: running vCPU, not in SMM
+ * khv_read_guest() - read guest memory as the vCPU sees it
+ * @vcpu: running vCPU, its SRCU held
+ * @page: where that page was last time; its gpa is INVALID_GPA at first
  * @gpa: address; @gpa to @gpa + @len lies within one page
  * @data: destination, undefined on failure
  * @len: bytes
  *
+ * Context: the vCPU's thread, may sleep. Return: false where there is no memory.
+ */
+bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa, void *data,
+		    unsigned long len);
+
+/**
+ * khv_read_guest_nofault() - read guest memory that is present, once
+ * @vcpu: running vCPU, not in SMM
+ * @page: where that page was last time; its gpa is INVALID_GPA at first
+ * @gpa: address, a multiple of 8; @gpa to @gpa + @len lies within one page
+ * @data: destination, undefined on failure
+ * @len: bytes, a multiple of 8
+ *
  * Context: any, interrupts may be off; never sleeps.
  * Return: false where there is no memory, or its page is not there right now.
  */
-bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, gpa_t gpa, void *data, unsigned long len);
+bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa,
+			    u64 *data, unsigned long len);
 
 /**
  * khv_read_cached() - read guest memory at an address that is read again and again
  * @kvm: the VM, its SRCU held
- * @cache: from kvm_gfn_to_hva_cache_init()
+ * @cache: from kvm_gfn_to_hva_cache_init(), within one page
+ * @at: offset of the first byte in it
  * @data: destination
- * @len: bytes, no more than the cache is for
+ * @len: bytes; @at + @len is no more than the cache is for
  *
- * kvm_read_guest_cached(), entered only when memory slots have changed.
+ * kvm_read_guest_offset_cached() without a call where memory slots have not changed.
  *
  * Context: may sleep. Return: false where there is no memory.
  */
-static inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cache, void *data,
-				   unsigned long len)
+static inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cache, u32 at,
+				   void *data, unsigned long len)
 {
-	if (likely(cache->generation == kvm_memslots(kvm)->generation && cache->memslot &&
-		   !kvm_is_error_hva(cache->hva)))
-		return !__copy_from_user(data, (const void __user *)cache->hva, len);
-	return !khv_kvm_read_guest_cached(kvm, cache, data, len);
+	if (unlikely(cache->generation != kvm_memslots(kvm)->generation) &&
+	    khv_kvm_gfn_to_hva_cache_init(kvm, cache, cache->gpa, cache->len))
+		return false;
+	if (unlikely(!cache->memslot || kvm_is_error_hva(cache->hva)))
+		return !khv_kvm_read_guest(kvm, cache->gpa + at, data, len);
+	return !__copy_from_user(data, (const void __user *)cache->hva + at, len);
 }
 
 /**

@@ -262,7 +262,9 @@ struct khv_msr_access {
  *	addresses, and of those of its nested guest
  * @gpa_flush: the same, of second-level page tables
  * @l2: its nested guest; written by its thread, ids read by others
- * @evmcs: where the identity in its enlightened VMCS is
+ * @l2_control: the part of its enlightened VMCS, or of its VMCB, that says who its L2 is
+ * @input_page: where the input of the last call in memory was
+ * @lock_page: where the TlbLockCount of L2's VM was
  * @vmx_controls: VMX controls of the last nested entry
  * @kick_cpus: scratch of a flush that this VP calls, under vcpu->mutex
  * @msr_fast: the access in the fast path; but for row, index and data it never changes
@@ -287,7 +289,9 @@ struct khv_vcpu {
 	struct khv_flush flush[2];
 	struct khv_gpa_flush gpa_flush;
 	struct khv_l2 l2;
-	struct gfn_to_hva_cache evmcs;
+	struct gfn_to_hva_cache l2_control;
+	struct gfn_to_hva_cache input_page;
+	struct gfn_to_hva_cache lock_page;
 	u32 vmx_controls[5];
 	cpumask_var_t kick_cpus;
 	struct khv_msr_access msr_fast;
