@@ -12,9 +12,15 @@
 #include "module.h"
 #include "nested.h"
 
-/* Per mille of stock. */
-#define EXIT_LIMIT  1005
-#define FLUSH_LIMIT 500
+/*
+ * Per mille of stock. A call of an L2 that may call L0 directly has to be looked at; KVM's copy of
+ * the assist page is filled by a hook, which shows on AMD, where the whole way is shorter; what is
+ * in L2's memory has to be translated through L1's tables (nested.rst).
+ */
+#define EXIT_LIMIT   (host_is_amd() ? 1010 : 1005)
+#define DIRECT_LIMIT (host_is_amd() ? 1025 : 1010)
+#define FLUSH_LIMIT  500
+#define MEMORY_LIMIT 600
 
 #define MAX_OPS 4
 
@@ -68,20 +74,20 @@ static const struct {
 	const char *name;
 	u32 flags;
 	bool msr_bitmap;
-	bool flush; /* answered without L1 */
+	enum { EXIT, ENLIGHTENED, FLUSH, FLUSH_MEMORY } kind; /* flushes are not L1's */
 	u64 (*measure)(u64 arg);
 } rows[] = {
-	{ "plain_cpuid", 0, false, false, measure_cpuid },
-	{ "plain_hypercall", 0, false, false, measure_hypercall },
-	{ "paging_cpuid", NESTED_PAGING, false, false, measure_cpuid },
-	{ "enlightened_cpuid", NESTED_EVMCS | NESTED_PAGING, true, false, measure_cpuid },
-	{ "direct_cpuid", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, false,
+	{ "plain_cpuid", 0, false, EXIT, measure_cpuid },
+	{ "plain_hypercall", 0, false, EXIT, measure_hypercall },
+	{ "paging_cpuid", NESTED_PAGING, false, EXIT, measure_cpuid },
+	{ "enlightened_cpuid", NESTED_EVMCS | NESTED_PAGING, true, ENLIGHTENED, measure_cpuid },
+	{ "direct_cpuid", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, ENLIGHTENED,
 	  measure_cpuid },
-	{ "direct_hypercall", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, false,
+	{ "direct_hypercall", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, ENLIGHTENED,
 	  measure_hypercall },
-	{ "direct_flush_memory", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, true,
+	{ "direct_flush_memory", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, FLUSH_MEMORY,
 	  measure_flush },
-	{ "direct_flush", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, true,
+	{ "direct_flush", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, FLUSH,
 	  measure_flush_xmm },
 };
 #define NR_ROWS ARRAY_SIZE(rows)
@@ -91,6 +97,25 @@ static u64 call(struct vcpu *v, u64 (*fn)(u64 arg))
 	struct guest_op o = { .op = OP_CALL, .arg0 = (u64)(uintptr_t)fn, .arg1 = 0x7fff };
 
 	return vcpu_op(v, v->cpu->nested->l2, o).result;
+}
+
+static bool is_flush(u32 row)
+{
+	return rows[row].kind >= FLUSH;
+}
+
+static u32 limit(u32 row)
+{
+	switch (rows[row].kind) {
+	case FLUSH:
+		return FLUSH_LIMIT;
+	case FLUSH_MEMORY:
+		return MEMORY_LIMIT;
+	case ENLIGHTENED:
+		return DIRECT_LIMIT;
+	default:
+		return EXIT_LIMIT;
+	}
 }
 
 static u32 measure(u32 row)
@@ -111,9 +136,9 @@ static u32 measure(u32 row)
 	before = n->exits;
 	result = call(v, rows[row].measure);
 	exits = n->exits - before;
-	ASSERT(exits == (rows[row].flush ? 0 : COST_SAMPLES), "%s: %u exits to L1", rows[row].name,
+	ASSERT(exits == (is_flush(row) ? 0 : COST_SAMPLES), "%s: %u exits to L1", rows[row].name,
 	       exits);
-	ASSERT(!rows[row].flush || !(result & 0xffff), "%s: 0x%llx", rows[row].name,
+	ASSERT(!is_flush(row) || !(result & 0xffff), "%s: 0x%llx", rows[row].name,
 	       (unsigned long long)result);
 	cost = cost_median(COST_SAMPLES) - nothing;
 	vm_free(v->vm);
@@ -138,8 +163,7 @@ TEST(exits_to_l1)
 	ktap_log("host instructions of an exit to L1 and back, median of %u: stock, ours",
 		 COST_SAMPLES);
 	for (i = 0; i < NR_ROWS; i++) {
-		u32 limit = rows[i].flush ? FLUSH_LIMIT : EXIT_LIMIT;
-		bool above = ours[i] * 1000ULL > stock[i] * (u64)limit;
+		bool above = ours[i] * 1000ULL > stock[i] * (u64)limit(i);
 
 		ktap_log("NESTED %s %u %u%s", rows[i].name, stock[i], ours[i],
 			 above ? "  above the limit" : "");
