@@ -50,7 +50,7 @@ static __always_inline enum khv_fast_result answer_msr(struct kvm_vcpu *vcpu, in
  * that, or XMM, is not at hand.
  */
 static __always_inline bool gather_atomic(struct kvm_vcpu *vcpu, struct khv_hcall *hc,
-			  const struct khv_hc_row *row)
+					  const struct khv_hc_row *row)
 {
 	gpa_t gpa;
 
@@ -64,9 +64,8 @@ static __always_inline bool gather_atomic(struct kvm_vcpu *vcpu, struct khv_hcal
 	if (!hc->input_len)
 		return true;
 	gpa = unlikely(hc->l2) ? khv_nested_gpa_nofault(vcpu, hc->in) : hc->in;
-	return gpa != INVALID_GPA &&
-	       khv_read_guest_nofault(vcpu, &to_khv_vcpu(vcpu)->input_page, gpa, (u64 *)hc->input,
-				      hc->input_len);
+	return gpa != INVALID_GPA && khv_read_guest_nofault(vcpu, &to_khv_vcpu(vcpu)->input_page,
+							    gpa, (u64 *)hc->input, hc->input_len);
 }
 
 /*
@@ -98,8 +97,8 @@ static __always_inline bool decode_plain(const struct kvm_vcpu *vcpu, struct khv
 }
 
 /* Return: KHV_FAST_DONE with the result registers written, or why not. */
-static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, int id, bool longmode,
-							bool l2)
+static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, int id,
+							bool longmode, bool l2)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	struct khv_hcall *hc = &vp->hcall;

@@ -175,8 +175,8 @@ enum khv_msr_result khv_msr_eoi_write(struct khv_msr_access *a)
 }
 
 /* Bits of other things than an edge-triggered, fixed interrupt to a physical destination. */
-#define ICR_OTHER                                                                       \
-	(GENMASK_ULL(31, 16) | APIC_INT_LEVELTRIG | BIT_ULL(13) | APIC_DEST_LOGICAL |   \
+#define ICR_OTHER                                                                     \
+	(GENMASK_ULL(31, 16) | APIC_INT_LEVELTRIG | BIT_ULL(13) | APIC_DEST_LOGICAL | \
 	 GENMASK_ULL(10, 8))
 
 /*

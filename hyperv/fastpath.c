@@ -292,27 +292,42 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 }
 
 /* One function for each vendor and kind of exit, each without the others' tests. */
-#define ANSWER(_name, _kind, _svm)                              \
-	static noinline fastpath_t _name(struct kvm_vcpu *vcpu) \
-	{                                                       \
-		return answer_exit(vcpu, _kind, _svm);          \
-	}
-ANSWER(answer_rdmsr_svm, EXIT_RDMSR, true)
-ANSWER(answer_wrmsr_svm, EXIT_WRMSR, true)
-ANSWER(answer_call_svm, EXIT_CALL, true)
-ANSWER(answer_rdmsr_vmx, EXIT_RDMSR, false)
-ANSWER(answer_wrmsr_vmx, EXIT_WRMSR, false)
-ANSWER(answer_call_vmx, EXIT_CALL, false)
-#undef ANSWER
+static noinline fastpath_t answer_rdmsr_svm(struct kvm_vcpu *vcpu)
+{
+	return answer_exit(vcpu, EXIT_RDMSR, true);
+}
+
+static noinline fastpath_t answer_wrmsr_svm(struct kvm_vcpu *vcpu)
+{
+	return answer_exit(vcpu, EXIT_WRMSR, true);
+}
+
+static noinline fastpath_t answer_call_svm(struct kvm_vcpu *vcpu)
+{
+	return answer_exit(vcpu, EXIT_CALL, true);
+}
+
+static noinline fastpath_t answer_rdmsr_vmx(struct kvm_vcpu *vcpu)
+{
+	return answer_exit(vcpu, EXIT_RDMSR, false);
+}
+
+static noinline fastpath_t answer_wrmsr_vmx(struct kvm_vcpu *vcpu)
+{
+	return answer_exit(vcpu, EXIT_WRMSR, false);
+}
+
+static noinline fastpath_t answer_call_vmx(struct kvm_vcpu *vcpu)
+{
+	return answer_exit(vcpu, EXIT_CALL, false);
+}
 
 /* One instruction and a jump, where this_cpu_read() takes a register as well. */
 static __always_inline bool is_running(const struct kvm_vcpu *vcpu)
 {
 	bool same;
 
-	asm("cmp %%gs:%1, %2" CC_SET(e)
-	    : CC_OUT(e)(same)
-	    : "m"(khv_running), "r"(vcpu));
+	asm("cmp %%gs:%1, %2" CC_SET(e) : CC_OUT(e)(same) : "m"(khv_running), "r"(vcpu));
 	return same;
 }
 

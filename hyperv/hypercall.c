@@ -44,9 +44,8 @@ static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_
 
 	/* The block is within one page: one translation is enough. */
 	gpa = hc->l2 ? khv_nested_gpa(vcpu, hc->in) : hc->in;
-	return gpa != INVALID_GPA &&
-			       khv_read_guest(vcpu, &to_khv_vcpu(vcpu)->input_page, gpa, hc->input,
-					      hc->input_len) ?
+	return gpa != INVALID_GPA && khv_read_guest(vcpu, &to_khv_vcpu(vcpu)->input_page, gpa,
+						    hc->input, hc->input_len) ?
 		       HV_STATUS_SUCCESS :
 		       HV_STATUS_INVALID_HYPERCALL_INPUT;
 }

@@ -159,13 +159,13 @@ static int find_imports(const char *module, void (*report)(const char *name, con
 {
 	int missing = 0;
 
-#define KHV_IMPORT(_mod, _ret, _name, _params, _args)                        \
-	if (same_module(_mod, module)) {                                     \
-		import_addr[KHV_IMPORT_##_name] = khv_symbol(_mod, #_name);  \
-		if (!import_addr[KHV_IMPORT_##_name]) {                      \
-			report(#_name, "a function that the module calls");  \
-			missing++;                                           \
-		}                                                            \
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args)                       \
+	if (same_module(_mod, module)) {                                    \
+		import_addr[KHV_IMPORT_##_name] = khv_symbol(_mod, #_name); \
+		if (!import_addr[KHV_IMPORT_##_name]) {                     \
+			report(#_name, "a function that the module calls"); \
+			missing++;                                          \
+		}                                                           \
 	}
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
@@ -174,10 +174,9 @@ static int find_imports(const char *module, void (*report)(const char *name, con
 
 static void patch_imports(const char *module)
 {
-#define KHV_IMPORT(_mod, _ret, _name, _params, _args)              \
-	if (same_module(_mod, module))                             \
-		static_call_update(khv_import_##_name,             \
-				   (void *)import_addr[KHV_IMPORT_##_name]);
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args) \
+	if (same_module(_mod, module))                \
+		static_call_update(khv_import_##_name, (void *)import_addr[KHV_IMPORT_##_name]);
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
 }
@@ -198,13 +197,13 @@ static int find_hooks(void (*report)(const char *name, const char *why))
 {
 	int missing = 0;
 
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)                         \
-	if (khv_hook_wanted(KHV_HOOK_##_name)) {                                  \
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)                                 \
+	if (khv_hook_wanted(KHV_HOOK_##_name)) {                                          \
 		khv_hooks[KHV_HOOK_##_name].addr = khv_symbol(KHV_MODULE_##_mod, #_name); \
-		if (!khv_hooks[KHV_HOOK_##_name].addr) {                          \
-			report(#_name, _why);                                     \
-			missing++;                                                \
-		}                                                                 \
+		if (!khv_hooks[KHV_HOOK_##_name].addr) {                                  \
+			report(#_name, _why);                                             \
+			missing++;                                                        \
+		}                                                                         \
 	}
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
@@ -230,9 +229,8 @@ int khv_imports_find(void (*report)(const char *name, const char *why))
 	}
 	if (!khv_x86_ops->get_cpl || !khv_x86_ops->get_cs_db_l_bits ||
 	    !khv_x86_ops->flush_tlb_gva || !khv_x86_ops->flush_tlb_guest ||
-	    !khv_x86_ops->deliver_interrupt ||
-	    !khv_x86_ops->patch_hypercall || !khv_x86_ops->get_exit_info ||
-	    !khv_x86_ops->nested_ops) {
+	    !khv_x86_ops->deliver_interrupt || !khv_x86_ops->patch_hypercall ||
+	    !khv_x86_ops->get_exit_info || !khv_x86_ops->nested_ops) {
 		report("kvm_x86_ops", "functions of the vendor module in it");
 		return missing + 1;
 	}

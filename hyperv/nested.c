@@ -388,8 +388,7 @@ bool khv_nested_tlb_unlocked_nofault(struct kvm_vcpu *vcpu)
 
 	/* The count is the lower half of the page's first word. */
 	return !(gpa % sizeof(word)) &&
-	       khv_read_guest_nofault(vcpu, &vp->lock_page, gpa, &word, sizeof(word)) &&
-	       !(u32)word;
+	       khv_read_guest_nofault(vcpu, &vp->lock_page, gpa, &word, sizeof(word)) && !(u32)word;
 }
 
 /* Does this root belong to the address space? Low bits are the format's. */

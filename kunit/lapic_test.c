@@ -23,7 +23,9 @@ static void highest(struct kunit *test)
 	memset(isr, 0, sizeof(isr));
 	KUNIT_EXPECT_EQ(test, khv_lapic_highest(isr), -1);
 	/* Words between those of the bitmap are other registers. */
-	isr[1] = isr[2] = isr[3] = ~0u;
+	isr[1] = ~0u;
+	isr[2] = ~0u;
+	isr[3] = ~0u;
 	KUNIT_EXPECT_EQ(test, khv_lapic_highest(isr), -1);
 	for (vector = 0; vector < 256; vector++) {
 		set_vector(vector);

@@ -64,7 +64,10 @@ static u64 *inputs;
 static struct xmm_block xmm_self, xmm_other, xmm_banks, xmm_set;
 static u64 xmm_result;
 
-/* The CPU does not tell where the next instruction is, so KVM asks its emulator. Any Intel CPU does. */
+/*
+ * The CPU does not tell where the next instruction is, so KVM asks its emulator. Any Intel CPU
+ * does.
+ */
 static bool no_nrips(void)
 {
 	static int none = -1;
@@ -374,9 +377,9 @@ static struct subject new_x2apic_subject(void)
 }
 
 struct floors {
-	u32 bare;   /* nothing, the instruction's length known */
-	u32 skip;   /* what KVM's way to skip it takes */
-	u32 look;   /* what the module's takes where KVM's is too slow: CPUs without NRIPS */
+	u32 bare; /* nothing, the instruction's length known */
+	u32 skip; /* what KVM's way to skip it takes */
+	u32 look; /* what the module's takes where KVM's is too slow: CPUs without NRIPS */
 };
 
 static struct floors measure_floors(struct subject *s, u32 nothing)
@@ -432,8 +435,7 @@ static const char *judge(enum kind kind, u32 stock, u32 not_ours, u32 off, u32 o
 		snprintf(why, sizeof(why), "  ours: too much above stock");
 	else if (off > stock + SLOW_LIMIT)
 		snprintf(why, sizeof(why), "  slow: more than %u above stock", SLOW_LIMIT);
-	else if (kind != FOREIGN &&
-		 (on - fast_skip()) * 100 > (stock - stock_skip()) * limit &&
+	else if (kind != FOREIGN && (on - fast_skip()) * 100 > (stock - stock_skip()) * limit &&
 		 on > floors.bare + fast_skip() + FAST_ABOVE)
 		snprintf(why, sizeof(why), "  fast: above %u %%", limit);
 	return why;

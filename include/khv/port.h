@@ -98,11 +98,11 @@ static __always_inline bool khv_vmx_failed(const struct kvm_vcpu *vcpu)
  */
 static __always_inline unsigned long khv_vmread(unsigned long field)
 {
-	unsigned long value;
+	unsigned long value = 0;
 
 	asm volatile("1: vmread %1, %0\n"
-		     "2:\n" _ASM_EXTABLE_TYPE_REG(1b, 2b, EX_TYPE_ZERO_REG, %0)
-		     : "=r"(value)
+		     "2:\n" _ASM_EXTABLE(1b, 2b)
+		     : "+r"(value)
 		     : "r"(field)
 		     : "cc");
 	return value;
@@ -196,7 +196,8 @@ void khv_kick_wait(const struct khv_kick *kick);
  * @data: destination, undefined on failure
  * @len: bytes
  *
- * Context: the vCPU's thread, may sleep. Return: false where there is no memory.
+ * Context: the vCPU's thread, may sleep.
+ * Return: false where there is no memory.
  */
 bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa, void *data,
 		    unsigned long len);
@@ -225,7 +226,8 @@ bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page
  *
  * kvm_read_guest_offset_cached() without a call where memory slots have not changed.
  *
- * Context: may sleep. Return: false where there is no memory.
+ * Context: may sleep.
+ * Return: false where there is no memory.
  */
 static inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cache, u32 at,
 				   void *data, unsigned long len)
@@ -366,7 +368,8 @@ void khv_imports_patch(void);
  * khv_symbols_index() - make the symbols of a module quick to find
  * @mod: kvm or the vendor module, live and pinned
  *
- * Context: module load, may sleep. Return: 0 or -ENOMEM.
+ * Context: module load, may sleep.
+ * Return: 0 or -ENOMEM.
  */
 int khv_symbols_index(struct module *mod);
 
