@@ -362,6 +362,9 @@ static notrace fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_f
 	(BIT_ULL(EXIT_REASON_MSR_READ) | BIT_ULL(EXIT_REASON_MSR_WRITE) | \
 	 BIT_ULL(EXIT_REASON_VMCALL))
 
+/* What khv_vmread() returns when VMREAD faults is no reason of these. */
+static_assert(!(VMX_REASONS >> (VM_EXIT_REASON % 64) & 1));
+
 static notrace fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
 {
 	fastpath_t ret;

@@ -7,8 +7,6 @@
 
 #include "khv/vpset.h"
 
-#define VPS_PER_BANK 64
-
 void khv_vpset_mask(struct khv_vpset *set, u64 mask)
 {
 	*set = (struct khv_vpset){ .vps = mask };
@@ -28,20 +26,6 @@ u16 khv_vpset_parse(struct khv_vpset *set, const struct khv_vp_set *wire,
 		.contents = wire->bank_contents,
 	};
 	return HV_STATUS_SUCCESS;
-}
-
-bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index)
-{
-	while (!set->vps) {
-		if (!set->banks)
-			return false;
-		set->base = __ffs64(set->banks) * VPS_PER_BANK;
-		set->banks &= set->banks - 1;
-		set->vps = *set->contents++;
-	}
-	*vp_index = set->base + __ffs64(set->vps);
-	set->vps &= set->vps - 1;
-	return true;
 }
 
 bool khv_vpset_has(const struct khv_vpset *set, u32 vp_index)

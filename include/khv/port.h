@@ -93,17 +93,17 @@ static __always_inline bool khv_vmx_failed(const struct kvm_vcpu *vcpu)
  *
  * A reboot takes every CPU out of VMX operation under its VMs; there the instruction faults.
  *
- * Return: the value, or 0 on a CPU that left VMX operation. Context: the thread of a vCPU of
- * kvm_intel, which is loaded.
+ * Return: the value; @field itself on a CPU that left VMX operation. Context: the thread of a
+ * vCPU of kvm_intel, which is loaded.
  */
 static __always_inline unsigned long khv_vmread(unsigned long field)
 {
-	unsigned long value = 0;
+	unsigned long value;
 
-	asm volatile("1: vmread %1, %0\n"
+	asm volatile("1: vmread %0, %0\n"
 		     "2:\n" _ASM_EXTABLE(1b, 2b)
-		     : "+r"(value)
-		     : "r"(field)
+		     : "=r"(value)
+		     : "0"(field)
 		     : "cc");
 	return value;
 }

@@ -11,6 +11,8 @@
 
 #include "khv/hcall.h"
 
+#define VPS_PER_BANK 64
+
 /**
  * struct khv_vpset - a set of VPs, and where a walk over it stands
  * @all: every VP there is; the rest is unused
@@ -54,7 +56,19 @@ u16 khv_vpset_parse(struct khv_vpset *set, const struct khv_vp_set *wire,
  *
  * Return: false at the end. Context: any.
  */
-bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index);
+static inline bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index)
+{
+	while (!set->vps) {
+		if (!set->banks)
+			return false;
+		set->base = __ffs64(set->banks) * VPS_PER_BANK;
+		set->banks &= set->banks - 1;
+		set->vps = *set->contents++;
+	}
+	*vp_index = set->base + __ffs64(set->vps);
+	set->vps &= set->vps - 1;
+	return true;
+}
 
 /**
  * khv_vpset_has() - does a set name this VP?
