@@ -257,12 +257,35 @@ static bool accessible(const struct khv_msr_access *a)
 	return a->vp->stock.synic.active || (a->host && !a->data);
 }
 
+/*
+ * In the fast path: a timer that is not due yet needs nothing but its hrtimer, and the VP need not
+ * leave KVM's inner loop for that. False: it is due, or began before.
+ */
+static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
+{
+	bool periodic = t->config.periodic;
+	u64 now, exp_time;
+
+	if (!t->count || test_and_set_bit(t->index, &vp->stimers_started))
+		return false;
+	/* Whoever changes the clock from here on finds the timer started. */
+	now = khv_ref_time(vp->stock.vcpu);
+	exp_time = khv_stimer_first(t->count, periodic, now);
+	if (khv_ticks_until(exp_time, now) <= 0) {
+		clear_bit(t->index, &vp->stimers_started);
+		return false;
+	}
+	t->exp_time = exp_time;
+	arm(t, khv_stimer_alarm(exp_time, periodic ? t->count : 0, now));
+	return true;
+}
+
 static void restart(struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *t)
 {
 	/* SINT0 is not for timers: TLFS, "the timer is disabled". */
 	if (!t->config.direct_mode && !t->config.sintx)
 		t->config.enable = 0;
-	if (t->config.enable)
+	if (t->config.enable && !(a->atomic && start_at_once(a->vp, t)))
 		request(a->vcpu, t);
 }
 
