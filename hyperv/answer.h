@@ -128,7 +128,7 @@ static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, i
 	if (status == KHV_STATUS_SLOW || status == KHV_STATUS_TO_USER)
 		return KHV_FAST_BUSY;
 	if (unlikely(l2)) {
-		/* L1 is to be told afterwards, or that cannot be known: once more, then. */
+		/* The slow path tells L1 of the flush; it may flush again. */
 		if (!status && !khv_nested_tlb_unlocked_nofault(vcpu))
 			return KHV_FAST_BUSY;
 		vp->counts.hc_l2 += !status;

@@ -4,7 +4,7 @@
  * KVM's local APIC in whatever mode it is, and the VP assist page, whose first word
  * KVM's APIC uses for EOIs without an exit. KVM's function for a write to the APIC may
  * take a mutex (to bring its map of APICs up to date) and the lock of the I/O APIC: in
- * the fast path EOI and TPR are written here. TLFS chapters "Virtual Interrupt Control"
+ * the fast path EOI, ICR and TPR are written here. TLFS chapters "Virtual Interrupt Control"
  * and "Virtual Processors", "VP Assist Page".
  */
 #include <linux/kvm_host.h>
@@ -50,13 +50,6 @@ static u32 *lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
 	return apic->regs + reg;
 }
 
-bool khv_apicv_active(const struct kvm_vcpu *vcpu)
-{
-	const struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
-
-	return apic && apic->vcpu == vcpu && apic->apicv_active;
-}
-
 static bool enabled(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
 {
 	return apic->sw_enabled && (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE);
@@ -100,7 +93,8 @@ static int highest_isr(struct khv_kvm_lapic *apic)
 
 /*
  * Mirrors apic_update_ppr(). While no interrupt waits there is none that a lower priority lets
- * through, and CR8 writes are not intercepted; under APICv the CPU looks at its next entry.
+ * through, and kvm_lapic_update_cr8_intercept() has nothing to change; under APICv the CPU looks
+ * at its next entry.
  */
 static void update_ppr(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 {
@@ -122,7 +116,7 @@ static bool eoi_is_awaited(const struct khv_msr_access *a, int vector)
 	       (test_bit(vector, a->vp->stock.synic.vec_bitmap) && khv_synic_anybody_waits(a->vp));
 }
 
-/* Mirrors vmx_hwapic_isr_update(): the CPU delivers by this copy. */
+/* Mirrors vmx_hwapic_isr_update(): the CPU compares new interrupts with this copy. */
 static void set_svi(int vector)
 {
 	unsigned long status = khv_vmread(GUEST_INTR_STATUS);
@@ -216,10 +210,11 @@ static u32 *icr_upper(struct khv_kvm_lapic *apic)
 
 enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a)
 {
-	struct khv_kvm_lapic *apic = lapic_at_hand(a);
+	struct khv_kvm_lapic *apic;
 
 	if (!a->atomic)
 		return lapic_read(a, APIC_ICR);
+	apic = lapic_at_hand(a);
 	if (!apic || khv_apic_traced())
 		return KHV_MSR_SLOW;
 	a->data = *lapic_reg(apic, APIC_ICR) | (u64)*icr_upper(apic) << 32;

@@ -49,7 +49,7 @@ DEFINE_STATIC_CALL_NULL(khv_pmu_trigger_event, khv_proto_pmu_trigger_event);
 
 static struct static_call_key *kvm_key;
 static void *kvm_trampoline;
-static const struct tracepoint *kvm_msr_event, *kvm_exit_event;
+static const struct tracepoint *kvm_msr_event, *kvm_exit_event, *kvm_nested_vmexit_event;
 const struct tracepoint *khv_eoi_event, *khv_apic_event, *khv_apic_ipi_event, *khv_accept_event;
 /* Whether the CPU tells where the next instruction is; always so on Intel. */
 static DEFINE_STATIC_KEY_FALSE(nrips);
@@ -248,15 +248,17 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 	if (!static_branch_likely(&answering) || (!svm && khv_vmx_failed(vcpu)))
 		return EXIT_FASTPATH_NONE;
 	/*
-	 * Exits of a nested guest are its hypervisor's, but for the calls it leaves to us. KVM may
-	 * look at such an exit once more, before it asks whether it was answered, and then finds
-	 * the call's code in RCX as before; a 32-bit caller's is overwritten by the result.
+	 * Exits of a nested guest are its hypervisor's, but for the calls it leaves to us. When
+	 * the vCPU leaves the inner loop, KVM decides again whose exit this was, before it tests
+	 * for an answer: by the call's code, which RCX still holds. A 32-bit caller has it in RAX,
+	 * which holds the result by then.
 	 */
 	if (kind == EXIT_CALL) {
 		longmode = is_64bit(vcpu, svm);
 		row = khv_hc_find(regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
-		if (unlikely(l2) && (!longmode || row < 0 || !(khv_hcs[row].flags & KHV_L2) ||
-				     !khv_nested_is_direct(vp)))
+		if (unlikely(l2) &&
+		    (!longmode || row < 0 || !(khv_hcs[row].flags & KHV_L2) ||
+		     khv_event_on(kvm_nested_vmexit_event) || !khv_nested_is_direct(vp)))
 			return EXIT_FASTPATH_NONE;
 	} else {
 		row = khv_msr_find(regs[VCPU_REGS_RCX]);
@@ -413,6 +415,7 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 	kvm_trampoline = (void *)khv_symbol("kvm", "__SCT__kvm_x86_vcpu_run");
 	kvm_msr_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_msr");
 	kvm_exit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_exit");
+	kvm_nested_vmexit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_nested_vmexit");
 	khv_eoi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_eoi");
 	khv_accept_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_accept_irq");
 	khv_apic_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic");
@@ -429,9 +432,9 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 		report("kvm_x86_vcpu_run", "where the exit fast path begins");
 		missing++;
 	}
-	if (!kvm_msr_event || !kvm_exit_event || !khv_eoi_event || !khv_apic_event ||
-	    !khv_apic_ipi_event || !khv_accept_event) {
-		report("kvm_msr, kvm_exit, kvm_eoi, kvm_apic, kvm_apic_ipi, kvm_apic_accept_irq",
+	if (!kvm_msr_event || !kvm_exit_event || !kvm_nested_vmexit_event || !khv_eoi_event ||
+	    !khv_apic_event || !khv_apic_ipi_event || !khv_accept_event) {
+		report("kvm_msr, kvm_exit, kvm_nested_vmexit, kvm_eoi, kvm_apic, kvm_apic_ipi, kvm_apic_accept_irq",
 		       "tracepoints that the fast path must not starve");
 		missing++;
 	}
@@ -469,8 +472,9 @@ void khv_fastpath_remove(void)
 	__static_call_update(kvm_key, kvm_trampoline, khv_x86_ops->vcpu_run);
 	installed = false;
 	/*
-	 * KVM calls it with interrupts off, and a vCPU that is not ours leaves by a jump:
-	 * when every CPU has had them on, nobody is inside.
+	 * KVM calls it with interrupts off, and a vCPU that is not ours leaves by a jump, which
+	 * rig/check proves: when every CPU has had them on, nobody is inside. A guest that runs
+	 * counts as interrupts on; a frame of ours below it would not do.
 	 */
 	synchronize_rcu();
 }

@@ -33,6 +33,7 @@ struct kvm_x86_ops *khv_x86_ops;
 const char *khv_vendor;
 bool khv_svm;
 const bool *khv_tdp_enabled;
+const bool *khv_enable_apicv;
 
 /*
  * kallsyms_lookup_name() is not exported, but a kprobe tells where it is. On hosts
@@ -220,6 +221,11 @@ int khv_imports_find(void (*report)(const char *name, const char *why))
 	khv_tdp_enabled = (void *)khv_symbol("kvm", "tdp_enabled");
 	if (!khv_tdp_enabled) {
 		report("tdp_enabled", "whether guests run on EPT or NPT");
+		missing++;
+	}
+	khv_enable_apicv = (void *)khv_symbol("kvm", "enable_apicv");
+	if (!khv_enable_apicv) {
+		report("enable_apicv", "whether the CPU delivers interrupts");
 		missing++;
 	}
 	khv_x86_ops = (void *)khv_symbol("kvm", "kvm_x86_ops");

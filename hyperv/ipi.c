@@ -12,6 +12,24 @@
 #define FIRST_VECTOR 0x10
 #define LAST_VECTOR  0xff
 
+/*
+ * To wake a thread takes as long as ten interrupts to running ones. Beyond one bank, see that
+ * not too many are asleep before any gets its interrupt with interrupts off.
+ */
+static bool too_many_asleep(struct kvm *kvm, const struct khv_vpset *set)
+{
+	struct khv_targets targets = { .set = *set };
+	struct kvm_vcpu *vcpu;
+	u32 asleep = 0;
+
+	if (set->all ? atomic_read(&kvm->online_vcpus) <= VPS_PER_BANK :
+		       !(set->banks & (set->banks - 1)))
+		return false;
+	while ((vcpu = khv_next_target(kvm, &targets)))
+		asleep += kvm_vcpu_is_blocking(vcpu);
+	return asleep > VPS_PER_BANK;
+}
+
 static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc,
 		    const struct khv_vpset *set, u32 vector)
 {
@@ -20,7 +38,8 @@ static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc,
 
 	if (vector < FIRST_VECTOR || vector > LAST_VECTOR)
 		return HV_STATUS_INVALID_PARAMETER;
-	if (hc->atomic && !khv_vpset_few(set, atomic_read(&caller->kvm->online_vcpus)))
+	if (hc->atomic && (!khv_vpset_few(set, atomic_read(&caller->kvm->online_vcpus)) ||
+			   too_many_asleep(caller->kvm, set)))
 		return KHV_STATUS_SLOW;
 
 	while ((vcpu = khv_next_target(caller->kvm, &targets)))

@@ -31,8 +31,7 @@ static int set_switch(const char *val, const struct kernel_param *kp)
 	/* What is written to sysfs ends with a newline. */
 	int len = strcspn(val ?: "", "\n");
 
-	/* At load the module's jump labels are not there yet: see khv_init(). */
-	if (!ret && kp->arg == &khv_fastpath && THIS_MODULE->state == MODULE_STATE_LIVE)
+	if (!ret && kp->arg == &khv_fastpath)
 		khv_fastpath_switched();
 	if (!ret)
 		return 0;
@@ -198,8 +197,11 @@ static int check(void)
 		goto err_unpin;
 
 	ret = khv_symbols_index(kvm_module) ?: khv_symbols_index(vendor_module);
-	if (ret)
+	if (ret) {
+		pr_err("out of memory for the symbols of KVM (%d); free some and load again\n",
+		       ret);
 		goto err_unpin;
+	}
 	khv_vendor = vendor_module->name;
 	bad = khv_imports_find(note_missing);
 	bad += khv_fastpath_check(note_missing);
@@ -253,7 +255,6 @@ static int __init khv_init(void)
 	if (ret)
 		goto err_debugfs;
 
-	khv_fastpath_switched();
 	khv_fastpath_install();
 	khv_symbols_forget();
 	WRITE_ONCE(khv_hooked, true);

@@ -8,6 +8,7 @@
  */
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
+#include <asm/kvm_para.h>
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
@@ -215,7 +216,7 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 		}
 		return 0;
 	}
-	/* Who L2 is KVM finds out by itself, but where a call is none that it knows. */
+	/* KVM tracks L2's identity itself; read it only when KVM does not handle the call. */
 	if (in_l2 || khv_hooks[KHV_HOOK_nested_vmx_reflect_vmexit].site)
 		read_evmcs_identity(vcpu, assist);
 	else if (khv_priv_held(&vp->cpuid, msr_bitmap) && has_evmcs(assist) &&
@@ -236,13 +237,32 @@ void khv_nested_call_seen(struct khv_vcpu *vp)
 		vp->l2.direct = true;
 }
 
+/* Does KVM read the page at VMRUN? Not while the guest has PV EOI off. */
+static bool assist_page_read(const struct khv_vcpu *vp)
+{
+	return (vp->stock.hv_vapic & KHV_VP_ASSIST_ENABLE) &&
+	       (vp->stock.vcpu->arch.pv_eoi.msr_val & KVM_MSR_ENABLED);
+}
+
 bool khv_nested_is_direct(struct khv_vcpu *vp)
 {
-	/* That hook answers a call by itself, however often KVM looks at its exit. */
+	struct kvm_vcpu *vcpu = vp->stock.vcpu;
+	u32 reason, intr_info, error_code;
+	u64 info1, info2;
+
+	/* The hook answers a call whenever KVM looks at its exit, which may be twice. */
 	if (khv_svm)
-		return vp->l2.direct && !khv_hooks[KHV_HOOK_nested_svm_exit_special].site;
-	return direct_allowed(vp, (void *)&vp->stock.vp_assist_page) &&
-	       khv_nested_evmcs_l2_tlb_flush_enabled(vp->stock.vcpu);
+		return vp->l2.direct && assist_page_read(vp) &&
+		       !khv_hooks[KHV_HOOK_nested_svm_exit_special].site;
+	if (!direct_allowed(vp, (void *)&vp->stock.vp_assist_page) ||
+	    !khv_nested_evmcs_l2_tlb_flush_enabled(vcpu))
+		return false;
+	/* L1 single-steps L2: KVM has to note that the instruction is done. */
+	if (khv_vmread(CPU_BASED_VM_EXEC_CONTROL) & CPU_BASED_MONITOR_TRAP_FLAG)
+		return false;
+	/* Without unrestricted guests KVM may not have entered L2: the VMCS tells of before. */
+	khv_x86_ops->get_exit_info(vcpu, &reason, &info1, &info2, &intr_info, &error_code);
+	return reason == EXIT_REASON_VMCALL;
 }
 
 static struct khv_l2 identity(const struct khv_vcpu *vp)

@@ -72,7 +72,7 @@ static void set_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, bool 
 	if (t->msg_pending == waiting)
 		return;
 	t->msg_pending = waiting;
-	if (!t->config.direct_mode && khv_apicv_active(vp->stock.vcpu))
+	if (!t->config.direct_mode && *khv_enable_apicv)
 		kvm_make_request(KVM_REQ_SCAN_IOAPIC, vp->stock.vcpu);
 }
 
@@ -182,6 +182,8 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		trace_khv_stimer(vcpu->vcpu_id, t->index, t->exp_time, now, !t->msg_pending);
 		if (!periodic) {
 			if (!t->msg_pending) {
+				/* A clock set forward got here before the hrtimer. */
+				hrtimer_try_to_cancel(&t->timer);
 				t->config.enable = 0;
 				clear_bit(t->index, &vp->stimers_started);
 			}

@@ -81,7 +81,7 @@ static void update_vectors(struct khv_vcpu *vp)
 	}
 	bitmap_copy(synic->vec_bitmap, connected, 256);
 	/* Stock asks for this, too: which ends of interrupts are exits under APICv. */
-	if (khv_synic_anybody_waits(vp))
+	if (*khv_enable_apicv)
 		kvm_make_request(KVM_REQ_SCAN_IOAPIC, vp->stock.vcpu);
 	bitmap_copy(synic->auto_eoi_bitmap, automatic, 256);
 	if (auto_eoi != !bitmap_empty(automatic, 256))
@@ -309,7 +309,7 @@ static bool forget_routes(struct khv_vcpu *vp, struct kvm_irq_routing_table *tab
 
 static void add_route(struct khv_vcpu *vp, u32 sint, u32 gsi)
 {
-	if (atomic_xchg(&vp->stock.synic.sint_to_gsi[sint], gsi) < 0)
+	if (atomic_xchg(&vp->stock.synic.sint_to_gsi[sint], gsi) != gsi)
 		eoi_exits_changed(vp->stock.vcpu);
 }
 

@@ -12,6 +12,7 @@
 #include <linux/kvm_host.h>
 #include <linux/module.h>
 #include <linux/srcu.h>
+#include <asm/vmx.h>
 
 #include "khv/hooks.h"
 #include "khv/parts.h"
@@ -417,16 +418,22 @@ int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 
 /*
  * Under APICv KVM asks for an exit at the end of each SINT's interrupt, and then tells the SynIC
- * nothing (K9). Here there is one only where somebody waits, who is told.
+ * nothing (K9). Here there is one only where somebody waits, who is told. KVM loads nothing while
+ * APICv is inhibited, and does not ask again when that ends: the VMCS is written here.
  */
 static noinline void load_eoi_exits(struct kvm_vcpu *vcpu)
 {
 	DECLARE_BITMAP(vectors, 256);
+	int i;
 
+	if (!*khv_enable_apicv)
+		return;
 	bitmap_copy(vectors, vcpu->arch.ioapic_handled_vectors, 256);
 	if (to_khv_vcpu(vcpu))
 		khv_synic_awaited(to_khv_vcpu(vcpu), vectors);
-	khv_orig_vmx_load_eoi_exitmap(vcpu, (u64 *)vectors);
+	/* Each field is 64 bits wide; the next one's number is 2 higher. */
+	for (i = 0; i < BITS_TO_LONGS(256); i++)
+		khv_vmwrite(EOI_EXIT_BITMAP0 + 2 * i, vectors[i]);
 }
 
 void khv_hook_vmx_load_eoi_exitmap(struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap)

@@ -25,7 +25,7 @@ enum khv_hook_id {
  * @name: KVM's function
  * @why: what would break without it, for the message
  * @returns: where khv_dispatch looks for the address behind the site
- * @addr: address of the function, found by khv_imports_resolve()
+ * @addr: address of the function, found by khv_imports_find()
  * @site: address of the ftrace site, found by khv_hooks_find()
  * @before: bytes of the site before the hook stood
  */
@@ -78,7 +78,7 @@ int khv_hooks_nr(void);
  * khv_hooks_find() - find the ftrace site of every target
  * @report: called once per target that has none
  *
- * After khv_imports_resolve(). Context: may sleep.
+ * After khv_imports_find(). Context: may sleep.
  * Return: number of targets without a site.
  */
 int khv_hooks_find(void (*report)(const char *name, const char *why));

@@ -355,14 +355,6 @@ bool khv_nested_call_is_ours(const struct khv_vcpu *vp);
 bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
 
 /**
- * khv_apicv_active() - does the CPU deliver the VP's interrupts at the moment?
- * @vcpu: any vCPU
- *
- * Return: true with APICv or AVIC in force. Context: the vCPU's thread.
- */
-bool khv_apicv_active(const struct kvm_vcpu *vcpu);
-
-/**
  * khv_stimer_waits() - does a timer's message wait for the slot of a SINT?
  * @vp: the VP
  * @sint: the SINT

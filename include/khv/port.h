@@ -61,6 +61,9 @@ extern const char *khv_vendor;
 /* Whether the guest's TLB is filled from its own page tables alone: EPT or NPT. */
 extern const bool *khv_tdp_enabled;
 
+/* Whether KVM lets the CPU deliver interrupts where nothing forbids it: APICv or AVIC. */
+extern const bool *khv_enable_apicv;
+
 /* Whether it is kvm_amd; set with it. */
 extern bool khv_svm;
 
@@ -224,7 +227,7 @@ bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page
  * @data: destination
  * @len: bytes; @at + @len is no more than the cache is for
  *
- * kvm_read_guest_offset_cached() without a call where memory slots have not changed.
+ * Mirrors kvm_read_guest_offset_cached(), without a call where memory slots have not changed.
  *
  * Context: may sleep.
  * Return: false where there is no memory.
@@ -235,7 +238,9 @@ static inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cac
 	if (unlikely(cache->generation != kvm_memslots(kvm)->generation) &&
 	    khv_kvm_gfn_to_hva_cache_init(kvm, cache, cache->gpa, cache->len))
 		return false;
-	if (unlikely(!cache->memslot || kvm_is_error_hva(cache->hva)))
+	if (unlikely(kvm_is_error_hva(cache->hva)))
+		return false;
+	if (unlikely(!cache->memslot))
 		return !khv_kvm_read_guest(kvm, cache->gpa + at, data, len);
 	return !__copy_from_user(data, (const void __user *)cache->hva + at, len);
 }

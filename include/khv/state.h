@@ -19,7 +19,7 @@
  * @KHV_FAST_DONE: answered
  * @KHV_FAST_STATE: single step, SMM, or hidden guest state
  * @KHV_FAST_FILTER: user space's MSR filter denies the access
- * @KHV_FAST_TRACED: KVM's tracepoints of the slow path are on
+ * @KHV_FAST_TRACED: an event of KVM's slow path is on: kvm_exit, kvm_msr
  * @KHV_FAST_ROW: no row, or one that is not atomic
  * @KHV_FAST_FORM: a call whose input page is not at hand, or an ill-formed one
  * @KHV_FAST_REFUSED: the access faults, or the call is denied

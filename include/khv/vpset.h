@@ -80,7 +80,7 @@ static inline bool khv_vpset_next(struct khv_vpset *set, u32 *vp_index)
 bool khv_vpset_has(const struct khv_vpset *set, u32 vp_index);
 
 /* So many VPs may be looked at, and sent an interrupt each, with interrupts off. */
-#define KHV_FAST_TARGETS 256
+#define KHV_FAST_TARGETS (3 * VPS_PER_BANK)
 
 /**
  * khv_vpset_few() - no more VPs than may be walked with interrupts off?
@@ -92,7 +92,7 @@ bool khv_vpset_has(const struct khv_vpset *set, u32 vp_index);
 static inline bool khv_vpset_few(const struct khv_vpset *set, u32 vcpus)
 {
 	return set->all ? vcpus <= KHV_FAST_TARGETS :
-			  hweight64(set->banks) <= KHV_FAST_TARGETS / 64;
+			  hweight64(set->banks) <= KHV_FAST_TARGETS / VPS_PER_BANK;
 }
 
 #endif
