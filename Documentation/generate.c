@@ -100,7 +100,7 @@ static void hypercalls(void)
 	       "variable header, fast form and its room (INVALID_HYPERCALL_INPUT); alignment and\n"
 	       "page of the input (INVALID_ALIGNMENT); then the input is read, once\n"
 	       "(INVALID_HYPERCALL_INPUT when it cannot be), and the handler is called.\n"
-	       "The fast form of an atomic call may be answered in the exit fast path (fastpath.rst).\n\n");
+	       "An atomic call may be answered in the exit fast path, in either form (fastpath.rst).\n\n");
 	rule(widths);
 	printf("%-31s  %-6s  %-28s  %-5s  %-4s  %s\n", "name", "code", "form", "input", "rep",
 	       "needs");

@@ -188,7 +188,7 @@ struct khv_msr_row {
  * @KHV_ANY_FORM: whoever answers checks the form: fast bit, reps, headers, input
  * @KHV_L2: answered for a nested guest, too, if its hypervisor asks for that
  * @KHV_NEED_ANY: one of the privileges is enough
- * @KHV_ATOMIC: the register form may be answered in the fast path, see
+ * @KHV_ATOMIC: either form may be answered in the fast path, see
  *	&enum khv_msr_flags; without output
  */
 enum khv_hc_flags {
