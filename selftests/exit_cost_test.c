@@ -33,10 +33,10 @@
  * the world switch. On AMD, and with the kernel's mitigations, the world switch alone is half of
  * stock, and the rest is the same (fastpath.rst); without NRIPS what skipping takes is left out.
  */
-#define FAST_LIMIT    (no_nrips() ? 72 : 60)
+#define FAST_LIMIT    (!host_tells_next_rip() ? 72 : 60)
 #define FAST_ABOVE    (mitigated() ? 130 : 120)
 /* ... of the rows that miss that on AMD, or with mitigations: benchmark.md has their numbers. */
-#define BOUND_LIMIT   (no_nrips() ? 80 : host_is_amd() || mitigated() ? 66 : 60)
+#define BOUND_LIMIT   (!host_tells_next_rip() ? 80 : host_is_amd() || mitigated() ? 66 : 60)
 /* Nothing that the fast path does not answer may cost this many more than stock. */
 #define SLOW_LIMIT    (mitigated() ? 200 : 150)
 
@@ -63,25 +63,6 @@ static const char *floor_file;
 static u64 *inputs;
 static struct xmm_block xmm_self, xmm_other, xmm_banks, xmm_set;
 static u64 xmm_result;
-
-/*
- * The CPU does not tell where the next instruction is, so KVM asks its emulator. Any Intel CPU
- * does.
- */
-static bool no_nrips(void)
-{
-	static int none = -1;
-	char yes = '0';
-	int fd;
-
-	if (none < 0) {
-		fd = open("/sys/module/kvm_amd/parameters/nrips", O_RDONLY);
-		none = host_is_amd() && (fd < 0 || read(fd, &yes, 1) != 1 || yes != '1');
-		if (fd >= 0)
-			close(fd);
-	}
-	return none;
-}
 
 /* Every return and indirect call costs a few instructions more then. */
 static bool mitigated(void)
@@ -407,12 +388,12 @@ static struct floors floors;
 /* Of an exit's cost, what skipping the instruction takes that no real CPU would ask for. */
 static u32 stock_skip(void)
 {
-	return no_nrips() ? floors.skip : 0;
+	return !host_tells_next_rip() ? floors.skip : 0;
 }
 
 static u32 fast_skip(void)
 {
-	return no_nrips() ? floors.look : 0;
+	return !host_tells_next_rip() ? floors.look : 0;
 }
 
 static bool above(u32 cost, u32 stock, u32 per_mille, u32 more)

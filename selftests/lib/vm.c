@@ -105,6 +105,21 @@ bool host_is_amd(void)
 	return r.ebx == 0x68747541 || r.ebx == 0x6f677948;
 }
 
+bool host_tells_next_rip(void)
+{
+	static int tells = -1;
+	char yes = '0';
+	int fd;
+
+	if (tells < 0) {
+		fd = open("/sys/module/kvm_amd/parameters/nrips", O_RDONLY);
+		tells = !host_is_amd() || (fd >= 0 && read(fd, &yes, 1) == 1 && yes == '1');
+		if (fd >= 0)
+			close(fd);
+	}
+	return tells;
+}
+
 int kvm_check_cap(int cap)
 {
 	int r = ioctl(kvm_fd(), KVM_CHECK_EXTENSION, cap);

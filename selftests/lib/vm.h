@@ -70,6 +70,8 @@ struct vm {
 
 int kvm_fd(void);
 bool host_is_amd(void);
+/* Not an AMD CPU without NRIPS, where KVM asks its emulator to skip an instruction. */
+bool host_tells_next_rip(void);
 int kvm_check_cap(int cap);
 int vm_check_cap(struct vm *vm, int cap);
 

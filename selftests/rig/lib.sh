@@ -144,9 +144,13 @@ khv_suite_locked() {
 			Acquire::Languages "none";
 		CFG
 		khv_say "apt-get update for $suite"
-		APT_CONFIG=$dir/apt.conf khv_quiet apt apt-get -q update ||
-			[ -n "$(ls "$dir"/lists/*Packages* 2>/dev/null)" ] || khv_die "no package lists of $suite"
-		touch "$dir/.apt-update"
+		if APT_CONFIG=$dir/apt.conf khv_quiet apt apt-get -q update; then
+			touch "$dir/.apt-update"
+		elif [ -n "$(find "$dir/lists" -name '*Packages*')" ]; then
+			khv_say "apt-get update failed: going on with the lists of $suite that are there"
+		else
+			khv_die "no package lists of $suite"
+		fi
 	fi
 	printf '%s\n' "$dir/apt.conf"
 }
