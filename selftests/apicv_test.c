@@ -35,11 +35,12 @@
 #define IOAPIC_REMOTE_IRR BIT64(14)
 #define PIN		  20 /* one that the PIC has no part in */
 
-#define LOW	  0x51u
-#define HIGH	  0x71u
-#define TEST_SINT 2
-#define WAIT_MS	  3000
-#define IPI_FAST  (HVCALL_SEND_IPI | HV_CTL_FAST)
+#define LOW	   0x51u
+#define HIGH	   0x71u
+#define TEST_SINT  2
+#define WAIT_MS	   3000
+#define MESSAGE_MS 50 /* stock never sends some */
+#define IPI_FAST   (HVCALL_SEND_IPI | HV_CTL_FAST)
 
 static bool x2apic; /* the mode of the case */
 
@@ -1117,6 +1118,82 @@ RESAMPLE_TEST(resampler_of_a_running_vp)
 	resampler_comes_and_goes(spins_for_sint, false);
 }
 
+/* A second route, which wins, to one who waited before: in every other round. */
+RESAMPLE_TEST(second_route_with_resampler)
+{
+	static const u32 sints[] = { TEST_SINT, TEST_SINT };
+	struct vm *vm = apic_vm(1);
+	struct vcpu *v = vm->vcpus[0];
+	int fd, ack;
+	u32 i;
+
+	handle(LOW, guest_irq_count_no_eoi);
+	handle(HIGH, guest_irq_count_no_eoi);
+	route_sints(vm, 0, sints, 1);
+	fd = irqfd_new(vm, GSI(0), NULL);
+	irqfd_new(vm, GSI(1), &ack);
+	vcpu_entry(v, sint_resampled);
+	for (i = 1; i <= NR_LEVELS; i++) {
+		synic_run_sync(v, 3 * i);
+		route_sints(vm, 0, sints, i & 1 ? 1 : 2);
+		eventfd_signal(fd);
+		synic_run_sync(v, 3 * i + 1);
+		ASSERT_EQ(eventfd_count(ack), 0);
+		synic_run_sync(v, 3 * i + 2);
+		if (i & 1)
+			ASSERT_EQ(eventfd_count(ack), 0);
+		else
+			expect_acks(eventfd_count(ack), 1);
+	}
+	synic_run_done(v);
+	vm_free(vm);
+}
+
+/* --- a message that waits for the end of an interrupt --------------------- */
+
+/* Without EOM: what ends is the interrupt of the SINT's vector as it is then. */
+GUEST_CODE(message_waits_for_new_vector)
+{
+	struct hv_message *slot = &synic_messages[0][TEST_SINT];
+	u32 i, vector;
+
+	apic_start();
+	wrmsr(HV_X64_MSR_SINT(TEST_SINT), HIGH);
+	for (i = 1; i <= NR_LEVELS; i++) {
+		vector = i & 1 ? LOW : HIGH;
+		slot->flags = 0;
+		*(volatile u32 *)&slot->type = 1; /* somebody else's */
+		wrmsr(HV_X64_MSR_STIMER0_COUNT, i);
+		wrmsr(HV_X64_MSR_STIMER0_CONFIG, HV_STIMER_ENABLE | HV_STIMER_SINT(TEST_SINT));
+		guest_settle(1);
+		GUEST_ASSERT_EQ(*(volatile u8 *)&slot->flags, HV_MSG_PENDING);
+
+		wrmsr(HV_X64_MSR_SINT(TEST_SINT), vector);
+		send(0, vector, i % SELF_WAYS);
+		irqs_window();
+		GUEST_ASSERT(in_service(vector));
+		slot->flags = 0;
+		*(volatile u32 *)&slot->type = HV_MSG_NONE;
+		eoi(target_eoi);
+		GUEST_ASSERT_KNOWN_EQ(guest_wait((volatile u32 *)&slot->type, 1, MESSAGE_MS), true);
+		GUEST_ASSERT_EQ(slot->type, HV_MSG_TIMER_EXPIRED);
+		GUEST_ASSERT_EQ(slot->timer.expiration, i);
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_STIMER0_CONFIG) & HV_STIMER_ENABLE, 0);
+		*(volatile u32 *)&slot->type = HV_MSG_NONE;
+		irqs_window();
+		GUEST_ASSERT(in_service(vector));
+		eoi(target_eoi);
+	}
+	GUEST_ASSERT_EQ(guest_irqs[LOW] + guest_irqs[HIGH], 2 * NR_LEVELS);
+}
+
+RESAMPLE_TEST(waiting_message_and_new_vector)
+{
+	handle(LOW, guest_irq_count_no_eoi);
+	handle(HIGH, guest_irq_count_no_eoi);
+	run_one(message_waits_for_new_vector);
+}
+
 /* --- exits for the end of an interrupt ------------------------------------ */
 
 #define EOI_INDUCED  "45"
@@ -1375,6 +1452,63 @@ IN_BOTH_MODES(auto_eoi_with_others_in_flight)
 		eventfd_signal(fd);
 		synic_run_sync(v, 2 * i + 1);
 		ASSERT(!told || !apicv_inhibited(), "still inhibited");
+	}
+	synic_run_done(v);
+	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "0");
+	vm_free(vm);
+}
+
+/* Who waits, and with which route, changes while KVM has no use for EOI exits. */
+GUEST_CODE(resampler_comes_while_inhibited)
+{
+	u32 i;
+
+	apic_start();
+	wrmsr(HV_X64_MSR_SINT(TEST_SINT), LOW);
+	for (i = 1; i <= NR_LEVELS; i++) {
+		wrmsr(HV_X64_MSR_SINT(TEST_SINT + 1), HIGH | HV_SINT_AUTO_EOI);
+		GUEST_SYNC(4 * i); /* inhibited; the resampler comes */
+		wrmsr(HV_X64_MSR_SINT(TEST_SINT + 1), HIGH | HV_SINT_MASKED);
+		GUEST_SYNC(4 * i + 1); /* not inhibited; raise it */
+		irqs_on();
+		GUEST_ASSERT(guest_wait(&guest_irqs[LOW], i, WAIT_MS));
+		irqs_off();
+		GUEST_SYNC(4 * i + 2); /* no ack yet */
+		eoi(target_eoi);
+		GUEST_ASSERT(!in_service(LOW));
+		GUEST_SYNC(4 * i + 3); /* one; the resampler goes */
+	}
+}
+
+RESAMPLE_TEST(resampler_during_auto_eoi)
+{
+	static const u32 sint = TEST_SINT;
+	bool told = module_loaded() || host_has_apicv();
+	struct vm *vm = apic_vm(1);
+	struct vcpu *v = vm->vcpus[0];
+	int fd, ack;
+	u32 i;
+
+	handle(LOW, guest_irq_count_no_eoi);
+	trace_clear();
+	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "1");
+	vcpu_entry(v, resampler_comes_while_inhibited);
+	for (i = 1; i <= NR_LEVELS; i++) {
+		synic_run_sync(v, 4 * i);
+		ASSERT(!told || apicv_inhibited(), "not inhibited");
+		route_sints(vm, 0, &sint, 1);
+		fd = irqfd_new(vm, GSI(0), &ack);
+		synic_run_sync(v, 4 * i + 1);
+		ASSERT(!told || !apicv_inhibited(), "still inhibited");
+		eventfd_signal(fd);
+		synic_run_sync(v, 4 * i + 2);
+		ASSERT_EQ(eventfd_count(ack), 0);
+		synic_run_sync(v, 4 * i + 3);
+		expect_acks(eventfd_count(ack), 1);
+		irqfd_remove(vm, GSI(0), fd);
+		route_sints(vm, 0, &sint, 0);
+		close(fd);
+		close(ack);
 	}
 	synic_run_done(v);
 	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "0");
