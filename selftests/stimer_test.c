@@ -1261,6 +1261,65 @@ TEST_KNOWN(periodic_goes_on_when_the_clock_is_set_back, "D40")
 	vm_free(vm);
 }
 
+/*
+ * Set forward, the clock has a timer expire before its hrtimer goes off, which must not end a HLT
+ * of later. Whatever the guest does with the timer meanwhile.
+ */
+#define OLD_MS	  30
+#define NEW_MS	  90
+#define FORWARD_S 10
+
+enum afterwards { LEAVE, DISABLE, REWRITE, NR_AFTERWARDS };
+
+static u32 rest_timer; /* the one that wakes the VP */
+
+static void expires_early(enum afterwards what, u64 config)
+{
+	u32 irqs = guest_irqs[VEC];
+	u64 count = in_ms(OLD_MS);
+
+	start(0, config, count);
+	GUEST_SYNC(1); /* set the clock */
+	irqs_on();
+	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], irqs + 1, WAIT_MS));
+	irqs_off();
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), config & ~ON);
+	rest_timer = what != REWRITE;
+	if (what == DISABLE)
+		wrmsr(CONFIG(0), 0);
+	count = in_ms(NEW_MS);
+	start(rest_timer, config, count);
+	irqs_halt();
+	GUEST_ASSERT(ref_now() >= count);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[VEC], irqs + 2);
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(rest_timer)), config & ~ON);
+}
+
+GUEST_CODE(expire_early)
+{
+	u32 i;
+
+	setup();
+	for (i = 0; i < 2 * NR_AFTERWARDS; i++)
+		expires_early(i / 2, i & 1 ? ONE_SHOT : ON | DIRECT);
+}
+
+TEST(one_shot_and_halt_when_the_clock_is_set_forward)
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+	u32 i;
+
+	vcpu_entry(v, expire_early);
+	for (i = 0; i < 2 * NR_AFTERWARDS; i++) {
+		synic_run_sync(v, 1);
+		move_clock(vm, FORWARD_S);
+	}
+	synic_run_done(v);
+	vm_free(vm);
+}
+
 STIMER_TEST(periodic_count_zero)
 {
 	static const u64 configs[] = {
