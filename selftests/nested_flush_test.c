@@ -708,6 +708,34 @@ TEST(pv_eoi_beside_assist_page)
 	world_free(w);
 }
 
+#define MANY 300
+
+/* KVM reads no assist page any more: what it said of the L2 before is nothing of this one's. */
+TEST_DIRECT(pv_eoi_off)
+{
+	struct call c = { .fast = true, .mask = MASK(0) };
+	struct world *w = world_of_svm();
+	u64 rip;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(codes); i++) {
+		c.code = codes[i];
+		direct_call(w, 0, &c);
+	}
+	ASSERT_EQ(nested_l1_op(w->vm->vcpus[0], OP_WR(MSR_KVM_PV_EOI_EN, 0)).vector, 0);
+	w->n[0]->direct = false;
+	nested_reenter(w->vm->vcpus[0]);
+	for (i = 0; i < MANY; i++) {
+		c.code = codes[i % ARRAY_SIZE(codes)];
+		assert_reflected(w, call_op(w, &c), "PV EOI is off");
+		/* L1 found the call at the exit's RIP, and has put it behind that. */
+		rip = get64(w->n[0]->vmcb, VMCB_RIP);
+		ASSERT(!memcmp((void *)(uintptr_t)(rip - 3), "\x0f\x01\xd9", 3),
+		       "no VMMCALL before 0x%llx", (unsigned long long)rip);
+	}
+	world_free(w);
+}
+
 int main(int argc, char **argv)
 {
 	int r;

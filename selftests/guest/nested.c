@@ -288,7 +288,6 @@ static void fill_svm(struct nested *n)
 	put64(save, 0x268, 0x0007040600070406); /* the PAT of a reset */
 }
 
-#define VMCB_RIP (VMCB_SAVE + 0x178)
 #define VMCB_RAX (VMCB_SAVE + 0x1f8)
 
 /* --- guest: both ---------------------------------------------------------- */

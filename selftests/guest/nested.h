@@ -236,6 +236,7 @@ void vmcs_write(struct nested *n, enum vmcs_field field, u64 value);
 #define VMCB_CLEAN	 0xc0
 #define VMCB_ENLIGHTENED 0x3e0 /* u32 control, u32 vp_id, u64 vm_id, u64 assist page */
 #define VMCB_SAVE	 0x400
+#define VMCB_RIP	 (VMCB_SAVE + 0x178)
 #define VMCB_CLEAN_HV	 BIT64(31)
 
 #define INTERCEPT3_CPUID BIT64(18)
