@@ -12,6 +12,7 @@
 
 #include "nested.h"
 #include "probe.h"
+#include "tracefs.h"
 
 #define MAX_OPS 16
 #define TRIES	100
@@ -732,6 +733,94 @@ TEST_DIRECT(pv_eoi_off)
 		rip = get64(w->n[0]->vmcb, VMCB_RIP);
 		ASSERT(!memcmp((void *)(uintptr_t)(rip - 3), "\x0f\x01\xd9", 3),
 		       "no VMMCALL before 0x%llx", (unsigned long long)rip);
+	}
+	world_free(w);
+}
+
+/* --- L1 single-steps L2 --------------------------------------------------- */
+
+#define PARAM	     "/sys/module/kvm_hyperv/parameters/fastpath"
+#define PROC_MTF     BIT64(27)
+#define VMX_EXIT_MTF 37
+
+extern u8 behind_flush[];
+static volatile u64 step_reason, step_rip;
+
+/* L2: CPUID is where L1 begins, by stepping(). */
+static __attribute__((noinline, noclone)) u64 flush_stepped(u64 cr3)
+{
+	u64 rax = NESTED_LEAF, rcx = HVCALL_FLUSH_SPACE | HV_CTL_FAST, rdx = cr3;
+	register u64 r8 asm("r8") = HV_FLUSH_ALL_PROCESSORS;
+
+	asm volatile("cpuid\n"
+		     "vmcall\n"
+		     "behind_flush: nop\n"
+		     "nop\n"
+		     : "+a"(rax), "+c"(rcx), "+d"(rdx), "+r"(r8)
+		     :
+		     : "rbx", "memory");
+	return rax;
+}
+
+/* L1, an operation of it: to the first monitor trap and no further. */
+static u64 stepping(u64 unused)
+{
+	struct nested *n = this_cpu()->nested;
+	u64 proc = vmcs_read(n, VMCS_PROC);
+
+	(void)unused;
+	vmcs_write(n, VMCS_RIP, vmcs_read(n, VMCS_RIP) + 2);
+	vmcs_write(n, VMCS_PROC, proc | PROC_MTF);
+	GUEST_ASSERT(nested_enter(n) != NESTED_FAILED);
+	step_reason = n->reason;
+	step_rip = vmcs_read(n, VMCS_RIP);
+	vmcs_write(n, VMCS_PROC, proc);
+	/* nested_loop() goes on behind what it takes for the CPUID. */
+	vmcs_write(n, VMCS_RIP, step_rip - 2);
+	return 0;
+}
+
+static void step_over_flush(struct world *w)
+{
+	struct nested *n = w->n[0];
+	struct guest_op o;
+
+	n->l1->ops[0] = (struct guest_op){ .op = OP_CALL, .arg0 = (u64)(uintptr_t)stepping };
+	n->l1->nr = 1;
+	o = l2_op(w, 0,
+		  (struct guest_op){ .op = OP_CALL,
+				     .arg0 = (u64)(uintptr_t)flush_stepped,
+				     .arg1 = w->vm->cr3 });
+	ASSERT_EQ(o.vector, 0);
+	ASSERT_EQ(o.result, 0);
+}
+
+static void assert_stepped(void)
+{
+	ASSERT_EQ(step_reason, VMX_EXIT_MTF);
+	ASSERT_EQ(step_rip, gpa(behind_flush));
+}
+
+/* A call is one instruction of L2's, whoever answers it. */
+TEST_DIRECT(monitor_trap_behind_the_call)
+{
+	struct call c = { .code = HVCALL_FLUSH_SPACE, .fast = true, .all = true };
+	struct world *w;
+
+	if (host_is_amd())
+		ktap_skip("VMX only");
+	w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	if (!(vcpu_get_msr(w->vm->vcpus[0], MSR_VMX_TRUE_PROC) >> 32 & PROC_MTF))
+		ktap_skip("the host's CPU has no monitor trap");
+	world_start(w);
+	direct_call(w, 0, &c);
+	step_over_flush(w);
+	assert_stepped();
+	if (module_loaded()) {
+		file_must_write(PARAM, "0");
+		step_over_flush(w);
+		file_must_write(PARAM, "1");
+		assert_stepped();
 	}
 	world_free(w);
 }
