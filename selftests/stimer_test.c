@@ -1271,11 +1271,9 @@ TEST_KNOWN(periodic_goes_on_when_the_clock_is_set_back, "D40")
 
 enum afterwards { LEAVE, DISABLE, REWRITE, NR_AFTERWARDS };
 
-static u32 rest_timer; /* the one that wakes the VP */
-
 static void expires_early(enum afterwards what, u64 config)
 {
-	u32 irqs = guest_irqs[VEC];
+	u32 irqs = guest_irqs[VEC], waker = what != REWRITE;
 	u64 count = in_ms(OLD_MS);
 
 	start(0, config, count);
@@ -1284,16 +1282,15 @@ static void expires_early(enum afterwards what, u64 config)
 	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], irqs + 1, WAIT_MS));
 	irqs_off();
 	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), config & ~ON);
-	rest_timer = what != REWRITE;
 	if (what == DISABLE)
 		wrmsr(CONFIG(0), 0);
 	count = in_ms(NEW_MS);
-	start(rest_timer, config, count);
+	start(waker, config, count);
 	irqs_halt();
 	GUEST_ASSERT(ref_now() >= count);
 	irqs_window();
 	GUEST_ASSERT_EQ(guest_irqs[VEC], irqs + 2);
-	GUEST_ASSERT_EQ(rdmsr(CONFIG(rest_timer)), config & ~ON);
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(waker)), config & ~ON);
 }
 
 GUEST_CODE(expire_early)
