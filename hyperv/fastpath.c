@@ -434,7 +434,7 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 	}
 	if (!kvm_msr_event || !kvm_exit_event || !kvm_nested_vmexit_event || !khv_eoi_event ||
 	    !khv_apic_event || !khv_apic_ipi_event || !khv_accept_event) {
-		report("kvm_msr, kvm_exit, kvm_nested_vmexit, kvm_eoi, kvm_apic, kvm_apic_ipi, kvm_apic_accept_irq",
+		report("kvm_msr, kvm_exit, kvm_nested_vmexit, kvm_eoi, kvm_apic*",
 		       "tracepoints that the fast path must not starve");
 		missing++;
 	}

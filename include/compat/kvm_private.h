@@ -25,7 +25,8 @@
 struct vmcs12;
 
 /*
- * struct kvm_lapic as far as ending and posting an interrupt reaches; lapic.h, the same on 6.1 and 6.12.
+ * struct kvm_lapic as far as ending and posting an interrupt reaches; lapic.h, the same on 6.1
+ * and 6.12.
  * Whoever uses it makes sure that @vcpu is what it should be.
  */
 struct khv_kvm_lapic {
