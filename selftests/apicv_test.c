@@ -18,18 +18,6 @@
 #include "synic.h"
 #include "tracefs.h"
 
-#define MSR_APIC_BASE	     0x1bu
-#define MSR_APIC_BASE_X2APIC BIT64(10)
-#define MSR_X2APIC	     0x800u
-#define MSR_X2APIC_SELF_IPI  0x83fu
-
-#define REG_TPR 0x80
-#define REG_PPR 0xa0
-#define REG_ICR 0x300
-
-#define ICR_SELF   BIT64(18)
-#define ICR_ASSERT BIT64(14)
-
 #define IOAPIC		  0xfec00000ULL
 #define IOAPIC_LEVEL	  BIT64(15)
 #define IOAPIC_REMOTE_IRR BIT64(14)
@@ -42,42 +30,7 @@
 #define MESSAGE_MS 50 /* stock never sends some */
 #define IPI_FAST   (HVCALL_SEND_IPI | HV_CTL_FAST)
 
-static bool x2apic; /* the mode of the case */
-
-/* --- guest: the APIC in either mode --------------------------------------- */
-
-static void apic_start(void)
-{
-	if (!x2apic) {
-		apic_enable();
-		return;
-	}
-	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | MSR_APIC_BASE_X2APIC);
-	wrmsr(MSR_X2APIC + APIC_SPIV / 16, APIC_SPIV_ON);
-}
-
-static u32 reg_read(u32 reg)
-{
-	return x2apic ? (u32)rdmsr(MSR_X2APIC + reg / 16) : apic_read(reg);
-}
-
-static void reg_write(u32 reg, u32 val)
-{
-	if (x2apic)
-		wrmsr(MSR_X2APIC + reg / 16, val);
-	else
-		apic_write(reg, val);
-}
-
-static bool in_service(u32 vector)
-{
-	return reg_read(APIC_ISR + vector / 32 * 0x10) >> (vector % 32) & 1;
-}
-
-static bool requested(u32 vector)
-{
-	return reg_read(APIC_IRR + vector / 32 * 0x10) >> (vector % 32) & 1;
-}
+/* --- guest ---------------------------------------------------------------- */
 
 enum eoi_by { BY_MSR, BY_REGISTER, NO_EOI };
 
@@ -87,19 +40,6 @@ static void eoi(enum eoi_by how)
 		wrmsr(HV_X64_MSR_EOI, 0);
 	else if (how == BY_REGISTER)
 		reg_write(APIC_EOI, 0);
-}
-
-static u64 read_cr8(void)
-{
-	u64 val;
-
-	asm volatile("mov %%cr8, %0" : "=r"(val) : : "memory");
-	return val;
-}
-
-static void write_cr8(u64 val)
-{
-	asm volatile("mov %0, %%cr8" : : "r"(val) : "memory");
 }
 
 /* The input of calls in memory, one for each VP. */
@@ -126,15 +66,15 @@ enum send_by {
 static void send(u32 dest, u32 vector, enum send_by how)
 {
 	u64 *in = call_input[this_cpu()->id];
-	u64 icr = (u64)dest << (x2apic ? 32 : 56) | ICR_ASSERT | vector;
+	u64 icr = icr_to(dest, vector);
 
 	switch (how) {
 	case BY_ICR_REGISTER:
 		if (x2apic) {
-			wrmsr(MSR_X2APIC + REG_ICR / 16, icr);
+			wrmsr(MSR_X2APIC + APIC_ICR / 16, icr);
 		} else {
-			apic_write(REG_ICR + 0x10, dest << 24);
-			apic_write(REG_ICR, ICR_ASSERT | vector);
+			apic_write(APIC_ICR + 0x10, dest << 24);
+			apic_write(APIC_ICR, ICR_ASSERT | vector);
 		}
 		break;
 	case BY_CALL:
@@ -165,20 +105,6 @@ static void send(u32 dest, u32 vector, enum send_by how)
 
 /* --- host ----------------------------------------------------------------- */
 
-#define IN_BOTH_MODES(name)     \
-	static void name(void); \
-	TEST(name##_xapic)      \
-	{                       \
-		x2apic = false; \
-		name();         \
-	}                       \
-	TEST(name##_x2apic)     \
-	{                       \
-		x2apic = true;  \
-		name();         \
-	}                       \
-	static void name(void)
-
 static void handle(u32 vector, guest_irq_fn fn)
 {
 	guest_irq_handlers[vector] = fn;
@@ -205,18 +131,6 @@ static void require_two_cpus(void)
 {
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		ktap_skip("a target that runs while another VP sends needs two CPUs");
-}
-
-static bool host_has_apicv(void)
-{
-	FILE *f = fopen(host_is_amd() ? "/sys/module/kvm_amd/parameters/avic" :
-					"/sys/module/kvm_intel/parameters/enable_apicv",
-			"r");
-	bool has = f && fgetc(f) == 'Y';
-
-	if (f)
-		fclose(f);
-	return has;
 }
 
 /* --- random sequences against a model ------------------------------------- */
@@ -322,9 +236,9 @@ static void compare(u32 seed, u32 step, u32 op)
 		guest_log("ISR, and of the model", isr, model.isr[i]);
 		bad++;
 	}
-	bad += nr_taken != model.nr_taken || reg_read(REG_PPR) != model_ppr() ||
+	bad += nr_taken != model.nr_taken || reg_read(APIC_PPR) != model_ppr() ||
 	       rdmsr(HV_X64_MSR_TPR) != model.tpr || read_cr8() != model.tpr >> 4 ||
-	       reg_read(REG_TPR) != model.tpr;
+	       reg_read(APIC_TPR) != model.tpr;
 	for (i = 0; i < sizeof(taken); i++)
 		bad += taken[i] != model.taken[i];
 	if (!bad)
@@ -332,7 +246,7 @@ static void compare(u32 seed, u32 step, u32 op)
 	guest_log("taken, and by the model", nr_taken, model.nr_taken);
 	guest_log("the last one, and of the model", taken[(nr_taken - 1) % sizeof(taken)],
 		  model.taken[(model.nr_taken - 1) % sizeof(taken)]);
-	guest_log("PPR, and of the model", reg_read(REG_PPR), model_ppr());
+	guest_log("PPR, and of the model", reg_read(APIC_PPR), model_ppr());
 	guest_log("TPR, and of the model", rdmsr(HV_X64_MSR_TPR), model.tpr);
 	guest_log("seed, step", seed, step);
 	GUEST_ASSERT_EQ(op, ~0u);
@@ -352,7 +266,7 @@ static void set_tpr(u32 tpr, u32 way)
 	if (way == 0)
 		wrmsr(HV_X64_MSR_TPR, tpr);
 	else if (way == 1)
-		reg_write(REG_TPR, tpr);
+		reg_write(APIC_TPR, tpr);
 	else
 		write_cr8(tpr >> 4);
 }
@@ -1010,32 +924,21 @@ static void expect_acks(u64 acks, u64 expected)
 }
 
 /* By each EOI. */
-#define RESAMPLE_TEST(name)                                             \
-	static void name(void);                                         \
-	TEST(name##_by_msr_xapic)                                       \
-	{                                                               \
-		x2apic = false;                                         \
-		target_eoi = BY_MSR;                                    \
-		name();                                                 \
-	}                                                               \
-	TEST(name##_by_msr_x2apic)                                      \
-	{                                                               \
-		x2apic = true;                                          \
-		target_eoi = BY_MSR;                                    \
-		name();                                                 \
-	}                                                               \
-	TEST_KNOWN_IF(name##_by_register_xapic, "K17", host_has_apicv)  \
-	{                                                               \
-		x2apic = false;                                         \
-		target_eoi = BY_REGISTER;                               \
-		name();                                                 \
-	}                                                               \
-	TEST_KNOWN_IF(name##_by_register_x2apic, "K17", host_has_apicv) \
-	{                                                               \
-		x2apic = true;                                          \
-		target_eoi = BY_REGISTER;                               \
-		name();                                                 \
-	}                                                               \
+#define RESAMPLE_CASE(name, test, mode, by) \
+	test                                \
+	{                                   \
+		x2apic = mode;              \
+		target_eoi = by;            \
+		name();                     \
+	}
+#define RESAMPLE_TEST(name)                                                                        \
+	static void name(void);                                                                    \
+	RESAMPLE_CASE(name, TEST(name##_by_msr_xapic), false, BY_MSR)                              \
+	RESAMPLE_CASE(name, TEST(name##_by_msr_x2apic), true, BY_MSR)                              \
+	RESAMPLE_CASE(name, TEST_KNOWN_IF(name##_by_register_xapic, "K17", host_has_apicv), false, \
+		      BY_REGISTER)                                                                 \
+	RESAMPLE_CASE(name, TEST_KNOWN_IF(name##_by_register_x2apic, "K17", host_has_apicv), true, \
+		      BY_REGISTER)                                                                 \
 	static void name(void)
 
 RESAMPLE_TEST(sint_with_resampler)
@@ -1198,7 +1101,6 @@ RESAMPLE_TEST(waiting_message_and_new_vector)
 
 #define EOI_INDUCED  "45"
 #define EXIT_EVENT   TRACING "/events/kvm/kvm_exit"
-#define INHIBITED    "inhibits=0x"
 #define BY_HYPERV    BIT64(1)
 #define NR_EOI_EXITS 20
 
@@ -1215,16 +1117,15 @@ static void count_exits_from_now(void)
 	file_must_write(EXIT_EVENT "/enable", "1");
 }
 
+static bool is_exit(const char *line)
+{
+	return strstr(line, "kvm_exit:");
+}
+
 static u32 exits_since(void)
 {
-	FILE *f = fopen(TRACING "/trace", "r");
-	char line[512];
-	u32 n = 0;
+	u32 n = trace_count(is_exit);
 
-	ASSERT(f, "trace: %s", strerror(errno));
-	while (fgets(line, sizeof(line), f))
-		n += !!strstr(line, "kvm_exit:");
-	fclose(f);
 	trace_clear();
 	return n;
 }
@@ -1372,26 +1273,6 @@ TEST(no_exit_for_the_end_of_a_direct_timer)
 
 /* --- AutoEOI -------------------------------------------------------------- */
 
-static bool inhibited;
-
-static bool apicv_inhibited(void)
-{
-	FILE *f = fopen(TRACING "/trace", "r");
-	char line[512], *text;
-
-	ASSERT(f, "trace: %s", strerror(errno));
-	while (fgets(line, sizeof(line), f)) {
-		text = strstr(line, "kvm_apicv_inhibit_changed: ");
-		if (!text)
-			continue;
-		text = strstr(text, INHIBITED);
-		ASSERT(text, "an event of another form: %s", line);
-		inhibited = strtoull(text + strlen(INHIBITED), NULL, 16) & BY_HYPERV;
-	}
-	fclose(f);
-	return inhibited;
-}
-
 /*
  * AutoEOI comes and goes in the middle of everything: one interrupt is in service, another one
  * waits, and both survive the change of hands between the CPU and KVM.
@@ -1448,10 +1329,10 @@ IN_BOTH_MODES(auto_eoi_with_others_in_flight)
 	for (i = 1; i <= NR_LEVELS; i++) {
 		synic_run_sync(v, 2 * i);
 		/* Stock does not count without such hardware. */
-		ASSERT(!told || apicv_inhibited(), "not inhibited");
+		ASSERT(!told || trace_hyperv_inhibits_apicv(), "not inhibited");
 		eventfd_signal(fd);
 		synic_run_sync(v, 2 * i + 1);
-		ASSERT(!told || !apicv_inhibited(), "still inhibited");
+		ASSERT(!told || !trace_hyperv_inhibits_apicv(), "still inhibited");
 	}
 	synic_run_done(v);
 	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "0");
@@ -1495,11 +1376,11 @@ RESAMPLE_TEST(resampler_during_auto_eoi)
 	vcpu_entry(v, resampler_comes_while_inhibited);
 	for (i = 1; i <= NR_LEVELS; i++) {
 		synic_run_sync(v, 4 * i);
-		ASSERT(!told || apicv_inhibited(), "not inhibited");
+		ASSERT(!told || trace_hyperv_inhibits_apicv(), "not inhibited");
 		route_sints(vm, 0, &sint, 1);
 		fd = irqfd_new(vm, GSI(0), &ack);
 		synic_run_sync(v, 4 * i + 1);
-		ASSERT(!told || !apicv_inhibited(), "still inhibited");
+		ASSERT(!told || !trace_hyperv_inhibits_apicv(), "still inhibited");
 		eventfd_signal(fd);
 		synic_run_sync(v, 4 * i + 2);
 		ASSERT_EQ(eventfd_count(ack), 0);

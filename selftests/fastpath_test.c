@@ -214,19 +214,10 @@ TEST(a_traced_access_is_traced)
 	vm_free(vm);
 }
 
-/* Lines of the trace that show an access to an MSR. */
-static u32 traced_exits(void)
+static bool is_msr_exit(const char *line)
 {
-	FILE *f = fopen(TRACING "/trace", "r");
-	char line[512];
-	u32 n = 0;
-
-	ASSERT(f, "trace: %s", strerror(errno));
-	while (fgets(line, sizeof(line), f))
-		n += strstr(line, "kvm_exit:") &&
-		     (strstr(line, "reason msr ") || strstr(line, "reason MSR_READ "));
-	fclose(f);
-	return n;
+	return strstr(line, "kvm_exit:") &&
+	       (strstr(line, "reason msr ") || strstr(line, "reason MSR_READ "));
 }
 
 /* The event may be switched on while the guest runs. */
@@ -242,9 +233,9 @@ TEST(every_exit_is_traced)
 	slow = exits_by(TRACED, vm->vcpus[0], p);
 	file_must_write(EXITS, "0");
 	ASSERT_EQ(slow, READS);
-	ASSERT_EQ(traced_exits(), READS);
+	ASSERT_EQ(trace_count(is_msr_exit), READS);
 	ASSERT(exits_by(ANSWERED, vm->vcpus[0], p) >= READS, "still slow");
-	ASSERT_EQ(traced_exits(), READS);
+	ASSERT_EQ(trace_count(is_msr_exit), READS);
 	vm_free(vm);
 }
 
@@ -615,19 +606,6 @@ GUEST_CODE(be_known)
 	apic_enable();
 }
 
-static void enter_compatibility_mode(struct vcpu *v, u64 rip, u64 rbp)
-{
-	struct kvm_regs r = { .rflags = 2, .rip = rip, .rbp = rbp, .rbx = ~0ULL };
-	struct kvm_sregs s;
-
-	vcpu_ioctl(v, KVM_GET_SREGS, &s);
-	s.cs.l = 0;
-	s.cs.db = 1;
-	s.cs.selector = 0x28;
-	vcpu_ioctl(v, KVM_SET_SREGS, &s);
-	vcpu_ioctl(v, KVM_SET_REGS, &r);
-}
-
 /* CS.L is 0 in long mode: the registers of a call are those of 32-bit code. */
 TEST(compatibility_mode)
 {
@@ -650,7 +628,7 @@ TEST(compatibility_mode)
 	for (i = 0; i < TRIES && counted("SEND_IPI ") == before; i++) {
 		block->eax = IPI_FAST;
 		block->ecx = VEC;
-		enter_compatibility_mode(v, (u64)(uintptr_t)code, (u64)(uintptr_t)block);
+		vcpu_enter_compatibility_mode(v, (u64)(uintptr_t)code, (u64)(uintptr_t)block);
 		vcpu_run_done(v);
 	}
 	expect_counted("SEND_IPI ", before, 1);
@@ -663,7 +641,7 @@ TEST(compatibility_mode)
 
 	before = counted(ANSWERED);
 	for (i = 0; i < TRIES && counted(ANSWERED) == before; i++) {
-		enter_compatibility_mode(v, (u64)(uintptr_t)tell_in_32_bit, 0);
+		vcpu_enter_compatibility_mode(v, (u64)(uintptr_t)tell_in_32_bit, 0);
 		ASSERT_EQ(vcpu_run(v), AN_INDEX);
 	}
 	expect_counted(ANSWERED, before, 1);

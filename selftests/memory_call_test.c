@@ -827,20 +827,12 @@ GUEST_CODE(has_run)
 static struct regs32 call32(struct vcpu *v, struct regs32 *block, u64 control, u64 at)
 {
 	void (*code)(void) = guest_use_vmmcall ? guest_mode32_vmmcall : guest_mode32_vmcall;
-	struct kvm_regs r = { .rflags = 2, .rip = (u64)(uintptr_t)code };
-	struct kvm_sregs s;
 
 	*block = (struct regs32){ .eax = (u32)control,
 				  .edx = (u32)(control >> 32),
 				  .ebx = (u32)(at >> 32),
 				  .ecx = (u32)at };
-	r.rbp = (u64)(uintptr_t)block;
-	vcpu_ioctl(v, KVM_GET_SREGS, &s);
-	s.cs.l = 0;
-	s.cs.db = 1;
-	s.cs.selector = 0x28;
-	vcpu_ioctl(v, KVM_SET_SREGS, &s);
-	vcpu_ioctl(v, KVM_SET_REGS, &r);
+	vcpu_enter_compatibility_mode(v, (u64)(uintptr_t)code, (u64)(uintptr_t)block);
 	vcpu_run_done(v);
 	return *block;
 }

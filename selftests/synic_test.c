@@ -721,7 +721,7 @@ TEST(bad_routes_do_nothing)
 }
 
 /* The same vector twice while the first is in service: the second waits for the EOI. */
-GUEST_CODE(in_service)
+GUEST_CODE(second_while_in_service)
 {
 	apic_enable();
 	wrmsr(HV_X64_MSR_SINT(TEST_SINT), test_sint);
@@ -760,7 +760,7 @@ static void raise_twice(u64 sint)
 	guest_irq_handlers[VEC] = guest_irq_count_no_eoi;
 	route_all(vm, 0);
 	fd = irqfd_new(vm, GSI(TEST_SINT), NULL);
-	vcpu_entry(v, in_service);
+	vcpu_entry(v, second_while_in_service);
 	for (stage = 1; stage <= 3; stage++) {
 		synic_run_sync(v, stage);
 		eventfd_signal(fd);
@@ -818,42 +818,6 @@ TEST(auto_eoi_can_be_taken_back)
  * KVM must see the delivery of an AutoEOI vector: APICv has to stand back for the VM, but no
  * longer than some VP's SINT asks for it. The tracepoint tells, with or without such hardware.
  */
-#define INHIBIT_EVENT "kvm_apicv_inhibit_changed: "
-#define INHIBITED     "inhibits=0x"
-#define BY_HYPERV     BIT64(1)
-
-static bool inhibited;
-
-static bool host_has_apicv(void)
-{
-	FILE *f = fopen(host_is_amd() ? "/sys/module/kvm_amd/parameters/avic" :
-					"/sys/module/kvm_intel/parameters/enable_apicv",
-			"r");
-	bool has = f && fgetc(f) == 'Y';
-
-	if (f)
-		fclose(f);
-	return has;
-}
-
-static bool apicv_inhibited(void)
-{
-	FILE *f = fopen(TRACING "/trace", "r");
-	char line[512], *text;
-
-	ASSERT(f, "trace: %s", strerror(errno));
-	while (fgets(line, sizeof(line), f)) {
-		text = strstr(line, INHIBIT_EVENT);
-		if (!text)
-			continue;
-		text = strstr(text, INHIBITED);
-		ASSERT(text, "an event of another form: %s", line);
-		inhibited = strtoull(text + strlen(INHIBITED), NULL, 16) & BY_HYPERV;
-	}
-	fclose(f);
-	return inhibited;
-}
-
 TEST(auto_eoi_inhibits_apicv)
 {
 	struct vm *vm = synic_vm(2);
@@ -891,8 +855,7 @@ TEST(auto_eoi_inhibits_apicv)
 			vcpu_set_msr(v, msr, steps[i].val);
 		else
 			ASSERT_EQ(vcpu_op(v, p[steps[i].vp], OP_WR(msr, steps[i].val)).vector, 0);
-		ASSERT(apicv_inhibited() == steps[i].inhibited, "step %u: APICv is %sinhibited", i,
-		       inhibited ? "" : "not ");
+		ASSERT(trace_hyperv_inhibits_apicv() == steps[i].inhibited, "step %u", i);
 	}
 	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "0");
 	vm_free(vm);

@@ -14,17 +14,6 @@
 #include "apic.h"
 #include "vm.h"
 
-#define MSR_APIC_BASE	     0x1bu
-#define MSR_APIC_BASE_X2APIC BIT64(10)
-#define MSR_X2APIC	     0x800u
-
-#define REG_TPR 0x80
-
-#define ICR_SELF   BIT64(18)
-#define ICR_ALL	   (2ULL << 18)
-#define ICR_OTHERS (3ULL << 18)
-#define ICR_ASSERT BIT64(14)
-
 #define IOAPIC	     0xfec00000ULL
 #define IOAPIC_LEVEL BIT64(15)
 #define GSI	     20 /* a pin that the PIC has no part in */
@@ -44,53 +33,12 @@ struct assist_page {
 static struct assist_page assist __attribute__((aligned(4096)));
 static struct assist_page assist2 __attribute__((aligned(4096)));
 
-static bool x2apic; /* the mode of the case */
-
 static u64 gpa(void *p)
 {
 	return (u64)(uintptr_t)p;
 }
 
-/* --- guest: the APIC in either mode -------------------------------------- */
-
-static void apic_start(void)
-{
-	if (!x2apic) {
-		apic_enable();
-		return;
-	}
-	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | MSR_APIC_BASE_X2APIC);
-	wrmsr(MSR_X2APIC + APIC_SPIV / 16, APIC_SPIV_ON);
-}
-
-static u32 reg_read(u32 reg)
-{
-	return x2apic ? (u32)rdmsr(MSR_X2APIC + reg / 16) : apic_read(reg);
-}
-
-static void reg_write(u32 reg, u32 val)
-{
-	if (x2apic)
-		wrmsr(MSR_X2APIC + reg / 16, val);
-	else
-		apic_write(reg, val);
-}
-
-static bool reg_vector(u32 reg, u32 vector)
-{
-	return reg_read(reg + vector / 32 * 0x10) >> (vector % 32) & 1;
-}
-
-static bool in_service(u32 vector)
-{
-	return reg_vector(APIC_ISR, vector);
-}
-
-static u64 icr(u32 dest, u32 vector)
-{
-	/* In x2APIC mode the destination has 32 bits. */
-	return (u64)dest << (x2apic ? 32 : 56) | ICR_ASSERT | vector;
-}
+/* --- guest --------------------------------------------------------------- */
 
 static void self_ipi(u32 vector)
 {
@@ -104,40 +52,16 @@ static void count_and_eoi(struct guest_frame *f)
 	wrmsr(HV_X64_MSR_EOI, 0);
 }
 
-static u64 read_cr8(void)
-{
-	u64 val;
-
-	asm volatile("mov %%cr8, %0" : "=r"(val) : : "memory");
-	return val;
-}
-
-static void write_cr8(u64 val)
-{
-	asm volatile("mov %0, %%cr8" : : "r"(val) : "memory");
-}
-
 /* --- host ---------------------------------------------------------------- */
 
-static void run_one(void (*entry)(void), bool mode)
+static void run_one(void (*entry)(void))
 {
 	struct vm *vm = vm_create(1, 0);
 
-	x2apic = mode;
 	vcpu_entry(vm->vcpus[0], entry);
 	vcpu_run_done(vm->vcpus[0]);
 	vm_free(vm);
 }
-
-#define IN_BOTH_MODES(name, entry)     \
-	TEST(name##_xapic)             \
-	{                              \
-		run_one(entry, false); \
-	}                              \
-	TEST(name##_x2apic)            \
-	{                              \
-		run_one(entry, true);  \
-	}
 
 /* --- EOI, ICR, TPR ------------------------------------------------------- */
 
@@ -170,7 +94,10 @@ GUEST_CODE(bad_accesses)
 	GUEST_ASSERT(!in_service(LOW));
 }
 
-IN_BOTH_MODES(bad_accesses_fault, bad_accesses)
+IN_BOTH_MODES(bad_accesses_fault)
+{
+	run_one(bad_accesses);
+}
 
 GUEST_CODE(without_apic)
 {
@@ -238,7 +165,10 @@ GUEST_CODE(eoi_order)
 	GUEST_ASSERT(!in_service(LOW) && !in_service(HIGH));
 }
 
-IN_BOTH_MODES(eoi, eoi_order)
+IN_BOTH_MODES(eoi)
+{
+	run_one(eoi_order);
+}
 
 /* To oneself, by shorthand and by number; the register reads back. */
 GUEST_CODE(icr_to_self)
@@ -246,7 +176,7 @@ GUEST_CODE(icr_to_self)
 	const u64 values[] = {
 		ICR_SELF | ICR_ASSERT | LOW,
 		ICR_SELF | LOW,
-		icr(0, LOW),
+		icr_to(0, LOW),
 		ICR_ALL | ICR_ASSERT | LOW,
 	};
 	u32 i;
@@ -263,13 +193,16 @@ GUEST_CODE(icr_to_self)
 	}
 	/* To nobody. */
 	wrmsr(HV_X64_MSR_ICR, ICR_OTHERS | ICR_ASSERT | LOW);
-	wrmsr(HV_X64_MSR_ICR, icr(7, LOW));
-	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_ICR), icr(7, LOW));
+	wrmsr(HV_X64_MSR_ICR, icr_to(7, LOW));
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_ICR), icr_to(7, LOW));
 	irqs_window();
 	GUEST_ASSERT_EQ(guest_irqs[LOW], i);
 }
 
-IN_BOTH_MODES(icr_self, icr_to_self)
+IN_BOTH_MODES(icr_self)
+{
+	run_one(icr_to_self);
+}
 
 #define IPIS 60
 
@@ -288,7 +221,7 @@ GUEST_CODE(receiver)
 
 GUEST_CODE(sender)
 {
-	const u64 values[] = { icr(1, LOW), ICR_OTHERS | ICR_ASSERT | LOW };
+	const u64 values[] = { icr_to(1, LOW), ICR_OTHERS | ICR_ASSERT | LOW };
 	u32 i;
 
 	guest_irq_handlers[LOW] = count_and_eoi;
@@ -309,11 +242,10 @@ GUEST_CODE(sender)
 	receiver_stop = 1;
 }
 
-static void ipi_to_second(bool mode)
+IN_BOTH_MODES(icr_to_second_vcpu)
 {
 	struct vm *vm = vm_create(2, 0);
 
-	x2apic = mode;
 	vcpu_entry(vm->vcpus[0], sender);
 	vcpu_entry(vm->vcpus[1], receiver);
 	vcpu_start(vm->vcpus[1]);
@@ -321,16 +253,6 @@ static void ipi_to_second(bool mode)
 	vcpu_join(vm->vcpus[0]);
 	vcpu_join(vm->vcpus[1]);
 	vm_free(vm);
-}
-
-TEST(icr_to_second_vcpu_xapic)
-{
-	ipi_to_second(false);
-}
-
-TEST(icr_to_second_vcpu_x2apic)
-{
-	ipi_to_second(true);
 }
 
 /* The MSR, the APIC's own register and CR8 are one. */
@@ -343,17 +265,20 @@ GUEST_CODE(tpr_agrees)
 	for (tpr = 0; tpr < 0x100; tpr += 0x10) {
 		wrmsr(HV_X64_MSR_TPR, tpr);
 		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_TPR), tpr);
-		GUEST_ASSERT_EQ(reg_read(REG_TPR), tpr);
+		GUEST_ASSERT_EQ(reg_read(APIC_TPR), tpr);
 		GUEST_ASSERT_EQ(read_cr8(), tpr >> 4);
 
-		reg_write(REG_TPR, 0xf0 - tpr);
+		reg_write(APIC_TPR, 0xf0 - tpr);
 		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_TPR), 0xf0 - tpr);
 		write_cr8(tpr >> 4);
 		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_TPR), tpr);
 	}
 }
 
-IN_BOTH_MODES(tpr_is_the_apics, tpr_agrees)
+IN_BOTH_MODES(tpr_is_the_apics)
+{
+	run_one(tpr_agrees);
+}
 
 GUEST_CODE(tpr_blocks)
 {
@@ -390,7 +315,10 @@ GUEST_CODE(tpr_blocks)
 	}
 }
 
-IN_BOTH_MODES(tpr_holds_back, tpr_blocks)
+IN_BOTH_MODES(tpr_holds_back)
+{
+	run_one(tpr_blocks);
+}
 
 /* --- level-triggered: the EOI reaches the IOAPIC ------------------------- */
 
@@ -439,12 +367,11 @@ static void irq_line(struct vm *vm, u32 gsi, bool up)
 		FAIL("KVM_IRQ_LINE: %s", strerror(errno));
 }
 
-static void level_triggered(bool mode)
+IN_BOTH_MODES(eoi_of_a_level_interrupt)
 {
 	struct vm *vm = vm_create(1, 0);
 	struct vcpu *v = vm->vcpus[0];
 
-	x2apic = mode;
 	vcpu_entry(v, level);
 	vcpu_run_sync(v, 1);
 	irq_line(vm, GSI, true);
@@ -452,16 +379,6 @@ static void level_triggered(bool mode)
 	irq_line(vm, GSI, false);
 	vcpu_run_done(v);
 	vm_free(vm);
-}
-
-TEST(eoi_of_a_level_interrupt_xapic)
-{
-	level_triggered(false);
-}
-
-TEST(eoi_of_a_level_interrupt_x2apic)
-{
-	level_triggered(true);
 }
 
 /* --- VP_ASSIST_PAGE: the register ---------------------------------------- */
@@ -633,7 +550,7 @@ static void lazy_eoi(struct guest_frame *f)
  * An exit between delivery and handler takes the bit back, so not every one
  * counts; but a guest that relies on it never loses an interrupt.
  */
-GUEST_CODE(pv_eoi)
+GUEST_CODE(ends_without_eoi)
 {
 	u32 i;
 
@@ -663,16 +580,10 @@ GUEST_CODE(pv_eoi)
 	GUEST_ASSERT_EQ(assist.apic, 0);
 }
 
-TEST(pv_eoi_xapic)
+IN_BOTH_MODES(pv_eoi)
 {
 	require_pv_eoi();
-	run_one(pv_eoi, false);
-}
-
-TEST(pv_eoi_x2apic)
-{
-	require_pv_eoi();
-	run_one(pv_eoi, true);
+	run_one(ends_without_eoi);
 }
 
 /* In the page that is enabled now, and in no other. */
@@ -708,7 +619,7 @@ GUEST_CODE(pv_eoi_moved)
 TEST(pv_eoi_in_a_moved_page)
 {
 	require_pv_eoi();
-	run_one(pv_eoi_moved, false);
+	run_one(pv_eoi_moved);
 }
 
 /* Another one is waiting: its delivery hangs on the EOI. */
@@ -740,7 +651,7 @@ GUEST_CODE(pv_eoi_pending)
 
 TEST(pv_eoi_not_with_another_pending)
 {
-	run_one(pv_eoi_pending, false);
+	run_one(pv_eoi_pending);
 }
 
 /* The other one arrives while the handler runs: a bit already set is taken back. */
@@ -772,7 +683,7 @@ GUEST_CODE(pv_eoi_taken_back)
 
 TEST(pv_eoi_is_taken_back)
 {
-	run_one(pv_eoi_taken_back, false);
+	run_one(pv_eoi_taken_back);
 }
 
 /* --- save and restore ---------------------------------------------------- */
@@ -873,12 +784,11 @@ GUEST_CODE(moved_in_handler)
 	}
 }
 
-static void move_in_handler(bool mode)
+IN_BOTH_MODES(restore_in_a_handler)
 {
 	struct vm *vm = vm_create(1, 0);
 	u32 i;
 
-	x2apic = mode;
 	vcpu_entry(vm->vcpus[0], moved_in_handler);
 	for (i = 0; i < 4; i++) {
 		vcpu_run_sync(vm->vcpus[0], 2);
@@ -886,14 +796,4 @@ static void move_in_handler(bool mode)
 	}
 	vcpu_run_done(vm->vcpus[0]);
 	vm_free(vm);
-}
-
-TEST(restore_in_a_handler_xapic)
-{
-	move_in_handler(false);
-}
-
-TEST(restore_in_a_handler_x2apic)
-{
-	move_in_handler(true);
 }

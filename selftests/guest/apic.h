@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The local APIC as the bare guest uses it (xAPIC, at its reset address), and
- * interrupt handlers that count. Guest code only.
+ * The local APIC as the bare guest uses it, and interrupt handlers that count. Guest code, but
+ * for IN_BOTH_MODES().
  */
 #ifndef KHV_SELFTEST_APIC_H
 #define KHV_SELFTEST_APIC_H
@@ -9,12 +9,27 @@
 #include "guest.h"
 
 #define APIC_BASE     0xfee00000UL
+#define APIC_TPR      0x80
+#define APIC_PPR      0xa0
 #define APIC_EOI      0xb0
 #define APIC_SPIV     0xf0
 #define APIC_ISR      0x100
 #define APIC_IRR      0x200
+#define APIC_ICR      0x300
 #define APIC_SPIV_ON  0x1ff
 #define APIC_SPIV_OFF 0x0ff
+
+#define ICR_ASSERT BIT64(14)
+#define ICR_SELF   BIT64(18)
+#define ICR_ALL	   (2ULL << 18)
+#define ICR_OTHERS (3ULL << 18)
+
+#define MSR_APIC_BASE	     0x1bu
+#define MSR_APIC_BASE_X2APIC BIT64(10)
+#define MSR_X2APIC	     0x800u
+#define MSR_X2APIC_SELF_IPI  0x83fu
+
+/* xAPIC, at its reset address. */
 
 static inline u32 apic_read(u32 reg)
 {
@@ -51,6 +66,76 @@ static inline void apic_eoi(void)
 {
 	apic_write(APIC_EOI, 0);
 }
+
+/* In the mode of the case. */
+
+extern bool x2apic;
+
+/* Enable it, and enter the mode. */
+void apic_start(void);
+
+static inline u32 reg_read(u32 reg)
+{
+	return x2apic ? (u32)rdmsr(MSR_X2APIC + reg / 16) : apic_read(reg);
+}
+
+static inline void reg_write(u32 reg, u32 val)
+{
+	if (x2apic)
+		wrmsr(MSR_X2APIC + reg / 16, val);
+	else
+		apic_write(reg, val);
+}
+
+/* Is @vector set in the 256 bits at @reg (APIC_ISR, APIC_IRR)? */
+static inline bool reg_vector(u32 reg, u32 vector)
+{
+	return reg_read(reg + vector / 32 * 0x10) >> (vector % 32) & 1;
+}
+
+static inline bool in_service(u32 vector)
+{
+	return reg_vector(APIC_ISR, vector);
+}
+
+static inline bool requested(u32 vector)
+{
+	return reg_vector(APIC_IRR, vector);
+}
+
+/* An edge-triggered, fixed interrupt to the APIC with the ID @dest. */
+static inline u64 icr_to(u32 dest, u32 vector)
+{
+	return (u64)dest << (x2apic ? 32 : 56) | ICR_ASSERT | vector;
+}
+
+static inline u64 read_cr8(void)
+{
+	u64 val;
+
+	asm volatile("mov %%cr8, %0" : "=r"(val) : : "memory");
+	return val;
+}
+
+static inline void write_cr8(u64 val)
+{
+	asm volatile("mov %0, %%cr8" : : "r"(val) : "memory");
+}
+
+/* Host code: two cases of one function. */
+#define IN_BOTH_MODES(name)     \
+	static void name(void); \
+	TEST(name##_xapic)      \
+	{                       \
+		x2apic = false; \
+		name();         \
+	}                       \
+	TEST(name##_x2apic)     \
+	{                       \
+		x2apic = true;  \
+		name();         \
+	}                       \
+	static void name(void)
 
 static inline void irqs_on(void)
 {

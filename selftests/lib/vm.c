@@ -105,6 +105,18 @@ bool host_is_amd(void)
 	return r.ebx == 0x68747541 || r.ebx == 0x6f677948;
 }
 
+bool host_has_apicv(void)
+{
+	FILE *f = fopen(host_is_amd() ? "/sys/module/kvm_amd/parameters/avic" :
+					"/sys/module/kvm_intel/parameters/enable_apicv",
+			"r");
+	bool has = f && fgetc(f) == 'Y';
+
+	if (f)
+		fclose(f);
+	return has;
+}
+
 bool host_tells_next_rip(void)
 {
 	static int tells = -1;
@@ -459,6 +471,19 @@ void vcpu_entry(struct vcpu *v, void (*entry)(void))
 	regs.rbx = gpa_of((void *)(uintptr_t)entry);
 	regs.rsp = gpa_of(stack + STACK_SIZE);
 	vcpu_ioctl(v, KVM_SET_REGS, &regs);
+}
+
+void vcpu_enter_compatibility_mode(struct vcpu *v, u64 rip, u64 rbp)
+{
+	struct kvm_regs r = { .rflags = 2, .rip = rip, .rbp = rbp, .rbx = ~0ULL };
+	struct kvm_sregs s;
+
+	vcpu_ioctl(v, KVM_GET_SREGS, &s);
+	s.cs.l = 0;
+	s.cs.db = 1;
+	s.cs.selector = SEL_CODE32;
+	vcpu_ioctl(v, KVM_SET_SREGS, &s);
+	vcpu_ioctl(v, KVM_SET_REGS, &r);
 }
 
 /* --- running ------------------------------------------------------------ */

@@ -70,6 +70,8 @@ struct vm {
 
 int kvm_fd(void);
 bool host_is_amd(void);
+/* The CPU keeps IRR, ISR and TPR itself (APICv or AVIC), and KVM uses it. */
+bool host_has_apicv(void);
 /* Not an AMD CPU without NRIPS, where KVM asks its emulator to skip an instruction. */
 bool host_tells_next_rip(void);
 int kvm_check_cap(int cap);
@@ -87,6 +89,8 @@ int __vm_enable_cap(struct vm *vm, u32 cap, u64 arg0);
 
 /* Prepare the vCPU to run @entry in 64-bit mode, at CPL 0, interrupts off. */
 void vcpu_entry(struct vcpu *vcpu, void (*entry)(void));
+/* From 64-bit code of the guest into a 32-bit segment: start at @rip, with RBP @rbp. */
+void vcpu_enter_compatibility_mode(struct vcpu *vcpu, u64 rip, u64 rbp);
 int __vcpu_ioctl(struct vcpu *vcpu, unsigned long nr, void *arg);
 void vcpu_ioctl(struct vcpu *vcpu, unsigned long nr, void *arg);
 int __vcpu_enable_cap(struct vcpu *vcpu, u32 cap, u64 arg0);
