@@ -91,22 +91,24 @@ static int highest_isr(struct khv_kvm_lapic *apic)
 	return khv_lapic_highest(lapic_reg(apic, APIC_ISR));
 }
 
-/*
- * Mirrors apic_update_ppr(). While no interrupt waits there is none that a lower priority lets
- * through, and kvm_lapic_update_cr8_intercept() has nothing to change; under APICv the CPU looks
- * at its next entry.
- */
-static void update_ppr(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
+/* Mirrors __apic_update_ppr(). */
+static void update_ppr(struct khv_kvm_lapic *apic)
 {
-	u32 tpr, isr;
+	u32 tpr = *lapic_reg(apic, APIC_TASKPRI) & APIC_TPRI_MASK;
+	u32 isr = max(highest_isr(apic), 0) & 0xf0;
 
-	if (!apic->apicv_active && READ_ONCE(apic->irr_pending)) {
-		khv_kvm_apic_update_ppr(vcpu);
-		return;
-	}
-	tpr = *lapic_reg(apic, APIC_TASKPRI) & APIC_TPRI_MASK;
-	isr = max(highest_isr(apic), 0) & 0xf0;
 	*lapic_reg(apic, APIC_PROCPRI) = (tpr & 0xf0) >= isr ? tpr : isr;
+}
+
+/*
+ * A lower priority may let the interrupt through that waits, and it moves the threshold of CR8
+ * writes: VMX refuses an entry with the TPR below it. Under APICv the CPU does both.
+ */
+static void look_again(struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
+{
+	if (!apic->apicv_active && READ_ONCE(apic->irr_pending) &&
+	    khv_kvm_lapic_find_highest_irr(vcpu) >= 0)
+		kvm_make_request(KVM_REQ_EVENT, vcpu);
 }
 
 /* Would the end of this interrupt have to be told to somebody behind a lock? */
@@ -147,13 +149,10 @@ static enum khv_msr_result eoi_fast(struct khv_msr_access *a)
 	}
 	if (effects & KHV_EOI_SVI)
 		set_svi(highest_isr(apic));
-	update_ppr(a->vcpu, apic);
+	update_ppr(apic);
 	if (test_bit(vector, a->vp->stock.synic.vec_bitmap))
 		khv_stimers_retry(a->vp);
-	/* What is still waiting decides which writes of CR8 KVM has to see. */
-	if ((effects & KHV_EOI_EVENT) && READ_ONCE(apic->irr_pending) &&
-	    khv_kvm_lapic_find_highest_irr(a->vcpu) >= 0)
-		kvm_make_request(KVM_REQ_EVENT, a->vcpu);
+	look_again(a->vcpu, apic);
 	return KHV_MSR_OK;
 }
 
@@ -261,13 +260,19 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 {
 	struct khv_kvm_lapic *apic;
 
-	if (!a->atomic)
-		return lapic_write(a, APIC_TASKPRI);
-	apic = tpr_at_hand(a);
-	if (!apic || a->data > U32_MAX)
-		return KHV_MSR_SLOW;
-	*lapic_reg(apic, APIC_TASKPRI) = a->data & APIC_TPRI_MASK;
-	update_ppr(a->vcpu, apic);
+	if (a->atomic) {
+		apic = tpr_at_hand(a);
+		if (!apic || a->data > U32_MAX)
+			return KHV_MSR_SLOW;
+		*lapic_reg(apic, APIC_TASKPRI) = a->data & APIC_TPRI_MASK;
+		update_ppr(apic);
+	} else if (lapic_write(a, APIC_TASKPRI) == KHV_MSR_OK) {
+		apic = (void *)a->vcpu->arch.apic;
+	} else {
+		return KHV_MSR_FAULT;
+	}
+	/* KVM before 6.12 forgets the threshold in its own write, too. */
+	look_again(a->vcpu, apic);
 	return KHV_MSR_OK;
 }
 

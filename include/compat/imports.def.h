@@ -47,7 +47,6 @@ KHV_IMPORT("kvm", int, kvm_hv_vapic_msr_read, (struct kvm_vcpu *vcpu, u32 reg, u
 	   (vcpu, reg, data))
 KHV_IMPORT("kvm", int, kvm_hv_vapic_msr_write, (struct kvm_vcpu *vcpu, u32 reg, u64 data),
 	   (vcpu, reg, data))
-KHV_IMPORT("kvm", void, kvm_apic_update_ppr, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT("kvm", int, kvm_lapic_find_highest_irr, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT("kvm", int, kvm_lapic_set_pv_eoi, (struct kvm_vcpu *vcpu, u64 data, unsigned long len),
 	   (vcpu, data, len))

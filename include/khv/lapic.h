@@ -15,12 +15,10 @@
  * enum khv_eoi_effect - what ending an interrupt has to change beside its bit in ISR
  * @KHV_EOI_COUNT: KVM's count of interrupts in service and its cache of the highest
  * @KHV_EOI_SVI: the CPU's copy of the highest (Intel's guest interrupt status)
- * @KHV_EOI_EVENT: KVM must look for the next interrupt and set the threshold of CR8 writes
  */
 enum khv_eoi_effect {
 	KHV_EOI_COUNT = BIT(0),
 	KHV_EOI_SVI = BIT(1),
-	KHV_EOI_EVENT = BIT(2),
 };
 
 /**
@@ -36,7 +34,7 @@ enum khv_eoi_effect {
 static inline unsigned int khv_eoi_effects(bool apicv, bool svm)
 {
 	if (!apicv)
-		return KHV_EOI_COUNT | KHV_EOI_EVENT;
+		return KHV_EOI_COUNT;
 	return svm ? 0 : KHV_EOI_SVI;
 }
 
