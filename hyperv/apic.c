@@ -296,7 +296,7 @@ enum khv_msr_result khv_msr_vp_assist_page_write(struct khv_msr_access *a)
 	}
 
 	/* Only this word: a restored page holds nested state behind it. */
-	if (khv_kvm_vcpu_write_guest(a->vcpu, gpa, &apic_assist, sizeof(apic_assist)))
+	if (khv_kvm_write_guest(a->vcpu->kvm, gpa, &apic_assist, sizeof(apic_assist)))
 		return KHV_MSR_FAULT;
 	if (khv_kvm_lapic_set_pv_eoi(a->vcpu, gpa | KVM_MSR_ENABLED,
 				     sizeof(struct hv_vp_assist_page)))

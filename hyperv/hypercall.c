@@ -67,7 +67,7 @@ static u16 put_output(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 	if (!hc->output_len)
 		return HV_STATUS_SUCCESS;
 	if (!hc->fast)
-		return khv_kvm_vcpu_write_guest(vcpu, hc->out, hc->output, hc->output_len) ?
+		return khv_kvm_write_guest(vcpu->kvm, hc->out, hc->output, hc->output_len) ?
 			       HV_STATUS_INVALID_HYPERCALL_INPUT :
 			       HV_STATUS_SUCCESS;
 	if (!at) {

@@ -39,7 +39,7 @@ bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 		return false;
 	if (cache->gpa == (reg & KHV_PAGE_GPFN) && cache->len >= sizeof(*assist))
 		return khv_read_cached(vcpu->kvm, cache, 0, assist, sizeof(*assist));
-	return !khv_kvm_vcpu_read_guest(vcpu, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
+	return !khv_kvm_read_guest(vcpu->kvm, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
 }
 
 void khv_nested_assist_off(struct khv_vcpu *vp)
@@ -395,7 +395,7 @@ bool khv_nested_tlb_locked(struct kvm_vcpu *vcpu, bool *locked)
 	u64 gpa = identity(to_khv_vcpu(vcpu)).partition_assist_page;
 	u32 count;
 
-	if (khv_kvm_vcpu_read_guest(vcpu, gpa, &count, sizeof(count)))
+	if (khv_kvm_read_guest(vcpu->kvm, gpa, &count, sizeof(count)))
 		return false;
 	*locked = count;
 	return true;

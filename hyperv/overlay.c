@@ -23,11 +23,11 @@ int khv_overlay_map(struct kvm_vcpu *vcpu, struct khv_overlay *o, gpa_t gpa, con
 		o->saved = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
 		if (!o->saved)
 			goto err_free;
-		ret = khv_kvm_vcpu_read_guest(vcpu, gpa, o->saved, PAGE_SIZE);
+		ret = khv_kvm_read_guest(vcpu->kvm, gpa, o->saved, PAGE_SIZE);
 		if (ret)
 			goto err_free;
 	}
-	ret = khv_kvm_vcpu_write_guest(vcpu, gpa, image, PAGE_SIZE);
+	ret = khv_kvm_write_guest(vcpu->kvm, gpa, image, PAGE_SIZE);
 	if (ret)
 		goto err_free;
 	o->gpa = gpa;
@@ -53,9 +53,9 @@ void khv_overlay_unmap(struct kvm_vcpu *vcpu, struct khv_overlay *o, bool restor
 	 * it wrote is worth more than what the page hid.
 	 */
 	now = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
-	if (now && !khv_kvm_vcpu_read_guest(vcpu, o->gpa, now, PAGE_SIZE) &&
+	if (now && !khv_kvm_read_guest(vcpu->kvm, o->gpa, now, PAGE_SIZE) &&
 	    !memcmp(now, o->image, PAGE_SIZE))
-		khv_kvm_vcpu_write_guest(vcpu, o->gpa, o->saved, PAGE_SIZE);
+		khv_kvm_write_guest(vcpu->kvm, o->gpa, o->saved, PAGE_SIZE);
 	kfree(now);
 out:
 	khv_overlay_free(o);

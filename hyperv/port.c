@@ -90,9 +90,9 @@ static bool find_page(struct kvm *kvm, struct gfn_to_hva_cache *page, gpa_t gpa)
 bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa, void *data,
 		    unsigned long len)
 {
-	/* SMRAM, and memory that can only be read, are not what the cache is for. */
-	if ((vcpu->arch.hflags & HF_SMM_MASK) || !find_page(vcpu->kvm, page, gpa & PAGE_MASK))
-		return !khv_kvm_vcpu_read_guest(vcpu, gpa, data, len);
+	/* Memory that can only be read is not what the cache is for. */
+	if (!find_page(vcpu->kvm, page, gpa & PAGE_MASK))
+		return !khv_kvm_read_guest(vcpu->kvm, gpa, data, len);
 	return !__copy_from_user(data, (const void __user *)(page->hva + offset_in_page(gpa)), len);
 }
 

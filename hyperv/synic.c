@@ -131,7 +131,7 @@ static bool slot_empty(struct kvm_vcpu *vcpu, gpa_t slot)
 {
 	u32 type;
 
-	return !khv_kvm_vcpu_read_guest(vcpu, slot, &type, sizeof(type)) && type == HVMSG_NONE;
+	return !khv_kvm_read_guest(vcpu->kvm, slot, &type, sizeof(type)) && type == HVMSG_NONE;
 }
 
 bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message *msg)
@@ -146,9 +146,9 @@ bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message
 		return false;
 
 	if (!slot_empty(vcpu, slot)) {
-		khv_kvm_vcpu_write_guest(vcpu,
-					 slot + offsetof(struct hv_message, header.message_flags),
-					 &pending, sizeof(pending));
+		khv_kvm_write_guest(vcpu->kvm,
+				    slot + offsetof(struct hv_message, header.message_flags),
+				    &pending, sizeof(pending));
 		/*
 		 * Another VP may have emptied the slot just before it could see the
 		 * flag; it will then not write EOM. Pairs with the guest's barrier
@@ -160,12 +160,12 @@ bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message
 	}
 
 	/* The type says that the slot is taken: it comes last. */
-	if (khv_kvm_vcpu_write_guest(vcpu, slot + sizeof(type), (const u8 *)msg + sizeof(type),
-				     sizeof(msg->header) + msg->header.payload_size - sizeof(type)))
+	if (khv_kvm_write_guest(vcpu->kvm, slot + sizeof(type), (const u8 *)msg + sizeof(type),
+				sizeof(msg->header) + msg->header.payload_size - sizeof(type)))
 		return false;
 	/* Pairs with the guest's read of the type before the rest. */
 	smp_wmb();
-	if (khv_kvm_vcpu_write_guest(vcpu, slot, &type, sizeof(type)))
+	if (khv_kvm_write_guest(vcpu->kvm, slot, &type, sizeof(type)))
 		return false;
 	raise(vcpu, sint);
 	return true;

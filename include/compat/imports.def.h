@@ -12,12 +12,6 @@
  * kernel/module/main.c, kernel/trace/ftrace.c.
  */
 #ifdef KHV_IMPORT
-KHV_IMPORT("kvm", int, kvm_vcpu_read_guest,
-	   (struct kvm_vcpu *vcpu, gpa_t gpa, void *data, unsigned long len),
-	   (vcpu, gpa, data, len))
-KHV_IMPORT("kvm", int, kvm_vcpu_write_guest,
-	   (struct kvm_vcpu *vcpu, gpa_t gpa, const void *data, unsigned long len),
-	   (vcpu, gpa, data, len))
 KHV_IMPORT("kvm", int, kvm_gfn_to_hva_cache_init,
 	   (struct kvm *kvm, struct gfn_to_hva_cache *ghc, gpa_t gpa, unsigned long len),
 	   (kvm, ghc, gpa, len))

@@ -192,7 +192,7 @@ static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu
 void khv_kick_wait(const struct khv_kick *kick);
 
 /**
- * khv_read_guest() - read guest memory as the vCPU sees it
+ * khv_read_guest() - read guest memory; never SMRAM, also for a vCPU in SMM
  * @vcpu: running vCPU, its SRCU held
  * @page: where that page was last time; its gpa is INVALID_GPA at first
  * @gpa: address; @gpa to @gpa + @len lies within one page
