@@ -95,23 +95,37 @@ static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range
 	}
 }
 
+/*
+ * By address only this CPU's TLB is flushed. The VP may have run on another one, and may be back
+ * there before it runs again: INVLPGA would leave that CPU as it was, and KVM does not notice.
+ * What was flushed on the right CPU stays so, wherever the thread goes. Return: false for that.
+ */
+static bool flush_ranges(struct kvm_vcpu *vcpu, const struct khv_flush *what)
+{
+	bool here;
+	int i;
+
+	preempt_disable();
+	here = vcpu->arch.last_vmentry_cpu == smp_processor_id();
+	for (i = 0; here && i < what->nr; i++)
+		flush_range(vcpu, &what->range[i]);
+	preempt_enable();
+	if (here)
+		vcpu->stat.tlb_flush += what->nr;
+	return here;
+}
+
 /* Flush the VP's own addresses, or those of its nested guest, before either runs again. */
 static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
 {
 	/* What can be flushed by address here is the other's. */
 	bool elsewhere = khv_in_l2(vcpu) != l2;
-	int i;
 
 	if (elsewhere)
 		kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
 	/* Page tables that KVM shadows it brings in line, whoever runs on them next. */
-	if (!*khv_tdp_enabled || (what->all && !elsewhere)) {
+	if (!*khv_tdp_enabled || (!elsewhere && (what->all || !flush_ranges(vcpu, what))))
 		khv_flush_guest(vcpu);
-	} else if (!elsewhere) {
-		for (i = 0; i < what->nr; i++)
-			flush_range(vcpu, &what->range[i]);
-		vcpu->stat.tlb_flush += what->nr;
-	}
 }
 
 /* One of the two queues. */

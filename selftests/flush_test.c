@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include "apic.h"
 #include "ops.h"
 #include "probe.h"
+#include "rows.h"
 
 #define NR_VCPUS 3
 #define ALL	 ((1u << NR_VCPUS) - 1)
@@ -1201,6 +1203,75 @@ TEST(target_is_in_another_address_space)
 		vcpu_run_done(v);
 		expect_flushed(w, &calls[i]);
 	}
+	world_free(w);
+}
+
+/* KVM_RUN as far as the requests; a signal that waits keeps the vCPU out of the guest. */
+static void run_without_entry(struct vcpu *v)
+{
+	struct {
+		struct kvm_signal_mask mask;
+		u8 none[8];
+	} unblocked = { .mask.len = sizeof(unblocked.none) };
+	struct kvm_stat exits = stat_open(v, "exits");
+	u64 before = stat_read(&exits);
+	sigset_t signal;
+
+	sigemptyset(&signal);
+	sigaddset(&signal, SIGUSR1);
+	ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &signal, NULL), 0);
+	vcpu_ioctl(v, KVM_SET_SIGNAL_MASK, &unblocked);
+	ASSERT_EQ(raise(SIGUSR1), 0);
+	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
+	vcpu_ioctl(v, KVM_SET_SIGNAL_MASK, NULL);
+	ASSERT_EQ(pthread_sigmask(SIG_UNBLOCK, &signal, NULL), 0);
+	ASSERT_EQ(stat_read(&exits), before);
+	stat_close(&exits);
+}
+
+static bool amd_by_page(void)
+{
+	return host_is_amd() && lists_by_page();
+}
+
+/*
+ * The target's translations are on CPU 0, where it ran. Its thread is on CPU 1 when it finds the
+ * flush, and back on CPU 0 before it enters the guest.
+ */
+TEST_KNOWN_IF(flushed_where_it_ran, "K23", amd_by_page)
+{
+	const struct page stale = { PAGE_4K, 5 };
+	struct call c = { .code = HVCALL_FLUSH_LIST, .targets = 2, .nr = 1, .list = list };
+	struct guest_op load = { .op = OP_LOAD, .arg0 = page_read_at(stale) };
+	bool flushed = false, elsewhere = false;
+	struct world *w;
+	u32 i;
+
+	require_two_cpus();
+	if (!host_is_amd())
+		ktap_skip("KVM flushes everything of a vCPU that changes its CPU");
+	w = world_create();
+	pin(pthread_self(), 0);
+	make_stale(w, 1, &stale, 1);
+	list[0] = page_gva(stale);
+	ASSERT_EQ(vcpu_op(w->vm->vcpus[0], w->ops[0], call_op(w, &c)).result, HV_CTL_REP(1));
+	probes_read();
+	pin(pthread_self(), 1);
+	run_without_entry(w->vm->vcpus[1]);
+	pin(pthread_self(), 0);
+	ASSERT_EQ(vcpu_op(w->vm->vcpus[1], w->ops[1], load).result, NEW_VALUE);
+	probes_read();
+	for (i = 0; i < nr_invalidations; i++) {
+		const struct invalidation *inv = &invalidations[i];
+
+		if (inv->vcpu != w->address[1])
+			continue;
+		elsewhere |= inv->cpu == 1;
+		/* What flushes everything waits for the entry. */
+		flushed |= inv->all || (inv->cpu == 0 && inv->gva == list[0]);
+	}
+	ASSERT(elsewhere, "the flush was not found on CPU 1, so this shows nothing");
+	ASSERT_KNOWN(flushed, "CPU 0 keeps the translation");
 	world_free(w);
 }
 

@@ -72,14 +72,16 @@ void probes_read(void)
 		text[have] = '\0';
 		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
 			struct invalidation *inv = &invalidations[nr_invalidations++];
-			const char *vcpu, *page;
+			const char *vcpu, *page, *cpu;
 
 			*end = '\0';
 			vcpu = strstr(line, "vcpu=");
 			page = strstr(line, "gva=");
-			ASSERT(vcpu, "a line without a vCPU: %s", line);
+			cpu = strchr(line, '[');
+			ASSERT(vcpu && cpu, "a line without a vCPU: %s", line);
 			ASSERT(nr_invalidations < INVALIDATIONS, "too many events");
 			inv->vcpu = strtoull(vcpu + 5, NULL, 16);
+			inv->cpu = (u32)strtoul(cpu + 1, NULL, 10);
 			inv->all = !page;
 			inv->gva = page ? strtoull(page + 4, NULL, 16) : 0;
 		}

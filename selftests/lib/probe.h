@@ -13,6 +13,7 @@ struct invalidation {
 	u64 vcpu; /* address of the struct kvm_vcpu */
 	u64 gva;
 	bool all;
+	u32 cpu; /* that did it */
 };
 
 /* What the last probes_read() found. */
