@@ -75,10 +75,11 @@ static void set_identity(struct kvm_vcpu *vcpu, const struct khv_l2 *l2)
 	static const struct khv_flush everything = { .all = true };
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 
-	if (vp->l2.vm_id != l2->vm_id || vp->l2.vp_id != l2->vp_id)
+	if (vp->l2.unknown || vp->l2.vm_id != l2->vm_id || vp->l2.vp_id != l2->vp_id)
 		__kvm_make_request(khv_flush_queue(vcpu, &everything, true), vcpu);
 	WRITE_ONCE(vp->l2.vp_id, l2->vp_id);
 	WRITE_ONCE(vp->l2.vm_id, l2->vm_id);
+	WRITE_ONCE(vp->l2.unknown, false);
 	vp->l2.partition_assist_page = l2->partition_assist_page;
 	vp->l2.direct = l2->direct;
 }
@@ -198,6 +199,9 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 		memset(assist, 0, sizeof(*assist));
 	}
 
+	/* KVM notes who enters. */
+	if (!in_l2)
+		WRITE_ONCE(vp->l2.unknown, false);
 	if (khv_svm) {
 		/* At VMRUN, where that itself is not hooked. */
 		if (!in_l2 && !khv_hooks[KHV_HOOK_nested_svm_vmrun].site) {
@@ -267,8 +271,8 @@ bool khv_nested_is_direct(struct khv_vcpu *vp)
 
 static struct khv_l2 identity(const struct khv_vcpu *vp)
 {
-	/* Restored with an enlightened VMCS: KVM knows it from the next entry on. */
-	if (!khv_svm && !READ_ONCE(vp->stock.nested.vm_id))
+	/* Restored with an enlightened VMCS: KVM has none that it would go by until an entry. */
+	if (!khv_svm && READ_ONCE(vp->stock.nested.pa_page_gpa) == INVALID_GPA)
 		return vp->l2;
 	return (struct khv_l2){
 		.vm_id = READ_ONCE(vp->stock.nested.vm_id),
@@ -294,14 +298,6 @@ bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa)
 		return false;
 	*evmcs_gpa = assist.current_nested_vmcs;
 	return true;
-}
-
-void khv_nested_restored(struct khv_vcpu *vp)
-{
-	WRITE_ONCE(vp->l2.vm_id, 0);
-	WRITE_ONCE(vp->l2.vp_id, 0);
-	vp->l2.partition_assist_page = 0;
-	vp->l2.direct = false;
 }
 
 void khv_nested_call_seen(struct khv_vcpu *vp)
@@ -338,6 +334,12 @@ void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
 	khv_nested_svm_vmexit(vcpu);
 }
 #endif
+
+void khv_nested_restored(struct khv_vcpu *vp)
+{
+	vp->l2.direct = false;
+	WRITE_ONCE(vp->l2.unknown, true);
+}
 
 bool khv_nested_call_is_ours(const struct khv_vcpu *vp)
 {
@@ -383,11 +385,10 @@ bool khv_nested_is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu,
 
 	if (!to_khv_vcpu(vcpu))
 		return false;
+	if (READ_ONCE(to_khv_vcpu(vcpu)->l2.unknown))
+		return true;
 	l2 = identity(to_khv_vcpu(vcpu));
-	if (l2.vm_id == of_caller.vm_id)
-		return khv_vpset_has(set, l2.vp_id);
-	/* An L2 that was restored has none until its next entry. */
-	return !l2.vm_id && khv_in_l2(vcpu);
+	return l2.vm_id == of_caller.vm_id && khv_vpset_has(set, l2.vp_id);
 }
 
 bool khv_nested_tlb_locked(struct kvm_vcpu *vcpu, bool *locked)

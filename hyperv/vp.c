@@ -167,11 +167,9 @@ int khv_run(struct kvm_vcpu *vcpu)
 
 	/* User space may have enabled the APIC of a VP that is halted. */
 	khv_synic_apic_changed(vp);
-#ifndef KHV_HAVE_L2_FLUSH
 	/* User space put another L2 in the place of the one that last entered. */
 	if (kvm_test_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu))
 		khv_nested_restored(vp);
-#endif
 	preempt_disable();
 	preempt_notifier_register(&vp->notifier);
 	vp->on_cpu_since = local_clock();

@@ -430,6 +430,50 @@ TEST_DIRECT(no_partition_assist_page)
 	world_free(w);
 }
 
+/* --- who is a target -------------------------------------------------------- */
+
+/* 0 is a VmId and a VpId like any other. */
+TEST_DIRECT(machine_zero)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(0) | MASK(1) };
+	u32 i;
+
+	for (i = 0; i < NR_VCPUS; i++)
+		w->n[i]->vm_id = 0;
+	world_start(w);
+	judge(w, &c, 3);
+	c.fast = true;
+	judge(w, &c, 3);
+	c.mask = MASK(1);
+	judge(w, &c, 2);
+	check_locked(w, 0, &c);
+	world_free(w);
+}
+
+/* An L2 whose hypervisor has said nothing about it is nobody's VP. */
+TEST_DIRECT(nobody_is_no_target)
+{
+	struct world *w = world_create(NESTED_EVMCS | NESTED_DIRECT);
+	struct call c = { 0 };
+	u32 i;
+
+	w->n[1]->direct = false;
+	w->n[1]->vm_id = 0;
+	w->n[1]->vp_id = 0;
+	world_start(w);
+	for (i = 0; i < 2 * ARRAY_SIZE(codes); i++) {
+		c.code = codes[i / 2];
+		c.fast = i & 1;
+		c.all = false;
+		c.mask = MASK(0) | MASK(1) | 1;
+		judge(w, &c, 1);
+		c.all = true;
+		judge(w, &c, 1);
+	}
+	world_free(w);
+}
+
 /* --- what goes to L1 ------------------------------------------------------ */
 
 static void assert_reflected(struct world *w, struct guest_op op, const char *why)

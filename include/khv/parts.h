@@ -327,15 +327,15 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu);
  * Return: false for none.
  */
 bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa);
+#endif
 
 /**
- * khv_nested_restored() - forget who the VP's L2 is, until its next entry
+ * khv_nested_restored() - the VP's L2 is another one, and not known before it tells
  * @vp: user space has set its nested state
  *
  * Context: the vCPU's thread.
  */
 void khv_nested_restored(struct khv_vcpu *vp);
-#endif
 
 /**
  * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that is answered here?

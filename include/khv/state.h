@@ -193,6 +193,7 @@ struct khv_vm {
  * @vm_id: its VM
  * @partition_assist_page: where that VM's TlbLockCount is
  * @vp_id: its VP in there
+ * @unknown: user space restored it, and nothing has told yet who it is
  * @direct: its flushes are answered here
  * @direct_used: one was, on this VP, since it was created
  *
@@ -202,6 +203,7 @@ struct khv_l2 {
 	u64 vm_id;
 	u64 partition_assist_page;
 	u32 vp_id;
+	bool unknown;
 	bool direct;
 	bool direct_used;
 };
