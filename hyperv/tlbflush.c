@@ -115,17 +115,41 @@ static bool flush_ranges(struct kvm_vcpu *vcpu, const struct khv_flush *what)
 	return here;
 }
 
+/*
+ * The VP is in L1 and the addresses are L2's, or the other way round: they are flushed when it
+ * changes over, because KVM flushes the context of every root that it loads. The level that the
+ * VP is in keeps its translations, and so do other VMs.
+ */
+static void flush_other_level(struct kvm_vcpu *vcpu)
+{
+	const ulong others = KVM_MMU_ROOTS_ALL & ~KVM_MMU_ROOT_CURRENT;
+	struct kvm_mmu *const mmus[] = { &vcpu->arch.root_mmu, &vcpu->arch.guest_mmu };
+	int i;
+
+	/* There KVM flushes at every change: nested_svm_transition_tlb_flush(). */
+	if (khv_svm)
+		return;
+	for (i = 0; i < ARRAY_SIZE(mmus); i++)
+		khv_kvm_mmu_free_roots(vcpu->kvm, mmus[i],
+				       mmus[i] == vcpu->arch.mmu ? others : KVM_MMU_ROOTS_ALL);
+}
+
 /* Flush the VP's own addresses, or those of its nested guest, before either runs again. */
 static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
 {
 	/* What can be flushed by address here is the other's. */
 	bool elsewhere = khv_in_l2(vcpu) != l2;
 
-	if (elsewhere)
-		kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
-	/* Page tables that KVM shadows it brings in line, whoever runs on them next. */
-	if (!*khv_tdp_enabled || (!elsewhere && (what->all || !flush_ranges(vcpu, what))))
+	if (!*khv_tdp_enabled) {
+		/* Page tables that KVM shadows it brings in line, whoever runs on them next. */
+		if (elsewhere)
+			kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
 		khv_flush_guest(vcpu);
+	} else if (elsewhere) {
+		flush_other_level(vcpu);
+	} else if (what->all || !flush_ranges(vcpu, what)) {
+		khv_flush_guest(vcpu);
+	}
 }
 
 /* One of the two queues. */

@@ -474,6 +474,145 @@ TEST_DIRECT(nobody_is_no_target)
 	world_free(w);
 }
 
+/* --- a target that is at the other level ------------------------------------ */
+
+/* An operation of L1. */
+static u64 stop(u64 stage)
+{
+	GUEST_SYNC(stage);
+	return 0;
+}
+
+/* L2 of @vcpu exits, and L1 stops twice, at 1 and at 2, before it goes back. */
+static void stop_in_l1(struct world *w, u32 vcpu)
+{
+	struct nested *n = w->n[vcpu];
+	u32 i;
+
+	for (i = 0; i < 2; i++)
+		n->l1->ops[i] = (struct guest_op){ .op = OP_CALL,
+						   .arg0 = (u64)(uintptr_t)stop,
+						   .arg1 = i + 1 };
+	n->l1->nr = 2;
+	n->l2->ops[0] = OP_L1;
+	n->l2->nr = 1;
+	vcpu_run_sync(w->vm->vcpus[vcpu], 1);
+}
+
+/* Run to @stage. Return: was @vcpu flushed, by address, by VPID or by root, on the way? */
+static bool flushed_until(struct world *w, u32 vcpu, u64 stage)
+{
+	u64 before[NR_HITS], after[NR_HITS];
+
+	probes_read();
+	probes_hits(before);
+	vcpu_run_sync(w->vm->vcpus[vcpu], stage);
+	probes_read();
+	probes_hits(after);
+	/* All contexts of the CPU, of other VMs, too. */
+	ASSERT_EQ(after[HITS_EVERYTHING], before[HITS_EVERYTHING]);
+	return after[HITS_CURRENT] > before[HITS_CURRENT] ||
+	       invalidated_page(w->address[vcpu], AREA, 12);
+}
+
+/* L1 has a VPID for L2, or KVM would flush at each change. */
+static struct world *world_of_vpid(u32 flags)
+{
+	struct world *w;
+	u32 i;
+
+	if (host_is_amd())
+		ktap_skip("there KVM flushes at each change");
+	w = world_create(NESTED_EVMCS | NESTED_DIRECT | flags);
+	if (!(vcpu_get_msr(w->vm->vcpus[0], MSR_VMX_PROC2) >> 32 & PROC2_VPID))
+		ktap_skip("no nested VPID here");
+	for (i = 0; i < NR_VCPUS; i++)
+		w->n[i]->controls2 |= PROC2_VPID;
+	/* Once more than to find the vCPUs: roots are loaded with a flush. */
+	for (i = 0; i < NR_VCPUS; i++)
+		nested_start(w->vm->vcpus[i]);
+	for (i = 0; i < NR_VCPUS; i++) {
+		struct call c = { .code = HVCALL_FLUSH_SPACE, .mask = BIT64(i) };
+
+		nested_reenter(w->vm->vcpus[i]);
+		probes_read();
+		nested_l1_op(w->vm->vcpus[i], call_op(w, &c));
+		probes_read();
+		ASSERT(nr_invalidations, "vCPU %u: L1's flush of itself invalidates nothing", i);
+		w->address[i] = invalidations[0].vcpu;
+		nested_reenter(w->vm->vcpus[i]);
+	}
+	return w;
+}
+
+static void check_l2_flush_of_l1(u32 flags)
+{
+	struct world *w = world_of_vpid(flags);
+	u32 i;
+
+	stop_in_l1(w, 1);
+	ASSERT(!flushed_until(w, 1, 2), "KVM flushes in between, so this shows nothing");
+	ASSERT(!flushed_until(w, 1, OPS_STAGE),
+	       "KVM flushes at each change, so this shows nothing");
+	for (i = 0; i < ARRAY_SIZE(codes); i++) {
+		struct call c = { .code = codes[i], .mask = MASK(1) };
+
+		stop_in_l1(w, 1);
+		direct_call(w, 0, &c);
+		ASSERT(!flushed_until(w, 1, 2), "call 0x%llx: L1 is flushed",
+		       (unsigned long long)c.code);
+		ASSERT(flushed_until(w, 1, OPS_STAGE),
+		       "call 0x%llx: L2 is entered with what it had", (unsigned long long)c.code);
+	}
+	world_free(w);
+}
+
+TEST_DIRECT(l2_flushes_one_that_is_in_l1)
+{
+	check_l2_flush_of_l1(0);
+}
+
+TEST_DIRECT(l2_flushes_one_that_is_in_l1_with_nested_paging)
+{
+	check_l2_flush_of_l1(NESTED_PAGING);
+}
+
+/* L1's own flush, of a VP whose L2 runs. */
+static void check_l1_flush_of_l2(u32 flags)
+{
+	struct world *w = world_of_vpid(flags);
+	bool l2_flushed;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(codes); i++) {
+		struct call c = { .code = codes[i], .mask = BIT64(1) };
+		struct guest_op o = nested_l1_op(w->vm->vcpus[0], call_op(w, &c));
+
+		ASSERT_EQ(o.result, success(&o));
+		/* Still in L2, and then to L1 and back. */
+		w->n[1]->l2->nr = 0;
+		l2_flushed = flushed_until(w, 1, OPS_STAGE);
+		w->n[1]->l1->nr = 0;
+		w->n[1]->l2->ops[0] = OP_L1;
+		w->n[1]->l2->nr = 1;
+		ASSERT_KNOWN(flushed_until(w, 1, OPS_STAGE),
+			     "call 0x%llx: L1 goes on with what it had",
+			     (unsigned long long)c.code);
+		ASSERT(!l2_flushed, "call 0x%llx: L2 is flushed", (unsigned long long)c.code);
+	}
+	world_free(w);
+}
+
+TEST_KNOWN_IF(l1_flushes_one_that_is_in_l2, "K24", host_is_6_1)
+{
+	check_l1_flush_of_l2(0);
+}
+
+TEST_KNOWN_IF(l1_flushes_one_that_is_in_l2_with_nested_paging, "K24", host_is_6_1)
+{
+	check_l1_flush_of_l2(NESTED_PAGING);
+}
+
 /* --- what goes to L1 ------------------------------------------------------ */
 
 static void assert_reflected(struct world *w, struct guest_op op, const char *why)

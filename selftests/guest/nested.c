@@ -194,6 +194,7 @@ static void fill_vmx(struct nested *n)
 		   controls(MSR_VMX_TRUE_PROC,
 			    n->controls | PROC_MSR_BITMAP | (proc2 ? PROC_SECONDARY : 0)));
 	vmcs_write(n, VMCS_PROC2, proc2 ? controls(MSR_VMX_PROC2, proc2) : 0);
+	vmcs_write(n, VMCS_VPID, proc2 & PROC2_VPID ? 1 : 0);
 	vmcs_write(n, VMCS_EXIT_CTL, controls(MSR_VMX_TRUE_EXIT, EXIT_HOST64));
 	vmcs_write(n, VMCS_ENTRY_CTL, controls(MSR_VMX_TRUE_ENTRY, ENTRY_GUEST64));
 	vmcs_write(n, VMCS_EXCEPTIONS, 0);

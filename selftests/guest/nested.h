@@ -129,10 +129,12 @@ void nested_loop(struct nested *n);
 #define PROC_SECONDARY	   BIT64(31)
 #define PROC2_EPT	   BIT64(1)
 #define PROC2_X2APIC	   BIT64(4)
+#define PROC2_VPID	   BIT64(5)
 #define PROC2_TSC_SCALING  BIT64(25)
 
 /* VMX: fields by name, in whichever VMCS is in use. FIELD(name, encoding, eVMCS offset, bytes) */
 #define NESTED_FIELDS(FIELD)                  \
+	FIELD(VPID, 0x0, 632, 2)              \
 	FIELD(PIN, 0x4000, 92, 4)             \
 	FIELD(PROC, 0x4002, 788, 4)           \
 	FIELD(EXCEPTIONS, 0x4004, 792, 4)     \

@@ -16,12 +16,22 @@
 #define INSTANCE      TRACING "/instances/khv_probe"
 #define INVALIDATIONS 16384
 
+static const char *const counted[NR_HITS] = { "vmx_flush_tlb_current", "vmx_flush_tlb_all" };
+
 struct invalidation invalidations[INVALIDATIONS];
 u32 nr_invalidations;
 static char no_probes[256]; /* why there are none */
 
 void probes_remove(void)
 {
+	char text[64];
+	u32 i;
+
+	file_write(TRACING "/events/khv_count/enable", "0", 0);
+	for (i = 0; i < NR_HITS; i++) {
+		snprintf(text, sizeof(text), "-:khv_count/%s", counted[i]);
+		file_write(TRACING "/kprobe_events", text, O_APPEND);
+	}
 	file_write(INSTANCE "/events/khv_probe/enable", "0", 0);
 	rmdir(INSTANCE);
 	file_write(TRACING "/kprobe_events", "-:khv_probe/page", O_APPEND);
@@ -32,6 +42,7 @@ int probes_install(void)
 {
 	const char *vendor = host_is_amd() ? "svm" : "vmx";
 	char text[128];
+	u32 i;
 	int r;
 
 	probes_remove(); /* of a run that was killed */
@@ -43,6 +54,12 @@ int probes_install(void)
 			 host_is_amd() ? "svm_flush_tlb_asid" : "vmx_flush_tlb_guest");
 		r = file_write(TRACING "/kprobe_events", text, O_APPEND);
 	}
+	for (i = 0; !r && i < NR_HITS && !host_is_amd(); i++) {
+		snprintf(text, sizeof(text), "p:khv_count/%s %s", counted[i], counted[i]);
+		r = file_write(TRACING "/kprobe_events", text, O_APPEND);
+	}
+	if (!r && !host_is_amd())
+		r = file_write(TRACING "/events/khv_count/enable", "1", 0);
 	if (!r && mkdir(INSTANCE, 0700))
 		r = -errno;
 	if (!r)
@@ -95,6 +112,26 @@ void probes_require(void)
 {
 	if (no_probes[0])
 		ktap_skip("no probes on the host's invalidations: %s", no_probes);
+}
+
+void probes_hits(u64 hits[NR_HITS])
+{
+	FILE *f = fopen(TRACING "/kprobe_profile", "r");
+	unsigned long long n;
+	char name[64];
+	u32 i, found = 0;
+
+	ASSERT(f, "kprobe_profile: %s", strerror(errno));
+	while (fscanf(f, "%63s %llu %*u", name, &n) == 2) {
+		for (i = 0; i < NR_HITS; i++) {
+			if (strcmp(name, counted[i]))
+				continue;
+			hits[i] = n;
+			found++;
+		}
+	}
+	fclose(f);
+	ASSERT_EQ(found, NR_HITS);
 }
 
 bool invalidated_page(u64 vcpu, u64 gva, u32 shift)

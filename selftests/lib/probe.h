@@ -29,6 +29,10 @@ void probes_require(void);
 void probes_read(void);
 
 /* Was @gva's page (of 1 << @shift bytes), or everything, invalidated for @vcpu? */
+/* Intel: flushes of one context of the CPU, and of all of them, of whatever VM; since ever. */
+enum { HITS_CURRENT, HITS_EVERYTHING, NR_HITS };
+void probes_hits(u64 hits[NR_HITS]);
+
 bool invalidated_page(u64 vcpu, u64 gva, u32 shift);
 u32 invalidated_all(u64 vcpu);
 
