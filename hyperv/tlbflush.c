@@ -46,17 +46,36 @@ unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what
 	return KVM_REQ_HV_STIMER;
 }
 
-/* The VPs that an L2 names are those of its own VM, wherever they run. */
+/*
+ * Is every vCPU to be asked whether it is a target? The VPs that an L2 names are those of its own
+ * VM, wherever they run. And where user space has given numbers of its own, two VPs may have the
+ * same one; khv_next_target() would find only one of them.
+ */
+static bool ask_all(const struct kvm *kvm, bool l2)
+{
+	return l2 || atomic_read(&kvm->arch.hyperv.num_mismatched_vp_indexes);
+}
+
+static bool is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu, const struct khv_vpset *set,
+		      bool l2)
+{
+	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	if (l2)
+		return khv_nested_is_target(caller, vcpu, set);
+	return khv_vpset_has(set, vp ? READ_ONCE(vp->stock.vp_index) : vcpu->vcpu_idx);
+}
+
 static struct kvm_vcpu *next_target(struct kvm_vcpu *caller, struct khv_targets *targets, bool l2)
 {
 	struct kvm *kvm = caller->kvm;
 	struct kvm_vcpu *vcpu;
 
-	if (likely(!l2))
+	if (likely(!ask_all(kvm, l2)))
 		return khv_next_target(kvm, targets);
 	while (targets->next < atomic_read(&kvm->online_vcpus)) {
 		vcpu = kvm_get_vcpu(kvm, targets->next++);
-		if (khv_nested_is_target(caller, vcpu, &targets->set))
+		if (is_target(caller, vcpu, &targets->set, l2))
 			return vcpu;
 	}
 	return NULL;
@@ -187,7 +206,7 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 	struct kvm_vcpu *vcpu;
 	bool self = false;
 
-	if (l2 ? vcpus > KHV_FAST_TARGETS : !khv_vpset_few(set, vcpus))
+	if (ask_all(caller->kvm, l2) ? vcpus > KHV_FAST_TARGETS : !khv_vpset_few(set, vcpus))
 		return KHV_STATUS_SLOW;
 	while ((vcpu = next_target(caller, &look, l2))) {
 		if (vcpu != caller && !outside_guest(vcpu))

@@ -411,6 +411,46 @@ TEST(space_fast)
 	check_space_calls(true);
 }
 
+/* User space has given two vCPUs the same index: both are that VP. */
+TEST(two_vps_with_one_index)
+{
+	static const u64 codes[] = { HVCALL_FLUSH_SPACE, HVCALL_FLUSH_LIST, HVCALL_FLUSH_SPACE_EX,
+				     HVCALL_FLUSH_LIST_EX };
+	const struct page stale = { PAGE_4K, 5 };
+	struct guest_op load = { .op = OP_LOAD, .arg0 = page_read_at(stale) };
+	u64 entry = page_gva(stale);
+	struct world *w = world_create();
+	u32 i, t;
+
+	for (i = 0; i < 2 * ARRAY_SIZE(codes); i++) {
+		struct call c = {
+			.code = codes[i / 2], .fast = i & 1, .targets = 2, .list = &entry
+		};
+
+		c.nr = c.code == HVCALL_FLUSH_LIST || c.code == HVCALL_FLUSH_LIST_EX;
+		for (t = 1; t < NR_VCPUS; t++)
+			make_stale(w, t, &stale, 1);
+		/* Each of them is the one that came last, by turns. */
+		vcpu_set_msr(w->vm->vcpus[1], HV_X64_MSR_VP_INDEX, vp_index[2]);
+		vcpu_set_msr(w->vm->vcpus[2], HV_X64_MSR_VP_INDEX, vp_index[1]);
+		vcpu_set_msr(w->vm->vcpus[1], HV_X64_MSR_VP_INDEX, vp_index[1]);
+		if (i & 2)
+			vcpu_set_msr(w->vm->vcpus[2], HV_X64_MSR_VP_INDEX, vp_index[2]);
+		vcpu_set_msr(w->vm->vcpus[2], HV_X64_MSR_VP_INDEX, vp_index[1]);
+		probes_read();
+		ASSERT_EQ(vcpu_op(w->vm->vcpus[0], w->ops[0], call_op(w, &c)).result,
+			  HV_CTL_REP(c.nr));
+		for (t = 1; t < NR_VCPUS; t++)
+			ASSERT_EQ(vcpu_op(w->vm->vcpus[t], w->ops[t], load).result, NEW_VALUE);
+		probes_read();
+		for (t = 1; t < NR_VCPUS; t++)
+			ASSERT(invalidated(w->address[t], stale), "call 0x%llx: vCPU %u is missed",
+			       (unsigned long long)c.code, t);
+		vcpu_set_msr(w->vm->vcpus[2], HV_X64_MSR_VP_INDEX, vp_index[2]);
+	}
+	world_free(w);
+}
+
 /* --- lists ---------------------------------------------------------------- */
 
 static u64 list[LIST_MAX];
