@@ -152,15 +152,28 @@ static void count_vmcb_msr_bitmap(struct kvm_vcpu *vcpu, u32 control)
 		to_khv_vcpu(vcpu)->counts.clean_msr_bitmaps++;
 }
 
-void khv_nested_svm_entry(struct kvm_vcpu *vcpu)
+/* Does KVM read the page at VMRUN, where it knows of it? Not while the guest has PV EOI off. */
+static bool assist_page_read(const struct khv_vcpu *vp)
+{
+	return (vp->stock.hv_vapic & KHV_VP_ASSIST_ENABLE) &&
+	       (vp->stock.vcpu->arch.pv_eoi.msr_val & KVM_MSR_ENABLED);
+}
+
+bool khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	struct khv_vp_assist assist;
 	struct khv_vmcb_identity id;
 	struct khv_l2 l2 = {};
-	bool direct = khv_assist_read(vcpu, &assist) && direct_allowed(vp, &assist);
+	bool readable = khv_assist_read(vcpu, &assist);
+	bool direct = readable && direct_allowed(vp, &assist);
 
-	/* What is wrong with the VMCB or the page the entry finds out by itself. */
+	/* As KVM's own, where it has that: D36. */
+	if (!readable && assist_page_read(vp)) {
+		khv_kvm_queue_exception_e(vcpu, GP_VECTOR, 0);
+		return false;
+	}
+	/* What else is wrong with the VMCB or the page the entry finds out by itself. */
 	if ((direct || khv_priv_held(&vp->cpuid, msr_bitmap)) &&
 	    read_vmcb12(vcpu, KHV_VMCB_IDENTITY, &id, sizeof(id))) {
 		if (direct)
@@ -173,6 +186,7 @@ void khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 		count_vmcb_msr_bitmap(vcpu, id.control);
 	}
 	set_identity(vcpu, &l2);
+	return true;
 }
 
 #ifdef KHV_HAVE_L2_FLUSH
@@ -239,13 +253,6 @@ void khv_nested_call_seen(struct khv_vcpu *vp)
 	vp->l2.direct_used = true;
 	if (khv_svm)
 		vp->l2.direct = true;
-}
-
-/* Does KVM read the page at VMRUN? Not while the guest has PV EOI off. */
-static bool assist_page_read(const struct khv_vcpu *vp)
-{
-	return (vp->stock.hv_vapic & KHV_VP_ASSIST_ENABLE) &&
-	       (vp->stock.vcpu->arch.pv_eoi.msr_val & KVM_MSR_ENABLED);
 }
 
 bool khv_nested_is_direct(struct khv_vcpu *vp)

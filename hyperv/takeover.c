@@ -470,8 +470,7 @@ int khv_hook_nested_svm_vmrun(struct kvm_vcpu *vcpu)
 		return khv_orig_nested_svm_vmrun(vcpu);
 	}
 	khv_hit_ours(nested_svm_vmrun);
-	khv_nested_svm_entry(vcpu);
-	return khv_orig_nested_svm_vmrun(vcpu);
+	return khv_nested_svm_entry(vcpu) ? khv_orig_nested_svm_vmrun(vcpu) : 1;
 }
 
 #ifdef KHV_HAVE_L2_FLUSH

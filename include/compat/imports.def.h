@@ -49,6 +49,8 @@ KHV_IMPORT("kvm", void, __kvm_set_or_clear_apicv_inhibit,
 KHV_IMPORT("kvm", void, kvm_notify_acked_gsi, (struct kvm *kvm, int gsi), (kvm, gsi))
 KHV_IMPORT("kvm", int, kvm_skip_emulated_instruction, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT("kvm", void, kvm_queue_exception, (struct kvm_vcpu *vcpu, unsigned int nr), (vcpu, nr))
+KHV_IMPORT("kvm", void, kvm_queue_exception_e,
+	   (struct kvm_vcpu *vcpu, unsigned int nr, u32 error_code), (vcpu, nr, error_code))
 KHV_IMPORT("kvm", struct kvm_vcpu *, kvm_get_running_vcpu, (void), ())
 KHV_IMPORT("kvm", gpa_t, translate_nested_gpa,
 	   (struct kvm_vcpu *vcpu, gpa_t gpa, u64 access, struct x86_exception *exception),

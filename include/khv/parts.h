@@ -305,8 +305,9 @@ void khv_nested_assist_off(struct khv_vcpu *vp);
  * @vcpu: the vCPU; has state of ours
  *
  * Context: the vCPU's thread, may sleep.
+ * Return: false if it fails because of the VP assist page; #GP is queued then.
  */
-void khv_nested_svm_entry(struct kvm_vcpu *vcpu);
+bool khv_nested_svm_entry(struct kvm_vcpu *vcpu);
 
 #ifdef KHV_HAVE_L2_FLUSH
 /**
