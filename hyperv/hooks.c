@@ -104,6 +104,8 @@ bool khv_hook_wanted(enum khv_hook_id id)
 	case KHV_HOOK_nested_svm_exit_special:
 	case KHV_HOOK_nested_svm_vmrun:
 		return any_l2_call();
+	case KHV_HOOK_vmmcall_interception:
+		return any_l2_call() && khv_hooks[id].addr;
 	case KHV_HOOK_kvm_cpuid:
 		return KHV_TSC_INVARIANT_ROUTE || khv_nested_features;
 	default:

@@ -198,13 +198,11 @@ static int find_hooks(void (*report)(const char *name, const char *why))
 {
 	int missing = 0;
 
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)                                 \
-	if (khv_hook_wanted(KHV_HOOK_##_name)) {                                          \
-		khv_hooks[KHV_HOOK_##_name].addr = khv_symbol(KHV_MODULE_##_mod, #_name); \
-		if (!khv_hooks[KHV_HOOK_##_name].addr) {                                  \
-			report(#_name, _why);                                             \
-			missing++;                                                        \
-		}                                                                         \
+#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)                             \
+	khv_hooks[KHV_HOOK_##_name].addr = khv_symbol(KHV_MODULE_##_mod, #_name);     \
+	if (khv_hook_wanted(KHV_HOOK_##_name) && !khv_hooks[KHV_HOOK_##_name].addr) { \
+		report(#_name, _why);                                                 \
+		missing++;                                                            \
 	}
 #include "compat/kvm_private.h"
 #undef KHV_HOOK

@@ -261,10 +261,8 @@ bool khv_nested_is_direct(struct khv_vcpu *vp)
 	u32 reason, intr_info, error_code;
 	u64 info1, info2;
 
-	/* The hook answers a call whenever KVM looks at its exit, which may be twice. */
 	if (khv_svm)
-		return vp->l2.direct && assist_page_read(vp) &&
-		       !khv_hooks[KHV_HOOK_nested_svm_exit_special].site;
+		return vp->l2.direct && assist_page_read(vp);
 	if (!direct_allowed(vp, (void *)&vp->stock.vp_assist_page) ||
 	    !khv_nested_evmcs_l2_tlb_flush_enabled(vcpu))
 		return false;

@@ -378,9 +378,8 @@ bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32
 	return guest_cpuid(vcpu, eax, ebx, ecx, edx, exact_only);
 }
 
-/* Exits of an L2: not for its hypervisor, so that KVM's own handler runs; dealt with. */
+/* Exits of an L2: not for its hypervisor, so that KVM's own handler runs. */
 #define NESTED_EXIT_HOST 0
-#define NESTED_EXIT_DONE 1
 
 static bool ours_in_l2(struct kvm_vcpu *vcpu)
 {
@@ -407,13 +406,19 @@ int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 		return khv_orig_nested_svm_exit_special(vcpu);
 	}
 	khv_hit_ours(nested_svm_exit_special);
-#ifdef KHV_HAVE_L2_FLUSH
-	/* KVM's handler answers #UD to any call of an L2 but the flushes. */
-	khv_hypercall(vcpu);
-	return NESTED_EXIT_DONE;
-#else
+	/* The handler comes to khv_hook_kvm_hv_hypercall(), or to what follows. */
 	return NESTED_EXIT_HOST;
-#endif
+}
+
+/* Where KVM's handler has this name, it answers #UD to any call of an L2 but the flushes. */
+int khv_hook_vmmcall_interception(struct kvm_vcpu *vcpu)
+{
+	if (!khv_in_l2(vcpu) || !ours_in_l2(vcpu)) {
+		khv_hit_passed(vmmcall_interception);
+		return khv_orig_vmmcall_interception(vcpu);
+	}
+	khv_hit_ours(vmmcall_interception);
+	return khv_hypercall(vcpu);
 }
 
 /*

@@ -84,6 +84,55 @@ TEST(an_l2_is_answered)
 	module_unload();
 }
 
+#define STEPS 1000
+
+static bool at_vmmcall(u64 rip)
+{
+	return rip && !memcmp((void *)(uintptr_t)rip, "\x0f\x01\xd9", 3);
+}
+
+/* User space steps through the L2: the call is one instruction of it. */
+TEST(an_l2_is_stepped)
+{
+	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
+	u64 rip = 0, before;
+	struct nested *n;
+	struct vcpu *v;
+	struct vm *vm;
+	u32 i;
+
+	if (!module_option)
+		ktap_skip("no prototype.ko at hand (--module FILE)");
+	if (!host_is_amd())
+		ktap_skip("VMX: the exit is that of KVM's own handler");
+	require_module_file();
+	module_load();
+	vm = vm_create(1, 0);
+	v = vm->vcpus[0];
+	n = nested_create(v, NESTED_DIRECT, 4);
+	n->vp_id = 5;
+	nested_start(v);
+	n->l2->ops[0] = OP_HC(HVCALL_VERIFY_NESTED_VP_ID | HV_CTL_FAST, 5, 0);
+	n->l2->ops[0].result = HV_STATUS_INVALID_PARAMETER;
+	n->l2->nr = 1;
+	vcpu_ioctl(v, KVM_SET_GUEST_DEBUG, &debug);
+	for (i = 0; i < STEPS && !at_vmmcall(rip); i++) {
+		vcpu_run_exit(v, KVM_EXIT_DEBUG);
+		rip = v->run->debug.arch.pc;
+	}
+	ASSERT(at_vmmcall(rip), "%u steps, and no VMMCALL", i);
+	before = n->exits;
+	vcpu_run_exit(v, KVM_EXIT_DEBUG);
+	ASSERT_EQ(v->run->debug.arch.pc, rip + 3);
+	ASSERT_EQ(n->exits, before);
+	debug.control = 0;
+	vcpu_ioctl(v, KVM_SET_GUEST_DEBUG, &debug);
+	vcpu_run_sync(v, OPS_STAGE);
+	ASSERT_EQ(n->l2->ops[0].result, HV_STATUS_SUCCESS);
+	vm_free(vm);
+	module_unload();
+}
+
 /* Without the rows nothing of it is there: the example does not test itself. */
 TEST(stock_has_neither)
 {

@@ -80,6 +80,9 @@ KHV_HOOK(AMD, int, nested_svm_exit_special, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would go to its hypervisor")
 KHV_HOOK(AMD, int, nested_svm_vmrun, (struct kvm_vcpu *vcpu), (vcpu),
 	 "a nested entry could not be told who enters")
+/* In stable kernels of 6.12; before, KVM's handler of the exit was kvm_emulate_hypercall(). */
+KHV_HOOK(AMD, int, vmmcall_interception, (struct kvm_vcpu *vcpu), (vcpu),
+	 "calls of a nested guest would be refused")
 #ifndef KHV_HAVE_L2_FLUSH
 KHV_HOOK(INTEL, bool, nested_enlightened_vmentry, (struct kvm_vcpu *vcpu, u64 *evmcs_gpa),
 	 (vcpu, evmcs_gpa),
