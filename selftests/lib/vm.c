@@ -16,6 +16,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "apic.h"
 #include "vm.h"
 
 #define SEL_CODE64  0x08
@@ -521,6 +522,41 @@ static const char *guest_name(struct vcpu *v)
 	return "?";
 }
 
+/* The highest vector of the 256 bits at @reg of the APIC page, -1 when there is none. */
+static int highest_vector(const struct kvm_lapic_state *apic, u32 reg)
+{
+	u32 i, bits;
+
+	for (i = 8; i-- > 0;) {
+		memcpy(&bits, apic->regs + reg + 0x10 * i, sizeof(bits));
+		if (bits)
+			return (int)(i * 32 + 31) - __builtin_clz(bits);
+	}
+	return -1;
+}
+
+/* What a VP that does not wake up may wait for. */
+static void dump_interrupts(struct vcpu *v)
+{
+	struct kvm_lapic_state apic;
+	struct kvm_vcpu_events e;
+	struct kvm_mp_state mp;
+	u32 tpr, ppr, spiv;
+
+	if (ioctl(v->fd, KVM_GET_MP_STATE, &mp) < 0 || ioctl(v->fd, KVM_GET_VCPU_EVENTS, &e) < 0)
+		return;
+	printf("#  mp_state %u, injected %u (0x%x), shadow %u, exception %u (%u), nmi %u %u\n",
+	       mp.mp_state, e.interrupt.injected, e.interrupt.nr, e.interrupt.shadow,
+	       e.exception.injected, e.exception.nr, e.nmi.injected, e.nmi.pending);
+	if (ioctl(v->fd, KVM_GET_LAPIC, &apic) < 0)
+		return;
+	memcpy(&tpr, apic.regs + APIC_TPR, sizeof(tpr));
+	memcpy(&ppr, apic.regs + APIC_PPR, sizeof(ppr));
+	memcpy(&spiv, apic.regs + APIC_SPIV, sizeof(spiv));
+	printf("#  apic: irr %d isr %d (highest vectors), tpr %x ppr %x spiv %x\n",
+	       highest_vector(&apic, APIC_IRR), highest_vector(&apic, APIC_ISR), tpr, ppr, spiv);
+}
+
 void vcpu_dump(struct vcpu *v)
 {
 	struct kvm_sregs s;
@@ -542,6 +578,7 @@ void vcpu_dump(struct vcpu *v)
 	printf("#  rsi %llx rdi %llx r8 %llx r9 %llx\n", r.rsi, r.rdi, r.r8, r.r9);
 	printf("#  cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", s.cr0, s.cr2, s.cr3, s.cr4,
 	       s.efer);
+	dump_interrupts(v);
 	fflush(stdout);
 }
 
