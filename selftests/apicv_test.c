@@ -6,11 +6,13 @@
  * is in user space. What is EOI-exiting is watched by kvm_exit.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "irqfd.h"
@@ -393,6 +395,75 @@ IN_BOTH_MODES(at_once)
 	handle(LOW, note_where);
 	handle(HIGH, guest_irq_count_no_eoi);
 	run_one(at_once_guest);
+}
+
+/* --- asleep: not before the HLT ------------------------------------------- */
+
+#define NR_HALTS 2000
+#define STORM_NS 30000
+
+extern char the_hlt[];
+
+static volatile u32 before_hlt;
+
+/* The shadow of STI was lost: the interrupt that ends the HLT has come before it. */
+static void note_sleeper(struct guest_frame *f)
+{
+	guest_irqs[f->vector]++;
+	if (f->rip == gpa(the_hlt)) {
+		before_hlt++;
+		f->rip++;
+	}
+	wrmsr(HV_X64_MSR_EOI, 0);
+}
+
+GUEST_CODE(halts_with_one_pending)
+{
+	u32 i;
+
+	apic_start();
+	for (i = 0; i < NR_HALTS; i++) {
+		send(0, LOW, i % SELF_WAYS);
+		asm volatile("sti\n"
+			     ".globl the_hlt\n"
+			     "the_hlt: hlt\n"
+			     "cli"
+			     :
+			     :
+			     : "memory");
+		GUEST_ASSERT_EQ(guest_irqs[LOW], i + 1);
+	}
+	guest_log("interrupts, and before HLT", guest_irqs[LOW], before_hlt);
+	GUEST_ASSERT_EQ(before_hlt, 0);
+}
+
+static volatile bool storm_over;
+
+static void *storm(void *arg)
+{
+	struct timespec t = { .tv_nsec = STORM_NS };
+
+	(void)arg;
+	while (!storm_over)
+		nanosleep(&t, NULL);
+	return NULL;
+}
+
+/* The host's own interrupts take the VP out of the guest between STI and HLT now and then. */
+IN_BOTH_MODES(sleeper_in_a_storm_of_the_host)
+{
+	pthread_t thread;
+	cpu_set_t cpu;
+
+	CPU_ZERO(&cpu);
+	CPU_SET(0, &cpu);
+	ASSERT(!sched_setaffinity(0, sizeof(cpu), &cpu), "affinity: %s", strerror(errno));
+	handle(LOW, note_sleeper);
+	storm_over = false;
+	ASSERT_EQ(pthread_create(&thread, NULL, storm, NULL), 0);
+	run_one(halts_with_one_pending);
+	storm_over = true;
+	ASSERT_EQ(pthread_join(thread, NULL), 0);
 }
 
 /* --- answered in the fast path -------------------------------------------- */

@@ -468,14 +468,60 @@ GUEST_CODE(shadowed)
 	}
 }
 
-/*
- * STI holds interrupts off for one instruction, and no longer if that one exits. The
- * emulated AMD CPU does not load the shadow when it enters a guest: of the two, only the
- * Intel CPU shows one that was left behind.
- */
+/* STI holds interrupts off for one instruction, and no longer if that one exits. */
 TEST(interrupt_shadow_ends_with_the_instruction)
 {
 	run_interrupted(shadowed, "NOTIFY_LONG_SPIN_WAIT ", NR_INTERRUPTED);
+}
+
+#define SOME_PORT 0x80
+#define RFLAGS_IF 0x200
+
+GUEST_CODE(shadowed_by_the_host)
+{
+	u64 behind;
+
+	apic_enable();
+	wrmsr(HV_X64_MSR_ICR, ICR_TO(0, VEC));
+	asm volatile("lea 1f(%%rip), %0\n"
+		     "outb %%al, %1\n"
+		     "nop\n"
+		     "1:\n"
+		     "nop\n"
+		     "cli\n"
+		     : "=&r"(behind)
+		     : "i"(SOME_PORT)
+		     : "memory");
+	GUEST_ASSERT_EQ(nr_taken, 1);
+	GUEST_ASSERT_EQ(taken_at, behind);
+}
+
+/* An exit between STI and the next instruction: the entry brings the shadow back. */
+TEST(interrupt_shadow_outlives_an_exit)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_vcpu_events events;
+	struct kvm_regs regs;
+
+	guest_irq_handlers[VEC] = on_interrupt;
+	vcpu_entry(v, shadowed_by_the_host);
+	vcpu_run_exit(v, KVM_EXIT_IO);
+	/* To the end of the instruction, and not further. */
+	v->run->immediate_exit = 1;
+	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
+	v->run->immediate_exit = 0;
+
+	vcpu_ioctl(v, KVM_GET_REGS, &regs);
+	regs.rflags |= RFLAGS_IF;
+	vcpu_ioctl(v, KVM_SET_REGS, &regs);
+	vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &events);
+	ASSERT_EQ(events.interrupt.shadow, 0);
+	events.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
+	events.flags = KVM_VCPUEVENT_VALID_SHADOW;
+	vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, &events);
+	vcpu_run_done(v);
+	vm_free(vm);
 }
 
 GUEST_CODE(sends_itself_by_icr)

@@ -592,7 +592,7 @@ khv_boot_amd() {
 
 # khv_preload NAME VARIABLE WORDS COMMAND...: build run-NAME.c, an object that changes the running
 # emulator COMMAND when it is preloaded with VARIABLE=1, and ask it whether it can; WORDS are those
-# before its answer. Prints its path, or says what is missing without it.
+# before its answer. Prints its path, or says what is missing without it, or in it.
 khv_preload() {
 	local name=$1 variable=$2 words=$3 out=$KHV_CACHE/build/$1.so state
 
@@ -604,11 +604,13 @@ khv_preload() {
 		mv "$out.$$" "$out"
 	fi
 	state=$(env "$variable=report" LD_PRELOAD="$out" "$@" 2>&1 | sed -n "s/^$words: //p")
-	if [ "$state" = "in place" ]; then
+	case $state in
+	"in place"*)
+		[ "$state" = "in place" ] || khv_say "the emulator runs with $name $state"
 		printf '%s\n' "$out"
-	else
-		khv_say "the emulator runs without $name (${state:-no answer})"
-	fi
+		;;
+	*) khv_say "the emulator runs without $name (${state:-no answer})" ;;
+	esac
 }
 
 # The VMRUN fault taken out of QEMU (Documentation/testing-run.md).
