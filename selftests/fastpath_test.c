@@ -616,6 +616,61 @@ TEST(xmm_registers_are_unharmed)
 	vm_free(vm);
 }
 
+#define CR4_OSXSAVE BIT64(18)
+#define HAS_XSAVE   BIT64(26) /* leaf 1, ECX */
+#define XCR0_AVX    7u	      /* and what it needs: FP, SSE */
+
+static u32 xcr0;
+
+static u32 xgetbv0(void)
+{
+	u32 lo, hi;
+
+	asm volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+	return lo;
+}
+
+GUEST_CODE(enables_avx)
+{
+	u64 cr4;
+	u32 i;
+
+	asm volatile("mov %%cr4, %0" : "=r"(cr4));
+	asm volatile("mov %0, %%cr4" : : "r"(cr4 | CR4_OSXSAVE));
+	GUEST_ASSERT_EQ(xgetbv0(), 1);
+	xcr0 = cpuid(0xd, 0).eax & XCR0_AVX;
+	asm volatile("xsetbv" : : "a"(xcr0), "d"(0), "c"(0));
+	GUEST_ASSERT_EQ(xgetbv0(), xcr0);
+	for (i = 0; i < NR_INTERRUPTED; i++) {
+		rdmsr(HV_X64_MSR_VP_INDEX);
+		GUEST_ASSERT_EQ(xgetbv0(), xcr0);
+		outb(SOME_PORT, 0);
+		GUEST_ASSERT_EQ(xgetbv0(), xcr0);
+	}
+}
+
+/* KVM loads a guest's XCR0 where its own differs: for the fast path it stays loaded. */
+TEST(xcr0_outlives_an_exit)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+	u64 before = counted("VP_INDEX ");
+	struct kvm_xcrs x;
+	u32 i;
+
+	if (!(cpuid_get(&v->cpuid, 1)->ecx & HAS_XSAVE))
+		ktap_skip("this CPU has no XSAVE");
+	vcpu_entry(v, enables_avx);
+	for (i = 0; i < NR_INTERRUPTED; i++) {
+		vcpu_run_exit(v, KVM_EXIT_IO);
+		vcpu_ioctl(v, KVM_GET_XCRS, &x);
+		ASSERT_EQ(x.xcrs[0].value, xcr0);
+	}
+	vcpu_run_done(v);
+	expect_counted("VP_INDEX ", before, NR_INTERRUPTED);
+	vm_free(vm);
+}
+
 /* Read VP_INDEX and tell the host, EDX in EBX: 32-bit code, and real mode. */
 /* clang-format off */
 asm(".pushsection .text\n"

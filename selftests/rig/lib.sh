@@ -613,8 +613,8 @@ khv_preload() {
 	esac
 }
 
-# The VMRUN fault taken out of QEMU (Documentation/testing-run.md).
-khv_vmrun_fix() { khv_preload vmrun-fix KHV_VMRUN_FIX "vmrun fix" qemu-system-x86_64 --version; }
+# Faults of its SVM taken out of QEMU (Documentation/testing-run.md).
+khv_svm_fix() { khv_preload svm-fix KHV_SVM_FIX "svm fix" qemu-system-x86_64 --version; }
 # The looks of its debugger after each instruction taken out of Bochs.
 khv_bochs_fast() { khv_preload bochs-fast KHV_BOCHS_FAST "bochs fast" "$@" --help; }
 # Faults of its interrupts and traps taken out of Bochs 3.0 (run-bochs-fix.c).

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Preload object for the emulator of the AMD hosts: takes two faults of VMRUN out of the running
+ * Preload object for the emulator of the AMD hosts: takes three faults of SVM out of the running
  * emulator (testing-run.md tells their stories). Works on the memory of its own process only; the
  * packaged file is never touched.
  *
@@ -8,14 +8,16 @@
  * VMRUN does not load the interrupt shadow that #VMEXIT saved, so that a guest that was left
  * between STI and HLT takes its interrupt before the HLT, and then sleeps: a call that loads the
  * shadow, too, takes the place of a load. QEMU 10 loads it by itself.
+ * XSETBV is executed although the hypervisor intercepts it, which then enters the guest with its
+ * own idea of the guest's XCR0, without what the guest enabled: the check comes before the helper.
  *
  * Places are found by their shape, never by an offset, and there must be exactly one of each. The
  * store: calls of the exported do_interrupt_x86_hardirq(env, vector, 1), and shortly before such a
  * call a 32-bit store of the vector at a small negative offset from the same env register
  * (CPUState lies just below env). The load: of EVENTINJ, whose sign leads to that call; the
  * exported do_vmexit(env), which saves the shadow, tells where CPUState, the VMCB's address and
- * the flags are.
- * KHV_VMRUN_FIX=report prints the outcome to stderr.
+ * the flags are. The helper of XSETBV: by the exported functions that it calls.
+ * KHV_SVM_FIX=report prints the outcome to stderr.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -31,7 +33,9 @@
 #define CPUSTATE_MAX 0x4000 /* at most this far below env CPUState starts */
 #define HELPER_SIZE  0x1000 /* so much of VMRUN's helper may lie before the injection */
 #define EXIT_HEAD    64	    /* do_vmexit() saves the shadow first of all */
+#define XSETBV_SIZE  0x100  /* at least that of XSETBV's helper */
 #define JUMP_SIZE    12
+#define JMP_RAX	     0xe0
 #define CALL_RAX     0xd0
 
 #define VMCB_INT_STATE	 0x68
@@ -39,6 +43,8 @@
 #define EVENT_INJ_VALID	 0x80000000u
 #define INTERRUPT_SHADOW 1
 #define HF_INHIBIT_IRQ	 8
+#define SVM_EXIT_XSETBV	 0x8d
+#define CR4_OSXSAVE_BYTE 4 /* bit 18, in the third byte */
 
 struct text {
 	uint8_t *base;
@@ -234,8 +240,120 @@ static const char *fix_shadow(const struct text *t, uint8_t *injection)
 	return "";
 }
 
-/* "in place", and what of the second mend is not; or "absent". */
-static const char *fix(const char **shadow)
+/* What XSETBV's helper is entered by: the check, then its own first instructions, and the rest. */
+static void (*check_intercept)(void *env, uint32_t type, uint64_t param, uintptr_t ret);
+static int32_t osxsave_at;
+__attribute__((used)) static void *xsetbv_itself;
+
+__attribute__((used)) static void xsetbv_exits(uint8_t *env, uintptr_t ret)
+{
+	/* Where it is an invalid opcode, it is that first. */
+	if (env[osxsave_at] & CR4_OSXSAVE_BYTE)
+		check_intercept(env, SVM_EXIT_XSETBV, 0, ret);
+}
+
+/* (env, ecx, mask): the helper tells by its own return address which instruction it is. */
+__attribute__((naked)) static void xsetbv(void)
+{
+	asm("push %rdi\n"
+	    "push %rsi\n"
+	    "push %rdx\n"
+	    "mov 24(%rsp), %rsi\n"
+	    "call xsetbv_exits\n"
+	    "pop %rdx\n"
+	    "pop %rsi\n"
+	    "pop %rdi\n"
+	    "jmp *xsetbv_itself(%rip)");
+}
+
+/* One movable instruction of a function's head: its length, 0 when it is another one. */
+static int movable(const uint8_t *p)
+{
+	if (!memcmp(p, "\xf3\x0f\x1e\xfa", 4)) /* endbr64 */
+		return 4;
+	if ((p[0] & 0xf8) == 0x50) /* push %reg */
+		return 1;
+	if (p[0] == 0x48 && p[1] == 0x89 && p[2] >= 0xc0) /* mov %reg,%reg */
+		return 3;
+	if (p[0] == 0x48 && p[1] == 0x83 && p[2] == 0xec) /* sub $n,%rsp */
+		return 4;
+	if (p[0] == 0x64 && p[1] == 0x48 && p[2] == 0x8b && (p[3] & 0xc7) == 0x04 && p[4] == 0x25)
+		return 9; /* mov %fs:n,%reg */
+	return 0;
+}
+
+/* How much of the head of a function at @p to move for a jump of JUMP_SIZE. */
+static int head_of(const uint8_t *p)
+{
+	int len = 0, next;
+
+	while (len < JUMP_SIZE && (next = movable(p + len)))
+		len += next;
+	return len >= JUMP_SIZE ? len : 0;
+}
+
+/*
+ * XSETBV's helper is the one that asks for CPUID's leaf and then brings the flags of MPX and AVX
+ * in line; it begins where the compiler lets functions begin, with a head that can be moved.
+ */
+static const char *fix_xsetbv(const struct text *t)
+{
+	static const uint8_t jmp[6] = { 0xff, 0x25 }; /* jmp *0(%rip) */
+	const uint8_t *leaf = dlsym(RTLD_DEFAULT, "cpu_x86_cpuid"), *rest;
+	const uint8_t *mpx = dlsym(RTLD_DEFAULT, "cpu_sync_bndcs_hflags");
+	const uint8_t *avx = dlsym(RTLD_DEFAULT, "cpu_sync_avx_hflag");
+	uint8_t *helper = NULL, *moved, code[JUMP_SIZE];
+	int found = 0, checks = 0, len;
+
+	check_intercept = dlsym(RTLD_DEFAULT, "cpu_svm_check_intercept_param");
+	if (!leaf || !mpx || !avx || !check_intercept)
+		return ", but XSETBV's helpers are not exported";
+	for (uint8_t *p = t->base + XSETBV_SIZE; p + XSETBV_SIZE < t->base + t->len; p++) {
+		int calls = 0;
+
+		if (!is_call(p, leaf))
+			continue;
+		for (uint8_t *q = p; q < p + XSETBV_SIZE; q++)
+			calls += is_call(q, calls ? avx : mpx);
+		if (calls != 2)
+			continue;
+		for (uint8_t *q = p - XSETBV_SIZE; q < p; q++) {
+			if (!((uintptr_t)q % 16) && head_of(q)) {
+				helper = q;
+				found++;
+			}
+		}
+	}
+	if (found != 1)
+		return ", but not one helper of XSETBV";
+	/* testb $CR4_OSXSAVE_BYTE,osxsave_at(%rdi) */
+	for (uint8_t *p = helper; p < helper + XSETBV_SIZE; p++) {
+		if (p[0] == 0xf6 && p[1] == 0x87 && p[6] == CR4_OSXSAVE_BYTE) {
+			osxsave_at = get32(p + 2);
+			checks++;
+		}
+	}
+	if (checks != 1)
+		return ", but XSETBV's helper does not look at CR4.OSXSAVE";
+	moved = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (moved == MAP_FAILED)
+		abort();
+	len = head_of(helper);
+	rest = helper + len;
+	memcpy(moved, helper, len);
+	memcpy(moved + len, jmp, sizeof(jmp));
+	memcpy(moved + len + sizeof(jmp), &rest, sizeof(rest));
+	if (mprotect(moved, sysconf(_SC_PAGESIZE), PROT_READ | PROT_EXEC))
+		abort();
+	xsetbv_itself = moved;
+	far(code, xsetbv, JMP_RAX);
+	replace(helper, code, sizeof(code));
+	return "";
+}
+
+/* "in place", and what of the other mends is not; or "absent". */
+static const char *fix(const char **shadow, const char **exits)
 {
 	static const uint8_t nop6[6] = { 0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00 };
 	const uint8_t *target = dlsym(RTLD_DEFAULT, "do_interrupt_x86_hardirq");
@@ -253,18 +371,19 @@ static const char *fix(const char **shadow)
 		return found ? "absent: more than one candidate" : "absent: no candidate";
 	replace(store, nop6, sizeof(nop6));
 	*shadow = fix_shadow(&t, call);
+	*exits = fix_xsetbv(&t);
 	return "in place";
 }
 
-__attribute__((constructor)) static void vmrun_fix(void)
+__attribute__((constructor)) static void svm_fix(void)
 {
-	const char *want = getenv("KHV_VMRUN_FIX");
-	const char *outcome, *shadow = "";
+	const char *want = getenv("KHV_SVM_FIX");
+	const char *outcome, *shadow = "", *exits = "";
 
 	/* Only the emulator itself: helpers that it starts inherit the environment. */
 	if (!want)
 		return;
-	outcome = fix(&shadow);
+	outcome = fix(&shadow, &exits);
 	if (!strcmp(want, "report"))
-		fprintf(stderr, "vmrun fix: %s%s\n", outcome, shadow);
+		fprintf(stderr, "svm fix: %s%s%s\n", outcome, shadow, exits);
 }
