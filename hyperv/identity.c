@@ -36,16 +36,17 @@ static void fill_page(struct kvm_vcpu *vcpu, u8 *page)
 	p[INSN_VMCALL_LEN] = INSN_RET;
 }
 
-static enum khv_msr_result move_page(struct khv_msr_access *a, gpa_t gpa)
+/*
+ * Each time, and not only where it was not before: the guest may have started anew, or user space
+ * may have replaced its memory, and what the RAM holds by now is anything.
+ */
+static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 {
-	struct khv_overlay *old = &a->vm->hypercall_page;
-	struct khv_overlay new = {};
+	struct khv_overlay *o = &a->vm->hypercall_page, moved = {};
+	bool stays = o->mapped && o->gpa == gpa;
+	struct kvm *kvm = a->vcpu->kvm;
 	u8 *page;
 	int ret;
-
-	/* Contents are stable while the page stands; only user space renews them. */
-	if (!a->host && old->mapped && old->gpa == gpa)
-		return KHV_MSR_OK;
 
 	page = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
 	if (!page)
@@ -55,13 +56,14 @@ static enum khv_msr_result move_page(struct khv_msr_access *a, gpa_t gpa)
 	 * User space writes the register when it restores memory too: what the
 	 * RAM holds then is not what the page hid.
 	 */
-	ret = khv_overlay_map(a->vcpu, &new, gpa, page, !a->host);
+	ret = khv_overlay_map(kvm, stays ? o : &moved, gpa, page, !a->host);
 	kfree(page);
 	if (ret)
 		return KHV_MSR_FAULT;
-
-	khv_overlay_unmap(a->vcpu, old, !a->host);
-	*old = new;
+	if (stays)
+		return KHV_MSR_OK;
+	khv_overlay_unmap(kvm, o, !a->host);
+	*o = moved;
 	return KHV_MSR_OK;
 }
 
@@ -79,7 +81,7 @@ enum khv_msr_result khv_msr_guest_os_id_write(struct khv_msr_access *a)
 	hv->hv_guest_os_id = a->data;
 	if (!a->data && !page_locked(a, hv)) {
 		hv->hv_hypercall &= ~KHV_HYPERCALL_ENABLE;
-		khv_overlay_unmap(a->vcpu, &a->vm->hypercall_page, !a->host);
+		khv_overlay_unmap(a->vcpu->kvm, &a->vm->hypercall_page, !a->host);
 	}
 	mutex_unlock(&hv->hv_lock);
 	return KHV_MSR_OK;
@@ -106,9 +108,9 @@ enum khv_msr_result khv_msr_hypercall_write(struct khv_msr_access *a)
 		a->data &= ~KHV_HYPERCALL_ENABLE;
 
 	if (a->data & KHV_HYPERCALL_ENABLE)
-		ret = move_page(a, a->data & KHV_PAGE_GPFN);
+		ret = show_page(a, a->data & KHV_PAGE_GPFN);
 	else
-		khv_overlay_unmap(a->vcpu, &a->vm->hypercall_page, !a->host);
+		khv_overlay_unmap(a->vcpu->kvm, &a->vm->hypercall_page, !a->host);
 	if (ret == KHV_MSR_OK)
 		hv->hv_hypercall = a->data;
 out:

@@ -11,35 +11,38 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 
-int khv_overlay_map(struct kvm_vcpu *vcpu, struct khv_overlay *o, gpa_t gpa, const u8 *image,
-		    bool keep)
+int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep)
 {
+	struct khv_overlay new = { .gpa = gpa, .mapped = true };
 	int ret = -ENOMEM;
 
-	o->image = kmemdup(image, PAGE_SIZE, GFP_KERNEL_ACCOUNT);
-	if (!o->image)
+	new.image = kmemdup(image, PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+	if (!new.image)
 		return ret;
 	if (keep) {
-		o->saved = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
-		if (!o->saved)
+		new.saved = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
+		if (!new.saved)
 			goto err_free;
-		ret = khv_kvm_read_guest(vcpu->kvm, gpa, o->saved, PAGE_SIZE);
+		ret = khv_kvm_read_guest(kvm, gpa, new.saved, PAGE_SIZE);
 		if (ret)
 			goto err_free;
+		/* The image stands there untouched: what it hides is known from before. */
+		if (o->mapped && !memcmp(new.saved, o->image, PAGE_SIZE))
+			swap(new.saved, o->saved);
 	}
-	ret = khv_kvm_write_guest(vcpu->kvm, gpa, image, PAGE_SIZE);
+	ret = khv_kvm_write_guest(kvm, gpa, image, PAGE_SIZE);
 	if (ret)
 		goto err_free;
-	o->gpa = gpa;
-	o->mapped = true;
+	khv_overlay_free(o);
+	*o = new;
 	return 0;
 
 err_free:
-	khv_overlay_free(o);
+	khv_overlay_free(&new);
 	return ret;
 }
 
-void khv_overlay_unmap(struct kvm_vcpu *vcpu, struct khv_overlay *o, bool restore)
+void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore)
 {
 	u8 *now;
 
@@ -53,9 +56,9 @@ void khv_overlay_unmap(struct kvm_vcpu *vcpu, struct khv_overlay *o, bool restor
 	 * it wrote is worth more than what the page hid.
 	 */
 	now = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
-	if (now && !khv_kvm_read_guest(vcpu->kvm, o->gpa, now, PAGE_SIZE) &&
+	if (now && !khv_kvm_read_guest(kvm, o->gpa, now, PAGE_SIZE) &&
 	    !memcmp(now, o->image, PAGE_SIZE))
-		khv_kvm_write_guest(vcpu->kvm, o->gpa, o->saved, PAGE_SIZE);
+		khv_kvm_write_guest(kvm, o->gpa, o->saved, PAGE_SIZE);
 	kfree(now);
 out:
 	khv_overlay_free(o);

@@ -22,11 +22,16 @@ static struct vm *vm_with_pages(void)
 	return vm;
 }
 
+static void run_to_end_of(struct vm *vm, struct vcpu *vcpu, void (*entry)(void))
+{
+	vcpu_entry(vcpu, entry);
+	vcpu_run_done(vcpu);
+	vm_free(vm);
+}
+
 static void run_to_end(struct vm *vm, void (*entry)(void))
 {
-	vcpu_entry(vm->vcpus[0], entry);
-	vcpu_run_done(vm->vcpus[0]);
-	vm_free(vm);
+	run_to_end_of(vm, vm->vcpus[0], entry);
 }
 
 static u64 addr(u8 *p)
@@ -242,6 +247,127 @@ GUEST_CODE(ram_comes_back_on_os_id)
 TEST_KNOWN(os_id_zero_restores_ram, "K4")
 {
 	run_to_end(vm_with_pages(), ram_comes_back_on_os_id);
+}
+
+/*
+ * A guest that starts anew, or a VMM that clears or replaces RAM, leaves anything in the page while
+ * the register stays what it is: enabling it again, with or without a new identity, shows the code.
+ */
+static void enable_again(bool os_id)
+{
+	u64 result;
+
+	if (os_id)
+		wrmsr(HV_X64_MSR_GUEST_OS_ID, OS_ID);
+	wrmsr(HV_X64_MSR_HYPERCALL, addr(page) | HV_HYPERCALL_ENABLE);
+	GUEST_ASSERT(page_has_code(page));
+	GUEST_ASSERT_EQ(__hypercall_page(page, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0,
+					 &result),
+			0);
+	GUEST_ASSERT_EQ(result, HV_STATUS_SUCCESS);
+}
+
+GUEST_CODE(cleared_by_guest)
+{
+	volatile u64 *ram = (u64 *)page;
+	u32 i, round;
+
+	for (round = 0; round < 4; round++) {
+		enable_again(round < 2);
+		for (i = 0; i < PAGE_SIZE / 8; i++)
+			ram[i] = round & 1 ? ~0ULL : 0;
+	}
+	enable_again(true);
+	/* One byte of the code is enough. */
+	page[1] = 0;
+	enable_again(false);
+}
+
+TEST(enable_again_after_the_guest_cleared_it)
+{
+	run_to_end(vm_with_pages(), cleared_by_guest);
+}
+
+GUEST_CODE(cleared_between)
+{
+	enable_again(true);
+	GUEST_SYNC(1);
+	enable_again(true);
+	GUEST_SYNC(2);
+	enable_again(false);
+	GUEST_SYNC(3);
+	enable_again(false);
+}
+
+/* The last time the register is written by user space, too, which restores all of them. */
+TEST(enable_again_after_the_vmm_cleared_it)
+{
+	struct vm *vm = vm_with_pages();
+	struct vcpu *v = vm->vcpus[0];
+	u32 stage;
+
+	vcpu_entry(v, cleared_between);
+	for (stage = 1; stage <= 3; stage++) {
+		vcpu_run_sync(v, stage);
+		ASSERT(page_has_code(page), "stage %u", stage);
+		memset(page, stage == 2 ? 0xee : 0, PAGE_SIZE);
+	}
+	vcpu_set_msr(v, HV_X64_MSR_HYPERCALL, addr(page) | HV_HYPERCALL_ENABLE);
+	ASSERT(page_has_code(page), "after user space wrote the register");
+	vcpu_run_done(v);
+	vm_free(vm);
+}
+
+/* Another VP's write counts as well. */
+GUEST_CODE(enable_and_clear)
+{
+	enable_again(true);
+	page[0] = 0;
+}
+
+GUEST_CODE(enable_by_another)
+{
+	enable_again(false);
+}
+
+TEST(enable_again_by_another_vp)
+{
+	struct vm *vm = vm_create(2, 0);
+
+	page = vm_alloc(vm, PAGE_SIZE);
+	vcpu_entry(vm->vcpus[0], enable_and_clear);
+	vcpu_run_done(vm->vcpus[0]);
+	run_to_end_of(vm, vm->vcpus[1], enable_by_another);
+}
+
+/* The RAM below is what it was when the page last came over it. */
+GUEST_CODE(ram_after_enable_again)
+{
+	volatile u64 *ram = (u64 *)page;
+	u32 i;
+
+	ram[0] = MAGIC;
+	ram[511] = MAGIC;
+	enable_again(true);
+	/* Nothing has changed: the RAM is still known. */
+	enable_again(true);
+	enable_again(false);
+	wrmsr(HV_X64_MSR_HYPERCALL, addr(page));
+	GUEST_ASSERT_KNOWN_EQ(ram[0], MAGIC);
+	GUEST_ASSERT_EQ(ram[511], MAGIC);
+
+	enable_again(false);
+	for (i = 0; i < PAGE_SIZE / 8; i++)
+		ram[i] = MAGIC + i;
+	enable_again(false);
+	wrmsr(HV_X64_MSR_HYPERCALL, addr(page));
+	for (i = 0; i < PAGE_SIZE / 8; i++)
+		GUEST_ASSERT_EQ(ram[i], MAGIC + i);
+}
+
+TEST_KNOWN(enable_again_keeps_ram, "K4")
+{
+	run_to_end(vm_with_pages(), ram_after_enable_again);
 }
 
 GUEST_CODE(lock)

@@ -634,28 +634,27 @@ void khv_stimers_clock_changed(struct kvm *kvm);
 int khv_connection_eventfd(struct kvm *kvm, const struct kvm_hyperv_eventfd *args);
 
 /**
- * khv_overlay_map() - put an image into a guest page
- * @vcpu: the vCPU
- * @o: the overlay, not mapped
- * @gpa: page-aligned address
+ * khv_overlay_map() - put an image into a guest page, where one may stand already
+ * @kvm: the VM
+ * @o: the overlay, not mapped or mapped at @gpa
+ * @gpa: page-aligned address, of address space 0
  * @image: PAGE_SIZE bytes
  * @keep: remember what the RAM holds, to restore it on unmap
  *
  * Return: 0, -EFAULT for a page outside memory, -ENOMEM; nothing changed then.
  * Context: register's lock held, may sleep.
  */
-int khv_overlay_map(struct kvm_vcpu *vcpu, struct khv_overlay *o, gpa_t gpa, const u8 *image,
-		    bool keep);
+int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep);
 
 /**
  * khv_overlay_unmap() - give the guest its RAM back
- * @vcpu: the vCPU
+ * @kvm: the VM
  * @o: the overlay
  * @restore: write back what was remembered, if the image still stands untouched
  *
  * Context: register's lock held, may sleep.
  */
-void khv_overlay_unmap(struct kvm_vcpu *vcpu, struct khv_overlay *o, bool restore);
+void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore);
 
 /**
  * khv_overlay_free() - release the memory of an overlay, guest memory untouched
