@@ -2,7 +2,8 @@
 /*
  * HvPostMessage and HvSignalEvent. Events of connections that user space has bound to
  * an eventfd (KVM_HYPERV_EVENTFD) are signalled here; every message and every other
- * event is user space's, which gets the call as the guest made it. The connections
+ * event is user space's, which gets a message as the guest posted it, and an event in one
+ * form. The connections
  * live in the stock struct, changed under its hv_lock, read and used under RCU.
  * TLFS chapter "Inter-Partition Communication".
  */
@@ -76,6 +77,17 @@ static u16 to_user(struct kvm_vcpu *vcpu)
 						       HV_STATUS_INVALID_HYPERCALL_INPUT;
 }
 
+/*
+ * One VMM looks at the fast bit and reads memory without it; another takes the first parameter for
+ * the value, as stock loads it. The fast form of the same call is read alike by both.
+ */
+static u16 event_to_user(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 param)
+{
+	hc->control |= KHV_CTL_FAST;
+	hc->in = param;
+	return to_user(vcpu);
+}
+
 u16 khv_hc_signal_event(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	struct eventfd_ctx *eventfd;
@@ -85,14 +97,14 @@ u16 khv_hc_signal_event(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	/* An eventfd stands for the first flag of its connection only. */
 	if (param & SIGNAL_FLAG_NUMBER)
-		return to_user(vcpu);
+		return event_to_user(vcpu, hc, param);
 
 	rcu_read_lock();
 	eventfd = idr_find(&vcpu->kvm->arch.hyperv.conn_to_evt, param);
 	if (eventfd)
 		khv_eventfd_signal(eventfd);
 	rcu_read_unlock();
-	return eventfd ? HV_STATUS_SUCCESS : to_user(vcpu);
+	return eventfd ? HV_STATUS_SUCCESS : event_to_user(vcpu, hc, param);
 }
 
 u16 khv_hc_post_message(struct kvm_vcpu *vcpu, struct khv_hcall *hc)

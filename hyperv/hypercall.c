@@ -107,7 +107,7 @@ static int complete_from_user(struct kvm_vcpu *vcpu)
 	return khv_complete(vcpu, hc, result);
 }
 
-/* KVM_EXIT_HYPERV_HCALL: the registers as the guest passed them. */
+/* KVM_EXIT_HYPERV_HCALL: the registers as the guest passed them, but see event_to_user(). */
 static int exit_to_user(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 {
 	struct kvm_hyperv_exit *exit = &vcpu->run->hyperv;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Connections: KVM_HYPERV_EVENTFD, HvSignalEvent and HvPostMessage. What the
- * kernel answers by itself, and what user space gets to see of the rest: exactly
- * the call as the guest made it.
+ * kernel answers by itself, and what user space gets to see of the rest: a message
+ * exactly as the guest posted it, an event in its fast form.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -199,30 +199,67 @@ static void answered_known(struct one *o, u64 control, u64 in, u64 status, const
 	       (unsigned long long)r.result, (unsigned long long)status);
 }
 
-/*
- * One call that goes to user space: run to the exit, check all of it, complete
- * it with @result, and see that this is what the guest gets. @known: params[0]
- * is what stock gets wrong.
- */
-static void handed_over(struct one *o, u64 control, u64 in, u64 out, u64 result, bool known)
+static void run_to_user(struct one *o, u64 control, u64 in, u64 out)
 {
-	struct kvm_run *run = o->vcpu->run;
-
 	o->ops->ops[0] = OP_HC(control, in, out);
 	o->ops->nr = 1;
 	vcpu_run_exit(o->vcpu, KVM_EXIT_HYPERV);
-	ASSERT_EQ(run->hyperv.type, KVM_EXIT_HYPERV_HCALL);
-	ASSERT_EQ(run->hyperv.u.hcall.input, control);
-	if (known)
-		ASSERT_KNOWN(run->hyperv.u.hcall.params[0] == in, "0x%llx instead of 0x%llx",
-			     (unsigned long long)run->hyperv.u.hcall.params[0],
-			     (unsigned long long)in);
-	ASSERT_EQ(run->hyperv.u.hcall.params[0], in);
-	ASSERT_EQ(run->hyperv.u.hcall.params[1], out);
-	run->hyperv.u.hcall.result = result;
+	ASSERT_EQ(o->vcpu->run->hyperv.type, KVM_EXIT_HYPERV_HCALL);
+}
+
+/* Complete it with @result, and see that this is what the guest gets. */
+static void end_of_exit(struct one *o, u64 result)
+{
+	o->vcpu->run->hyperv.u.hcall.result = result;
 	ASSERT_EQ(vcpu_run(o->vcpu), GUEST_SYNC_CMD);
 	ASSERT_EQ(o->ops->ops[0].vector, 0);
 	ASSERT_EQ(o->ops->ops[0].result, result);
+}
+
+/* One call that goes to user space as the guest made it. */
+static void handed_over(struct one *o, u64 control, u64 in, u64 out, u64 result)
+{
+	const struct kvm_hyperv_exit *exit = &o->vcpu->run->hyperv;
+
+	run_to_user(o, control, in, out);
+	ASSERT_EQ(exit->u.hcall.input, control);
+	ASSERT_EQ(exit->u.hcall.params[0], in);
+	ASSERT_EQ(exit->u.hcall.params[1], out);
+	end_of_exit(o, result);
+}
+
+/* What a VMM makes of an event: QEMU looks at the fast bit ... */
+static u64 value_by_form(const struct kvm_hyperv_exit *exit)
+{
+	u64 in = exit->u.hcall.params[0];
+
+	if (exit->u.hcall.input & HV_CTL_FAST)
+		return in;
+	ASSERT_KNOWN(in >= VM_RAM_BASE && in < 2 * VM_RAM_BASE, "no address: 0x%llx",
+		     (unsigned long long)in);
+	return *(const u64 *)(uintptr_t)in;
+}
+
+/* ... and openvmm does not, but takes the parameter for the value. */
+static u64 value_by_register(const struct kvm_hyperv_exit *exit)
+{
+	return exit->u.hcall.params[0];
+}
+
+/* An event in memory: whoever reads it gets the value, here @param. */
+static void event_handed_over(struct one *o, u64 *at, u64 param, u64 result)
+{
+	const struct kvm_hyperv_exit *exit = &o->vcpu->run->hyperv;
+
+	*at = param;
+	run_to_user(o, SIGNAL_SLOW, gpa(at), OUTPUT);
+	ASSERT_EQ(value_by_register(exit), param);
+	ASSERT_EQ(value_by_form(exit), param);
+	ASSERT_EQ(exit->u.hcall.input, SIGNAL_FAST);
+	ASSERT_EQ(exit->u.hcall.params[1], OUTPUT);
+	end_of_exit(o, result);
+	/* The input is read, not written. */
+	ASSERT_EQ(*at, param);
 }
 
 /* --- HvSignalEvent ------------------------------------------------------- */
@@ -286,7 +323,7 @@ TEST(signal_after_close)
 	close(copy);
 	answered(&o, SIGNAL_FAST, CONN, HV_STATUS_SUCCESS, "signal");
 	ASSERT_EQ(__deassign(o.vm, CONN), 0);
-	handed_over(&o, SIGNAL_FAST, CONN, 0, HV_STATUS_INVALID_CONNECTION_ID, false);
+	handed_over(&o, SIGNAL_FAST, CONN, 0, HV_STATUS_INVALID_CONNECTION_ID);
 	vm_free(o.vm);
 }
 
@@ -295,25 +332,24 @@ TEST(unknown_connection_fast)
 	struct one o = one_vcpu(0, true);
 	int fd = assign_new(o.vm, CONN);
 
-	handed_over(&o, SIGNAL_FAST, CONN + 1, OUTPUT, HV_STATUS_INVALID_CONNECTION_ID, false);
-	handed_over(&o, SIGNAL_FAST, 0, 0, HV_STATUS_SUCCESS, false);
-	handed_over(&o, SIGNAL_FAST, CONN_MAX, ~0ULL, HV_STATUS_INVALID_PORT_ID, false);
+	handed_over(&o, SIGNAL_FAST, CONN + 1, OUTPUT, HV_STATUS_INVALID_CONNECTION_ID);
+	handed_over(&o, SIGNAL_FAST, 0, 0, HV_STATUS_SUCCESS);
+	handed_over(&o, SIGNAL_FAST, CONN_MAX, ~0ULL, HV_STATUS_INVALID_PORT_ID);
 	/* All of RAX is user space's to set. */
-	handed_over(&o, SIGNAL_FAST, CONN + 1, 0, 0x123456789abcdef0ULL, false);
+	handed_over(&o, SIGNAL_FAST, CONN + 1, 0, 0x123456789abcdef0ULL);
 	ASSERT_EQ(eventfd_count(fd), 0);
 	vm_free(o.vm);
 }
 
-/* The control word says "memory", so the parameter is the address. */
+/* Stock says "memory" in the control word and yet puts the value beside it. */
 TEST_KNOWN(unknown_connection_slow, "K11")
 {
 	struct one o = one_vcpu(0, true);
 	int fd = assign_new(o.vm, CONN);
 
-	o.signal[3] = CONN + 1;
-	handed_over(&o, SIGNAL_SLOW, gpa(&o.signal[3]), OUTPUT, HV_STATUS_INVALID_CONNECTION_ID,
-		    true);
-	ASSERT_EQ(o.signal[3], CONN + 1);
+	event_handed_over(&o, &o.signal[3], CONN + 1, HV_STATUS_INVALID_CONNECTION_ID);
+	event_handed_over(&o, &o.signal[0], 0, HV_STATUS_SUCCESS);
+	event_handed_over(&o, &o.signal[PAGE_SIZE / 8 - 1], CONN_MAX, 0x123456789abcdef0ULL);
 	ASSERT_EQ(eventfd_count(fd), 0);
 	vm_free(o.vm);
 }
@@ -326,9 +362,9 @@ TEST(flag_above_zero_fast)
 	u32 bit;
 
 	for (bit = 0; bit < 16; bit++) {
-		handed_over(&o, SIGNAL_FAST, CONN | FLAG(1u << bit), 0, HV_STATUS_SUCCESS, false);
+		handed_over(&o, SIGNAL_FAST, CONN | FLAG(1u << bit), 0, HV_STATUS_SUCCESS);
 		handed_over(&o, SIGNAL_FAST, (CONN + 1) | FLAG(1u << bit), 0,
-			    HV_STATUS_INVALID_PARAMETER, false);
+			    HV_STATUS_INVALID_PARAMETER);
 	}
 	ASSERT_EQ(eventfd_count(fd), 0);
 	vm_free(o.vm);
@@ -339,8 +375,9 @@ TEST_KNOWN(flag_above_zero_slow, "K11")
 	struct one o = one_vcpu(0, true);
 	int fd = assign_new(o.vm, CONN);
 
-	o.signal[0] = CONN | FLAG(5);
-	handed_over(&o, SIGNAL_SLOW, gpa(o.signal), 0, HV_STATUS_SUCCESS, true);
+	event_handed_over(&o, o.signal, CONN | FLAG(5), HV_STATUS_SUCCESS);
+	event_handed_over(&o, o.signal, (CONN + 1) | FLAG(5), HV_STATUS_INVALID_PARAMETER);
+	event_handed_over(&o, o.signal, CONN | FLAG(0xffff), HV_STATUS_SUCCESS);
 	ASSERT_EQ(eventfd_count(fd), 0);
 	vm_free(o.vm);
 }
@@ -500,15 +537,15 @@ TEST(post_goes_to_user_space)
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		*o.post = (struct post_input){ .connection = CONN, .type = 1, .size = sizes[i] };
-		handed_over(&o, POST_SLOW, gpa(o.post), OUTPUT + i, HV_STATUS_SUCCESS, false);
+		handed_over(&o, POST_SLOW, gpa(o.post), OUTPUT + i, HV_STATUS_SUCCESS);
 	}
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
 		*o.post = (struct post_input){ .connection = CONN, .type = types[i], .size = 8 };
-		handed_over(&o, POST_SLOW, gpa(o.post), 0, HV_STATUS_INVALID_CONNECTION_ID, false);
+		handed_over(&o, POST_SLOW, gpa(o.post), 0, HV_STATUS_INVALID_CONNECTION_ID);
 	}
 	/* An eventfd is no port for messages. */
 	ASSERT_EQ(eventfd_count(assign_new(o.vm, CONN)), 0);
-	handed_over(&o, POST_SLOW, gpa(o.post), 0, 0xabcdef0000000013ULL, false);
+	handed_over(&o, POST_SLOW, gpa(o.post), 0, 0xabcdef0000000013ULL);
 	vm_free(o.vm);
 }
 
@@ -523,7 +560,7 @@ TEST(post_at_the_end_of_memory)
 	ASSERT(mem != MAP_FAILED, "mmap");
 	vm_add_memslot(o.vm, GPA_NOWHERE, mem, PAGE_SIZE, 0);
 	*p = (struct post_input){ .connection = CONN, .type = 1, .size = PAYLOAD_MAX };
-	handed_over(&o, POST_SLOW, at, 0, HV_STATUS_SUCCESS, false);
+	handed_over(&o, POST_SLOW, at, 0, HV_STATUS_SUCCESS);
 	vm_free(o.vm);
 }
 
@@ -652,6 +689,6 @@ TEST(granted_one_by_one)
 	o = one_vcpu(VM_ENFORCE, true);
 	vcpu_set_bit(o.vcpu, HV_F_SIGNAL_EVENTS, false);
 	*o.post = (struct post_input){ .connection = CONN, .type = 1, .size = 8 };
-	handed_over(&o, POST_SLOW, gpa(o.post), 0, HV_STATUS_SUCCESS, false);
+	handed_over(&o, POST_SLOW, gpa(o.post), 0, HV_STATUS_SUCCESS);
 	vm_free(o.vm);
 }
