@@ -197,9 +197,16 @@ static bool icr_send(struct kvm_vcpu *vcpu, u64 icr)
 	return mapped;
 }
 
-/* Where the upper half stands depends on the vendor's APIC page, not on the mode. */
-static u32 *icr_upper(struct khv_kvm_lapic *apic)
+static bool xapic_mode(const struct kvm_vcpu *vcpu)
 {
+	return !(vcpu->arch.apic_base & X2APIC_ENABLE);
+}
+
+/* In xAPIC mode the upper half is ICR2; in x2APIC mode it depends on the vendor's APIC page. */
+static u32 *icr_upper(const struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
+{
+	if (xapic_mode(vcpu))
+		return lapic_reg(apic, APIC_ICR2);
 #ifdef KHV_HAVE_ICR_SPLIT
 	if (khv_x86_ops->x2apic_icr_is_split)
 		return lapic_reg(apic, APIC_ICR2);
@@ -207,20 +214,47 @@ static u32 *icr_upper(struct khv_kvm_lapic *apic)
 	return lapic_reg(apic, APIC_ICR + 4);
 }
 
+/* ICR2 has eight bits. */
+static u32 icr_upper_value(const struct kvm_vcpu *vcpu, u64 icr)
+{
+	return icr >> 32 & (xapic_mode(vcpu) ? GENMASK(31, 24) : U32_MAX);
+}
+
+/* For the slow path, as KVM's functions take any mode for x2APIC mode; NULL in that one. */
+static u32 *icr2(const struct kvm_vcpu *vcpu)
+{
+	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
+
+	return xapic_mode(vcpu) && apic->vcpu == vcpu ? icr_upper(vcpu, apic) : NULL;
+}
+
+static enum khv_msr_result icr_read_slow(struct khv_msr_access *a)
+{
+	enum khv_msr_result ret = lapic_read(a, APIC_ICR);
+	const u32 *upper;
+
+	if (ret != KHV_MSR_OK)
+		return ret;
+	upper = icr2(a->vcpu);
+	if (upper)
+		a->data = (u32)a->data | (u64)*upper << 32;
+	return ret;
+}
+
 enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a)
 {
 	struct khv_kvm_lapic *apic;
 
 	if (!a->atomic)
-		return lapic_read(a, APIC_ICR);
+		return icr_read_slow(a);
 	apic = lapic_at_hand(a);
 	if (!apic || khv_apic_traced())
 		return KHV_MSR_SLOW;
-	a->data = *lapic_reg(apic, APIC_ICR) | (u64)*icr_upper(apic) << 32;
+	a->data = *lapic_reg(apic, APIC_ICR) | (u64)*icr_upper(a->vcpu, apic) << 32;
 	return KHV_MSR_OK;
 }
 
-/* Mirrors kvm_x2apic_icr_write(). */
+/* Mirrors kvm_x2apic_icr_write(), but for ICR2. */
 static enum khv_msr_result icr_fast(struct khv_msr_access *a)
 {
 	struct khv_kvm_lapic *apic = lapic_at_hand(a);
@@ -228,13 +262,26 @@ static enum khv_msr_result icr_fast(struct khv_msr_access *a)
 	if (!apic || (a->data & ICR_OTHER) || khv_apic_traced() || !icr_send(a->vcpu, a->data))
 		return KHV_MSR_SLOW;
 	*lapic_reg(apic, APIC_ICR) = a->data & ~APIC_ICR_BUSY;
-	*icr_upper(apic) = a->data >> 32;
+	*icr_upper(a->vcpu, apic) = icr_upper_value(a->vcpu, a->data);
 	return KHV_MSR_OK;
+}
+
+static enum khv_msr_result icr_write_slow(struct khv_msr_access *a)
+{
+	enum khv_msr_result ret = lapic_write(a, APIC_ICR);
+	u32 *upper;
+
+	if (ret != KHV_MSR_OK)
+		return ret;
+	upper = icr2(a->vcpu);
+	if (upper)
+		*upper = icr_upper_value(a->vcpu, a->data);
+	return ret;
 }
 
 enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
 {
-	return a->atomic ? icr_fast(a) : lapic_write(a, APIC_ICR);
+	return a->atomic ? icr_fast(a) : icr_write_slow(a);
 }
 
 /* User space may want to be told of each access to the TPR. */

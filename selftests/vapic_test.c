@@ -204,6 +204,123 @@ IN_BOTH_MODES(icr_self)
 	run_one(icr_to_self);
 }
 
+/*
+ * In xAPIC mode the MSR is the two registers of the APIC: what one way wrote, the other reads, and
+ * an interrupt goes where the last of them said.
+ */
+static bool host_is_intel(void)
+{
+	return !host_is_amd();
+}
+
+static void agrees(u32 dest, u32 low)
+{
+	u64 msr = rdmsr(HV_X64_MSR_ICR);
+
+	GUEST_ASSERT_EQ(apic_read(APIC_ICR), low);
+	GUEST_ASSERT_EQ((u32)msr, low);
+	GUEST_ASSERT_KNOWN_EQ(apic_read(APIC_ICR2), dest << 24);
+	GUEST_ASSERT_KNOWN_EQ(msr >> 32, dest << 24);
+}
+
+GUEST_CODE(icr_and_icr2)
+{
+	const u32 low = ICR_ASSERT | LOW, others = ICR_OTHERS | ICR_ASSERT | LOW;
+	u32 round;
+
+	guest_irq_handlers[LOW] = count_and_eoi;
+	apic_start();
+	for (round = 0; round < 3; round++) {
+		/* There is no other APIC. The shorthand is for the slow path. */
+		wrmsr(HV_X64_MSR_ICR, icr_to(7, LOW));
+		agrees(7, low);
+		wrmsr(HV_X64_MSR_ICR, (u64)9 << 56 | others);
+		agrees(9, others);
+		apic_write(APIC_ICR2, 5 << 24);
+		agrees(5, others);
+		apic_write(APIC_ICR, low);
+		agrees(5, low);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], round);
+
+		/* The upper half by one way, the lower by the other. */
+		wrmsr(HV_X64_MSR_ICR, icr_to(7, LOW));
+		apic_write(APIC_ICR, low);
+		irqs_window();
+		GUEST_ASSERT_KNOWN_EQ(guest_irqs[LOW], round);
+		apic_write(APIC_ICR2, 0);
+		apic_write(APIC_ICR, low);
+		agrees(0, low);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], round + 1);
+		/* And as user space sees it. */
+		apic_write(APIC_ICR2, 11 << 24);
+		GUEST_SYNC(round);
+		agrees(13, low);
+	}
+}
+
+TEST_KNOWN_IF(icr_is_the_apics_xapic, "K37", host_is_intel)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_lapic_state s;
+	u32 round;
+
+	x2apic = false;
+	vcpu_entry(v, icr_and_icr2);
+	for (round = 0; round < 3; round++) {
+		vcpu_run_sync(v, round);
+		ASSERT_EQ(vcpu_get_msr(v, HV_X64_MSR_ICR), (u64)11 << 56 | ICR_ASSERT | LOW);
+		vcpu_set_msr(v, HV_X64_MSR_ICR, (u64)13 << 56 | ICR_ASSERT | LOW);
+		vcpu_ioctl(v, KVM_GET_LAPIC, &s);
+		ASSERT_EQ(*(u32 *)(s.regs + APIC_ICR2), 13u << 24);
+	}
+	vcpu_run_done(v);
+	vm_free(vm);
+}
+
+/* ICR2 has eight bits; the others stay 0, by whatever way they are written. */
+GUEST_CODE(icr2_reserved)
+{
+	apic_start();
+	apic_write(APIC_ICR2, 0x07ffffff);
+	GUEST_ASSERT_EQ(apic_read(APIC_ICR2), 0x07000000);
+	wrmsr(HV_X64_MSR_ICR, 0x09ffffffULL << 32 | ICR_ASSERT | LOW);
+	GUEST_ASSERT_KNOWN_EQ(apic_read(APIC_ICR2), 0x09000000);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_ICR) >> 32, 0x09000000);
+	wrmsr(HV_X64_MSR_ICR, 0x0affffffULL << 32 | ICR_OTHERS | LOW);
+	GUEST_ASSERT_EQ(apic_read(APIC_ICR2), 0x0a000000);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_ICR) >> 32, 0x0a000000);
+}
+
+TEST_KNOWN(icr2_has_eight_bits_xapic, "K37")
+{
+	x2apic = false;
+	run_one(icr2_reserved);
+}
+
+/* In x2APIC mode it is one register of 64 bits. */
+GUEST_CODE(icr_is_wide)
+{
+	const u64 to = 0x12345678ULL << 32;
+
+	apic_start();
+	wrmsr(HV_X64_MSR_ICR, to | ICR_ASSERT | LOW);
+	GUEST_ASSERT_EQ(rdmsr(MSR_X2APIC + APIC_ICR / 16), to | ICR_ASSERT | LOW);
+	wrmsr(MSR_X2APIC + APIC_ICR / 16, 2 * to | ICR_OTHERS | ICR_ASSERT | LOW);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_ICR), 2 * to | ICR_OTHERS | ICR_ASSERT | LOW);
+	/* By the slow path. */
+	wrmsr(HV_X64_MSR_ICR, to | ICR_OTHERS | ICR_ASSERT | LOW);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_ICR), to | ICR_OTHERS | ICR_ASSERT | LOW);
+}
+
+TEST(icr_is_the_apics_x2apic)
+{
+	x2apic = true;
+	run_one(icr_is_wide);
+}
+
 #define IPIS 60
 
 static volatile u32 receiver_up, receiver_stop;

@@ -16,6 +16,7 @@
 #define APIC_ISR      0x100
 #define APIC_IRR      0x200
 #define APIC_ICR      0x300
+#define APIC_ICR2     0x310
 #define APIC_SPIV_ON  0x1ff
 #define APIC_SPIV_OFF 0x0ff
 
