@@ -36,6 +36,25 @@ static void fill_page(struct kvm_vcpu *vcpu, u8 *page)
 	p[INSN_VMCALL_LEN] = INSN_RET;
 }
 
+/* What lies over the page gives way to it, and is put there again when it goes. */
+static void to_top(struct kvm_vcpu *vcpu, struct khv_overlay *o)
+{
+	if (o->mapped && khv_reftime_cover(vcpu, o->gpa))
+		khv_overlay_show(vcpu->kvm, o);
+}
+
+static void hide_page(struct khv_msr_access *a)
+{
+	struct khv_overlay *o = &a->vm->hypercall_page;
+	gpa_t gpa = o->gpa;
+
+	if (!o->mapped)
+		return;
+	to_top(a->vcpu, o);
+	khv_overlay_unmap(a->vcpu->kvm, o, !a->host);
+	khv_reftime_uncover(a->vcpu, gpa);
+}
+
 /*
  * Each time, and not only where it was not before: the guest may have started anew, or user space
  * may have replaced its memory, and what the RAM holds by now is anything.
@@ -44,7 +63,6 @@ static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 {
 	struct khv_overlay *o = &a->vm->hypercall_page, moved = {};
 	bool stays = o->mapped && o->gpa == gpa;
-	struct kvm *kvm = a->vcpu->kvm;
 	u8 *page;
 	int ret;
 
@@ -52,19 +70,35 @@ static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 	if (!page)
 		return KHV_MSR_FAULT;
 	fill_page(a->vcpu, page);
+	if (stays)
+		to_top(a->vcpu, o);
 	/*
 	 * User space writes the register when it restores memory too: what the
 	 * RAM holds then is not what the page hid.
 	 */
-	ret = khv_overlay_map(kvm, stays ? o : &moved, gpa, page, !a->host);
+	ret = khv_overlay_map(a->vcpu->kvm, stays ? o : &moved, gpa, page, !a->host);
 	kfree(page);
 	if (ret)
 		return KHV_MSR_FAULT;
 	if (stays)
 		return KHV_MSR_OK;
-	khv_overlay_unmap(kvm, o, !a->host);
+	hide_page(a);
 	*o = moved;
+	khv_reftime_cover(a->vcpu, gpa);
 	return KHV_MSR_OK;
+}
+
+void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is)
+{
+	struct khv_overlay *o = &to_khv_vm(vcpu->kvm)->hypercall_page;
+	struct mutex *lock = &vcpu->kvm->arch.hyperv.hv_lock;
+
+	if (!(was & KHV_PAGE_ENABLE) || !((was ^ is) & (KHV_PAGE_GPFN | KHV_PAGE_ENABLE)))
+		return;
+	mutex_lock(lock);
+	if (o->mapped && o->gpa == (was & KHV_PAGE_GPFN))
+		khv_overlay_show(vcpu->kvm, o);
+	mutex_unlock(lock);
 }
 
 enum khv_msr_result khv_msr_guest_os_id_read(struct khv_msr_access *a)
@@ -81,7 +115,7 @@ enum khv_msr_result khv_msr_guest_os_id_write(struct khv_msr_access *a)
 	hv->hv_guest_os_id = a->data;
 	if (!a->data && !page_locked(a, hv)) {
 		hv->hv_hypercall &= ~KHV_HYPERCALL_ENABLE;
-		khv_overlay_unmap(a->vcpu->kvm, &a->vm->hypercall_page, !a->host);
+		hide_page(a);
 	}
 	mutex_unlock(&hv->hv_lock);
 	return KHV_MSR_OK;
@@ -110,7 +144,7 @@ enum khv_msr_result khv_msr_hypercall_write(struct khv_msr_access *a)
 	if (a->data & KHV_HYPERCALL_ENABLE)
 		ret = show_page(a, a->data & KHV_PAGE_GPFN);
 	else
-		khv_overlay_unmap(a->vcpu->kvm, &a->vm->hypercall_page, !a->host);
+		hide_page(a);
 	if (ret == KHV_MSR_OK)
 		hv->hv_hypercall = a->data;
 out:

@@ -42,6 +42,11 @@ err_free:
 	return ret;
 }
 
+void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o)
+{
+	khv_kvm_write_guest(kvm, o->gpa, o->image, PAGE_SIZE);
+}
+
 void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore)
 {
 	u8 *now;

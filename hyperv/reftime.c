@@ -117,7 +117,7 @@ static enum khv_tsc_page_state write_page(struct kvm *kvm, struct khv_refclock *
 	const u32 invalid = 0;
 	u32 sequence;
 
-	if (khv_kvm_read_guest(kvm, gpa, &sequence, sizeof(sequence)) ||
+	if (clock->covered || khv_kvm_read_guest(kvm, gpa, &sequence, sizeof(sequence)) ||
 	    khv_kvm_write_guest(kvm, gpa, &invalid, sizeof(invalid)))
 		return KHV_TSC_PAGE_STALE;
 	if (!params)
@@ -139,11 +139,13 @@ static enum khv_tsc_page_state write_page(struct kvm *kvm, struct khv_refclock *
 }
 
 /* After a restore the page is in memory already; a frozen one rules the clock. */
-static bool adopt_page(struct kvm *kvm, struct khv_ref_params *params)
+static bool adopt_page(struct kvm *kvm, const struct khv_refclock *clock,
+		       struct khv_ref_params *params)
 {
 	struct ms_hyperv_tsc_page page;
 
-	if (khv_kvm_read_guest(kvm, page_gpa(&kvm->arch.hyperv), &page, sizeof(page)) ||
+	if (clock->covered ||
+	    khv_kvm_read_guest(kvm, page_gpa(&kvm->arch.hyperv), &page, sizeof(page)) ||
 	    !page.tsc_sequence)
 		return false;
 	params->scale = page.tsc_scale;
@@ -179,7 +181,7 @@ static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params,
 	clock->kvm_offset = kvm->arch.kvmclock_offset;
 	if (clock->page == KHV_TSC_PAGE_OFF) {
 		set_clock(clock, vcpu, params, master);
-	} else if (frozen(clock, hv) && adopt_page(kvm, &adopted)) {
+	} else if (frozen(clock, hv) && adopt_page(kvm, clock, &adopted)) {
 		set_clock(clock, vcpu, &adopted, NULL);
 		clock->page = KHV_TSC_PAGE_LIVE;
 	} else {
@@ -235,6 +237,32 @@ void khv_reftime_update(struct kvm_vcpu *vcpu)
 		khv_stimers_clock_changed(kvm);
 }
 
+static bool page_is_at(const struct kvm *kvm, const struct khv_refclock *clock, gpa_t gpa)
+{
+	return clock->page != KHV_TSC_PAGE_OFF && page_gpa(&kvm->arch.hyperv) == gpa;
+}
+
+bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+
+	if (clock->covered || !page_is_at(vcpu->kvm, clock, gpa))
+		return false;
+	clock->covered = true;
+	return true;
+}
+
+void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+
+	if (!page_is_at(vcpu->kvm, clock, gpa))
+		return;
+	clock->covered = false;
+	clock->page = KHV_TSC_PAGE_STALE;
+	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+}
+
 void khv_reftime_stale(struct kvm *kvm)
 {
 	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
@@ -267,9 +295,12 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
 	bool enable = a->data & KHV_REFERENCE_TSC_ENABLE;
 	bool adopted;
+	u64 was;
 
 	mutex_lock(&hv->hv_lock);
+	was = hv->hv_tsc_page;
 	WRITE_ONCE(hv->hv_tsc_page, a->data);
+	clock->covered = false;
 	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
 	clock->by_guest = !a->host;
 	/* Without its page a frozen clock has no more reason to be another than KVM's. */
@@ -277,6 +308,7 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	if (!enable && adopted)
 		set_clock(clock, NULL, NULL, NULL);
 	mutex_unlock(&hv->hv_lock);
+	khv_hypercall_page_left(a->vcpu, was, a->data);
 
 	/* It may be another clock than before that the deadlines are measured by. */
 	if (!enable && adopted)

@@ -4,6 +4,7 @@
  * registers, the lock, the host's view (save and restore).
  */
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "vm.h"
 
@@ -368,6 +369,168 @@ GUEST_CODE(ram_after_enable_again)
 TEST_KNOWN(enable_again_keeps_ram, "K4")
 {
 	run_to_end(vm_with_pages(), ram_after_enable_again);
+}
+
+/*
+ * Another register's page over the hypercall page, or below it: only one is to be seen, and when it
+ * goes the other one is (TLFS, "GPA Overlay Pages"). The last one enabled is on top.
+ */
+struct tsc_page {
+	volatile u32 sequence;
+	u32 rsvd;
+	volatile u64 scale;
+	volatile s64 offset;
+};
+
+static bool page_has_clock(u8 *p)
+{
+	const struct tsc_page *tsc = (void *)p;
+	u64 before, by_page, high, scale = tsc->scale, now;
+
+	if (page_has_code(p))
+		return false;
+	/* Without a master clock the page says no more than that. */
+	if (!tsc->sequence)
+		return true;
+	before = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
+	now = rdtsc();
+	asm("mul %2" : "=d"(high), "+a"(now) : "r"(scale) : "cc");
+	by_page = high + (u64)tsc->offset;
+	return by_page + 1 >= before && by_page <= rdmsr(HV_X64_MSR_TIME_REF_COUNT) + 1;
+}
+
+static void tsc_page_on(u8 *p)
+{
+	wrmsr(HV_X64_MSR_REFERENCE_TSC, addr(p) | 1);
+	GUEST_ASSERT(page_has_clock(p));
+}
+
+GUEST_CODE(clock_over_code)
+{
+	u64 result;
+
+	enable_again(true);
+	tsc_page_on(page);
+	wrmsr(HV_X64_MSR_REFERENCE_TSC, 0);
+	if (!page_has_code(page))
+		guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, "no code", 0, 0, 0);
+	GUEST_ASSERT_EQ(__hypercall_page(page, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0,
+					 &result),
+			0);
+	/* Moved away. */
+	tsc_page_on(page);
+	tsc_page_on(page2);
+	GUEST_ASSERT(page_has_code(page));
+	/* The code is enabled again, and on top. */
+	tsc_page_on(page);
+	enable_again(false);
+	wrmsr(HV_X64_MSR_REFERENCE_TSC, addr(page2));
+	GUEST_ASSERT(page_has_code(page));
+}
+
+TEST_KNOWN(code_shows_again, "K38")
+{
+	run_to_end(vm_with_pages(), clock_over_code);
+}
+
+GUEST_CODE(code_over_clock)
+{
+	volatile u64 *ram = (u64 *)page;
+
+	wrmsr(HV_X64_MSR_GUEST_OS_ID, OS_ID);
+	tsc_page_on(page);
+	enable_again(false);
+	wrmsr(HV_X64_MSR_HYPERCALL, addr(page));
+	if (!page_has_clock(page))
+		guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, "no clock", 0, 0, 0);
+	/* Moved away, and by the identity. */
+	enable_again(false);
+	wrmsr(HV_X64_MSR_HYPERCALL, addr(page2) | HV_HYPERCALL_ENABLE);
+	GUEST_ASSERT(page_has_clock(page));
+	GUEST_ASSERT(page_has_code(page2));
+	enable_again(false);
+	wrmsr(HV_X64_MSR_GUEST_OS_ID, 0);
+	GUEST_ASSERT(page_has_clock(page));
+	/* The lower one goes first, then the upper one: nothing is left but RAM. */
+	enable_again(true);
+	tsc_page_on(page);
+	wrmsr(HV_X64_MSR_HYPERCALL, 0);
+	GUEST_ASSERT(page_has_clock(page));
+	wrmsr(HV_X64_MSR_REFERENCE_TSC, 0);
+	GUEST_ASSERT(ram[511] == 0);
+}
+
+TEST_KNOWN(clock_shows_again, "K38")
+{
+	run_to_end(vm_with_pages(), code_over_clock);
+}
+
+GUEST_CODE(clock_changes_below)
+{
+	wrmsr(HV_X64_MSR_GUEST_OS_ID, OS_ID);
+	tsc_page_on(page);
+	enable_again(false);
+	GUEST_SYNC(1);
+	if (!page_has_code(page))
+		guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, "no code", 0, 0, 0);
+	enable_again(false);
+	GUEST_SYNC(2);
+	GUEST_ASSERT(page_has_code(page));
+	wrmsr(HV_X64_MSR_HYPERCALL, addr(page));
+	GUEST_ASSERT(page_has_clock(page));
+}
+
+/* What is below is not written to through the code; it is up to date when it shows. */
+TEST_KNOWN(clock_below_changes, "K38")
+{
+	struct kvm_clock_data clock = {};
+	struct vm *vm = vm_with_pages();
+	u32 stage;
+
+	vcpu_entry(vm->vcpus[0], clock_changes_below);
+	for (stage = 1; stage <= 2; stage++) {
+		vcpu_run_sync(vm->vcpus[0], stage);
+		clock.clock += 1000000000000ULL;
+		ASSERT_EQ(ioctl(vm->fd, KVM_SET_CLOCK, &clock), 0);
+	}
+	vcpu_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+/* The pages of a VP are RAM, and cover the code likewise. */
+GUEST_CODE(pages_over_code)
+{
+	static const u32 msrs[] = { HV_X64_MSR_SIMP, HV_X64_MSR_SIEFP, HV_X64_MSR_VP_ASSIST_PAGE };
+	u32 i;
+
+	enable_again(true);
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		wrmsr(msrs[i], addr(page) | 1);
+		GUEST_ASSERT(!page_has_code(page));
+		GUEST_ASSERT_EQ(*(u32 *)page, 0);
+		wrmsr(msrs[i], 0);
+		if (!page_has_code(page))
+			guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, "no code", 0, 0,
+					    0);
+		wrmsr(msrs[i], addr(page) | 1);
+		wrmsr(msrs[i], addr(page2) | 1);
+		GUEST_ASSERT(page_has_code(page));
+		wrmsr(msrs[i], 0);
+		GUEST_ASSERT(page_has_code(page));
+	}
+}
+
+TEST_KNOWN(code_shows_again_below_a_vps_pages, "K38")
+{
+	struct vm *vm = vm_with_pages();
+	u32 cmd;
+
+	ASSERT_EQ(__vcpu_enable_cap(vm->vcpus[0], KVM_CAP_HYPERV_SYNIC, 0), 0);
+	vcpu_entry(vm->vcpus[0], pages_over_code);
+	while ((cmd = vcpu_run(vm->vcpus[0])) == RUN_EXIT(KVM_EXIT_HYPERV))
+		;
+	ASSERT_EQ(cmd, GUEST_DONE);
+	vm_free(vm);
 }
 
 GUEST_CODE(lock)

@@ -501,6 +501,25 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu);
 void khv_reftime_update(struct kvm_vcpu *vcpu);
 
 /**
+ * khv_reftime_cover() - the hypercall page comes over the reference TSC page, if that is there
+ * @vcpu: a vCPU of a VM of ours
+ * @gpa: where the hypercall page is
+ *
+ * The page is not written until khv_reftime_uncover(), or until the guest enables it anew.
+ * Return: true if it was there and on top. Context: hv_lock held.
+ */
+bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
+ * khv_reftime_uncover() - the hypercall page is gone: write what it covered
+ * @vcpu: the same
+ * @gpa: where it was
+ *
+ * Context: hv_lock held.
+ */
+void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
  * khv_reftime_stale() - KVM's clock is about to change
  * @kvm: a VM of ours
  *
@@ -634,6 +653,17 @@ void khv_stimers_clock_changed(struct kvm *kvm);
 int khv_connection_eventfd(struct kvm *kvm, const struct kvm_hyperv_eventfd *args);
 
 /**
+ * khv_hypercall_page_left() - a register of a guest page has changed
+ * @vcpu: a vCPU of a VM of ours
+ * @was: its old value: page, and enabled by bit 0
+ * @is: its new one
+ *
+ * If its page lay over the hypercall page and does no more, the code shows again.
+ * Context: may sleep, hv_lock not held.
+ */
+void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is);
+
+/**
  * khv_overlay_map() - put an image into a guest page, where one may stand already
  * @kvm: the VM
  * @o: the overlay, not mapped or mapped at @gpa
@@ -645,6 +675,15 @@ int khv_connection_eventfd(struct kvm *kvm, const struct kvm_hyperv_eventfd *arg
  * Context: register's lock held, may sleep.
  */
 int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep);
+
+/**
+ * khv_overlay_show() - put the image of a mapped overlay there once more
+ * @kvm: the VM
+ * @o: the overlay
+ *
+ * Context: register's lock held, may sleep.
+ */
+void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o);
 
 /**
  * khv_overlay_unmap() - give the guest its RAM back

@@ -135,6 +135,7 @@ struct khv_master_clock {
  * @page: &enum khv_tsc_page_state, under hv_lock
  * @by_guest: the guest wrote HV_X64_MSR_REFERENCE_TSC and the page did not follow
  *	yet, under hv_lock
+ * @covered: the hypercall page lies over the page, under hv_lock
  */
 struct khv_refclock {
 	seqcount_mutex_t seq;
@@ -148,6 +149,7 @@ struct khv_refclock {
 	u32 sequence;
 	enum khv_tsc_page_state page;
 	bool by_guest;
+	bool covered;
 };
 
 /**

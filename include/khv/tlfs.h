@@ -49,6 +49,7 @@
 #define KHV_HYPERCALL_ENABLE BIT_ULL(0)
 #define KHV_HYPERCALL_LOCKED BIT_ULL(1)
 #define KHV_PAGE_GPFN	     GENMASK_ULL(63, 12)
+#define KHV_PAGE_ENABLE	     BIT_ULL(0) /* of every register that names a page */
 
 /* HV_X64_MSR_CRASH_CTL, "Guest Crash Enlightenment". */
 #define KHV_CRASH_NOTIFY  BIT_ULL(63)
