@@ -50,7 +50,10 @@ static int complete_from_user(struct kvm_vcpu *vcpu)
 	return 1;
 }
 
-/* KVM_EXIT_HYPERV_SYNDBG, when the instruction is done. */
+/*
+ * KVM_EXIT_HYPERV_SYNDBG, when the instruction is done. A signal, a single step or an exit that
+ * another request asks for may come before, and its answer is not for us.
+ */
 static void tell_user(struct khv_msr_access *a)
 {
 	const struct kvm_hv_syndbg *s = syndbg(a->vcpu);
@@ -63,8 +66,18 @@ static void tell_user(struct khv_msr_access *a)
 	exit->u.syndbg.send_page = s->control.send_page;
 	exit->u.syndbg.recv_page = s->control.recv_page;
 	exit->u.syndbg.pending_page = s->control.pending_page;
-	a->vcpu->arch.complete_userspace_io = complete_from_user;
+	a->vp->syndbg_exit = true;
 	kvm_make_request(KVM_REQ_HV_EXIT, a->vcpu);
+}
+
+void khv_syndbg_left(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	if (!vp->syndbg_exit || kvm_test_request(KVM_REQ_HV_EXIT, vcpu))
+		return;
+	vp->syndbg_exit = false;
+	vcpu->arch.complete_userspace_io = complete_from_user;
 }
 
 /* Without the debugger's CPUID leaves the registers are not there, for the guest. */

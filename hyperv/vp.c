@@ -177,6 +177,7 @@ int khv_run(struct kvm_vcpu *vcpu)
 	this_cpu_write(khv_running, vcpu);
 	preempt_enable();
 	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
+	khv_syndbg_left(vcpu);
 	preempt_disable();
 	this_cpu_write(khv_running, NULL);
 	vp->running = false;

@@ -4,7 +4,9 @@
  * CPUID leaves only, the exits to user space that two of them make, and the calls that
  * user space answers. What malformed debug calls answer is hypercall_matrix_test's.
  */
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ops.h"
 
@@ -201,6 +203,87 @@ TEST(status_comes_from_user_space)
 		ASSERT_EQ(vcpu_op(v, p, OP_RD(STATUS)).result, values[i]);
 		ASSERT_EQ(vcpu_get_msr(v, CONTROL), i);
 	}
+	vm_free(vm);
+}
+
+/* Step to the next exit that is none. */
+static u32 step_to_exit(struct vcpu *v)
+{
+	do {
+		ASSERT_EQ(__vcpu_run(v), 0);
+	} while (v->run->exit_reason == KVM_EXIT_DEBUG);
+	return v->run->exit_reason;
+}
+
+/*
+ * Something else may end KVM_RUN between the write and its exit. A single step does so each time,
+ * and leaves data of its own where the answer will be.
+ */
+TEST_KNOWN(answer_after_a_step, "K36")
+{
+	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
+	struct vm *vm = debugger_vm(1, true);
+	struct vcpu *v = vm->vcpus[0];
+	struct ops_page *p = vcpu_ops_init(v, 1);
+	u64 status;
+	u32 round;
+
+	vcpu_ioctl(v, KVM_SET_GUEST_DEBUG, &debug);
+	for (round = 1; round <= 3; round++) {
+		p->ops[0] = OP_WR(CONTROL, round);
+		p->nr = 1;
+		ASSERT_EQ(step_to_exit(v), KVM_EXIT_HYPERV);
+		ASSERT_EQ(v->run->hyperv.type, KVM_EXIT_HYPERV_SYNDBG);
+		ASSERT_EQ(v->run->hyperv.u.syndbg.control, round);
+		v->run->hyperv.u.syndbg.status = value_of(round);
+		ASSERT_EQ(step_to_exit(v), KVM_EXIT_IO);
+		ASSERT_EQ(p->ops[0].vector, 0);
+		status = vcpu_get_msr(v, STATUS);
+		ASSERT_KNOWN(status == value_of(round), "0x%llx", (unsigned long long)status);
+	}
+	vm_free(vm);
+}
+
+#define STORM_WRITES 300
+
+static volatile bool storm_over;
+
+static void *storm(void *arg)
+{
+	pthread_t *thread = arg;
+	u32 i;
+
+	for (i = 0; !storm_over; i++) {
+		pthread_kill(*thread, SIGUSR1);
+		usleep(200 + i % 7 * 30);
+	}
+	return NULL;
+}
+
+/* So may a signal; stock loses an answer now and then. */
+TEST(answers_under_signals)
+{
+	struct vm *vm = debugger_vm(1, true);
+	struct vcpu *v = vm->vcpus[0];
+	struct ops_page *p = vcpu_ops_init(v, 1);
+	pthread_t self = pthread_self(), sender;
+	u32 i, lost = 0;
+
+	ASSERT_EQ(pthread_create(&sender, NULL, storm, &self), 0);
+	for (i = 1; i <= STORM_WRITES; i++) {
+		write_to_exit(v, p, CONTROL, i);
+		/* What user space leaves behind is no answer to the next write. */
+		end_of_exit(v, p, value_of(i));
+		v->run->hyperv.u.syndbg.status = 0x6c6f7374;
+		if (vcpu_op(v, p, OP_RD(STATUS)).result != value_of(i))
+			lost++;
+		ASSERT_EQ(vcpu_get_msr(v, CONTROL), i);
+	}
+	storm_over = true;
+	ASSERT_EQ(pthread_join(sender, NULL), 0);
+	ktap_log("%u of %u answers lost", lost, STORM_WRITES);
+	if (module_loaded())
+		ASSERT_EQ(lost, 0);
 	vm_free(vm);
 }
 

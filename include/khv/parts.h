@@ -664,6 +664,15 @@ int khv_connection_eventfd(struct kvm *kvm, const struct kvm_hyperv_eventfd *arg
 void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is);
 
 /**
+ * khv_syndbg_left() - KVM_RUN returns to user space
+ * @vcpu: a vCPU of a VM of ours
+ *
+ * Where it does so with KVM_EXIT_HYPERV_SYNDBG, the next one begins with user space's answer.
+ * Context: the VP's thread, vcpu->mutex held.
+ */
+void khv_syndbg_left(struct kvm_vcpu *vcpu);
+
+/**
  * khv_overlay_map() - put an image into a guest page, where one may stand already
  * @kvm: the VM
  * @o: the overlay, not mapped or mapped at @gpa

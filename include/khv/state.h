@@ -261,6 +261,7 @@ struct khv_msr_access {
  * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
  * @stimers_started: timers that run, one bit each; written by the VP's thread
  * @apic_waits: an expiry waits for the local APIC to be enabled; the thread's own
+ * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG was asked for, and its answer not yet; likewise
  * @flush_lock: guards @flush and @gpa_flush
  * @flush: what other VPs want this one to flush before it enters the guest: of its own
  *	addresses, and of those of its nested guest
@@ -289,6 +290,7 @@ struct khv_vcpu {
 	u64 runtime_base;
 	unsigned long stimers_started;
 	bool apic_waits;
+	bool syndbg_exit;
 	raw_spinlock_t flush_lock; /* guards flush, gpa_flush */
 	struct khv_flush flush[2];
 	struct khv_gpa_flush gpa_flush;
