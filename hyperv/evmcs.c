@@ -15,7 +15,9 @@
 /*
  * The VMX capability MSRs, plain and "true"; where their control stands in struct vmcs12,
  * whose layout is that of migration and does not change; what the control may not ask for,
- * because the enlightened VMCS has no field for it; and what it got fields for later.
+ * because the enlightened VMCS has no field for it; what it got fields for later; and of these
+ * what may be asked for all the same, as on stock: some Windows does not boot if it is offered
+ * PERF_GLOBAL_CTRL without A.EBX.0, and some asks for it although it was not.
  */
 static const struct {
 	u32 msr;
@@ -23,14 +25,15 @@ static const struct {
 	u16 at;
 	u32 no_field;
 	u32 later_field;
+	u32 unoffered;
 } controls[] = {
 	{ MSR_IA32_VMX_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PINBASED_CTLS, 744,
-	  PIN_BASED_VMX_PREEMPTION_TIMER | PIN_BASED_POSTED_INTR, 0 },
+	  PIN_BASED_VMX_PREEMPTION_TIMER | PIN_BASED_POSTED_INTR },
 	{ MSR_IA32_VMX_PROCBASED_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS, 748,
-	  CPU_BASED_ACTIVATE_TERTIARY_CONTROLS, 0 },
+	  CPU_BASED_ACTIVATE_TERTIARY_CONTROLS },
 	{ MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS, 768,
-	  VM_EXIT_SAVE_VMX_PREEMPTION_TIMER, VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL },
-	{ MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS, 780, 0,
+	  VM_EXIT_SAVE_VMX_PREEMPTION_TIMER, 0, VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL },
+	{ MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS, 780, 0, 0,
 	  VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL },
 	{ MSR_IA32_VMX_PROCBASED_CTLS2, MSR_IA32_VMX_PROCBASED_CTLS2, 804,
 	  SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | SECONDARY_EXEC_APIC_REGISTER_VIRT |
@@ -43,8 +46,8 @@ static const struct {
 #define VMCS12_VM_FUNCTION_CONTROL 296
 
 /*
- * Is L1 told of the later fields? Without that some Windows does not boot if it meets
- * PERF_GLOBAL_CTRL, and Hyper-V 2016 and 2019 scale the TSC by a field that they leave 0.
+ * Is L1 told of the later fields? Hyper-V 2016 and 2019, which are not, scale the TSC by a field
+ * that they leave 0.
  */
 static bool knows_later_fields(const struct khv_vcpu *vp)
 {
@@ -65,7 +68,7 @@ void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 			continue;
 		hidden = controls[i].no_field;
 		if (!knows_later_fields(to_khv_vcpu(vcpu)))
-			hidden |= controls[i].later_field;
+			hidden |= controls[i].later_field | controls[i].unoffered;
 		/* The upper half says what may be 1. */
 		*data &= ~((u64)hidden << 32);
 	}
