@@ -48,7 +48,14 @@ static void rule(const int *width)
 {
 	for (; *width; width++)
 		printf("%.*s%s", *width,
-		       "================================", width[1] ? "  " : "\n");
+		       "================================================", width[1] ? "  " : "\n");
+}
+
+static int longer(int width, const char *name)
+{
+	int len = strlen(name);
+
+	return len > width ? len : width;
 }
 
 static const char *fast_accesses(u8 flags)
@@ -62,17 +69,19 @@ static const char *fast_accesses(u8 flags)
 
 static void msrs(void)
 {
-	static const int widths[] = { 24, 10, 5, 9, 4, 19, 26, 0 };
+	int widths[] = { 24, 10, 5, 9, 4, 19, 26, 0 };
 	char need[64];
 	int i;
 
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
+		widths[0] = longer(widths[0], khv_msrs[i].name);
 	head("Synthetic MSRs");
 	printf("Number of the first register, how many there are, scope and access of the guest,\n"
 	       "accesses that the exit fast path may answer (fastpath.rst), CPUID bits asked for\n"
 	       "under enforcement, enlightenment.\n\n");
 	rule(widths);
-	printf("%-24s  %-10s  %-5s  %-9s  %-4s  %-19s  %s\n", "name", "number", "count", "scope",
-	       "fast", "needs", "enlightenment");
+	printf("%-*s  %-10s  %-5s  %-9s  %-4s  %-19s  %s\n", widths[0], "name", "number", "count",
+	       "scope", "fast", "needs", "enlightenment");
 	rule(widths);
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		const struct khv_msr_row *r = &khv_msrs[i];
@@ -81,18 +90,20 @@ static void msrs(void)
 		privs(need, sizeof(need), r->need);
 		snprintf(scope, sizeof(scope), "%s %s", r->flags & KHV_MSR_VM ? "VM" : "VP",
 			 r->flags & KHV_MSR_RO ? "ro" : "rw");
-		printf("%-24s  0x%08x  %-5u  %-9s  %-4s  %-19s  %s\n", r->name, r->first, r->count,
-		       scope, fast_accesses(r->flags), need, khv_enls[r->enl].name);
+		printf("%-*s  0x%08x  %-5u  %-9s  %-4s  %-19s  %s\n", widths[0], r->name, r->first,
+		       r->count, scope, fast_accesses(r->flags), need, khv_enls[r->enl].name);
 	}
 	rule(widths);
 }
 
 static void hypercalls(void)
 {
-	static const int widths[] = { 31, 6, 28, 5, 4, 19, 0 };
+	int widths[] = { 0, 6, 28, 5, 4, 19, 0 };
 	char need[64], form[64];
 	int i;
 
+	for (i = 0; i < KHV_NR_HC_ROWS; i++)
+		widths[0] = longer(widths[0], khv_hcs[i].name);
 	head("Hypercalls");
 	printf("Checks, in this order: mode and CPL (#UD); privilege (ACCESS_DENIED); reserved\n"
 	       "bits of the control word (INVALID_HYPERCALL_INPUT); XMM privilege, if the call can\n"
@@ -102,8 +113,8 @@ static void hypercalls(void)
 	       "(INVALID_HYPERCALL_INPUT when it cannot be), and the handler is called.\n"
 	       "An atomic call may be answered in the exit fast path, in either form (fastpath.rst).\n\n");
 	rule(widths);
-	printf("%-31s  %-6s  %-28s  %-5s  %-4s  %s\n", "name", "code", "form", "input", "rep",
-	       "needs");
+	printf("%-*s  %-6s  %-28s  %-5s  %-4s  %s\n", widths[0], "name", "code", "form", "input",
+	       "rep", "needs");
 	rule(widths);
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		const struct khv_hc_row *r = &khv_hcs[i];
@@ -115,8 +126,8 @@ static void hypercalls(void)
 			 r->flags & KHV_USER_EXIT ? "user space" : "");
 		if (!form[0])
 			snprintf(form, sizeof(form), "memory");
-		printf("%-31s  0x%04x  %-28s  %-5u  %-4u  %s\n", r->name, r->code, form, r->hdr,
-		       r->rep, need);
+		printf("%-*s  0x%04x  %-28s  %-5u  %-4u  %s\n", widths[0], r->name, r->code, form,
+		       r->hdr, r->rep, need);
 	}
 	rule(widths);
 }
