@@ -103,6 +103,7 @@ static void msr_rows(struct kunit *test)
 	SPOIL_MSR(TSC_INVARIANT_CONTROL, row->count = 0x400);
 	SPOIL_MSR(TSC_INVARIANT_CONTROL, row->first = 0x50000000);
 	SPOIL_MSR(GUEST_OS_ID, row->first = 0x3fffffff);
+	SPOIL_MSR(VP_INDEX, row->flags |= KHV_MSR_ATOMIC_WR);
 }
 
 static void hc_rows(struct kunit *test)
@@ -123,6 +124,13 @@ static void hc_rows(struct kunit *test)
 	SPOIL_HC(FLUSH_VIRTUAL_ADDRESS_LIST, row->rep = 0);
 	SPOIL_HC(FLUSH_VIRTUAL_ADDRESS_LIST, row->flags &= ~KHV_REP);
 	SPOIL_HC(POST_MESSAGE, row->hdr = 4097);
+	SPOIL_HC(POST_MESSAGE, row->out = KHV_OUTPUT_MAX_BYTES + 1);
+	/* What the fast path does not look at again: no output, whole words, room in registers. */
+	SPOIL_HC(SEND_IPI, row->out = 8);
+	SPOIL_HC(SEND_IPI, row->hdr = 12);
+	SPOIL_HC(FLUSH_VIRTUAL_ADDRESS_LIST, row->rep = 12);
+	SPOIL_HC(FLUSH_VIRTUAL_ADDRESS_SPACE_EX, row->hdr = KHV_FAST_MAX_BYTES + 8);
+	SPOIL_HC(POST_MESSAGE, row->flags |= KHV_ATOMIC);
 	SPOIL_HC(RESET_DEBUG_SESSION, row->code = 0x0100);
 	SPOIL_HC(RESET_DEBUG_SESSION, row->count = 0x100);
 	SPOIL_HC(EXT_CALL, row->code = 0x0070);

@@ -117,6 +117,27 @@ static void membership(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, khv_vpset_has(&set, ~0U));
 }
 
+/* How many VPs a walk may meet with interrupts off: three banks, or a VM of no more VPs. */
+static void few_for_the_fast_path(struct kunit *test)
+{
+	struct khv_vpset set;
+
+	khv_vpset_mask(&set, ~0ULL);
+	KUNIT_EXPECT_TRUE(test, khv_vpset_few(&set, 4096));
+	set = (struct khv_vpset){ .banks = 1 | BIT_ULL(20) | BIT_ULL(63) };
+	KUNIT_EXPECT_TRUE(test, khv_vpset_few(&set, 4096));
+	set.banks |= BIT_ULL(7);
+	KUNIT_EXPECT_FALSE(test, khv_vpset_few(&set, 1));
+	set.banks = ~0ULL;
+	KUNIT_EXPECT_FALSE(test, khv_vpset_few(&set, 1));
+	set = (struct khv_vpset){ .all = true };
+	KUNIT_EXPECT_TRUE(test, khv_vpset_few(&set, 3 * 64));
+	KUNIT_EXPECT_FALSE(test, khv_vpset_few(&set, 3 * 64 + 1));
+	/* The banks of "all" are of no use. */
+	set.banks = 1;
+	KUNIT_EXPECT_FALSE(test, khv_vpset_few(&set, 4096));
+}
+
 static void malformed(struct kunit *test)
 {
 	struct wire wire = { .valid_bank_mask = 0x11 };
@@ -142,6 +163,7 @@ static struct kunit_case vpset_cases[] = {
 	KUNIT_CASE(every_vp_there_can_be),
 	KUNIT_CASE(all_and_none),
 	KUNIT_CASE(membership),
+	KUNIT_CASE(few_for_the_fast_path),
 	KUNIT_CASE(malformed),
 	{},
 };

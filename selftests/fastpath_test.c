@@ -26,6 +26,7 @@
 #define ANSWERED "answered"
 #define STATE	 "slow: stepped, SMM, hidden, PMU"
 #define TRACED	 "slow: kvm_msr or kvm_exit traced"
+#define SKIP	 "slow: instruction not at hand"
 #define PARAM	 "/sys/module/kvm_hyperv/parameters/fastpath"
 #define MSRS	 TRACING "/events/kvm/kvm_msr/enable"
 #define EXITS	 TRACING "/events/kvm/kvm_exit/enable"
@@ -790,6 +791,42 @@ TEST(an_address_space_that_was_left_is_not_touched)
 	left_cr3 = (u64)(uintptr_t)pml4;
 	vcpu_entry(vm->vcpus[0], leaves_address_space);
 	vcpu_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+/* RDMSR and a return, which begin with the last byte of a page. */
+static u8 across[2 * PAGE_SIZE] __attribute__((aligned(4096)));
+
+GUEST_CODE(reads_across_pages)
+{
+	u32 i, eax, edx;
+
+	for (i = 0; i < READS; i++) {
+		asm volatile("call *%3"
+			     : "=a"(eax), "=d"(edx)
+			     : "c"(HV_X64_MSR_VP_INDEX), "r"(&across[PAGE_SIZE - 1])
+			     : "memory");
+		GUEST_ASSERT_EQ(eax, AN_INDEX);
+		GUEST_ASSERT_EQ(edx, 0);
+	}
+}
+
+/*
+ * Where the CPU does not tell the next instruction only one page is looked at: KVM warns in the
+ * host's log of a read that crosses one.
+ */
+TEST(an_instruction_across_pages)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+	u64 before = counted(SKIP);
+
+	memcpy(&across[PAGE_SIZE - 1], "\x0f\x32\xc3", 3);
+	vcpu_set_msr(v, HV_X64_MSR_VP_INDEX, AN_INDEX);
+	vcpu_entry(v, reads_across_pages);
+	vcpu_run_done(v);
+	if (!host_tells_next_rip())
+		expect_counted(SKIP, before, READS);
 	vm_free(vm);
 }
 

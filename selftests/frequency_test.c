@@ -92,6 +92,8 @@ TEST(apic_follows_bus_frequency)
 		ktap_skip("this kernel has no KVM_CAP_X86_APIC_BUS_CYCLES_NS");
 	/* The capability must be set after the irqchip and before any vCPU. */
 	vm = vm_create(0, 0);
+	/* A second is divided by it. */
+	ASSERT_EQ(__vm_enable_cap(vm, KVM_CAP_X86_APIC_BUS_CYCLES_NS, 0), -EINVAL);
 	r = __vm_enable_cap(vm, KVM_CAP_X86_APIC_BUS_CYCLES_NS, 40);
 	ASSERT(r == 0, "%s", strerror(-r));
 	v = vm_add_vcpu(vm);

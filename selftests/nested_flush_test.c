@@ -903,6 +903,33 @@ TEST(assist_page_unreadable_without_pv_eoi)
 	world_free(w);
 }
 
+static u64 vmrun_at(u64 vmcb)
+{
+	return nested_vmrun(this_cpu()->nested, vmcb);
+}
+
+/* Nor is there anything to read at a VMCB that is nowhere, of which L2 it would be. */
+TEST_DIRECT(vmcb_outside_memory)
+{
+	static const u64 nowhere[] = { GPA_NOWHERE, GPA_NOWHERE + PAGE_SIZE - 8, BIT64(40),
+				       0x000ffffffffff000ULL, 0xfffffffffffff000ULL };
+	struct call c = { .code = HVCALL_FLUSH_SPACE, .fast = true, .mask = MASK(0) };
+	struct world *w = world_of_svm();
+	struct guest_op o;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(nowhere); i++) {
+		direct_call(w, 0, &c);
+		o = nested_l1_op(w->vm->vcpus[0],
+				 (struct guest_op){ .op = OP_CALL,
+						    .arg0 = (u64)(uintptr_t)vmrun_at,
+						    .arg1 = nowhere[i] });
+		ASSERT_EQ(o.result, GP_VECTOR);
+	}
+	direct_call(w, 0, &c);
+	world_free(w);
+}
+
 /* See nested_evmcs_test.c: the same cache, at VMRUN. */
 TEST(pv_eoi_beside_assist_page)
 {

@@ -96,6 +96,12 @@ TEST(old_vm_stays_with_stock)
 	ASSERT_EQ(op(&old, OP_RD(HV_X64_MSR_GUEST_OS_ID)).result, OS_ID);
 	works(&old);
 	ASSERT(behaves_like_stock(&old), "taken over after its creation");
+	/* The word behind this register would hold the owner. */
+	vcpu_set_msr(old.v, HV_X64_MSR_CRASH_CTL, ~0ULL);
+	works(&old);
+	ASSERT_EQ(op(&old, OP_WR(HV_X64_MSR_CRASH_CTL, ~BIT64(63))).vector, 0);
+	works(&old);
+	ASSERT(behaves_like_stock(&old), "it has made itself ours");
 	/* It does not hold the module either. */
 	module_unload();
 	works(&old);

@@ -284,6 +284,27 @@ STIMER_TEST(one_shot_message)
 	GUEST_ASSERT_EQ(m->type, HV_MSG_NONE);
 }
 
+/* Each has a slot of its own, the last one at the end of the page. */
+STIMER_TEST(message_of_each_sint)
+{
+	u32 sint, other;
+
+	setup();
+	for (sint = 1; sint < HV_SYNIC_SINTS; sint++) {
+		wrmsr(HV_X64_MSR_SINT(sint), VEC);
+		start(0, ON | HV_STIMER_SINT(sint), 1);
+		GUEST_ASSERT(wait_slot(sint));
+		GUEST_ASSERT_EQ(slot(sint)->type, HV_MSG_TIMER_EXPIRED);
+		GUEST_ASSERT_EQ(slot(sint)->timer.expiration, 1);
+		for (other = 0; other < HV_SYNIC_SINTS; other++)
+			GUEST_ASSERT(other == sint || slot(other)->type == HV_MSG_NONE);
+		slot(sint)->type = HV_MSG_NONE;
+		wrmsr(HV_X64_MSR_SINT(sint), HV_SINT_MASKED);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[VEC], sint);
+	}
+}
+
 /* A count in the past fires at once. */
 STIMER_TEST(one_shot_in_the_past)
 {
@@ -1170,6 +1191,58 @@ TEST(storm_leaves_time_direct)
 TEST(storm_leaves_time_message)
 {
 	run_storm_on(storm_on_message);
+}
+
+/* A frozen page is the guest's memory: it makes the reference time what it likes, but no storm. */
+static struct {
+	u32 sequence, rsvd;
+	u64 scale, offset;
+} frozen __attribute__((aligned(4096)));
+
+static u64 host_us(void)
+{
+	struct timespec t;
+
+	ASSERT_EQ(clock_gettime(CLOCK_MONOTONIC, &t), 0);
+	return (u64)t.tv_sec * 1000000 + (u64)t.tv_nsec / 1000;
+}
+
+TEST(storm_under_any_clock)
+{
+	static const struct {
+		u64 scale, offset;
+	} clocks[] = {
+		{ 0, 0 }, { 0, ~0ULL }, { 1, BIT64(63) }, { ~0ULL, 0 }, { ~0ULL, BIT64(63) - 1 }
+	};
+	struct vcpu *v;
+	struct vm *vm;
+	u64 us;
+	u32 i;
+
+	if (!module_loaded())
+		ktap_skip("stock has no storm guard");
+	for (i = 0; i < ARRAY_SIZE(clocks); i++) {
+		vm = timer_vm();
+		v = vm->vcpus[0];
+		guest_irq_handlers[VEC] = storm_tick;
+		storm_loops = 0;
+		guest_irqs[VEC] = 0;
+		frozen.sequence = 1;
+		frozen.scale = clocks[i].scale;
+		frozen.offset = clocks[i].offset;
+		vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+		vcpu_set_msr(v, HV_X64_MSR_REFERENCE_TSC, (u64)(uintptr_t)&frozen | 1);
+		vcpu_entry(v, storm_on_direct);
+		us = host_us();
+		synic_run_done(v);
+		us = host_us() - us;
+		ASSERT(guest_irqs[VEC] <= us / 100 + 2, "%u ticks in %llu us", guest_irqs[VEC],
+		       (unsigned long long)us);
+		/* It is that clock which ran, or stood. */
+		if (!clocks[i].scale)
+			ASSERT_EQ(vcpu_get_msr(v, HV_X64_MSR_TIME_REF_COUNT), clocks[i].offset);
+		vm_free(vm);
+	}
 }
 
 /* A count in the past, again and again. */

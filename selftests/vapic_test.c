@@ -170,6 +170,47 @@ IN_BOTH_MODES(eoi)
 	run_one(eoi_order);
 }
 
+/* User space may say that anything is in service: each EOI ends one, and no more than there are. */
+GUEST_CODE(end_all)
+{
+	u32 i, vector;
+
+	apic_start();
+	GUEST_SYNC(1);
+	for (vector = 255; vector >= 16; vector--) {
+		wrmsr(HV_X64_MSR_EOI, 0);
+		/* A look at the APIC is an exit of its own. */
+		if (vector % 37)
+			continue;
+		GUEST_ASSERT(!in_service(vector));
+		GUEST_ASSERT(in_service(vector - 1));
+	}
+	for (i = 0; i < 40; i++)
+		wrmsr(HV_X64_MSR_EOI, 0);
+	/* By the APIC's own register: KVM's count would go below 0, which is a bug to it. */
+	guest_irq_handlers[LOW] = guest_irq_count;
+	self_ipi(LOW);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
+	GUEST_ASSERT(!in_service(LOW));
+}
+
+TEST(eoi_of_all_that_user_space_puts_in_service)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct kvm_lapic_state s;
+	u32 i;
+
+	vcpu_entry(vm->vcpus[0], end_all);
+	vcpu_run_sync(vm->vcpus[0], 1);
+	vcpu_ioctl(vm->vcpus[0], KVM_GET_LAPIC, &s);
+	for (i = 0; i < 8; i++)
+		*(u32 *)(s.regs + APIC_ISR + 0x10 * i) = i ? ~0u : ~0xffffu;
+	vcpu_ioctl(vm->vcpus[0], KVM_SET_LAPIC, &s);
+	vcpu_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
 /* To oneself, by shorthand and by number; the register reads back. */
 GUEST_CODE(icr_to_self)
 {
@@ -319,6 +360,30 @@ TEST(icr_is_the_apics_x2apic)
 {
 	x2apic = true;
 	run_one(icr_is_wide);
+}
+
+/* Destinations that no map of APICs reaches: nobody gets it, nor does the caller. */
+GUEST_CODE(icr_to_nobody)
+{
+	static const u32 ids[] = { 1,	    0xfe,	0x100,	    0x101,	0xffff,
+				   0x10000, 0x7fffffff, 0x80000000, 0xffffff00, 0xfffffffe };
+	u32 i;
+
+	guest_irq_handlers[LOW] = count_and_eoi;
+	apic_start();
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		wrmsr(HV_X64_MSR_ICR, icr_to(ids[i], LOW));
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_ICR), icr_to(ids[i], LOW));
+		GUEST_ASSERT(!requested(LOW));
+		irqs_window();
+	}
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 0);
+}
+
+TEST(icr_to_an_id_that_nobody_has)
+{
+	x2apic = true;
+	run_one(icr_to_nobody);
 }
 
 #define IPIS 60

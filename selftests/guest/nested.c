@@ -34,8 +34,7 @@
 
 #define L2_STACK (4 * PAGE_SIZE)
 
-/* entry.S: 0, or why L2 did not run. */
-u64 nested_vmrun(struct nested *n, u64 vmcb);
+/* entry.S, as nested_vmrun(): 0, or why L2 did not run. */
 u64 nested_vmenter(struct nested *n, u64 launched);
 extern u8 nested_vmexit[];
 

@@ -112,6 +112,8 @@ void nested_init(struct nested *n);
 u32 nested_vmclear(u8 *region); /* as nested_load_vmcs() */
 /* Enter L2 by VMRUN, or VMLAUNCH the first time, and come back. */
 enum nested_exit nested_enter(struct nested *n);
+/* SVM: VMRUN of @vmcb, wherever that is; 0 after L2's exit, or the vector of the exception. */
+u64 nested_vmrun(struct nested *n, u64 vmcb);
 /* Go on behind the instruction that made L2 exit. */
 void nested_skip(struct nested *n);
 /* L1 as nested_create() starts it, for an L1 that has done nested_init() by itself. */
