@@ -18,11 +18,14 @@
  *	text-compare ID				they must be the same again
  *	kmemleak-clear / kmemleak-scan ID	when the kernel has kmemleak
  *	write PATH VALUE			for example a sysctl
+ *	leave ID HOW SECONDS PROGRAM [ARGUMENTS]	start a program, and when it prints "ready" end the boot
+ *						under it: by reboot, poweroff or kexec. The last step
  *
  * Reports, one a line: "@ WORD ..." from here, "| ..." output of a test, "k ..." kernel log.
  *	@ begin RELEASE		@ phase NAME	@ start ID	@ done ID OUTCOME MILLISECONDS
  *	@ retry ID OUTCOME	it failed in the manner foreseen, and runs again
  *	@ kernel TEXT		a complaint of the kernel (oops, warning, lockdep ...)
+ *	@ leave ID HOW		the last step: what comes of it, the console and the emulator's end tell
  *	@ end			the last line: without it the log is cut
  * OUTCOME: exit:N, signal:N, timeout, ok, or error:TEXT (blanks as underscores).
  * When an insmod fails that should succeed, the rest of its phase is reported and not run.
@@ -32,6 +35,8 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kexec.h>
+#include <linux/reboot.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -827,6 +832,134 @@ static void step_kmemleak_scan(const char *id)
 	kmemleak_write("clear");
 }
 
+/* ---- the end of a boot under running guests ---- */
+
+/*
+ * What kexec enters instead of a kernel: it says so on ttyS1 and turns the machine off, by the port of
+ * Bochs and by that of QEMU's q35. Any other kernel would only take time to boot.
+ */
+extern const char kexec_code[], kexec_code_end[];
+asm(".pushsection .rodata\n"
+    "kexec_code:\n"
+    "	lea 8f(%rip), %rsi\n"
+    "1:	mov $0x2fd, %edx\n"
+    "	in %dx, %al\n"
+    "	test $0x40, %al\n"
+    "	jz 1b\n"
+    "	mov $0x2f8, %edx\n"
+    "	lodsb\n"
+    "	out %al, %dx\n"
+    "	cmp $'\\n', %al\n"
+    "	jne 1b\n"
+    "2:	mov $0x2fd, %edx\n"
+    "	in %dx, %al\n"
+    "	test $0x40, %al\n"
+    "	jz 2b\n"
+    "	mov $0x8900, %edx\n"
+    "3:	lodsb\n"
+    "	out %al, %dx\n"
+    "	test %al, %al\n"
+    "	jnz 3b\n"
+    "	mov $0x604, %edx\n"
+    "	mov $0x2000, %eax\n"
+    "	out %ax, %dx\n"
+    "4:	hlt\n"
+    "	jmp 4b\n"
+    "8:	.ascii \"@ kexec\\n\"\n"
+    "	.asciz \"Shutdown\"\n"
+    "kexec_code_end:\n"
+    ".popsection\n");
+
+#define KEXEC_ADDRESS 0x8000000UL
+
+static int load_kexec(void)
+{
+	struct kexec_segment segment = {
+		.buf = kexec_code,
+		.bufsz = kexec_code_end - kexec_code,
+		.mem = (void *)KEXEC_ADDRESS,
+		.memsz = 4096,
+	};
+
+	return syscall(SYS_kexec_load, KEXEC_ADDRESS, 1, &segment, KEXEC_ARCH_DEFAULT);
+}
+
+/* Start the program; return when it says that it is ready, or with the reason why not. */
+static const char *start_until_ready(char **words, long seconds)
+{
+	long deadline = now_ms() + seconds * 1000;
+	char program[256], data[4096];
+	size_t len = 0;
+	int fds[2];
+	ssize_t n;
+
+	snprintf(program, sizeof(program), "/bin/%s", words[0]);
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK))
+		return "pipe";
+	fflush(NULL);
+	if (!fork())
+		child(program, words, fds[1]);
+	close(fds[1]);
+	while (now_ms() < deadline && len < sizeof(data) - 1) {
+		struct pollfd pfd = { .fd = fds[0], .events = POLLIN };
+
+		if (poll(&pfd, 1, 20) <= 0)
+			continue;
+		n = read(fds[0], data + len, sizeof(data) - 1 - len);
+		if (n <= 0)
+			break;
+		len += n;
+		data[len] = '\0';
+		if (strstr(data, "ready\n"))
+			return NULL;
+	}
+	if (len)
+		report("| %.*s", (int)strcspn(data, "\n"), data);
+	return "the program did not get ready";
+}
+
+static void step_leave(char **words)
+{
+	static const struct {
+		const char *name;
+		unsigned int command;
+	} ways[] = {
+		{ "reboot", LINUX_REBOOT_CMD_RESTART },
+		{ "poweroff", LINUX_REBOOT_CMD_POWER_OFF },
+		{ "kexec", LINUX_REBOOT_CMD_KEXEC },
+	};
+	const char *id = words[1], *how = words[2], *why;
+	long start = now_ms();
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ways) && strcmp(how, ways[i].name); i++)
+		;
+	if (i == ARRAY_SIZE(ways)) {
+		done_error(id, start, "no way to leave is called %s", how);
+		return;
+	}
+	if (!strcmp(how, "kexec") && load_kexec()) {
+		done_error(id, start, "kexec_load: %s", strerror(errno));
+		return;
+	}
+	why = start_until_ready(words + 4, strtol(words[3], NULL, 0));
+	if (why) {
+		done_error(id, start, "%s", why);
+		return;
+	}
+	kmsg_drain();
+	kmsg_forward();
+	report("@ leave %s %s", id, how);
+	report("@ end");
+	tcdrain(fileno(results));
+	sync();
+	dprintf(1, "rig: leaving by %s\n", how);
+	/* The kernel's own words do not wait for a terminal's. */
+	tcdrain(1);
+	syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, ways[i].command, NULL);
+	dprintf(1, "rig: reboot: %s\n", strerror(errno));
+}
+
 static void step_write(const char *path, const char *value)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -849,7 +982,7 @@ static void step(char *line)
 		{ "load", 2 }, { "phase", 2 }, { "run", 4 }, { "insmod", 4 }, { "rmmod", 4 },
 		{ "log", 3 }, { "cycle", 4 }, { "kunit", 3 }, { "text-save", 3 },
 		{ "text-compare", 2 }, { "kmemleak-clear", 1 }, { "kmemleak-scan", 2 },
-		{ "write", 3 }, { "retry", 3 },
+		{ "write", 3 }, { "retry", 3 }, { "leave", 5 },
 	};
 	/* clang-format on */
 	char copy[LINE_SIZE], *words[MAX_WORDS + 1], *save, *word;
@@ -925,6 +1058,8 @@ static void step(char *line)
 		step_text_save(words);
 	else if (!strcmp(words[0], "text-compare"))
 		step_text_compare(words);
+	else if (!strcmp(words[0], "leave"))
+		step_leave(words);
 	else
 		step_kmemleak_scan(words[1]);
 }
