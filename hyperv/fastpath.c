@@ -41,6 +41,10 @@ void khv_fastpath_switched(void)
 typedef fastpath_t khv_proto_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags);
 DEFINE_STATIC_CALL_NULL(khv_call_vcpu_run, khv_proto_vcpu_run);
 
+/* dispatch.S, and where it sends what is ours. */
+khv_proto_vcpu_run khv_vcpu_run_svm, khv_vcpu_run_vmx;
+__noendbr khv_proto_vcpu_run khv_hook_vcpu_run_svm, khv_hook_vcpu_run_vmx;
+
 /* Where KVM can be told with interrupts off of an instruction that was skipped, else NULL. */
 static const u64 *insn_retired;
 static void *pmu_trigger_event;
@@ -324,27 +328,16 @@ static noinline fastpath_t answer_call_vmx(struct kvm_vcpu *vcpu)
 	return answer_exit(vcpu, EXIT_CALL, false);
 }
 
-/* One instruction and a jump, where this_cpu_read() takes a register as well. */
-static __always_inline bool is_running(const struct kvm_vcpu *vcpu)
-{
-	bool same;
-
-	asm("cmp %%gs:%1, %2" CC_SET(e) : CC_OUT(e)(same) : "m"(khv_running), "r"(vcpu));
-	return same;
-}
-
 /*
- * What stands in for the vendor's function. Each instruction here is paid at every exit:
- * khv_running is read twice, because a register that survives the call costs more, and
- * ftrace gets no site. A vCPU that is not ours leaves by a jump.
+ * What stands in for the vendor's function in a vCPU of ours; dispatch.S lets any other pass. Each
+ * instruction here is paid at every exit: khv_running is read twice, because a register that
+ * survives the call costs more, ftrace gets no site, and nothing calls it by its address.
  */
-static notrace fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_flags)
+__noendbr notrace fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_flags)
 {
 	fastpath_t ret;
 	u32 code;
 
-	if (!is_running(vcpu))
-		return static_call(khv_call_vcpu_run)(vcpu, run_flags);
 	ret = static_call(khv_call_vcpu_run)(vcpu, run_flags);
 	vcpu = this_cpu_read(khv_running);
 	code = khv_vmcb(vcpu)->control.exit_code;
@@ -367,13 +360,11 @@ static notrace fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_f
 /* What khv_vmread() returns when VMREAD faults is no reason of these. */
 static_assert(!(VMX_REASONS >> (VM_EXIT_REASON % 64) & 1));
 
-static notrace fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
+__noendbr notrace fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
 {
 	fastpath_t ret;
 	u64 reason;
 
-	if (!is_running(vcpu))
-		return static_call(khv_call_vcpu_run)(vcpu, run_flags);
 	ret = static_call(khv_call_vcpu_run)(vcpu, run_flags);
 	reason = khv_vmread(VM_EXIT_REASON);
 	if (likely(!(VMX_REASONS >> (reason % 64) & 1)) || ret != EXIT_FASTPATH_NONE)
@@ -461,7 +452,7 @@ void khv_fastpath_install(void)
 		static_call_update(khv_pmu_trigger_event, pmu_trigger_event);
 	static_call_update(khv_call_vcpu_run, khv_x86_ops->vcpu_run);
 	__static_call_update(kvm_key, kvm_trampoline,
-			     khv_svm ? khv_hook_vcpu_run_svm : khv_hook_vcpu_run_vmx);
+			     khv_svm ? khv_vcpu_run_svm : khv_vcpu_run_vmx);
 	installed = true;
 }
 
@@ -473,7 +464,7 @@ void khv_fastpath_remove(void)
 	installed = false;
 	/*
 	 * KVM calls it with interrupts off, and a vCPU that is not ours leaves by a jump, which
-	 * rig/check proves: when every CPU has had them on, nobody is inside. A guest that runs
+	 * dispatch.awk proves: when every CPU has had them on, nobody is inside. A guest that runs
 	 * counts as interrupts on; a frame of ours below it would not do.
 	 */
 	synchronize_rcu();

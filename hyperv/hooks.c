@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Replaces KVM functions through their ftrace sites: one ftrace_ops sends all of them
- * to khv_dispatch by a direct call, which tells them apart by the return address,
- * drops it and jumps to the replacement. The original is entered past its site, so it
+ * to khv_dispatch by a direct call, which tells them apart by the return address and
+ * returns there, or into the replacement. The original is entered past its site, so it
  * never meets its own hook. One ops, because each costs ftrace several walks over all
  * functions of the kernel, and a grace period when it goes.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/objtool.h>
 #include <linux/static_call.h>
-#include <asm/bug.h>
 #include <asm/ibt.h>
 #include <asm/nops.h>
 
@@ -19,40 +17,19 @@
 #include "khv/parts.h"
 
 /* khv_return_<function>: where its ftrace site returns to. Read by khv_dispatch. */
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why) \
-	extern unsigned long khv_return_##_name;          \
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
+	extern unsigned long khv_return_##_name;                  \
 	unsigned long khv_return_##_name;
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
 
-/*
- * RAX is free on entry to a function that has a fixed number of parameters. The list
- * is in the order of the hooks, so the hot ones are found first.
- */
-/* clang-format off */
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)		\
-	    "	cmp khv_return_" #_name "(%rip), %rax\n"	\
-	    "	jne 1f\n"					\
-	    "	add $8, %rsp\n"					\
-	    "	jmp khv_hook_" #_name "\n"			\
-	    "1:\n"
-asm(".pushsection .text, \"ax\", @progbits\n"
-	".type khv_dispatch, @function\n"
-	".globl khv_dispatch\n"
-	"khv_dispatch:\n" ASM_ENDBR "	mov (%rsp), %rax\n"
-#include "compat/kvm_private.h"
-	ASM_UD2 "\n"
-	".size khv_dispatch, . - khv_dispatch\n"
-	".popsection\n");
-#undef KHV_HOOK
-/* clang-format on */
+/* dispatch.S */
 void khv_dispatch(void);
-STACK_FRAME_NON_STANDARD(khv_dispatch);
 
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)   \
-	[KHV_HOOK_##_name] = { .module = KHV_MODULE_##_mod, \
-			       .name = #_name,              \
-			       .why = (_why),               \
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
+	[KHV_HOOK_##_name] = { .module = KHV_MODULE_##_mod,       \
+			       .name = #_name,                    \
+			       .why = (_why),                     \
 			       .returns = &khv_return_##_name },
 struct khv_hook khv_hooks[KHV_NR_HOOKS] = {
 #include "compat/kvm_private.h"
@@ -125,9 +102,9 @@ int khv_hooks_nr(void)
 /* Static calls cannot be indexed, so each original is set by name. */
 static void set_originals(void)
 {
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why) \
-	if (khv_hook_wanted(KHV_HOOK_##_name))            \
-		static_call_update(khv_call_##_name,      \
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
+	if (khv_hook_wanted(KHV_HOOK_##_name))                    \
+		static_call_update(khv_call_##_name,              \
 				   (void *)(khv_hooks[KHV_HOOK_##_name].site + KHV_SITE_BYTES));
 #include "compat/kvm_private.h"
 #undef KHV_HOOK

@@ -6,7 +6,6 @@
  */
 #include <linux/kvm_host.h>
 
-#include "khv/hooks.h"
 #include "khv/parts.h"
 #include "khv/port.h"
 #include "khv/trace.h"
@@ -148,7 +147,6 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 
 	trace_khv_hypercall(vcpu->vcpu_id, hc);
 
-	khv_hit_ours(kvm_hv_hypercall);
 	if (row)
 		vp->counts.hc[id]++;
 	else

@@ -18,7 +18,7 @@
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
 
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why) \
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
 	DEFINE_STATIC_CALL_NULL(khv_call_##_name, khv_hook_##_name);
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
@@ -198,7 +198,7 @@ static int find_hooks(void (*report)(const char *name, const char *why))
 {
 	int missing = 0;
 
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)                             \
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why)                     \
 	khv_hooks[KHV_HOOK_##_name].addr = khv_symbol(KHV_MODULE_##_mod, #_name);     \
 	if (khv_hook_wanted(KHV_HOOK_##_name) && !khv_hooks[KHV_HOOK_##_name].addr) { \
 		report(#_name, _why);                                                 \

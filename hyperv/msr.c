@@ -7,7 +7,6 @@
 
 #include <linux/kvm_host.h>
 
-#include "khv/hooks.h"
 #include "khv/parts.h"
 #include "khv/port.h"
 #include "khv/trace.h"
@@ -55,7 +54,6 @@ static enum khv_msr_result read_row(struct khv_msr_access *a)
 {
 	if (!a->host)
 		a->vp->counts.msr_read[a->row]++;
-	khv_hit_ours(kvm_hv_get_msr_common);
 	return khv_msr_ops[a->row].read(a);
 }
 
@@ -65,7 +63,6 @@ static enum khv_msr_result write_row(struct khv_msr_access *a)
 
 	if (!a->host)
 		a->vp->counts.msr_write[a->row]++;
-	khv_hit_ours(kvm_hv_set_msr_common);
 	if (!a->host && (row->flags & KHV_MSR_RO))
 		return KHV_MSR_FAULT;
 	if (a->data & row->reserved) {

@@ -18,12 +18,9 @@
 #error "kvm-hyperv takes over code that needs CONFIG_KVM_HYPERV=y in this kernel"
 #endif
 
-/*
- * rmmod need not wait for VMs of KVM's own, because a replacement jumps to the
- * original. These options turn the jump into a call.
- */
-#if IS_ENABLED(CONFIG_FRAME_POINTER) || IS_ENABLED(CONFIG_KCSAN)
-#error "kvm-hyperv cannot be unloaded safely with CONFIG_FRAME_POINTER or CONFIG_KCSAN"
+/* There a function that is replaced may have been inlined into its callers, across files. */
+#if IS_ENABLED(CONFIG_LTO_CLANG)
+#error "kvm-hyperv replaces functions of KVM by their entry, which CONFIG_LTO_CLANG may inline"
 #endif
 
 #if !IS_ENABLED(CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS) || !IS_ENABLED(CONFIG_KPROBES)

@@ -10,7 +10,7 @@
 
 #include "khv/port.h"
 
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why) KHV_HOOK_##_name,
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) KHV_HOOK_##_name,
 enum khv_hook_id {
 #include "compat/kvm_private.h"
 	KHV_NR_HOOKS,
@@ -43,8 +43,10 @@ extern struct khv_hook khv_hooks[KHV_NR_HOOKS];
 
 /**
  * struct khv_hook_hits - calls of the replaced functions on one CPU
- * @ours: answered here
- * @passed: handed to the original, because the VM is not ours or the part is still KVM's
+ * @ours: sent to the replacement
+ * @passed: left to KVM
+ *
+ * Counted by dispatch.S.
  */
 struct khv_hook_hits {
 	u64 ours[KHV_NR_HOOKS];
@@ -52,9 +54,6 @@ struct khv_hook_hits {
 };
 
 DECLARE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
-
-#define khv_hit_ours(_name)   this_cpu_inc(khv_hook_hits.ours[KHV_HOOK_##_name])
-#define khv_hit_passed(_name) this_cpu_inc(khv_hook_hits.passed[KHV_HOOK_##_name])
 
 /**
  * khv_hook_wanted() - is this function to be replaced here?

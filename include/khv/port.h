@@ -29,15 +29,19 @@ struct x86_exception;
 #undef KHV_IMPORT
 
 /* khv_orig_<hook>(): the replaced function, entered past its ftrace site. */
-#define KHV_HOOK(_mod, _ret, _name, _params, _args, _why)        \
-	_ret khv_hook_##_name _params;                           \
-	DECLARE_STATIC_CALL(khv_call_##_name, khv_hook_##_name); \
-	static __always_inline _ret khv_orig_##_name _params     \
-	{                                                        \
-		return static_call(khv_call_##_name) _args;      \
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
+	_ret khv_hook_##_name _params;                            \
+	DECLARE_STATIC_CALL(khv_call_##_name, khv_hook_##_name);  \
+	static __always_inline _ret khv_orig_##_name _params      \
+	{                                                         \
+		return static_call(khv_call_##_name) _args;       \
 	}
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
+
+/* Is the call ours? For the rows of owner ASK and RUNNING, by dispatch.S. They must not sleep. */
+bool khv_asks_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu);
+bool khv_asks_nested_evmcs_check_controls(struct vmcs12 *vmcs12);
 
 /* Vendor functions behind kvm_x86_ops that hot paths need. */
 int khv_proto_get_cpl(struct kvm_vcpu *vcpu);

@@ -338,6 +338,7 @@ khv_build_module_locked() {
 	# By content, not by time: what is as it was in an earlier checkout is not built again.
 	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' \
 		--exclude='.*.cmd' --exclude='*.order' --exclude='*.symvers' --exclude='.git' \
+		--exclude='offsets.[hs]' --exclude='.dispatch.proved' \
 		"$KHV_TOP/" "$dir/"
 	rm -f "$dir/kvm-hyperv.ko"
 	khv_quiet "build-$release" make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Walks every path through dispatch.o, as disassembled by objdump -dr, and fails the build unless
+#   - a path of khv_dispatch ends in exactly one return with the stack as it came: into the function
+#     that was called, or into that function's replacement, for which something must have been asked;
+#   - a path of khv_vcpu_run_* ends in a jump with the stack as it came, and takes nothing from it;
+#   - nothing is called on the way but khv_asks_*(), and no jump is computed.
+# What goes on to KVM then has no frame of the module on its stack, which rmmod relies upon, and the
+# CPU's return stack has an entry for each return.
+
+function bad(text) {
+	printf "dispatch.awk: %s+0x%s: %s: %s\n", fn, where[fn, at], line[fn, at], text
+	failed = 1
+}
+
+/^[0-9a-f]+ <.*>:$/ {
+	fn = $2
+	gsub(/[<>:]/, "", fn)
+	start = $1
+	next
+}
+# Relocation of the instruction above.
+/R_X86_64_/ {
+	name = $NF
+	sub(/[-+]0x[0-9a-f]+$/, "", name)
+	symbol[fn, count[fn]] = name
+	next
+}
+/^ *[0-9a-f]+:/ {
+	n = ++count[fn]
+	at = $1
+	sub(/:/, "", at)
+	where[fn, n] = at
+	number[fn, at] = n
+	text = $0
+	sub(/^ *[0-9a-f]+:[ \t]*/, "", text)
+	sub(/[ \t]*#.*/, "", text)
+	gsub(/[ \t]+/, " ", text)
+	line[fn, n] = text
+}
+
+function visit(n, depth, asked, hook) {
+	todo[++nr_todo] = n
+	todo_state[nr_todo] = depth " " asked " " hook
+}
+
+# What a path may carry from one instruction to the next: pushes that are not popped, whether an owner was
+# asked for, and the function whose site it is.
+function walk(    n, depth, asked, hook, into, word, op, args, sym, target, dispatch) {
+	dispatch = fn == "khv_dispatch"
+	nr_todo = 0
+	visit(1, 0, 0, "-")
+	while (nr_todo) {
+		n = todo[nr_todo]
+		split(todo_state[nr_todo--], word, " ")
+		depth = word[1]; asked = word[2]; hook = word[3]
+		into = ""
+		for (; ; n++) {
+			at = n
+			if (!((fn, n) in line)) {
+				bad("runs off the end")
+				break
+			}
+			if ((fn, n) in seen) {
+				if (seen[fn, n] != depth)
+					bad("reached with " seen[fn, n] " and with " depth " words pushed")
+				break
+			}
+			seen[fn, n] = depth
+			op = args = line[fn, n]
+			sub(/ .*/, "", op)
+			sub(/^[^ ]* ?/, "", args)
+			sym = (fn, n) in symbol ? symbol[fn, n] : ""
+
+			if (op ~ /^ret/ || (op ~ /^jmp/ && sym == "__x86_return_thunk")) {
+				if (!dispatch)
+					bad("returns")
+				if (depth)
+					bad("returns with " depth " words pushed")
+				if (into)
+					taken[into]++
+				break
+			}
+			if (op ~ /^(jmp|call)/ && args ~ /\*/) {
+				bad("goes to a computed address")
+				break
+			}
+			if (op ~ /^call/) {
+				if (sym !~ /^khv_asks_/)
+					bad("calls " (sym ? sym : args))
+				continue
+			}
+			if (op ~ /^j/ && sym) {
+				if (dispatch || sym !~ /^(khv_hook_vcpu_run_|__SCT__khv_call_vcpu_run$)/ || depth)
+					bad("jumps to " sym)
+				if (sym ~ /^khv_hook_/)
+					taken[sym]++
+				else
+					left[fn]++
+				if (op ~ /^jmp/)
+					break
+				continue
+			}
+			if (op ~ /^j/) {
+				target = args
+				sub(/ .*/, "", target)
+				sub(/^0x/, "", target)
+				if (!((fn, target) in number)) {
+					bad("jumps out of the function")
+					break
+				}
+				# The comparison with a site is no question about its owner.
+				if (line[fn, n - 1] !~ /^cmp/)
+					asked = 1
+				visit(number[fn, target], depth, line[fn, n - 1] ~ /^cmp/ ? 0 : asked, hook)
+				if (op ~ /^jmp/)
+					break
+				continue
+			}
+			if (op ~ /^push/) {
+				depth++
+				continue
+			}
+			if (op ~ /^pop/) {
+				if (!depth--)
+					bad("pops what it did not push")
+				continue
+			}
+			if (op ~ /^cmp/ && sym ~ /^khv_return_/) {
+				hook = sym
+				sub(/^khv_return_/, "", hook)
+				sites[hook]++
+				asked = 0
+				continue
+			}
+			if (op ~ /^mov/ && args ~ /^\$0x0, ?\(%rsp\)$/ && sym ~ /^khv_hook_/) {
+				into = sym
+				if (depth || into != "khv_hook_" hook)
+					bad("returns into " into " from the site of " hook)
+				if (!asked && hook != "kvm_hv_init_vm")
+					bad("takes a call without asking whose it is")
+				continue
+			}
+			if (args ~ /%r?sp/ && args !~ /^(\(%rsp\), ?%rax|%rsp, ?%rbp)$/)
+				bad("changes the stack")
+			if (op ~ /^(ud2|leave|enter|iret|sys|int)/)
+				bad("has no place here")
+		}
+	}
+}
+
+END {
+	split("khv_dispatch khv_vcpu_run_svm khv_vcpu_run_vmx", want, " ")
+	for (i = 1; i in want; i++) {
+		fn = want[i]
+		at = 1
+		if (!count[fn])
+			bad("is not there")
+		else
+			walk()
+		if (fn != "khv_dispatch" && !left[fn])
+			bad("never goes on to KVM")
+	}
+	for (hook in sites) {
+		nr_sites++
+		if (sites[hook] != 1 || taken["khv_hook_" hook] != 1) {
+			printf "dispatch.awk: %s has %d sites and %d ways into the replacement\n", hook, \
+			       sites[hook], taken["khv_hook_" hook]
+			failed = 1
+		}
+	}
+	if (nr_sites < 20 || !taken["khv_hook_vcpu_run_svm"] || !taken["khv_hook_vcpu_run_vmx"]) {
+		printf "dispatch.awk: only %d functions are replaced\n", nr_sites
+		failed = 1
+	}
+	exit failed
+}
