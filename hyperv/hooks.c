@@ -206,9 +206,14 @@ err_filter:
 	return ret;
 }
 
-void khv_hooks_remove(void)
+int khv_hooks_remove(void)
 {
-	WARN_ON_ONCE(khv_unregister_ftrace_direct(&ops, (unsigned long)khv_dispatch));
+	int ret = khv_unregister_ftrace_direct(&ops, (unsigned long)khv_dispatch);
+
+	/* While the sites still call, ftrace may look into the filter. */
+	if (!ret)
+		ftrace_free_filter(&ops);
+	return ret;
 }
 
 int khv_hooks_restored(void)

@@ -14,6 +14,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/module.h>
+#include <linux/sched.h>
 #include <linux/utsname.h>
 #include <generated/utsrelease.h>
 
@@ -272,13 +273,29 @@ err_debugfs:
 	return ret;
 }
 
+/*
+ * KVM's functions still come here: what they come to must not be freed, and an exit that returns frees
+ * it. No VM is ours, none becomes ours, and every call goes on to KVM.
+ */
+static void __noreturn stay(int err)
+{
+	pr_err("ftrace does not restore KVM's functions (%d), as after it has disabled itself: this module stays in memory, VMs are KVM's own, and rmmod waits for ever; reboot the host\n",
+	       err);
+	for (;;) {
+		set_current_state(TASK_IDLE | TASK_FREEZABLE);
+		schedule();
+	}
+}
+
 static void __exit khv_exit(void)
 {
-	int differ;
+	int differ, ret;
 
 	WRITE_ONCE(khv_hooked, false);
 	khv_fastpath_remove();
-	khv_hooks_remove();
+	ret = khv_hooks_remove();
+	if (ret)
+		stay(ret);
 	khv_takeover_drain();
 	khv_debugfs_exit();
 

@@ -7,19 +7,13 @@
 
 #include <linux/ftrace.h>
 
-#ifdef KHV_HAVE_FTRACE_DIRECT_MULTI
 /* Until 6.6 the calls that take an ftrace_ops had another name. */
-#define khv_register_ftrace_direct(ops, addr) register_ftrace_direct_multi(ops, addr)
-static inline int khv_unregister_ftrace_direct(struct ftrace_ops *ops, unsigned long addr)
-{
-	int ret = unregister_ftrace_direct_multi(ops, addr);
-
-	ftrace_free_filter(ops);
-	return ret;
-}
+#ifdef KHV_HAVE_FTRACE_DIRECT_MULTI
+#define khv_register_ftrace_direct(ops, addr)	register_ftrace_direct_multi(ops, addr)
+#define khv_unregister_ftrace_direct(ops, addr) unregister_ftrace_direct_multi(ops, addr)
 #else
 #define khv_register_ftrace_direct(ops, addr)	register_ftrace_direct(ops, addr)
-#define khv_unregister_ftrace_direct(ops, addr) unregister_ftrace_direct(ops, addr, true)
+#define khv_unregister_ftrace_direct(ops, addr) unregister_ftrace_direct(ops, addr, false)
 #endif
 
 #endif

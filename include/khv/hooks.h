@@ -103,8 +103,9 @@ int khv_hooks_install(void);
  * khv_hooks_remove() - put everything back
  *
  * Returns when no task is left on the way into a stub. Context: may sleep.
+ * Return: 0, or the errno of ftrace; the functions still come here then.
  */
-void khv_hooks_remove(void);
+int khv_hooks_remove(void);
 
 /**
  * khv_hooks_restored() - do the text bytes equal those before the hooks?

@@ -11,6 +11,7 @@
  *	retry COUNT TEXT			the next test may fail COUNT times if it prints TEXT
  *	insmod ID ERRNO MODULE [PARAMETERS]	insert; ERRNO 0 or a name such as EINVAL
  *	rmmod ID ERRNO MODULE			remove
+ *	stay ID MODULE				remove, which never ends; the module stays
  *	log ID TEXT				the last step must have put TEXT into the kernel log
  *	cycle ID COUNT MODULE			insert and remove COUNT times
  *	kunit ID MODULE				insert a KUnit module, report its results, remove it
@@ -451,6 +452,29 @@ static void step_insmod(char **words, bool in)
 		removal(words[3]);
 	done_error(id, start, "%s %s: %s, expected %s", words[0], words[3], errno_name(err),
 		   expected);
+}
+
+/* Five seconds, of which a removal that ends takes one. */
+static void step_stay(const char *id, const char *module)
+{
+	long start = now_ms();
+	int status;
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		removal(module);
+		_exit(0);
+	}
+	while (now_ms() < start + 5000) {
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			done_error(id, start, "the removal of %s has ended", module);
+			return;
+		}
+		usleep(20000);
+	}
+	done(id, "ok", start);
 }
 
 /* Read what is left of the line verbatim: a text may hold blanks. */
@@ -982,7 +1006,7 @@ static void step(char *line)
 		{ "load", 2 }, { "phase", 2 }, { "run", 4 }, { "insmod", 4 }, { "rmmod", 4 },
 		{ "log", 3 }, { "cycle", 4 }, { "kunit", 3 }, { "text-save", 3 },
 		{ "text-compare", 2 }, { "kmemleak-clear", 1 }, { "kmemleak-scan", 2 },
-		{ "write", 3 }, { "retry", 3 }, { "leave", 5 },
+		{ "write", 3 }, { "retry", 3 }, { "leave", 5 }, { "stay", 3 },
 	};
 	/* clang-format on */
 	char copy[LINE_SIZE], *words[MAX_WORDS + 1], *save, *word;
@@ -1058,6 +1082,8 @@ static void step(char *line)
 		step_text_save(words);
 	else if (!strcmp(words[0], "text-compare"))
 		step_text_compare(words);
+	else if (!strcmp(words[0], "stay"))
+		step_stay(words[1], words[2]);
 	else if (!strcmp(words[0], "leave"))
 		step_leave(words);
 	else
