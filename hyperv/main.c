@@ -249,15 +249,16 @@ static int __init khv_init(void)
 		return ret;
 	}
 	khv_imports_patch();
-	khv_debugfs_init();
 
 	/* CHECKED -> HOOKED -> ACTIVE: no VM becomes ours before every hook stands. */
 	ret = khv_hooks_install();
 	if (ret)
-		goto err_debugfs;
+		goto err_hooks;
 
 	khv_fastpath_install();
 	khv_symbols_forget();
+	/* Last: a file that somebody has opened must not go with a load that fails. */
+	khv_debugfs_init();
 	WRITE_ONCE(khv_hooked, true);
 
 	pr_info("version %s active on %s and %s: %d functions replaced, VMs created from now on are %s\n",
@@ -265,10 +266,9 @@ static int __init khv_init(void)
 		khv_takeover ? "ours" : "KVM's own (takeover=0)");
 	return 0;
 
-err_debugfs:
+err_hooks:
 	khv_symbols_forget();
 	khv_takeover_drain();
-	khv_debugfs_exit();
 	unpin();
 	return ret;
 }

@@ -9,12 +9,15 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "module.h"
 #include "ops.h"
+#include "tracefs.h"
 
 #define OS_ID 0x8100000612340000ULL
 #define GPFN  0x12345000ULL
@@ -248,6 +251,42 @@ TEST(debugfs_comes_and_goes)
 	vm_free(s.vm);
 	module_unload();
 	ASSERT(access(MODULE_DEBUGFS, F_OK), "there after unload");
+}
+
+static void *load(void *unused)
+{
+	(void)unused;
+	module_load();
+	return NULL;
+}
+
+static bool is_replaced(const char *function)
+{
+	FILE *f = fopen(TRACING "/enabled_functions", "r");
+	char line[512];
+	bool found = false;
+
+	ASSERT(f, "enabled_functions: %s", strerror(errno));
+	while (!found && fgets(line, sizeof(line), f))
+		found = !strncmp(line, function, strlen(function));
+	fclose(f);
+	return found;
+}
+
+/* A file that is open while its load fails would be freed under its reader: nothing fails any more. */
+TEST(debugfs_comes_last)
+{
+	pthread_t loader;
+	bool replaced;
+
+	start_clean();
+	ASSERT_EQ(pthread_create(&loader, NULL, load, NULL), 0);
+	while (access(MODULE_DEBUGFS "/enlightenments", F_OK))
+		sched_yield();
+	replaced = is_replaced("kvm_hv_hypercall ");
+	pthread_join(loader, NULL);
+	module_unload();
+	ASSERT(replaced, "there before KVM's functions are replaced");
 }
 
 int main(int argc, char **argv)
