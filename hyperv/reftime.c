@@ -64,8 +64,11 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 		tsc_ratio = clock->tsc_ratio;
 		tsc_offset = clock->tsc_offset;
 		if (clock->adopted) {
-			/* Without a master clock the first VP's, which may change. */
-			first = kvm_get_vcpu(vcpu->kvm, 0);
+			/*
+			 * Without a master clock the first VP's, which may change. A vCPU has
+			 * its file before its number: then the first VP is the one that asks.
+			 */
+			first = kvm_get_vcpu(vcpu->kvm, 0) ?: vcpu;
 			tsc_ratio = READ_ONCE(first->arch.l1_tsc_scaling_ratio);
 			tsc_offset = READ_ONCE(first->arch.l1_tsc_offset);
 		}
