@@ -110,8 +110,7 @@ static __always_inline bool may_call(const struct kvm_vcpu *vcpu, bool svm)
 static __always_inline enum khv_fast_result check_guest(struct kvm_vcpu *vcpu, enum exit_kind kind,
 							bool svm)
 {
-	if (vcpu->arch.guest_state_protected || vcpu->guest_debug ||
-	    (vcpu->arch.hflags & HF_SMM_MASK) ||
+	if (vcpu->arch.guest_state_protected || vcpu->guest_debug || khv_in_smm(vcpu) ||
 	    (rflags(vcpu, svm) & (X86_EFLAGS_TF | X86_EFLAGS_RF)))
 		return KHV_FAST_STATE;
 	if (unlikely(vcpu->arch.pmu.version) && !insn_retired && khv_pmu_counts(&vcpu->arch.pmu))

@@ -143,6 +143,22 @@ static inline bool khv_in_l2(const struct kvm_vcpu *vcpu)
 }
 
 /**
+ * khv_in_smm() - is the vCPU in system management mode?
+ * @vcpu: the vCPU
+ *
+ * Return: true between the SMI and RSM. Context: the vCPU's thread.
+ */
+static inline bool khv_in_smm(const struct kvm_vcpu *vcpu)
+{
+	/* Not there without CONFIG_KVM_SMM. */
+#ifdef HF_SMM_MASK
+	return vcpu->arch.hflags & HF_SMM_MASK;
+#else
+	return false;
+#endif
+}
+
+/**
  * khv_flush_guest() - flush everything that the guest's page tables put into the TLB
  * @vcpu: the vCPU, not in guest mode
  *
