@@ -195,9 +195,8 @@ static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params,
 	}
 }
 
-void khv_reftime_update(struct kvm_vcpu *vcpu)
+void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock)
 {
-	const struct pvclock_vcpu_time_info *hv_clock = &vcpu->arch.hv_clock;
 	struct kvm *kvm = vcpu->kvm;
 	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
 	struct mutex *lock = &kvm->arch.hyperv.hv_lock;

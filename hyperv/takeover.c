@@ -177,10 +177,10 @@ void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 	khv_orig_kvm_check_async_pf_completion(vcpu);
 }
 
-/* KVM passes the clock inside its vCPU. */
+/* KVM passes the clock of the vCPU that is about to enter its guest. */
 void khv_hook_kvm_hv_setup_tsc_page(struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock)
 {
-	khv_reftime_update(container_of(hv_clock, struct kvm_vcpu, arch.hv_clock));
+	khv_reftime_update(khv_kvm_get_running_vcpu(), hv_clock);
 }
 
 void khv_hook_kvm_hv_request_tsc_page_update(struct kvm *kvm)

@@ -493,12 +493,13 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu);
 
 /**
  * khv_reftime_update() - take over KVM's clock, and renew the reference TSC page
- * @vcpu: a vCPU of a VM of ours, with its new clock
+ * @vcpu: a vCPU of a VM of ours
+ * @hv_clock: its new clock
  *
  * Does nothing when clock and page are as they should be.
  * Context: vCPU thread before it enters the guest, may sleep.
  */
-void khv_reftime_update(struct kvm_vcpu *vcpu);
+void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock);
 
 /**
  * khv_reftime_cover() - the hypercall page comes over the reference TSC page, if that is there
