@@ -36,6 +36,7 @@ int khv_vm_create(struct kvm *kvm)
 	vm->pid = current->pid;
 	vm->crash_ctl = KHV_CRASH_NOTIFY | KHV_CRASH_MESSAGE;
 	INIT_LIST_HEAD(&vm->vps);
+	INIT_LIST_HEAD(&vm->aside);
 	khv_reftime_init(vm);
 
 	mutex_lock(&khv_vms_lock);
@@ -53,7 +54,7 @@ void khv_vm_destroy(struct kvm *kvm)
 	struct khv_vm *vm = to_khv_vm(kvm);
 
 	mutex_lock(&khv_vms_lock);
-	WARN_ON_ONCE(!list_empty(&vm->vps));
+	WARN_ON_ONCE(!list_empty(&vm->vps) || !list_empty(&vm->aside));
 	list_del(&vm->link);
 	khv_counts_add(&khv_ended_counts, &vm->ended);
 	khv_ended_shown |= vm->shown;
@@ -78,6 +79,30 @@ static void init_flush_fifos(struct kvm_vcpu_hv *hv)
 #endif
 }
 
+/* The state of a VP that was put aside, or NULL. */
+static struct khv_vcpu *find_aside(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp, *found = NULL;
+
+	mutex_lock(&khv_vms_lock);
+	list_for_each_entry(vp, &to_khv_vm(vcpu->kvm)->aside, link) {
+		if (vp->stock.vcpu == vcpu)
+			found = vp;
+	}
+	mutex_unlock(&khv_vms_lock);
+	return found;
+}
+
+static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
+{
+	mutex_lock(&khv_vms_lock);
+	list_move_tail(&vp->link, &vp->vm->vps);
+	/* Other vCPUs look this one up without a lock; show it complete. */
+	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
+	khv_vp_claim(vp);
+	mutex_unlock(&khv_vms_lock);
+}
+
 int khv_vcpu_create(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp;
@@ -85,6 +110,11 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	if (to_khv_vcpu(vcpu))
 		return 0;
 
+	vp = find_aside(vcpu);
+	if (vp) {
+		publish(vcpu, vp);
+		return 0;
+	}
 	vp = kzalloc(sizeof(*vp), GFP_KERNEL_ACCOUNT);
 	if (!vp)
 		return -ENOMEM;
@@ -93,6 +123,7 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 		return -ENOMEM;
 	}
 
+	INIT_LIST_HEAD(&vp->link);
 	vp->stock.vcpu = vcpu;
 	vp->stock.vp_index = vcpu->vcpu_idx;
 	vp->vm = to_khv_vm(vcpu->kvm);
@@ -110,18 +141,26 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	khv_stimers_init(vp);
 	khv_vp_init(vp);
 
-	mutex_lock(&khv_vms_lock);
-	list_add_tail(&vp->link, &vp->vm->vps);
-	/* Other vCPUs look this one up without a lock; show it complete. */
-	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
-	khv_vp_claim(vp);
-	mutex_unlock(&khv_vms_lock);
+	publish(vcpu, vp);
 	return 0;
+}
+
+void khv_vcpu_put_aside(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	if (!vp)
+		return;
+	mutex_lock(&khv_vms_lock);
+	list_move_tail(&vp->link, &vp->vm->aside);
+	khv_vp_disclaim(vp, vp->stock.vp_index);
+	WRITE_ONCE(vcpu->arch.hyperv, NULL);
+	mutex_unlock(&khv_vms_lock);
 }
 
 void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 {
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu) ?: find_aside(vcpu);
 
 	if (!vp)
 		return;

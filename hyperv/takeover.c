@@ -67,18 +67,33 @@ void khv_hook_kvm_hv_destroy_vm(struct kvm *kvm)
 /*
  * KVM gives a vCPU its Hyper-V state when user space shows it Hyper-V's CPUID, and asks
  * again at every access to a register. Ours is there before, so that a hook on what is
- * asked so often is not needed: see porting.rst.
+ * asked so often is not needed: see porting.rst. Where the CPUID turns out to have nothing
+ * of Hyper-V it goes again: for a vCPU with such a state KVM makes a request at each switch
+ * between L1 and L2. (To look at the entries first would tell nothing: they are user
+ * space's until KVM has copied them.)
  */
 int khv_hook_kvm_vcpu_ioctl_set_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid *cpuid,
 				      struct kvm_cpuid_entry __user *entries)
 {
-	return khv_vcpu_create(vcpu) ?: khv_orig_kvm_vcpu_ioctl_set_cpuid(vcpu, cpuid, entries);
+	bool is_new = !to_khv_vcpu(vcpu);
+	int ret;
+
+	ret = khv_vcpu_create(vcpu) ?: khv_orig_kvm_vcpu_ioctl_set_cpuid(vcpu, cpuid, entries);
+	if (is_new && !vcpu->arch.hyperv_enabled)
+		khv_vcpu_put_aside(vcpu);
+	return ret;
 }
 
 int khv_hook_kvm_vcpu_ioctl_set_cpuid2(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 				       struct kvm_cpuid_entry2 __user *entries)
 {
-	return khv_vcpu_create(vcpu) ?: khv_orig_kvm_vcpu_ioctl_set_cpuid2(vcpu, cpuid, entries);
+	bool is_new = !to_khv_vcpu(vcpu);
+	int ret;
+
+	ret = khv_vcpu_create(vcpu) ?: khv_orig_kvm_vcpu_ioctl_set_cpuid2(vcpu, cpuid, entries);
+	if (is_new && !vcpu->arch.hyperv_enabled)
+		khv_vcpu_put_aside(vcpu);
+	return ret;
 }
 
 void khv_hook_kvm_hv_vcpu_uninit(struct kvm_vcpu *vcpu)
@@ -142,6 +157,9 @@ int khv_hook_kvm_hv_hypercall(struct kvm_vcpu *vcpu)
 
 void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 {
+	/* Somebody may have put a flush into its state, which was put aside since. */
+	if (!to_khv_vcpu(vcpu))
+		kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
 	khv_tlbflush_process(vcpu);
 	khv_stimers_process(vcpu);
 }

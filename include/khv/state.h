@@ -157,6 +157,7 @@ struct khv_refclock {
  * @kvm: the VM
  * @link: entry of khv_vms, under khv_vms_lock
  * @vps: its VPs, under khv_vms_lock
+ * @aside: states that no VP has at the moment, see khv_vcpu_put_aside()
  * @id: number since load, for reports
  * @pid: process that created it, for reports
  * @shown: enlightenments that its VPs' CPUID ever showed, one bit each, for reports
@@ -176,6 +177,7 @@ struct khv_vm {
 	struct kvm *kvm;
 	struct list_head link;
 	struct list_head vps;
+	struct list_head aside;
 	u32 id;
 	pid_t pid;
 	u64 shown;
@@ -376,6 +378,14 @@ void khv_vm_destroy(struct kvm *kvm);
  * Return: 0, or -ENOMEM.
  */
 int khv_vcpu_create(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_vcpu_put_aside() - take a VP's state from it until it is asked for again
+ * @vcpu: a vCPU of a VM of ours whose state is new, or that has none
+ *
+ * Other vCPUs may have found the state: it is not freed. Context: as khv_vcpu_create().
+ */
+void khv_vcpu_put_aside(struct kvm_vcpu *vcpu);
 
 /**
  * khv_vcpu_destroy() - free the state of a VP

@@ -308,7 +308,8 @@ void nested_assist_on(struct nested *n)
 
 void nested_init(struct nested *n)
 {
-	nested_assist_on(n);
+	if (!n->no_hv)
+		nested_assist_on(n);
 	if (is_svm()) {
 		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 		wrmsr(MSR_VM_HSAVE_PA, addr(n->hsave));

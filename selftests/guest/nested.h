@@ -53,6 +53,7 @@ struct nested {
 	u64 l1_rsp;
 
 	u32 flags;
+	bool no_hv; /* L1 has nothing of Hyper-V */
 	/* The enlightenments, which L1 writes into the VMCB or eVMCS at each entry. */
 	bool direct, msr_bitmap, npt_tlb;
 	u32 vp_id, clean;
@@ -153,6 +154,7 @@ void nested_loop(struct nested *n);
 	FIELD(INSTR_ERROR, 0x4400, 688, 4)    \
 	FIELD(REASON, 0x4402, 692, 4)         \
 	FIELD(QUALIFICATION, 0x6400, 720, 8)  \
+	FIELD(VPID, 0x0, 632, 2)              \
 	FIELD(ES, 0x800, 128, 2)              \
 	FIELD(CS, 0x802, 130, 2)              \
 	FIELD(SS, 0x804, 132, 2)              \
