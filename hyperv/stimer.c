@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_STIMERn_CONFIG and _COUNT: an hrtimer per synthetic timer wakes the VP,
- * which signals the expiry on its way into the guest. An expiry that cannot be
- * signalled is kept (msg_pending) and tried again by whatever may have changed that.
- * State is that of the stock struct, owned by the VP's thread; other CPUs only set
- * bits of stimer_pending_bitmap. TLFS chapter "Timers", "Synthetic Timers".
+ * HV_X64_MSR_STIMERn_CONFIG and _COUNT: an hrtimer per synthetic timer wakes the VP's
+ * thread, which signals the expiry on its way into the guest, or where it waits for the
+ * end of a HLT. An expiry that cannot be signalled is kept (msg_pending) and tried again
+ * by whatever may have changed that. State is that of the stock struct, owned by the VP's
+ * thread; other CPUs only set bits of &khv_vcpu.stimers_due. KVM takes a bit of the stock
+ * struct's stimer_pending_bitmap for the end of a HLT: none is set there, but after a sleep
+ * of the host in which its TSC began anew.
+ * TLFS chapter "Timers", "Synthetic Timers".
  */
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
@@ -21,11 +24,18 @@ static struct kvm_vcpu *timer_vcpu(struct kvm_vcpu_hv_stimer *t)
 	return container_of(t, struct kvm_vcpu_hv, stimer[t->index])->vcpu;
 }
 
-/* Have the VP look at the timer before it enters the guest. */
-static void request(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t)
+/* Have the VP's thread look at the timer before it enters the guest or halts. */
+static void request(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
 {
-	set_bit(t->index, vcpu->arch.hyperv->stimer_pending_bitmap);
+	set_bit(t->index, &to_khv_vcpu(vcpu)->stimers_due);
 	kvm_make_request(KVM_REQ_HV_STIMER, vcpu);
+}
+
+/* Have it look at once. A VP that is halted stays so, unless there is an interrupt then. */
+static void wake(struct kvm_vcpu *vcpu)
+{
+	kvm_make_request(KVM_REQ_UNBLOCK, vcpu);
+	khv_kvm_vcpu_kick(vcpu);
 }
 
 static enum hrtimer_restart timer_fired(struct hrtimer *timer)
@@ -34,7 +44,7 @@ static enum hrtimer_restart timer_fired(struct hrtimer *timer)
 	struct kvm_vcpu *vcpu = timer_vcpu(t);
 
 	request(vcpu, t);
-	khv_kvm_vcpu_kick(vcpu);
+	wake(vcpu);
 	return HRTIMER_NORESTART;
 }
 
@@ -78,7 +88,7 @@ static void set_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, bool 
 
 static void stopped(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
-	clear_bit(t->index, vp->stock.stimer_pending_bitmap);
+	clear_bit(t->index, &vp->stimers_due);
 	clear_bit(t->index, &vp->stimers_started);
 	set_waiting(vp, t, false);
 	t->exp_time = 0;
@@ -99,8 +109,8 @@ static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *
 	}
 	/* Not armed since it last went off, nor anything left of that: the common case. */
 	if (!test_bit(t->index, &a->vp->stimers_started)) {
-		if (test_bit(t->index, a->vp->stock.stimer_pending_bitmap))
-			clear_bit(t->index, a->vp->stock.stimer_pending_bitmap);
+		if (test_bit(t->index, &a->vp->stimers_due))
+			clear_bit(t->index, &a->vp->stimers_due);
 		return true;
 	}
 	if (hrtimer_try_to_cancel(&t->timer) < 0)
@@ -206,12 +216,33 @@ void khv_stimers_process(struct kvm_vcpu *vcpu)
 
 	if (!vp)
 		return;
+	bitmap_zero(vp->stock.stimer_pending_bitmap, HV_SYNIC_STIMER_COUNT);
 	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++) {
 		struct kvm_vcpu_hv_stimer *t = &vp->stock.stimer[i];
 
-		if (test_and_clear_bit(i, vp->stock.stimer_pending_bitmap) || t->msg_pending)
+		if (test_and_clear_bit(i, &vp->stimers_due) || t->msg_pending)
 			serve(vp, t);
 	}
+}
+
+void khv_stimers_halt(struct kvm_vcpu *vcpu)
+{
+	int idx;
+
+	/* A VP that waits for INIT or SIPI has no interrupts. */
+	if (!READ_ONCE(to_khv_vcpu(vcpu)->stimers_due) ||
+	    (vcpu->arch.mp_state != KVM_MP_STATE_HALTED &&
+	     vcpu->arch.mp_state != KVM_MP_STATE_RUNNABLE))
+		return;
+	if (vcpu->kvm->arch.backwards_tsc_observed &&
+	    kvm_test_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu)) {
+		/* No clock of KVM's holds until a VP enters the guest: this one leaves its HLT. */
+		set_bit(0, to_khv_vcpu(vcpu)->stock.stimer_pending_bitmap);
+		return;
+	}
+	idx = srcu_read_lock(&vcpu->kvm->srcu);
+	khv_stimers_process(vcpu);
+	srcu_read_unlock(&vcpu->kvm->srcu, idx);
 }
 
 void khv_stimers_retry(struct khv_vcpu *vp)
@@ -249,7 +280,7 @@ void khv_stimers_clock_changed(struct kvm *kvm)
 			continue;
 		for_each_set_bit(bit, &vp->stimers_started, ARRAY_SIZE(vp->stock.stimer))
 			request(vcpu, &vp->stock.stimer[bit]);
-		khv_kvm_vcpu_kick(vcpu);
+		wake(vcpu);
 	}
 }
 

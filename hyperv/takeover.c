@@ -164,6 +164,24 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 	khv_stimers_process(vcpu);
 }
 
+/*
+ * KVM halts a VP in one of these two. It is back whenever something may have ended the HLT, and
+ * goes on halting when nothing has: what is due is looked at each time, with the VP still halted.
+ */
+void khv_hook_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
+{
+	if (to_khv_vcpu(vcpu))
+		khv_stimers_halt(vcpu);
+	khv_orig_kvm_vcpu_halt(vcpu);
+}
+
+bool khv_hook_kvm_vcpu_block(struct kvm_vcpu *vcpu)
+{
+	if (to_khv_vcpu(vcpu))
+		khv_stimers_halt(vcpu);
+	return khv_orig_kvm_vcpu_block(vcpu);
+}
+
 int khv_hook_kvm_hv_activate_synic(struct kvm_vcpu *vcpu, bool dont_zero_synic_pages)
 {
 	return khv_synic_activate(vcpu, dont_zero_synic_pages);

@@ -102,6 +102,10 @@ KHV_HOOK(INTEL, RUNNING, int, nested_evmcs_check_controls, (struct vmcs12 *vmcs1
 KHV_HOOK(INTEL, VCPU, void, nested_evmcs_filter_control_msr,
 	 (struct kvm_vcpu *vcpu, u32 msr_index, u64 *pdata), (vcpu, msr_index, pdata),
 	 "controls without a field in the enlightened VMCS would be offered")
+KHV_HOOK(KVM, VCPU, void, kvm_vcpu_halt, (struct kvm_vcpu *vcpu), (vcpu),
+	 "synthetic timers would not expire while a VP is halted")
+KHV_HOOK(KVM, VCPU, bool, kvm_vcpu_block, (struct kvm_vcpu *vcpu), (vcpu),
+	 "synthetic timers would not expire while a VP waits for a page")
 KHV_HOOK(KVM, VCPU, int, kvm_arch_vcpu_ioctl_run, (struct kvm_vcpu *vcpu), (vcpu),
 	 "VP_RUNTIME could not tell the guest's time from the VMM's")
 KHV_HOOK(KVM, VCPU, void, kvm_check_async_pf_completion, (struct kvm_vcpu *vcpu), (vcpu),

@@ -627,6 +627,14 @@ void khv_stimers_uninit(struct khv_vcpu *vp);
 void khv_stimers_process(struct kvm_vcpu *vcpu);
 
 /**
+ * khv_stimers_halt() - the same for a VP that is about to halt, or that was woken
+ * @vcpu: a vCPU of a VM of ours that has its state
+ *
+ * Ends no HLT by itself: an interrupt does that. Context: thread of this vCPU, may sleep.
+ */
+void khv_stimers_halt(struct kvm_vcpu *vcpu);
+
+/**
  * khv_stimers_retry() - something changed that expiries may have waited for
  * @vp: the VP
  *

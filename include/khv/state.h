@@ -262,6 +262,7 @@ struct khv_msr_access {
  * @preempted: counted in &khv_vm.preempted; the thread's own
  * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
  * @stimers_started: timers that run, one bit each; written by the VP's thread
+ * @stimers_due: timers that its thread has to look at, one bit each; set by anybody
  * @apic_waits: an expiry waits for the local APIC to be enabled; the thread's own
  * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG was asked for, and its answer not yet; likewise
  * @flush_lock: guards @flush and @gpa_flush
@@ -291,6 +292,7 @@ struct khv_vcpu {
 	bool preempted;
 	u64 runtime_base;
 	unsigned long stimers_started;
+	unsigned long stimers_due;
 	bool apic_waits;
 	bool syndbg_exit;
 	raw_spinlock_t flush_lock; /* guards flush, gpa_flush */

@@ -88,3 +88,43 @@ void setup(void)
 	apic_enable();
 	wrmsr(HV_X64_MSR_SINT(SINT), VEC);
 }
+
+void block(enum obstacle what)
+{
+	switch (what) {
+	case SIMP_OFF:
+		wrmsr(HV_X64_MSR_SIMP, synic_simp(0) & ~HV_SYNIC_ENABLE);
+		break;
+	case SIMP_NOWHERE:
+		wrmsr(HV_X64_MSR_SIMP, GPA_NOWHERE | HV_SYNIC_ENABLE);
+		break;
+	case SINT_MASKED:
+		wrmsr(HV_X64_MSR_SINT(SINT), VEC | HV_SINT_MASKED);
+		break;
+	case APIC_OFF:
+		apic_disable();
+		break;
+	case SYNIC_OFF:
+		wrmsr(HV_X64_MSR_SCONTROL, 0);
+		break;
+	}
+}
+
+void unblock(enum obstacle what)
+{
+	switch (what) {
+	case SIMP_OFF:
+	case SIMP_NOWHERE:
+		wrmsr(HV_X64_MSR_SIMP, synic_simp(0));
+		break;
+	case SINT_MASKED:
+		wrmsr(HV_X64_MSR_SINT(SINT), VEC);
+		break;
+	case APIC_OFF:
+		apic_enable();
+		break;
+	case SYNIC_OFF:
+		wrmsr(HV_X64_MSR_SCONTROL, HV_SYNIC_ENABLE);
+		break;
+	}
+}

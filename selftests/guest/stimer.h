@@ -52,6 +52,10 @@ bool take(u32 sint);
 void on_message(struct guest_frame *f);
 /* Guest: enable the local APIC and SINT. */
 void setup(void);
+/* Guest: put something in the way of a timer's interrupt, and take it away. */
+enum obstacle { SIMP_OFF, SIMP_NOWHERE, SINT_MASKED, APIC_OFF, SYNIC_OFF };
+void block(enum obstacle what);
+void unblock(enum obstacle what);
 bool wait_slot(u32 sint);
 bool wait_pending_flag(u32 sint);
 
