@@ -17,7 +17,8 @@
 #include "khv/stimer_math.h"
 #include "khv/trace.h"
 
-#define TICK_NS 100
+#define TICK_NS	     100
+#define LONG_WAIT_NS (100 * NSEC_PER_MSEC)
 
 static struct kvm_vcpu *timer_vcpu(struct kvm_vcpu_hv_stimer *t)
 {
@@ -57,7 +58,8 @@ void khv_stimers_init(struct khv_vcpu *vp)
 		struct hv_timer_message_payload *payload = (void *)t->msg.u.payload;
 
 		t->index = i;
-		hrtimer_init(&t->timer, CLOCK_MONOTONIC, HRTIMER_MODE_ABS);
+		/* The reference time goes on while the host sleeps. */
+		hrtimer_init(&t->timer, CLOCK_BOOTTIME, HRTIMER_MODE_ABS);
 		t->timer.function = timer_fired;
 		t->msg.header.message_type = HVMSG_TIMER_EXPIRED;
 		t->msg.header.payload_size = sizeof(*payload);
@@ -119,11 +121,17 @@ static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *
 	return true;
 }
 
+/*
+ * NTP has the hrtimer's clock run faster or slower than the reference time, by some percent at
+ * times: a long wait is made in pieces, each of most of the rest.
+ */
 static void arm(struct kvm_vcpu_hv_stimer *t, u64 ticks)
 {
 	ktime_t wait = ticks < KTIME_MAX / TICK_NS ? ticks * TICK_NS : KTIME_MAX;
 
-	hrtimer_start(&t->timer, ktime_add_safe(ktime_get(), wait), HRTIMER_MODE_ABS);
+	if (wait > LONG_WAIT_NS)
+		wait -= wait / 8;
+	hrtimer_start(&t->timer, ktime_add_safe(ktime_get_boottime(), wait), HRTIMER_MODE_ABS);
 }
 
 /*

@@ -9,10 +9,13 @@
  * milliseconds and a hundred exits passed after it was due.
  */
 #include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 
+#include "rows.h"
 #include "stimer.h"
 
 /* --- host side ---------------------------------------------------------- */
@@ -728,6 +731,38 @@ STIMER_TEST_KNOWN(s4_busy_slot_then_later_message, "K1")
 	GUEST_ASSERT_EQ(slot(SINT)->type, HV_MSG_NONE);
 }
 
+/*
+ * With KVM_CAP_HYPERV_SYNIC2 it is user space that zeroes the page. Where it does not, the slots
+ * are taken, and a timer waits as for any message that is not ours; it waits, and is not lost.
+ */
+GUEST_CODE(slots_of_stale_bytes)
+{
+	setup();
+	irqs_on();
+	start(0, ONE_SHOT, 1);
+	guest_settle(SETTLE_MS);
+	GUEST_ASSERT_EQ(guest_irqs[VEC], 0);
+	GUEST_ASSERT_EQ(slot(SINT)->type, 0xaaaaaaaa);
+	GUEST_ASSERT(slot(SINT)->flags & HV_MSG_PENDING);
+	GUEST_SYNC(1);
+	wrmsr(HV_X64_MSR_EOM, 0);
+	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], 1, WAIT_MS));
+	GUEST_ASSERT_EQ(nr_taken, 1);
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), TO_SINT);
+}
+
+TEST(synic2_page_of_stale_bytes)
+{
+	struct vm *vm = timer_vm();
+
+	memset(synic_messages[0], 0xaa, PAGE_SIZE);
+	vcpu_entry(vm->vcpus[0], slots_of_stale_bytes);
+	synic_run_sync(vm->vcpus[0], 1);
+	memset(synic_messages[0], 0, PAGE_SIZE);
+	synic_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
 /* --- an expiry that cannot be delivered --------------------------------- */
 
 /* The obstacle keeps the message itself away, not only its interrupt. */
@@ -1345,6 +1380,44 @@ TEST(one_shot_and_halt_when_the_clock_is_set_forward)
 		move_clock(vm, FORWARD_S);
 	}
 	synic_run_done(v);
+	vm_free(vm);
+}
+
+/* --- while the host sleeps ------------------------------------------------ */
+
+/*
+ * The reference time goes on while the host sleeps, so a timer's hrtimer has to count that in, too.
+ * No emulated host sleeps: look which of the kernel's clocks it is on.
+ */
+GUEST_CODE(leave_one_running)
+{
+	apic_enable();
+	start(0, ON | DIRECT, ref_now() + FAR);
+	GUEST_SYNC(1);
+}
+
+TEST_KNOWN(counts_the_sleep_of_the_host, "K31")
+{
+	struct vm *vm = timer_vm();
+	char line[256], clock[64] = "";
+	bool found = false;
+	FILE *f;
+
+	vcpu_entry(vm->vcpus[0], leave_one_running);
+	synic_run_sync(vm->vcpus[0], 1);
+	/* Armed on the way into the guest, or in the fast path. */
+	vcpu_start(vm->vcpus[0]);
+	vcpu_join(vm->vcpus[0]);
+	f = fopen("/proc/timer_list", "r");
+	ASSERT(f, "/proc/timer_list: %s", strerror(errno));
+	while (!found && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " .get_time: %63s", clock) == 1)
+			continue;
+		found = strstr(line, module_loaded() ? "timer_fired" : "stimer_timer_callback");
+	}
+	fclose(f);
+	ASSERT(found, "no hrtimer of a synthetic timer");
+	ASSERT_KNOWN(!strcmp(clock, "ktime_get_boottime"), "by %s", clock);
 	vm_free(vm);
 }
 
