@@ -20,6 +20,9 @@
 #define TICK_NS	     100
 #define LONG_WAIT_NS (100 * NSEC_PER_MSEC)
 
+/* So often may a one-shot be due when it begins, time after time, before it has to wait. */
+#define MAX_RUSH 16
+
 static struct kvm_vcpu *timer_vcpu(struct kvm_vcpu_hv_stimer *t)
 {
 	return container_of(t, struct kvm_vcpu_hv, stimer[t->index])->vcpu;
@@ -175,6 +178,24 @@ static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
 	return khv_synic_deliver(vcpu, t->config.sintx, &t->msg);
 }
 
+/*
+ * Storm guard: a guest that arms a one-shot in the past from the timer's own handler would never
+ * leave that again. It gets a period's time for its main loop.
+ */
+static bool rushes(struct khv_vcpu *vp, const struct kvm_vcpu_hv_stimer *t, u64 now)
+{
+	u8 *rush = &vp->stimer_rush[t->index];
+
+	if (t->config.periodic || khv_ticks_until(t->exp_time, now) > 0) {
+		*rush = 0;
+		return false;
+	}
+	if (*rush == MAX_RUSH)
+		return true;
+	++*rush;
+	return false;
+}
+
 static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
@@ -190,8 +211,13 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	}
 
 	now = khv_ref_time(vcpu);
-	if (!test_and_set_bit(t->index, &vp->stimers_started))
+	if (!test_and_set_bit(t->index, &vp->stimers_started)) {
 		t->exp_time = khv_stimer_first(t->count, periodic, now);
+		if (rushes(vp, t, now)) {
+			arm(t, KHV_STIMER_MIN_PERIOD);
+			return;
+		}
+	}
 	if (periodic && khv_stimer_set_back(t->exp_time, period, now))
 		t->exp_time = khv_stimer_first(t->count, true, now);
 
@@ -317,6 +343,7 @@ static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		return false;
 	}
 	t->exp_time = exp_time;
+	vp->stimer_rush[t->index] = 0;
 	arm(t, khv_stimer_alarm(exp_time, periodic ? t->count : 0, now));
 	return true;
 }

@@ -1290,6 +1290,65 @@ TEST(rearm_from_handler)
 	vm_free(vm);
 }
 
+/* The same again and again, and never in the future: the main loop must get on. */
+#define RUSH_IRQS  4000
+#define RUSH_LOOPS 1000
+
+static volatile u32 rush_loops;
+
+static void rush_in_handler(struct guest_frame *f)
+{
+	guest_irqs[f->vector]++;
+	take(SINT);
+	if (rush_loops < RUSH_LOOPS && guest_irqs[f->vector] < RUSH_IRQS)
+		wrmsr(COUNT(0), 1);
+	apic_eoi();
+}
+
+static void rush(u64 config)
+{
+	setup();
+	wrmsr(CONFIG(0), config | HV_STIMER_AUTO_ENABLE);
+	wrmsr(COUNT(0), 1);
+	irqs_on();
+	/* Without an exit. */
+	while (rush_loops < RUSH_LOOPS && guest_irqs[VEC] < RUSH_IRQS)
+		rush_loops++;
+	irqs_off();
+	guest_log("rush: interrupts, loops", guest_irqs[VEC], rush_loops);
+	GUEST_ASSERT_KNOWN_EQ(rush_loops >= RUSH_LOOPS, true);
+}
+
+GUEST_CODE(rush_direct)
+{
+	rush(DIRECT);
+}
+
+GUEST_CODE(rush_message)
+{
+	rush(TO_SINT);
+}
+
+static void run_rush(void (*entry)(void))
+{
+	struct vm *vm = timer_vm();
+
+	guest_irq_handlers[VEC] = rush_in_handler;
+	vcpu_entry(vm->vcpus[0], entry);
+	synic_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+TEST_KNOWN(rush_leaves_time_direct, "K32")
+{
+	run_rush(rush_direct);
+}
+
+TEST_KNOWN(rush_leaves_time_message, "K32")
+{
+	run_rush(rush_message);
+}
+
 /* User space sets the reference time back: there is a tick a period later all the same. */
 GUEST_CODE(ticks_on)
 {

@@ -263,6 +263,7 @@ struct khv_msr_access {
  * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
  * @stimers_started: timers that run, one bit each; written by the VP's thread
  * @stimers_due: timers that its thread has to look at, one bit each; set by anybody
+ * @stimer_rush: how often in a row each timer was due when it began, up to a limit
  * @apic_waits: an expiry waits for the local APIC to be enabled; the thread's own
  * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG was asked for, and its answer not yet; likewise
  * @flush_lock: guards @flush and @gpa_flush
@@ -293,6 +294,7 @@ struct khv_vcpu {
 	u64 runtime_base;
 	unsigned long stimers_started;
 	unsigned long stimers_due;
+	u8 stimer_rush[HV_SYNIC_STIMER_COUNT];
 	bool apic_waits;
 	bool syndbg_exit;
 	raw_spinlock_t flush_lock; /* guards flush, gpa_flush */
