@@ -201,6 +201,7 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	bool periodic = t->config.periodic;
 	u64 period = periodic ? t->count : 0;
+	bool started;
 	u64 now;
 
 	if (!t->config.enable)
@@ -210,8 +211,10 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		return;
 	}
 
+	started = test_and_set_bit(t->index, &vp->stimers_started);
+	/* Pairs with khv_stimers_clock_changed(): it finds the timer started from here on. */
 	now = khv_ref_time(vcpu);
-	if (!test_and_set_bit(t->index, &vp->stimers_started)) {
+	if (!started) {
 		t->exp_time = khv_stimer_first(t->count, periodic, now);
 		if (rushes(vp, t, now)) {
 			arm(t, KHV_STIMER_MIN_PERIOD);
@@ -307,6 +310,8 @@ void khv_stimers_clock_changed(struct kvm *kvm)
 	unsigned long i;
 	int bit;
 
+	/* The new time before the look at who has started. Pairs with serve(), start_at_once(). */
+	smp_mb();
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 

@@ -219,6 +219,20 @@ void khv_hook_kvm_hv_setup_tsc_page(struct kvm *kvm, struct pvclock_vcpu_time_in
 	khv_reftime_update(khv_kvm_get_running_vcpu(), hv_clock);
 }
 
+bool khv_asks_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl)
+{
+	return ioctl == KVM_SET_CLOCK && to_khv_vm(filp->private_data);
+}
+
+/* KVM_SET_CLOCK: the time takes a step, and VPs that are halted do not look at it. */
+long khv_hook_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl, unsigned long arg)
+{
+	long ret = khv_orig_kvm_arch_vm_ioctl(filp, ioctl, arg);
+
+	khv_stimers_clock_changed(filp->private_data);
+	return ret;
+}
+
 void khv_hook_kvm_hv_request_tsc_page_update(struct kvm *kvm)
 {
 	khv_reftime_stale(kvm);

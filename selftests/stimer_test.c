@@ -1442,6 +1442,83 @@ TEST(one_shot_and_halt_when_the_clock_is_set_forward)
 	vm_free(vm);
 }
 
+/* The same, with the VP halted all the time: nobody but the host sees the clock change. */
+#define FAR_AHEAD_S 30
+#define SOON_S	    5
+
+GUEST_CODE(halt_for_long)
+{
+	u64 count = in_ms(FAR_AHEAD_S * 1000);
+
+	apic_enable();
+	start(0, ON | DIRECT, count);
+	GUEST_SYNC(1);
+	irqs_halt();
+	GUEST_ASSERT_EQ(guest_irqs[VEC], 1);
+	GUEST_ASSERT(ref_now() >= count);
+	GUEST_ASSERT(ref_now() < count + REF_MS(2 * FAR_AHEAD_S * 1000));
+}
+
+TEST_KNOWN(one_shot_of_a_halted_vp_when_the_clock_is_set_forward, "K30")
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_stat blocking;
+	struct timespec t;
+	bool in_time;
+
+	blocking = stat_open(v, "blocking");
+	vcpu_entry(v, halt_for_long);
+	synic_run_sync(v, 1);
+	vcpu_start(v);
+	wait_halted(&blocking);
+	move_clock(vm, 2 * FAR_AHEAD_S);
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_sec += SOON_S;
+	in_time = !pthread_timedjoin_np(v->worker, NULL, &t);
+	ASSERT_KNOWN(in_time, "not within %u s", SOON_S);
+	stat_close(&blocking);
+	vm_free(vm);
+}
+
+/* The guest arms a timer while the host sets the clock: it is due whichever came first. */
+#define RACE_ROUNDS 150
+
+static volatile u32 race_round;
+
+GUEST_CODE(arm_while_the_clock_is_set)
+{
+	u64 count;
+	u32 i;
+
+	apic_enable();
+	irqs_on();
+	for (i = 1; i <= RACE_ROUNDS; i++) {
+		count = in_ms(FAR_AHEAD_S * 1000);
+		race_round = i;
+		start(i % 4, ON | DIRECT, count);
+		GUEST_ASSERT_KNOWN_EQ(guest_wait(&guest_irqs[VEC], i, WAIT_MS), true);
+		GUEST_ASSERT_EQ(guest_irqs[VEC], i);
+	}
+}
+
+TEST_KNOWN(one_shot_begins_while_the_clock_is_set, "K30")
+{
+	struct vm *vm = timer_vm();
+	u32 seen = 0;
+
+	vcpu_entry(vm->vcpus[0], arm_while_the_clock_is_set);
+	vcpu_start(vm->vcpus[0]);
+	while (seen < RACE_ROUNDS) {
+		if (race_round == seen)
+			continue;
+		seen = race_round;
+		move_clock(vm, 2 * FAR_AHEAD_S);
+	}
+	vcpu_join(vm->vcpus[0]);
+	vm_free(vm);
+}
+
 /* --- while the host sleeps ------------------------------------------------ */
 
 /*

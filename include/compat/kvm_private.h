@@ -160,6 +160,10 @@ KHV_HOOK(KVM, KVM, void, kvm_hv_irq_routing_update, (struct kvm *kvm), (kvm),
 KHV_HOOK(KVM, KVM, void, kvm_hv_setup_tsc_page,
 	 (struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock), (kvm, hv_clock),
 	 "the reference TSC page would not be written")
+/* An int on 6.12, of which the upper half of the register is nobody's. */
+KHV_HOOK(KVM, ASK, long, kvm_arch_vm_ioctl,
+	 (struct file *filp, unsigned int ioctl, unsigned long arg), (filp, ioctl, arg),
+	 "timers of halted VPs would not follow KVM_SET_CLOCK")
 KHV_HOOK(KVM, KVM, void, kvm_hv_request_tsc_page_update, (struct kvm *kvm), (kvm),
 	 "the reference time would not follow KVM's clock")
 KHV_HOOK(KVM, KVM, int, kvm_vm_ioctl_hv_eventfd, (struct kvm *kvm, struct kvm_hyperv_eventfd *args),

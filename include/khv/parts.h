@@ -643,10 +643,10 @@ void khv_stimers_halt(struct kvm_vcpu *vcpu);
 void khv_stimers_retry(struct khv_vcpu *vp);
 
 /**
- * khv_stimers_clock_changed() - the reference clock took another course
+ * khv_stimers_clock_changed() - the reference time took a step
  * @kvm: a VM of ours
  *
- * All deadlines are worked out again. Context: no lock, may not sleep.
+ * All deadlines are worked out again, also of VPs that are halted. Context: no lock, may not sleep.
  */
 void khv_stimers_clock_changed(struct kvm *kvm);
 
