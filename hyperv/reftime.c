@@ -11,10 +11,14 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 
-#define TICK_NS 100
+#define TICK_NS	      100
+/* What timers that are armed already may be off by: a microsecond. */
+#define STEP_TICKS    10
+#define TICKS_PER_SEC (NSEC_PER_SEC / TICK_NS)
 
 void khv_reftime_init(struct khv_vm *vm)
 {
+	vm->refclock.source.master.offset = vm->kvm->arch.kvmclock_offset;
 	seqcount_mutex_init(&vm->refclock.seq, &vm->kvm->arch.hyperv.hv_lock);
 }
 
@@ -37,7 +41,7 @@ static bool get_master_clock(struct kvm *kvm, struct khv_master_clock *master)
 
 /*
  * Is this still KVM's master clock? Without its lock: who sees a part of a new one
- * asks get_kvmclock_ns(), which waits for the rest.
+ * looks again under hv_lock.
  */
 static bool is_master_clock(const struct kvm *kvm, const struct khv_master_clock *master)
 {
@@ -47,54 +51,85 @@ static bool is_master_clock(const struct kvm *kvm, const struct khv_master_clock
 	       READ_ONCE(kvm->arch.kvmclock_offset) == master->offset;
 }
 
+/* The VP whose TSC the page is for. KVM gives all the same, but a guest may set one's own. */
+static const struct kvm_vcpu *first_vcpu(const struct kvm_vcpu *vcpu)
+{
+	return kvm_get_vcpu(vcpu->kvm, 0) ?: vcpu;
+}
+
+static u64 guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
+{
+	return khv_kvm_scale_tsc(tsc, READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio)) +
+	       READ_ONCE(vcpu->arch.l1_tsc_offset);
+}
+
+/* The time at the host's @tsc, which is now. */
+static u64 read_source(const struct khv_ref_source *source, struct kvm_vcpu *vcpu, u64 tsc)
+{
+	struct kvm *kvm = vcpu->kvm;
+
+	/* Without a master clock the guest's TSC may change. */
+	if (source->valid && source->adopted)
+		return khv_ref_at(&source->params, guest_tsc(tsc, first_vcpu(vcpu)));
+	/*
+	 * Not this VP's own TSC: the guest may have set that, and the time is everybody's. Nor does
+	 * it matter that KVM has another master clock by now: this one goes on until update().
+	 */
+	if (source->valid && source->master.offset == READ_ONCE(kvm->arch.kvmclock_offset))
+		return khv_ref_at(&source->params,
+				  khv_kvm_scale_tsc(tsc, source->tsc_ratio) + source->tsc_offset) +
+		       source->ahead;
+	return div_u64(khv_get_kvmclock_ns(kvm), TICK_NS) + source->ahead;
+}
+
 u64 khv_ref_time(struct kvm_vcpu *vcpu)
 {
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
-	struct khv_ref_params params;
-	u64 tsc_ratio, tsc_offset;
-	const struct kvm_vcpu *first;
 	unsigned int seq;
-	bool valid;
+	u64 now;
 
+	/* The TSC as well: a late look at an old source would be ahead of the new one. */
 	do {
 		seq = read_seqcount_begin(&clock->seq);
-		valid = clock->valid &&
-			(clock->adopted || is_master_clock(vcpu->kvm, &clock->master));
-		params = clock->params;
-		tsc_ratio = clock->tsc_ratio;
-		tsc_offset = clock->tsc_offset;
-		if (clock->adopted) {
-			/*
-			 * Without a master clock the first VP's, which may change. A vCPU has
-			 * its file before its number: then the first VP is the one that asks.
-			 */
-			first = kvm_get_vcpu(vcpu->kvm, 0) ?: vcpu;
-			tsc_ratio = READ_ONCE(first->arch.l1_tsc_scaling_ratio);
-			tsc_offset = READ_ONCE(first->arch.l1_tsc_offset);
-		}
+		now = read_source(&clock->source, vcpu, rdtsc_ordered());
 	} while (read_seqcount_retry(&clock->seq, seq));
-
-	/* Not this VP's own TSC: the guest may have set that, and the time is everybody's. */
-	if (valid)
-		return khv_ref_at(&params, khv_kvm_scale_tsc(rdtsc(), tsc_ratio) + tsc_offset);
-	return div_u64(khv_get_kvmclock_ns(vcpu->kvm), TICK_NS);
+	return now;
 }
 
-/* The pair of read_seqcount_begin() in khv_ref_time(). */
-static void set_clock(struct khv_refclock *clock, const struct kvm_vcpu *vcpu,
-		      const struct khv_ref_params *params, const struct khv_master_clock *master)
+/*
+ * The pair of read_seqcount_begin() in khv_ref_time(). A new master clock of KVM's may be behind
+ * where the old one would be by now, because the TSC's rate is known to some digits only, and
+ * likewise KVM's clock without one. Unless user space has set the clock, the time must not go
+ * back then. Nor is it behind @restored by less than a second: what a restored page shows, or 0.
+ * Return: true if it took a step.
+ */
+static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next, u64 restored)
 {
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+	struct khv_ref_source *source = &clock->source;
+	u64 tsc, before, after;
+
 	write_seqcount_begin(&clock->seq);
-	clock->valid = params;
-	clock->adopted = params && !master;
-	if (params)
-		clock->params = *params;
-	if (master) {
-		clock->master = *master;
-		clock->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
-		clock->tsc_offset = vcpu->arch.l1_tsc_offset;
+	next->ahead = 0;
+	/* At one moment, or the one before a little later: KVM's clock is read when it is asked. */
+	tsc = rdtsc_ordered();
+	after = read_source(next, vcpu, tsc);
+	if (!next->valid)
+		tsc = rdtsc_ordered();
+	before = read_source(source, vcpu, tsc);
+	if (source->adopted || next->adopted || !(source->valid || next->valid) ||
+	    source->master.offset != next->master.offset)
+		next->ahead = source->ahead;
+	else if ((s64)(before - after) > 0)
+		next->ahead = before - after;
+	after += next->adopted ? 0 : next->ahead;
+	if (restored && restored - after < TICKS_PER_SEC && !next->adopted) {
+		next->ahead += restored - after;
+		after = restored;
 	}
+	*source = *next;
 	write_seqcount_end(&clock->seq);
+	return abs((s64)(after - before)) > STEP_TICKS;
 }
 
 static gpa_t page_gpa(const struct kvm_hv *hv)
@@ -109,41 +144,50 @@ static bool frozen(const struct khv_refclock *clock, const struct kvm_hv *hv)
 }
 
 /*
- * The update protocol: sequence 0 while the rest changes, then a new one. With
- * @params NULL the page stays at sequence 0, and the guest reads the register.
+ * The update protocol: sequence 0 while the rest changes, then a new one. The source of the time
+ * changes in between, so that a guest never reads an older one than before.
  */
-static enum khv_tsc_page_state write_page(struct kvm *kvm, struct khv_refclock *clock,
-					  const struct khv_ref_params *params)
+static void invalidate_page(struct kvm *kvm, struct khv_refclock *clock)
 {
 	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
-	struct ms_hyperv_tsc_page page = {};
 	const u32 invalid = 0;
 	u32 sequence;
 
+	clock->page = KHV_TSC_PAGE_STALE;
 	if (clock->covered || khv_kvm_read_guest(kvm, gpa, &sequence, sizeof(sequence)) ||
 	    khv_kvm_write_guest(kvm, gpa, &invalid, sizeof(invalid)))
-		return KHV_TSC_PAGE_STALE;
-	if (!params)
-		return KHV_TSC_PAGE_INVALID;
+		return;
+	if (sequence)
+		clock->sequence = sequence;
+	clock->page = KHV_TSC_PAGE_INVALID;
+}
 
-	page.tsc_scale = params->scale;
-	page.tsc_offset = params->offset;
+static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
+{
+	const struct khv_ref_source *source = &clock->source;
+	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
+	struct ms_hyperv_tsc_page page = {
+		.tsc_scale = source->params.scale,
+		.tsc_offset = source->params.offset + source->ahead,
+	};
+	u32 sequence = khv_ref_next_sequence(clock->sequence);
+
+	clock->page = KHV_TSC_PAGE_STALE;
 	/* The guest reads the sequence before and after the rest: order as it does. */
 	smp_wmb();
 	if (khv_kvm_write_guest(kvm, gpa, &page, sizeof(page)))
-		return KHV_TSC_PAGE_STALE;
+		return;
 	/* The same, for the end of the update. */
 	smp_wmb();
-	sequence = khv_ref_next_sequence(sequence ?: clock->sequence);
 	clock->sequence = sequence;
 	if (khv_kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence)))
-		return KHV_TSC_PAGE_STALE;
-	return KHV_TSC_PAGE_LIVE;
+		return;
+	clock->page = KHV_TSC_PAGE_LIVE;
 }
 
 /* After a restore the page is in memory already; a frozen one rules the clock. */
-static bool adopt_page(struct kvm *kvm, const struct khv_refclock *clock,
-		       struct khv_ref_params *params)
+static bool read_page(struct kvm *kvm, const struct khv_refclock *clock,
+		      struct khv_ref_params *params)
 {
 	struct ms_hyperv_tsc_page page;
 
@@ -156,43 +200,101 @@ static bool adopt_page(struct kvm *kvm, const struct khv_refclock *clock,
 	return true;
 }
 
-/* Does the clock, or the page, have to be touched at all? */
-static bool up_to_date(const struct kvm *kvm, const struct khv_refclock *clock,
-		       const struct khv_ref_params *params)
+/* Is the time a function of one TSC? User space may give each VP another rate. */
+static bool one_tsc(struct kvm_vcpu *vcpu)
 {
-	if (READ_ONCE(clock->page) == KHV_TSC_PAGE_STALE)
+	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
+	struct kvm_vcpu *other;
+	unsigned long i;
+
+	if (!READ_ONCE(vcpu->kvm->arch.use_master_clock) || vcpu->arch.tsc_catchup)
 		return false;
-	if (READ_ONCE(clock->adopted))
-		return true;
-	if (!params)
-		return !READ_ONCE(clock->valid) && READ_ONCE(clock->page) != KHV_TSC_PAGE_LIVE &&
-		       READ_ONCE(clock->kvm_offset) == READ_ONCE(kvm->arch.kvmclock_offset);
-	if (READ_ONCE(clock->page) == KHV_TSC_PAGE_INVALID || !READ_ONCE(clock->valid))
-		return false;
-	/* A torn look is no harm: it differs, and is taken again under the lock. */
-	return is_master_clock(kvm, &clock->master);
+	kvm_for_each_vcpu(i, other, vcpu->kvm) {
+		if (READ_ONCE(other->arch.l1_tsc_scaling_ratio) != ratio ||
+		    READ_ONCE(other->arch.tsc_catchup))
+			return false;
+	}
+	return true;
 }
 
-static void update(struct kvm_vcpu *vcpu, const struct khv_ref_params *params,
-		   const struct khv_master_clock *master)
+/* Is the source what KVM's clock and TSC ask for? */
+static bool source_is_current(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
+{
+	const struct khv_ref_source *source = &clock->source;
+	const struct kvm_vcpu *first = first_vcpu(vcpu);
+	struct kvm *kvm = vcpu->kvm;
+
+	if (READ_ONCE(source->adopted))
+		return frozen(clock, &kvm->arch.hyperv);
+	if (!READ_ONCE(source->valid))
+		return READ_ONCE(source->master.offset) == READ_ONCE(kvm->arch.kvmclock_offset) &&
+		       !one_tsc(vcpu);
+	/* A torn look is no harm: it differs, and is taken again under the lock. */
+	return is_master_clock(kvm, &source->master) && !vcpu->arch.tsc_catchup &&
+	       vcpu->arch.l1_tsc_scaling_ratio == READ_ONCE(source->tsc_ratio) &&
+	       READ_ONCE(first->arch.l1_tsc_scaling_ratio) == READ_ONCE(source->tsc_ratio) &&
+	       READ_ONCE(first->arch.l1_tsc_offset) == READ_ONCE(source->tsc_offset);
+}
+
+static bool up_to_date(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
+{
+	return READ_ONCE(clock->page) != KHV_TSC_PAGE_STALE && source_is_current(vcpu, clock);
+}
+
+/* The first VP's TSC under KVM's master clock, or else KVM's clock. */
+static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock,
+			struct khv_ref_source *source)
+{
+	const struct kvm_vcpu *first = first_vcpu(vcpu);
+	struct khv_pvclock pvclock = {
+		/* The rate is the same for all of them. */
+		.mul = hv_clock->tsc_to_system_mul,
+		.shift = hv_clock->tsc_shift,
+	};
+
+	source->valid = get_master_clock(vcpu->kvm, &source->master) && one_tsc(vcpu);
+	if (!source->valid)
+		return;
+	source->tsc_ratio = READ_ONCE(first->arch.l1_tsc_scaling_ratio);
+	source->tsc_offset = READ_ONCE(first->arch.l1_tsc_offset);
+	pvclock.tsc =
+		khv_kvm_scale_tsc(source->master.cycle, source->tsc_ratio) + source->tsc_offset;
+	pvclock.ns = source->master.kernel_ns + source->master.offset;
+	source->valid = khv_ref_params_compute(&source->params, &pvclock);
+}
+
+/* Return: true if the time took a step. */
+static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock,
+		   struct khv_refclock *clock)
 {
 	struct kvm *kvm = vcpu->kvm;
-	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
-	struct kvm_hv *hv = &kvm->arch.hyperv;
-	struct khv_ref_params adopted;
+	struct khv_ref_source next = {};
+	struct khv_ref_params page;
+	bool stepped = false;
+	u64 restored = 0;
 
-	clock->kvm_offset = kvm->arch.kvmclock_offset;
-	if (clock->page == KHV_TSC_PAGE_OFF) {
-		set_clock(clock, vcpu, params, master);
-	} else if (frozen(clock, hv) && adopt_page(kvm, clock, &adopted)) {
-		set_clock(clock, vcpu, &adopted, NULL);
+	if (clock->page != KHV_TSC_PAGE_OFF && frozen(clock, &kvm->arch.hyperv) &&
+	    read_page(kvm, clock, &next.params)) {
+		next.valid = true;
+		next.adopted = true;
 		clock->page = KHV_TSC_PAGE_LIVE;
-	} else {
-		clock->page = write_page(kvm, clock, params);
-		set_clock(clock, vcpu, params, master);
-		if (clock->page != KHV_TSC_PAGE_STALE)
-			clock->by_guest = false;
+		return set_source(vcpu, &next, 0);
 	}
+
+	/* User space restores a page with memory: nor does the guest see its time go back then. */
+	if (clock->page == KHV_TSC_PAGE_STALE && !clock->by_guest && read_page(kvm, clock, &page))
+		restored = khv_ref_at(&page, guest_tsc(rdtsc_ordered(), first_vcpu(vcpu)));
+	if (clock->page != KHV_TSC_PAGE_OFF)
+		invalidate_page(kvm, clock);
+	if (restored || !source_is_current(vcpu, clock)) {
+		find_source(vcpu, hv_clock, &next);
+		stepped = set_source(vcpu, &next, restored);
+	}
+	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
+		validate_page(kvm, clock);
+	if (clock->page != KHV_TSC_PAGE_STALE)
+		clock->by_guest = false;
+	return stepped;
 }
 
 void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock)
@@ -200,42 +302,16 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 	struct kvm *kvm = vcpu->kvm;
 	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
 	struct mutex *lock = &kvm->arch.hyperv.hv_lock;
-	struct khv_pvclock pvclock = {
-		.tsc = hv_clock->tsc_timestamp,
-		.ns = hv_clock->system_time,
-		.mul = hv_clock->tsc_to_system_mul,
-		.shift = hv_clock->tsc_shift,
-	};
-	struct khv_ref_params computed, *params = NULL;
-	struct khv_master_clock master;
-	bool changed = false;
-
-	if ((hv_clock->flags & PVCLOCK_TSC_STABLE_BIT) &&
-	    khv_ref_params_compute(&computed, &pvclock))
-		params = &computed;
+	bool stepped;
 
 	/* Without a master clock this is called whenever a vCPU changes its CPU. */
-	if (up_to_date(kvm, clock, params))
+	if (up_to_date(vcpu, clock))
 		return;
-
 	mutex_lock(lock);
-	/*
-	 * KVM may have a new master clock since it worked out this vCPU's: it has told
-	 * every vCPU then, and the first that follows brings the new one.
-	 */
-	if (params && (!get_master_clock(kvm, &master) ||
-		       master.kernel_ns + master.offset != (s64)hv_clock->system_time)) {
-		mutex_unlock(lock);
-		return;
-	}
-	if (!up_to_date(kvm, clock, params)) {
-		update(vcpu, params, params ? &master : NULL);
-		changed = true;
-	}
+	stepped = !up_to_date(vcpu, clock) && update(vcpu, hv_clock, clock);
 	mutex_unlock(lock);
-
-	/* Outside of the lock: deadlines were worked out with the clock before. */
-	if (changed)
+	/* Outside of the lock: deadlines were worked out with the time before. */
+	if (stepped)
 		khv_stimers_clock_changed(kvm);
 }
 
@@ -265,20 +341,6 @@ void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
 	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 
-void khv_reftime_stale(struct kvm *kvm)
-{
-	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
-	struct kvm_hv *hv = &kvm->arch.hyperv;
-
-	mutex_lock(&hv->hv_lock);
-	/* A frozen page rules on; what the guest's TSC is may have changed. */
-	if (!frozen(clock, hv) || (clock->page != KHV_TSC_PAGE_LIVE && !clock->adopted))
-		set_clock(clock, NULL, NULL, NULL);
-	if (clock->page == KHV_TSC_PAGE_LIVE)
-		clock->page = KHV_TSC_PAGE_STALE;
-	mutex_unlock(&hv->hv_lock);
-}
-
 enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)
 {
 	a->data = khv_ref_time(a->vcpu);
@@ -296,7 +358,8 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	struct khv_refclock *clock = &a->vm->refclock;
 	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
 	bool enable = a->data & KHV_REFERENCE_TSC_ENABLE;
-	bool adopted;
+	struct khv_ref_source kvm_clock = {};
+	bool given_up, stepped = false;
 	u64 was;
 
 	mutex_lock(&hv->hv_lock);
@@ -306,17 +369,17 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
 	clock->by_guest = !a->host;
 	/* Without its page a frozen clock has no more reason to be another than KVM's. */
-	adopted = clock->adopted;
-	if (!enable && adopted)
-		set_clock(clock, NULL, NULL, NULL);
+	given_up = clock->source.adopted && !enable;
+	if (given_up)
+		stepped = set_source(a->vcpu, &kvm_clock, 0);
 	mutex_unlock(&hv->hv_lock);
 	khv_hypercall_page_left(a->vcpu, was, a->data);
 
 	/* It may be another clock than before that the deadlines are measured by. */
-	if (!enable && adopted)
+	if (stepped)
 		khv_stimers_clock_changed(a->vcpu->kvm);
 	/* Leads to khv_reftime_update() before the guest goes on. */
-	if (enable || adopted)
+	if (enable || given_up)
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);
 	return KHV_MSR_OK;
 }

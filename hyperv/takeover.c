@@ -233,11 +233,6 @@ long khv_hook_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl, unsigned 
 	return ret;
 }
 
-void khv_hook_kvm_hv_request_tsc_page_update(struct kvm *kvm)
-{
-	khv_reftime_stale(kvm);
-}
-
 int khv_hook_kvm_vm_ioctl_hv_eventfd(struct kvm *kvm, struct kvm_hyperv_eventfd *args)
 {
 	return khv_connection_eventfd(kvm, args);

@@ -167,6 +167,11 @@ int khv_run(struct kvm_vcpu *vcpu)
 
 	/* User space may have enabled the APIC of a VP that is halted. */
 	khv_synic_apic_changed(vp);
+	/* It may have given the TSC another rate, of which KVM tells nobody. */
+	if (vp->tsc_ratio != vcpu->arch.l1_tsc_scaling_ratio) {
+		vp->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+	}
 	/* User space put another L2 in the place of the one that last entered. */
 	if (kvm_test_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu))
 		khv_nested_restored(vp);

@@ -521,15 +521,6 @@ bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa);
 void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
- * khv_reftime_stale() - KVM's clock is about to change
- * @kvm: a VM of ours
- *
- * The reference time follows KVM's clock without the TSC until khv_reftime_update().
- * Context: may sleep.
- */
-void khv_reftime_stale(struct kvm *kvm);
-
-/**
  * khv_synic_init() - reset values of a new VP's SynIC
  * @vp: the VP
  */

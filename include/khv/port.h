@@ -41,6 +41,7 @@ struct x86_exception;
 
 /* Is the call ours? For the rows of owner ASK and RUNNING, by dispatch.S. They must not sleep. */
 bool khv_asks_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu);
+bool khv_asks_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl);
 bool khv_asks_nested_evmcs_check_controls(struct vmcs12 *vmcs12);
 
 /* Vendor functions behind kvm_x86_ops that hot paths need. */

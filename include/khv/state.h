@@ -95,7 +95,7 @@ struct khv_overlay {
  * enum khv_tsc_page_state - the reference TSC page in guest memory
  * @KHV_TSC_PAGE_OFF: not enabled
  * @KHV_TSC_PAGE_STALE: to be written; also while it is outside memory
- * @KHV_TSC_PAGE_INVALID: written with sequence 0, because there is no master clock
+ * @KHV_TSC_PAGE_INVALID: written with sequence 0, because the time is not of one TSC
  * @KHV_TSC_PAGE_LIVE: written with the parameters of the clock
  */
 enum khv_tsc_page_state {
@@ -120,18 +120,31 @@ struct khv_master_clock {
 };
 
 /**
- * struct khv_refclock - reference time of a VM
- * @seq: guards @valid, @adopted, @params, @master and the two of the TSC; writers hold
- *	hv_lock
- * @valid: @params hold, as long as @master is KVM's; without, the time is that of
- *	KVM's clock
+ * struct khv_ref_source - where the reference time comes from
+ * @valid: from the guest's TSC, by @params, until user space sets KVM's clock; else from KVM's
+ *	clock
  * @adopted: @params are those of a frozen page, and do not follow KVM's clock
- * @params: reference time from the guest's TSC
- * @master: the master clock that they come from
- * @tsc_ratio: that TSC from the host's, as KVM scales it; not of an adopted clock
+ * @params: reference time from the guest's TSC, without @ahead
+ * @master: the master clock that they come from; its offset also without one
+ * @tsc_ratio: that TSC from the host's, as KVM scales it; not of an adopted page
  * @tsc_offset: added after scaling
- * @kvm_offset: what KVM's clock is ahead of the host's, ns, when all this was last looked at
- * @sequence: the last one that the page was given, under hv_lock
+ * @ahead: what the time is ahead of KVM's clock, 100 ns, so that it never goes back
+ */
+struct khv_ref_source {
+	bool valid;
+	bool adopted;
+	struct khv_ref_params params;
+	struct khv_master_clock master;
+	u64 tsc_ratio;
+	u64 tsc_offset;
+	u64 ahead;
+};
+
+/**
+ * struct khv_refclock - reference time of a VM
+ * @seq: guards @source; writers hold hv_lock
+ * @source: what the time is now
+ * @sequence: the last one of the page, under hv_lock
  * @page: &enum khv_tsc_page_state, under hv_lock
  * @by_guest: the guest wrote HV_X64_MSR_REFERENCE_TSC and the page did not follow
  *	yet, under hv_lock
@@ -139,13 +152,7 @@ struct khv_master_clock {
  */
 struct khv_refclock {
 	seqcount_mutex_t seq;
-	bool valid;
-	bool adopted;
-	struct khv_ref_params params;
-	struct khv_master_clock master;
-	u64 tsc_ratio;
-	u64 tsc_offset;
-	s64 kvm_offset;
+	struct khv_ref_source source;
 	u32 sequence;
 	enum khv_tsc_page_state page;
 	bool by_guest;
@@ -261,6 +268,7 @@ struct khv_msr_access {
  * @notifier: tells when the thread loses and gets its CPU, while @running
  * @preempted: counted in &khv_vm.preempted; the thread's own
  * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
+ * @tsc_ratio: rate of its TSC when it last was run, as KVM scales it; the thread's own
  * @stimers_started: timers that run, one bit each; written by the VP's thread
  * @stimers_due: timers that its thread has to look at, one bit each; set by anybody
  * @stimer_rush: how often in a row each timer was due when it began, up to a limit
@@ -292,6 +300,7 @@ struct khv_vcpu {
 	struct preempt_notifier notifier;
 	bool preempted;
 	u64 runtime_base;
+	u64 tsc_ratio;
 	unsigned long stimers_started;
 	unsigned long stimers_due;
 	u8 stimer_rush[HV_SYNIC_STIMER_COUNT];
