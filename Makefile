@@ -6,6 +6,7 @@
 #   make [KDIR=<kernel build folder>] [O=<folder>]   build kvm-hyperv.ko, here or in O
 #   make install | uninstall [KDIR=] [INSTALL_MOD_PATH=<root>]   into that kernel's modules, with depmod
 #   make test | run | check | bench                  see README.md
+#   make test-all                                    make test, with the long forms of its tests
 #   make clean
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
@@ -57,7 +58,10 @@ clean:
 test run check bench:
 	@$(TOP)/selftests/rig/$@
 
-.PHONY: modules sources install uninstall clean test run check bench
+test-all:
+	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
+
+.PHONY: modules sources install uninstall clean test test-all run check bench
 
 # Reference documentation from the tables, as on a KVM that has everything.
 docs:
