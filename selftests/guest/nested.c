@@ -538,6 +538,7 @@ struct nested *nested_create(struct vcpu *v, u32 flags, u32 max)
 		flags &= ~NESTED_EVMCS;
 	n->flags = flags;
 	n->direct = flags & NESTED_DIRECT;
+	n->no_hv = vm->flags & VM_NO_HV;
 	n->vp_id = v->id;
 	n->vm_id = 1;
 	n->vmcb = vm_alloc(vm, PAGE_SIZE);

@@ -137,7 +137,6 @@ void nested_loop(struct nested *n);
 
 /* VMX: fields by name, in whichever VMCS is in use. FIELD(name, encoding, eVMCS offset, bytes) */
 #define NESTED_FIELDS(FIELD)                  \
-	FIELD(VPID, 0x0, 632, 2)              \
 	FIELD(PIN, 0x4000, 92, 4)             \
 	FIELD(PROC, 0x4002, 788, 4)           \
 	FIELD(EXCEPTIONS, 0x4004, 792, 4)     \
