@@ -12,9 +12,13 @@
 #include "khv/port.h"
 
 #define TICK_NS	      100
+#define TICKS_PER_SEC (s64)(NSEC_PER_SEC / TICK_NS)
 /* What timers that are armed already may be off by: a microsecond. */
 #define STEP_TICKS    10
-#define TICKS_PER_SEC (NSEC_PER_SEC / TICK_NS)
+/* More is not the error of a rate, but a TSC that jumped: a minute. */
+#define MAX_LAG_TICKS (60 * TICKS_PER_SEC)
+/* One of them is not held up. */
+#define LOOKS	      3
 
 void khv_reftime_init(struct khv_vm *vm)
 {
@@ -100,36 +104,45 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
  * The pair of read_seqcount_begin() in khv_ref_time(). A new master clock of KVM's may be behind
  * where the old one would be by now, because the TSC's rate is known to some digits only, and
  * likewise KVM's clock without one. Unless user space has set the clock, the time must not go
- * back then. Nor is it behind @restored by less than a second: what a restored page shows, or 0.
+ * back then. Nor is it behind @restored by less than a second: a restored page, or NULL.
  * Return: true if it took a step.
  */
-static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next, u64 restored)
+static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
+		       const struct khv_ref_params *restored)
 {
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+	s64 lag = S64_MAX, page_lag = S64_MAX, ahead = 0;
 	struct khv_ref_source *source = &clock->source;
-	u64 tsc, before, after;
+	u64 tsc, after;
+	int i;
 
 	write_seqcount_begin(&clock->seq);
 	next->ahead = 0;
-	/* At one moment, or the one before a little later: KVM's clock is read when it is asked. */
-	tsc = rdtsc_ordered();
-	after = read_source(next, vcpu, tsc);
-	if (!next->valid)
+	/* Who is held up between two looks sees too large a lag, and never too small a one. */
+	for (i = 0; i < LOOKS; i++) {
 		tsc = rdtsc_ordered();
-	before = read_source(source, vcpu, tsc);
-	if (source->adopted || next->adopted || !(source->valid || next->valid) ||
-	    source->master.offset != next->master.offset)
-		next->ahead = source->ahead;
-	else if ((s64)(before - after) > 0)
-		next->ahead = before - after;
-	after += next->adopted ? 0 : next->ahead;
-	if (restored && restored - after < TICKS_PER_SEC && !next->adopted) {
-		next->ahead += restored - after;
-		after = restored;
+		after = read_source(next, vcpu, tsc);
+		/* KVM's clock is read when it is asked, and the old source is to be the later. */
+		if (!next->valid)
+			tsc = rdtsc_ordered();
+		lag = min_t(s64, lag, read_source(source, vcpu, tsc) - after);
+		if (restored)
+			page_lag = min_t(s64, page_lag,
+					 khv_ref_at(restored, guest_tsc(tsc, first_vcpu(vcpu))) -
+						 after);
 	}
+	if (source->adopted || next->adopted || !(source->valid || next->valid) ||
+	    source->master.offset != next->master.offset || lag >= MAX_LAG_TICKS)
+		next->ahead = source->ahead;
+	else
+		next->ahead = max_t(s64, lag, 0);
+	if (restored && page_lag < TICKS_PER_SEC)
+		next->ahead = max_t(s64, next->ahead, page_lag);
+	if (!next->adopted)
+		ahead = next->ahead;
 	*source = *next;
 	write_seqcount_end(&clock->seq);
-	return abs((s64)(after - before)) > STEP_TICKS;
+	return abs(ahead - lag) > STEP_TICKS;
 }
 
 static gpa_t page_gpa(const struct kvm_hv *hv)
@@ -270,25 +283,24 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 	struct kvm *kvm = vcpu->kvm;
 	struct khv_ref_source next = {};
 	struct khv_ref_params page;
-	bool stepped = false;
-	u64 restored = 0;
+	bool restored, stepped = false;
 
 	if (clock->page != KHV_TSC_PAGE_OFF && frozen(clock, &kvm->arch.hyperv) &&
 	    read_page(kvm, clock, &next.params)) {
 		next.valid = true;
 		next.adopted = true;
 		clock->page = KHV_TSC_PAGE_LIVE;
-		return set_source(vcpu, &next, 0);
+		return set_source(vcpu, &next, NULL);
 	}
 
 	/* User space restores a page with memory: nor does the guest see its time go back then. */
-	if (clock->page == KHV_TSC_PAGE_STALE && !clock->by_guest && read_page(kvm, clock, &page))
-		restored = khv_ref_at(&page, guest_tsc(rdtsc_ordered(), first_vcpu(vcpu)));
+	restored = clock->page == KHV_TSC_PAGE_STALE && !clock->by_guest &&
+		   read_page(kvm, clock, &page);
 	if (clock->page != KHV_TSC_PAGE_OFF)
 		invalidate_page(kvm, clock);
 	if (restored || !source_is_current(vcpu, clock)) {
 		find_source(vcpu, hv_clock, &next);
-		stepped = set_source(vcpu, &next, restored);
+		stepped = set_source(vcpu, &next, restored ? &page : NULL);
 	}
 	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
 		validate_page(kvm, clock);
@@ -371,7 +383,7 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	/* Without its page a frozen clock has no more reason to be another than KVM's. */
 	given_up = clock->source.adopted && !enable;
 	if (given_up)
-		stepped = set_source(a->vcpu, &kvm_clock, 0);
+		stepped = set_source(a->vcpu, &kvm_clock, NULL);
 	mutex_unlock(&hv->hv_lock);
 	khv_hypercall_page_left(a->vcpu, was, a->data);
 
