@@ -12,7 +12,7 @@
 #include "khv/port.h"
 
 #define TICK_NS	      100
-#define TICKS_PER_SEC (s64)(NSEC_PER_SEC / TICK_NS)
+#define TICKS_PER_SEC ((s64)(NSEC_PER_SEC / TICK_NS))
 /* What timers that are armed already may be off by: a microsecond. */
 #define STEP_TICKS    10
 /* More is not the error of a rate, but a TSC that jumped: a minute. */
