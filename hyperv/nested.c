@@ -66,17 +66,23 @@ static bool direct_allowed(const struct khv_vcpu *vp, const struct khv_vp_assist
 	       (assist->nested_features & KHV_ASSIST_DIRECT_HYPERCALL);
 }
 
+static void flush_l2(struct kvm_vcpu *vcpu)
+{
+	static const struct khv_flush everything = { .all = true };
+
+	__kvm_make_request(khv_flush_queue(vcpu, &everything, true), vcpu);
+}
+
 /*
  * Another L2 on this VP: what the one before has in the TLB is nobody's now, and a flush that
  * names it would miss this VP.
  */
 static void set_identity(struct kvm_vcpu *vcpu, const struct khv_l2 *l2)
 {
-	static const struct khv_flush everything = { .all = true };
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 
-	if (vp->l2.unknown || vp->l2.vm_id != l2->vm_id || vp->l2.vp_id != l2->vp_id)
-		__kvm_make_request(khv_flush_queue(vcpu, &everything, true), vcpu);
+	if (vp->l2.vm_id != l2->vm_id || vp->l2.vp_id != l2->vp_id)
+		flush_l2(vcpu);
 	WRITE_ONCE(vp->l2.vp_id, l2->vp_id);
 	WRITE_ONCE(vp->l2.vm_id, l2->vm_id);
 	WRITE_ONCE(vp->l2.unknown, false);
@@ -201,7 +207,6 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 	struct khv_vp_assist *assist = (void *)&stock->vp_assist_page;
 	struct khv_evmcs_identity id;
 	bool in_l2 = khv_in_l2(vcpu);
-	u32 control;
 
 	static_assert(sizeof(*assist) <= sizeof(stock->vp_assist_page));
 	if (!khv_assist_read(vcpu, assist)) {
@@ -213,15 +218,14 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 		memset(assist, 0, sizeof(*assist));
 	}
 
-	/* KVM notes who enters. */
-	if (!in_l2)
-		WRITE_ONCE(vp->l2.unknown, false);
 	if (khv_svm) {
 		/* At VMRUN, where that itself is not hooked. */
 		if (!in_l2 && !khv_hooks[KHV_HOOK_nested_svm_vmrun].site) {
 			bool bitmap = khv_priv_held(&vp->cpuid, msr_bitmap);
+			u32 control = 0;
 
-			control = 0;
+			/* KVM notes who enters. */
+			WRITE_ONCE(vp->l2.unknown, false);
 			if ((vp->l2.direct_used || bitmap) &&
 			    read_vmcb12(vcpu, KHV_VMCB_IDENTITY, &control, sizeof(control)) &&
 			    bitmap)
@@ -343,7 +347,9 @@ void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
 void khv_nested_restored(struct khv_vcpu *vp)
 {
 	vp->l2.direct = false;
-	WRITE_ONCE(vp->l2.unknown, true);
+	/* An enlightened VMCS tells at once, and an L2 of a plain one is nobody's VP. */
+	WRITE_ONCE(vp->l2.unknown, khv_svm);
+	flush_l2(vp->stock.vcpu);
 }
 
 bool khv_nested_call_is_ours(const struct khv_vcpu *vp)

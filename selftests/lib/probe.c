@@ -116,11 +116,15 @@ void probes_require(void)
 
 void probes_hits(u64 hits[NR_HITS])
 {
-	FILE *f = fopen(TRACING "/kprobe_profile", "r");
 	unsigned long long n;
 	char name[64];
 	u32 i, found = 0;
+	FILE *f;
 
+	memset(hits, 0, NR_HITS * sizeof(hits[0]));
+	if (host_is_amd())
+		return;
+	f = fopen(TRACING "/kprobe_profile", "r");
 	ASSERT(f, "kprobe_profile: %s", strerror(errno));
 	while (fscanf(f, "%63s %llu %*u", name, &n) == 2) {
 		for (i = 0; i < NR_HITS; i++) {

@@ -29,7 +29,7 @@ void probes_require(void);
 void probes_read(void);
 
 /* Was @gva's page (of 1 << @shift bytes), or everything, invalidated for @vcpu? */
-/* Intel: flushes of one context of the CPU, and of all of them, of whatever VM; since ever. */
+/* Intel: flushes of one context of the CPU, and of all of them, of whatever VM; else 0. */
 enum { HITS_CURRENT, HITS_EVERYTHING, NR_HITS };
 void probes_hits(u64 hits[NR_HITS]);
 
