@@ -214,31 +214,24 @@ static u32 *icr_upper(const struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 	return lapic_reg(apic, APIC_ICR + 4);
 }
 
-/* ICR2 has eight bits. */
-static u32 icr_upper_value(const struct kvm_vcpu *vcpu, u64 icr)
-{
-	return icr >> 32 & (xapic_mode(vcpu) ? GENMASK(31, 24) : U32_MAX);
-}
+/* What ICR2 has. */
+#define ICR2_DEST GENMASK(31, 24)
 
-/* For the slow path, as KVM's functions take any mode for x2APIC mode; NULL in that one. */
-static u32 *icr2(const struct kvm_vcpu *vcpu)
+/* KVM's functions for the MSR take any mode for x2APIC mode. */
+static bool upper_is_icr2(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
 {
-	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
-
-	return xapic_mode(vcpu) && apic->vcpu == vcpu ? icr_upper(vcpu, apic) : NULL;
+	return xapic_mode(vcpu) && apic->vcpu == vcpu;
 }
 
 static enum khv_msr_result icr_read_slow(struct khv_msr_access *a)
 {
-	enum khv_msr_result ret = lapic_read(a, APIC_ICR);
-	const u32 *upper;
+	struct khv_kvm_lapic *apic = (void *)a->vcpu->arch.apic;
 
-	if (ret != KHV_MSR_OK)
-		return ret;
-	upper = icr2(a->vcpu);
-	if (upper)
-		a->data = (u32)a->data | (u64)*upper << 32;
-	return ret;
+	if (lapic_read(a, APIC_ICR) == KHV_MSR_FAULT)
+		return KHV_MSR_FAULT;
+	if (upper_is_icr2(a->vcpu, apic))
+		a->data = (u32)a->data | (u64)*lapic_reg(apic, APIC_ICR2) << 32;
+	return KHV_MSR_OK;
 }
 
 enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a)
@@ -262,21 +255,19 @@ static enum khv_msr_result icr_fast(struct khv_msr_access *a)
 	if (!apic || (a->data & ICR_OTHER) || khv_apic_traced() || !icr_send(a->vcpu, a->data))
 		return KHV_MSR_SLOW;
 	*lapic_reg(apic, APIC_ICR) = a->data & ~APIC_ICR_BUSY;
-	*icr_upper(a->vcpu, apic) = icr_upper_value(a->vcpu, a->data);
+	*icr_upper(a->vcpu, apic) = a->data >> 32 & (xapic_mode(a->vcpu) ? ICR2_DEST : U32_MAX);
 	return KHV_MSR_OK;
 }
 
 static enum khv_msr_result icr_write_slow(struct khv_msr_access *a)
 {
-	enum khv_msr_result ret = lapic_write(a, APIC_ICR);
-	u32 *upper;
+	struct khv_kvm_lapic *apic = (void *)a->vcpu->arch.apic;
 
-	if (ret != KHV_MSR_OK)
-		return ret;
-	upper = icr2(a->vcpu);
-	if (upper)
-		*upper = icr_upper_value(a->vcpu, a->data);
-	return ret;
+	if (lapic_write(a, APIC_ICR) == KHV_MSR_FAULT)
+		return KHV_MSR_FAULT;
+	if (upper_is_icr2(a->vcpu, apic))
+		*lapic_reg(apic, APIC_ICR2) = a->data >> 32 & ICR2_DEST;
+	return KHV_MSR_OK;
 }
 
 enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
