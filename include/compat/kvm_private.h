@@ -66,95 +66,112 @@ struct khv_kvm_lapic {
 
 #ifdef KHV_HOOK
 KHV_HOOK(KVM, VCPU, int, kvm_hv_get_msr_common,
-	 (struct kvm_vcpu * vcpu, u32 msr, u64 *pdata, bool host), (vcpu, msr, pdata, host),
+	 (struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host),
+	 (vcpu, msr, pdata, host),
 	 "synthetic MSRs could not be read")
 KHV_HOOK(KVM, VCPU, int, kvm_hv_set_msr_common,
-	 (struct kvm_vcpu * vcpu, u32 msr, u64 data, bool host), (vcpu, msr, data, host),
+	 (struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host),
+	 (vcpu, msr, data, host),
 	 "synthetic MSRs could not be written")
-KHV_HOOK(KVM, VCPU, int, kvm_hv_hypercall, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(KVM, VCPU, int, kvm_hv_hypercall, (struct kvm_vcpu *vcpu), (vcpu),
 	 "hypercalls could not be answered")
-KHV_HOOK(KVM, VCPU, void, kvm_hv_process_stimers, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(KVM, VCPU, void, kvm_hv_process_stimers, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire")
 #ifdef KHV_HAVE_L2_FLUSH
 /* Fills the page in struct kvm_vcpu_hv; 6.1 has another function of that name. */
-KHV_HOOK(KVM, VCPU, int, kvm_hv_get_assist_page, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(KVM, VCPU, int, kvm_hv_get_assist_page, (struct kvm_vcpu *vcpu), (vcpu),
 	 "the VP assist page could not be checked")
 #endif
-KHV_HOOK(INTEL, VCPU, bool, nested_vmx_reflect_vmexit, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(INTEL, VCPU, bool, nested_vmx_reflect_vmexit, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would go to its hypervisor")
 /* Its parameter is struct vcpu_svm, which begins with the vCPU. */
-KHV_HOOK(AMD, VCPU, int, nested_svm_exit_special, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(AMD, VCPU, int, nested_svm_exit_special, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would go to its hypervisor")
-KHV_HOOK(AMD, VCPU, int, nested_svm_vmrun, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(AMD, VCPU, int, nested_svm_vmrun, (struct kvm_vcpu *vcpu), (vcpu),
 	 "a nested entry could not be told who enters")
-/* In stable kernels of 6.12; before, KVM's handler of the exit was kvm_emulate_hypercall(). */
-KHV_HOOK(AMD, VCPU, int, vmmcall_interception, (struct kvm_vcpu * vcpu), (vcpu),
-	 "calls of a nested guest would be refused")
 #ifndef KHV_HAVE_L2_FLUSH
-KHV_HOOK(INTEL, VCPU, bool, nested_enlightened_vmentry, (struct kvm_vcpu * vcpu, u64 *evmcs_gpa),
-	 (vcpu, evmcs_gpa), "a nested entry could not be told who enters")
+KHV_HOOK(INTEL, VCPU, bool, nested_enlightened_vmentry, (struct kvm_vcpu *vcpu, u64 *evmcs_gpa),
+	 (vcpu, evmcs_gpa),
+	 "a nested entry could not be told who enters")
 #endif
-KHV_HOOK(INTEL, RUNNING, int, nested_evmcs_check_controls, (struct vmcs12 * vmcs12), (vmcs12),
+KHV_HOOK(INTEL, RUNNING, int, nested_evmcs_check_controls, (struct vmcs12 *vmcs12), (vmcs12),
 	 "controls without a field in the enlightened VMCS would be let through")
 KHV_HOOK(INTEL, VCPU, void, nested_evmcs_filter_control_msr,
-	 (struct kvm_vcpu * vcpu, u32 msr_index, u64 *pdata), (vcpu, msr_index, pdata),
+	 (struct kvm_vcpu *vcpu, u32 msr_index, u64 *pdata), (vcpu, msr_index, pdata),
 	 "controls without a field in the enlightened VMCS would be offered")
-KHV_HOOK(KVM, VCPU, void, kvm_vcpu_halt, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(KVM, VCPU, void, kvm_vcpu_halt, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire while a VP is halted")
-KHV_HOOK(KVM, VCPU, bool, kvm_vcpu_block, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(KVM, VCPU, bool, kvm_vcpu_block, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire while a VP waits for a page")
-KHV_HOOK(KVM, VCPU, int, kvm_arch_vcpu_ioctl_run, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(KVM, VCPU, int, kvm_arch_vcpu_ioctl_run, (struct kvm_vcpu *vcpu), (vcpu),
 	 "VP_RUNTIME could not tell the guest's time from the VMM's")
-KHV_HOOK(KVM, VCPU, void, kvm_check_async_pf_completion, (struct kvm_vcpu * vcpu), (vcpu),
+KHV_HOOK(KVM, VCPU, void, kvm_check_async_pf_completion, (struct kvm_vcpu *vcpu), (vcpu),
 	 "a timer that expired while the local APIC was disabled would be lost")
-KHV_HOOK(INTEL, VCPU, void, vmx_load_eoi_exitmap, (struct kvm_vcpu * vcpu, u64 *eoi_exit_bitmap),
-	 (vcpu, eoi_exit_bitmap), "each end of a SINT's interrupt would cost an exit under APICv")
-KHV_HOOK(KVM, VCPU, void, kvm_apic_set_eoi_accelerated, (struct kvm_vcpu * vcpu, int vector),
-	 (vcpu, vector), "the end of a SINT's interrupt would go unnoticed under APICv")
-KHV_HOOK(KVM, VCPU, void, kvm_hv_synic_send_eoi, (struct kvm_vcpu * vcpu, int vector),
-	 (vcpu, vector), "the end of a SINT's interrupt would go unnoticed")
-KHV_HOOK(KVM, KVM, int, kvm_hv_synic_set_irq, (struct kvm * kvm, u32 vp_id, u32 sint),
-	 (kvm, vp_id, sint), "user space could not raise a SINT")
-KHV_HOOK(KVM, VCPU, int, kvm_get_msr_common, (struct kvm_vcpu * vcpu, struct msr_data *msr),
-	 (vcpu, msr), "MSRs that this KVM does not route to its Hyper-V code could not be read")
-KHV_HOOK(KVM, VCPU, int, kvm_set_msr_common, (struct kvm_vcpu * vcpu, struct msr_data *msr),
-	 (vcpu, msr), "MSRs that this KVM does not route to its Hyper-V code could not be written")
+KHV_HOOK(INTEL, VCPU, void, vmx_load_eoi_exitmap, (struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap),
+	 (vcpu, eoi_exit_bitmap),
+	 "each end of a SINT's interrupt would cost an exit under APICv")
+KHV_HOOK(KVM, VCPU, void, kvm_apic_set_eoi_accelerated, (struct kvm_vcpu *vcpu, int vector),
+	 (vcpu, vector),
+	 "the end of a SINT's interrupt would go unnoticed under APICv")
+KHV_HOOK(KVM, VCPU, void, kvm_hv_synic_send_eoi, (struct kvm_vcpu *vcpu, int vector),
+	 (vcpu, vector),
+	 "the end of a SINT's interrupt would go unnoticed")
+KHV_HOOK(KVM, KVM, int, kvm_hv_synic_set_irq, (struct kvm *kvm, u32 vp_id, u32 sint),
+	 (kvm, vp_id, sint),
+	 "user space could not raise a SINT")
+KHV_HOOK(KVM, VCPU, int, kvm_get_msr_common, (struct kvm_vcpu *vcpu, struct msr_data *msr),
+	 (vcpu, msr),
+	 "MSRs that this KVM does not route to its Hyper-V code could not be read")
+KHV_HOOK(KVM, VCPU, int, kvm_set_msr_common, (struct kvm_vcpu *vcpu, struct msr_data *msr),
+	 (vcpu, msr),
+	 "MSRs that this KVM does not route to its Hyper-V code could not be written")
 KHV_HOOK(KVM, VCPU, bool, kvm_cpuid,
-	 (struct kvm_vcpu * vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx, bool exact_only),
-	 (vcpu, eax, ebx, ecx, edx, exact_only), "CPUID could not show what depends on this module")
+	 (struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx, bool exact_only),
+	 (vcpu, eax, ebx, ecx, edx, exact_only),
+	 "CPUID could not show what depends on this module")
 KHV_HOOK(KVM, VCPU, int, kvm_vcpu_ioctl_set_cpuid,
-	 (struct kvm_vcpu * vcpu, struct kvm_cpuid *cpuid, struct kvm_cpuid_entry __user *entries),
-	 (vcpu, cpuid, entries), "no VP could be given its state")
+	 (struct kvm_vcpu *vcpu, struct kvm_cpuid *cpuid, struct kvm_cpuid_entry __user *entries),
+	 (vcpu, cpuid, entries),
+	 "no VP could be given its state")
 KHV_HOOK(KVM, VCPU, int, kvm_vcpu_ioctl_set_cpuid2,
-	 (struct kvm_vcpu * vcpu, struct kvm_cpuid2 *cpuid,
-	  struct kvm_cpuid_entry2 __user *entries),
-	 (vcpu, cpuid, entries), "no VP could be given its state")
-KHV_HOOK(KVM, VCPU, void, kvm_hv_vcpu_uninit, (struct kvm_vcpu * vcpu), (vcpu),
+	 (struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid, struct kvm_cpuid_entry2 __user *entries),
+	 (vcpu, cpuid, entries),
+	 "no VP could be given its state")
+KHV_HOOK(KVM, VCPU, void, kvm_hv_vcpu_uninit, (struct kvm_vcpu *vcpu), (vcpu),
 	 "the state of a VP would leak")
-KHV_HOOK(KVM, VCPU, void, kvm_hv_set_cpuid, (struct kvm_vcpu * vcpu, bool hyperv_enabled),
-	 (vcpu, hyperv_enabled), "the guest's privileges would stay unknown")
-KHV_HOOK(KVM, VCPU, int, kvm_hv_set_enforce_cpuid, (struct kvm_vcpu * vcpu, bool enforce),
-	 (vcpu, enforce), "KVM_CAP_HYPERV_ENFORCE_CPUID would be ignored")
+KHV_HOOK(KVM, VCPU, void, kvm_hv_set_cpuid, (struct kvm_vcpu *vcpu, bool hyperv_enabled),
+	 (vcpu, hyperv_enabled),
+	 "the guest's privileges would stay unknown")
+KHV_HOOK(KVM, VCPU, int, kvm_hv_set_enforce_cpuid, (struct kvm_vcpu *vcpu, bool enforce),
+	 (vcpu, enforce),
+	 "KVM_CAP_HYPERV_ENFORCE_CPUID would be ignored")
 KHV_HOOK(KVM, ASK, int, kvm_get_hv_cpuid,
-	 (struct kvm_vcpu * vcpu, struct kvm_cpuid2 *cpuid,
-	  struct kvm_cpuid_entry2 __user *entries),
-	 (vcpu, cpuid, entries), "KVM_GET_SUPPORTED_HV_CPUID would not tell what is implemented")
-KHV_HOOK(KVM, VCPU, int, kvm_hv_activate_synic,
-	 (struct kvm_vcpu * vcpu, bool dont_zero_synic_pages), (vcpu, dont_zero_synic_pages),
+	 (struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid, struct kvm_cpuid_entry2 __user *entries),
+	 (vcpu, cpuid, entries),
+	 "KVM_GET_SUPPORTED_HV_CPUID would not tell what is implemented")
+KHV_HOOK(KVM, VCPU, int, kvm_hv_activate_synic, (struct kvm_vcpu *vcpu, bool dont_zero_synic_pages),
+	 (vcpu, dont_zero_synic_pages),
 	 "KVM_CAP_HYPERV_SYNIC would be ignored")
-KHV_HOOK(KVM, KVM, void, kvm_hv_irq_routing_update, (struct kvm * kvm), (kvm),
+KHV_HOOK(KVM, KVM, void, kvm_hv_irq_routing_update, (struct kvm *kvm), (kvm),
 	 "resample eventfds of SINTs would not fire")
 KHV_HOOK(KVM, KVM, void, kvm_hv_setup_tsc_page,
-	 (struct kvm * kvm, struct pvclock_vcpu_time_info *hv_clock), (kvm, hv_clock),
+	 (struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock), (kvm, hv_clock),
 	 "the reference TSC page would not be written")
 /* An int on 6.12, of which the upper half of the register is nobody's. */
 KHV_HOOK(KVM, ASK, long, kvm_arch_vm_ioctl,
-	 (struct file * filp, unsigned int ioctl, unsigned long arg), (filp, ioctl, arg),
+	 (struct file *filp, unsigned int ioctl, unsigned long arg), (filp, ioctl, arg),
 	 "timers of halted VPs would not follow KVM_SET_CLOCK")
-KHV_HOOK(KVM, KVM, int, kvm_vm_ioctl_hv_eventfd,
-	 (struct kvm * kvm, struct kvm_hyperv_eventfd *args), (kvm, args),
+KHV_HOOK(KVM, KVM, int, kvm_vm_ioctl_hv_eventfd, (struct kvm *kvm, struct kvm_hyperv_eventfd *args),
+	 (kvm, args),
 	 "KVM_HYPERV_EVENTFD would be ignored")
-KHV_HOOK(KVM, KVM, void, kvm_hv_destroy_vm, (struct kvm * kvm), (kvm),
+KHV_HOOK(KVM, KVM, void, kvm_hv_destroy_vm, (struct kvm *kvm), (kvm),
 	 "the state of a VM would leak")
-KHV_HOOK(KVM, ANY, void, kvm_hv_init_vm, (struct kvm * kvm), (kvm), "no VM could be taken over")
+KHV_HOOK(KVM, ANY, void, kvm_hv_init_vm, (struct kvm *kvm), (kvm),
+	 "no VM could be taken over")
+/*
+ * Only for rows that are being tried out (KHV_L2), so the last. In stable kernels of 6.12; before,
+ * KVM's handler of the exit was kvm_emulate_hypercall().
+ */
+KHV_HOOK(AMD, VCPU, int, vmmcall_interception, (struct kvm_vcpu *vcpu), (vcpu),
+	 "calls of a nested guest would be refused")
 #endif
