@@ -4,10 +4,10 @@
  * goes on to KVM must leave nothing behind that rmmod takes away, whatever the compiler is told to
  * instrument; dispatch.awk proves it of every build.
  *
- * An ftrace site calls khv_dispatch ahead of its function's first instruction. Whatever comes of it,
- * that call is answered by one return, so that the CPU's return stack stays in step: to the site,
- * where the function goes on as if nothing had been; or into the replacement, whose caller then is the
- * function's own.
+ * An ftrace site calls khv_dispatch ahead of its function's first instruction. Whatever comes of
+ * it, that call is answered by one return, so that the CPU's return stack stays in step: to the
+ * site, where the function goes on as if nothing had been; or into the replacement, whose caller
+ * then is the function's own.
  */
 #include <linux/linkage.h>
 #include <asm/frame.h>
@@ -101,8 +101,8 @@
 
 	.text
 /*
- * RAX is free on entry to a function that has a fixed number of parameters. The list is in the order
- * of the hooks, so the hot ones are found first.
+ * RAX is free on entry to a function that has a fixed number of parameters. The list is in the
+ * order of the hooks, so the hot ones are found first.
  */
 SYM_FUNC_START(khv_dispatch)
 	mov	(%rsp), %rax
@@ -112,8 +112,8 @@ SYM_FUNC_START(khv_dispatch)
 SYM_FUNC_END(khv_dispatch)
 
 /*
- * What stands in for the vendor's function behind the static call kvm_x86_vcpu_run. Each instruction
- * is paid at every exit. A vCPU that is not ours leaves by the jump.
+ * What stands in for the vendor's function behind the static call kvm_x86_vcpu_run. Each
+ * instruction is paid at every exit. A vCPU that is not ours leaves by the jump.
  */
 .macro vcpu_run vendor
 SYM_FUNC_START(khv_vcpu_run_\vendor)

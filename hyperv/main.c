@@ -274,8 +274,8 @@ err_hooks:
 }
 
 /*
- * KVM's functions still come here: what they come to must not be freed, and an exit that returns frees
- * it. No VM is ours, none becomes ours, and every call goes on to KVM.
+ * KVM's functions still come here: what they come to must not be freed, and an exit that returns
+ * frees it. No VM is ours, none becomes ours, and every call goes on to KVM.
  */
 static void __noreturn stay(int err)
 {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The replacements. dispatch.S sends here what is ours, and lets everything else go on to KVM without a
- * frame of this module on the stack, so that rmmod need not wait for VMs of KVM's own. In a VM of ours a
- * frame may stay: the VM holds a reference on the module. Creation and destruction of a VM are the
- * exception, and stand under khv_inflight; the system ioctl is the other, and takes a reference.
+ * The replacements. dispatch.S sends here what is ours, and lets everything else go on to KVM
+ * without a frame of this module on the stack, so that rmmod need not wait for VMs of KVM's own. In
+ * a VM of ours a frame may stay: the VM holds a reference on the module. Creation and destruction
+ * of a VM are the exception, and stand under khv_inflight; the system ioctl is the other, and takes
+ * a reference.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
