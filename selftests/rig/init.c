@@ -19,14 +19,14 @@
  *	text-compare ID				they must be the same again
  *	kmemleak-clear / kmemleak-scan ID	when the kernel has kmemleak
  *	write PATH VALUE			for example a sysctl
- *	leave ID HOW SECONDS PROGRAM [ARGUMENTS]	start a program, and when it prints "ready" end the boot
- *						under it: by reboot, poweroff or kexec. The last step
+ *	leave ID HOW SECONDS PROGRAM [ARGUMENTS]	once it prints "ready", end the boot by
+ *						reboot, poweroff or kexec; the last step
  *
  * Reports, one a line: "@ WORD ..." from here, "| ..." output of a test, "k ..." kernel log.
  *	@ begin RELEASE		@ phase NAME	@ start ID	@ done ID OUTCOME MILLISECONDS
  *	@ retry ID OUTCOME	it failed in the manner foreseen, and runs again
  *	@ kernel TEXT		a complaint of the kernel (oops, warning, lockdep ...)
- *	@ leave ID HOW		the last step: what comes of it, the console and the emulator's end tell
+ *	@ leave ID HOW		the last step; the console and the emulator's end tell the rest
  *	@ end			the last line: without it the log is cut
  * OUTCOME: exit:N, signal:N, timeout, ok, or error:TEXT (blanks as underscores).
  * When an insmod fails that should succeed, the rest of its phase is reported and not run.
@@ -859,40 +859,42 @@ static void step_kmemleak_scan(const char *id)
 /* ---- the end of a boot under running guests ---- */
 
 /*
- * What kexec enters instead of a kernel: it says so on ttyS1 and turns the machine off, by the port of
- * Bochs and by that of QEMU's q35. Any other kernel would only take time to boot.
+ * What kexec enters instead of a kernel: it says so on ttyS1 and turns the machine off, by the port
+ * of Bochs and by that of QEMU's q35. Any other kernel would only take time to boot.
  */
 extern const char kexec_code[], kexec_code_end[];
+/* clang-format off */
 asm(".pushsection .rodata\n"
-    "kexec_code:\n"
-    "	lea 8f(%rip), %rsi\n"
-    "1:	mov $0x2fd, %edx\n"
-    "	in %dx, %al\n"
-    "	test $0x40, %al\n"
-    "	jz 1b\n"
-    "	mov $0x2f8, %edx\n"
-    "	lodsb\n"
-    "	out %al, %dx\n"
-    "	cmp $'\\n', %al\n"
-    "	jne 1b\n"
-    "2:	mov $0x2fd, %edx\n"
-    "	in %dx, %al\n"
-    "	test $0x40, %al\n"
-    "	jz 2b\n"
-    "	mov $0x8900, %edx\n"
-    "3:	lodsb\n"
-    "	out %al, %dx\n"
-    "	test %al, %al\n"
-    "	jnz 3b\n"
-    "	mov $0x604, %edx\n"
-    "	mov $0x2000, %eax\n"
-    "	out %ax, %dx\n"
-    "4:	hlt\n"
-    "	jmp 4b\n"
-    "8:	.ascii \"@ kexec\\n\"\n"
-    "	.asciz \"Shutdown\"\n"
-    "kexec_code_end:\n"
-    ".popsection\n");
+	"kexec_code:\n"
+	"	lea 8f(%rip), %rsi\n"
+	"1:	mov $0x2fd, %edx\n"
+	"	in %dx, %al\n"
+	"	test $0x40, %al\n"
+	"	jz 1b\n"
+	"	mov $0x2f8, %edx\n"
+	"	lodsb\n"
+	"	out %al, %dx\n"
+	"	cmp $'\\n', %al\n"
+	"	jne 1b\n"
+	"2:	mov $0x2fd, %edx\n"
+	"	in %dx, %al\n"
+	"	test $0x40, %al\n"
+	"	jz 2b\n"
+	"	mov $0x8900, %edx\n"
+	"3:	lodsb\n"
+	"	out %al, %dx\n"
+	"	test %al, %al\n"
+	"	jnz 3b\n"
+	"	mov $0x604, %edx\n"
+	"	mov $0x2000, %eax\n"
+	"	out %ax, %dx\n"
+	"4:	hlt\n"
+	"	jmp 4b\n"
+	"8:	.ascii \"@ kexec\\n\"\n"
+	"	.asciz \"Shutdown\"\n"
+	"kexec_code_end:\n"
+	".popsection\n");
+/* clang-format on */
 
 #define KEXEC_ADDRESS 0x8000000UL
 
