@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A hypervisor in a guest without Hyper-V's CPUID pays for nothing of Hyper-V's: KVM looks for flushes
- * at every switch between L1 and L2 of a vCPU that has Hyper-V's state. Counted by the function that
- * looks, which 6.1 does not have.
+ * A hypervisor in a guest without Hyper-V's CPUID pays for nothing of Hyper-V's: KVM looks for
+ * flushes at every switch between L1 and L2 of a vCPU that has Hyper-V's state. Counted by the
+ * function that looks, which 6.1 does not have.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,7 +27,7 @@ static bool line_in(const char *path, const char *word)
 	return found;
 }
 
-/* Calls of FUNCTION while L2 exits to L1 and comes back. */
+/* Calls of FUNCTION, which is traced, while L2 exits to L1 and comes back. */
 static u32 looks_for_flushes(u32 flags)
 {
 	struct vm *vm = vm_create(1, flags);
@@ -39,8 +39,6 @@ static u32 looks_for_flushes(u32 flags)
 	/* Without VPID each switch flushes everything, which answers the request, too. */
 	nested_create(v, NESTED_PAGING, 1)->controls2 = PROC2_VPID;
 	nested_start(v);
-	file_must_write(TRACING "/set_ftrace_filter", FUNCTION "\n");
-	file_must_write(TRACING "/current_tracer", "function\n");
 	trace_clear();
 	for (i = 0; i < ROUNDS; i++)
 		nested_l1_op(v, (struct guest_op){ .op = OP_CPUID });
@@ -49,34 +47,27 @@ static u32 looks_for_flushes(u32 flags)
 	while (fgets(line, sizeof(line), f))
 		calls += line[0] != '#' && strstr(line, FUNCTION " <-");
 	fclose(f);
-	file_must_write(TRACING "/current_tracer", "nop\n");
-	file_write(TRACING "/set_ftrace_filter", "\n", O_TRUNC);
 	vm_free(vm);
 	return calls;
 }
 
-static void require(void)
+TEST(no_flush_at_a_switch_without_hyperv)
 {
+	u32 with, without;
+
 	if (!host_has_nested())
 		ktap_skip("no nested virtualization");
 	if (host_is_amd())
 		ktap_skip("each switch flushes everything there, which answers the request, too");
 	if (!line_in(TRACING "/available_filter_functions", FUNCTION))
 		ktap_skip("this KVM has no " FUNCTION "()");
-}
-
-TEST(no_flush_at_a_switch_without_hyperv)
-{
-	require();
-	ASSERT_EQ(looks_for_flushes(VM_NO_HV), 0);
-}
-
-/* That they are seen at all. */
-TEST(flush_at_a_switch_with_hyperv)
-{
-	u32 calls;
-
-	require();
-	calls = looks_for_flushes(0);
-	ASSERT(calls >= ROUNDS, "only %u calls of " FUNCTION "()", calls);
+	file_must_write(TRACING "/set_ftrace_filter", FUNCTION "\n");
+	file_must_write(TRACING "/current_tracer", "function\n");
+	with = looks_for_flushes(0);
+	without = looks_for_flushes(VM_NO_HV);
+	file_must_write(TRACING "/current_tracer", "nop\n");
+	file_write(TRACING "/set_ftrace_filter", "\n", O_TRUNC);
+	/* That they are seen at all. */
+	ASSERT(with >= ROUNDS, "only %u calls of " FUNCTION "() with Hyper-V", with);
+	ASSERT_EQ(without, 0);
 }

@@ -273,7 +273,7 @@ static bool is_replaced(const char *function)
 	return found;
 }
 
-/* A file that is open while its load fails would be freed under its reader: nothing fails any more. */
+/* A file that is open while its load fails would be freed under its reader: nothing fails then. */
 TEST(debugfs_comes_last)
 {
 	pthread_t loader;
