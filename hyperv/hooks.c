@@ -11,6 +11,7 @@
 #include <linux/static_call.h>
 #include <asm/ibt.h>
 #include <asm/nops.h>
+#include <asm/text-patching.h>
 
 #include "compat/ftrace.h"
 #include "khv/hooks.h"
@@ -206,10 +207,28 @@ err_filter:
 	return ret;
 }
 
+static bool calls_us(const struct khv_hook *hook)
+{
+	struct {
+		u8 opcode;
+		s32 offset;
+	} __packed insn;
+
+	memcpy(&insn, (void *)hook->site, sizeof(insn));
+	return insn.opcode == CALL_INSN_OPCODE &&
+	       hook->site + sizeof(insn) + insn.offset == (unsigned long)khv_dispatch;
+}
+
 int khv_hooks_remove(void)
 {
 	int ret = khv_unregister_ftrace_direct(&ops, (unsigned long)khv_dispatch);
+	int i;
 
+	/* ftrace finds foreign bytes at a site, patches none, and says nothing but in the log. */
+	for (i = 0; !ret && i < KHV_NR_HOOKS; i++) {
+		if (khv_hooks[i].site && calls_us(&khv_hooks[i]))
+			ret = -EIO;
+	}
 	/* While the sites still call, ftrace may look into the filter. */
 	if (!ret)
 		ftrace_free_filter(&ops);
