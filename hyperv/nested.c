@@ -393,12 +393,13 @@ bool khv_nested_is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu,
 			  const struct khv_vpset *set)
 {
 	struct khv_l2 of_caller = identity(to_khv_vcpu(caller)), l2;
+	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 
-	if (!to_khv_vcpu(vcpu))
+	if (!vp)
 		return false;
-	if (READ_ONCE(to_khv_vcpu(vcpu)->l2.unknown))
+	if (READ_ONCE(vp->l2.unknown))
 		return true;
-	l2 = identity(to_khv_vcpu(vcpu));
+	l2 = identity(vp);
 	return l2.vm_id == of_caller.vm_id && khv_vpset_has(set, l2.vp_id);
 }
 

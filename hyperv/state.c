@@ -97,9 +97,10 @@ static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
 {
 	mutex_lock(&khv_vms_lock);
 	list_move_tail(&vp->link, &vp->vm->vps);
+	/* By its index first: a VP that has state and no index is nobody's target. */
+	khv_vp_claim(vp);
 	/* Other vCPUs look this one up without a lock; show it complete. */
 	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
-	khv_vp_claim(vp);
 	mutex_unlock(&khv_vms_lock);
 }
 
@@ -153,8 +154,8 @@ void khv_vcpu_put_aside(struct kvm_vcpu *vcpu)
 		return;
 	mutex_lock(&khv_vms_lock);
 	list_move_tail(&vp->link, &vp->vm->aside);
-	khv_vp_disclaim(vp, vp->stock.vp_index);
 	WRITE_ONCE(vcpu->arch.hyperv, NULL);
+	khv_vp_disclaim(vp, vp->stock.vp_index);
 	mutex_unlock(&khv_vms_lock);
 }
 

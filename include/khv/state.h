@@ -272,6 +272,7 @@ struct khv_msr_access {
  * @stimers_started: timers that run, one bit each; written by the VP's thread
  * @stimers_due: timers that its thread has to look at, one bit each; set by anybody
  * @stimer_rush: how often in a row each timer was due when it began, up to a limit
+ * @stimer_rush_end: reference time at which the wait of such a timer ends, or 0
  * @apic_waits: an expiry waits for the local APIC to be enabled; the thread's own
  * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG was asked for, and its answer not yet; likewise
  * @flush_lock: guards @flush and @gpa_flush
@@ -304,6 +305,7 @@ struct khv_vcpu {
 	unsigned long stimers_started;
 	unsigned long stimers_due;
 	u8 stimer_rush[HV_SYNIC_STIMER_COUNT];
+	u64 stimer_rush_end[HV_SYNIC_STIMER_COUNT];
 	bool apic_waits;
 	bool syndbg_exit;
 	raw_spinlock_t flush_lock; /* guards flush, gpa_flush */
@@ -348,8 +350,8 @@ static inline struct khv_vm *to_khv_vm(struct kvm *kvm)
  */
 static inline struct khv_vcpu *to_khv_vcpu(struct kvm_vcpu *vcpu)
 {
-	/* The member is the first one, so NULL stays NULL. */
-	return container_of(vcpu->arch.hyperv, struct khv_vcpu, stock);
+	/* The member is the first one, so NULL stays NULL. Another thread may put the state aside. */
+	return container_of(READ_ONCE(vcpu->arch.hyperv), struct khv_vcpu, stock);
 }
 
 /* All VMs of ours, and the counts of those that ended; for reports. */
