@@ -86,6 +86,15 @@ static u64 read_source(const struct khv_ref_source *source, struct kvm_vcpu *vcp
 	return div_u64(khv_get_kvmclock_ns(kvm), TICK_NS) + source->ahead;
 }
 
+bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu)
+{
+	const struct khv_ref_source *source = &to_khv_vm(vcpu->kvm)->refclock.source;
+
+	return READ_ONCE(source->valid) &&
+	       (READ_ONCE(source->adopted) ||
+		READ_ONCE(source->master.offset) == READ_ONCE(vcpu->kvm->arch.kvmclock_offset));
+}
+
 u64 khv_ref_time(struct kvm_vcpu *vcpu)
 {
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
@@ -349,12 +358,17 @@ void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
 	if (!page_is_at(vcpu->kvm, clock, gpa))
 		return;
 	clock->covered = false;
+	/* What the RAM holds is from before, and the time may have gone on since. */
+	if (!frozen(clock, &vcpu->kvm->arch.hyperv))
+		invalidate_page(vcpu->kvm, clock);
 	clock->page = KHV_TSC_PAGE_STALE;
 	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 
 enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)
 {
+	if (a->atomic && !khv_ref_time_at_hand(a->vcpu))
+		return KHV_MSR_SLOW;
 	a->data = khv_ref_time(a->vcpu);
 	return KHV_MSR_OK;
 }

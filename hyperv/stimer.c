@@ -180,20 +180,32 @@ static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
 
 /*
  * Storm guard: a guest that arms a one-shot in the past from the timer's own handler would never
- * leave that again. It gets a period's time for its main loop.
+ * leave that again. It gets a period's time for its main loop. One that arms it again meanwhile
+ * does not begin to wait anew. Return: true if the timer is armed for what is left of that.
  */
-static bool rushes(struct khv_vcpu *vp, const struct kvm_vcpu_hv_stimer *t, u64 now)
+static bool rushes(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
 {
+	u64 *end = &vp->stimer_rush_end[t->index];
 	u8 *rush = &vp->stimer_rush[t->index];
+	s64 left;
 
 	if (t->config.periodic || khv_ticks_until(t->exp_time, now) > 0) {
 		*rush = 0;
+		*end = 0;
 		return false;
 	}
-	if (*rush == MAX_RUSH)
-		return true;
-	++*rush;
-	return false;
+	if (*rush < MAX_RUSH) {
+		++*rush;
+		return false;
+	}
+	if (!*end)
+		*end = now + KHV_STIMER_MIN_PERIOD;
+	left = khv_ticks_until(*end, now);
+	/* More is left only where user space has set the clock back. */
+	if (left <= 0 || left > KHV_STIMER_MIN_PERIOD)
+		return false;
+	arm(t, left);
+	return true;
 }
 
 static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
@@ -216,10 +228,8 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	now = khv_ref_time(vcpu);
 	if (!started) {
 		t->exp_time = khv_stimer_first(t->count, periodic, now);
-		if (rushes(vp, t, now)) {
-			arm(t, KHV_STIMER_MIN_PERIOD);
+		if (rushes(vp, t, now))
 			return;
-		}
 	}
 	if (periodic && khv_stimer_set_back(t->exp_time, period, now))
 		t->exp_time = khv_stimer_first(t->count, true, now);
@@ -228,6 +238,7 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		set_waiting(vp, t, !signal(vcpu, t, now));
 		trace_khv_stimer(vcpu->vcpu_id, t->index, t->exp_time, now, !t->msg_pending);
 		if (!periodic) {
+			vp->stimer_rush_end[t->index] = 0;
 			if (!t->msg_pending) {
 				/* A clock set forward got here before the hrtimer. */
 				hrtimer_try_to_cancel(&t->timer);
@@ -262,6 +273,15 @@ void khv_stimers_process(struct kvm_vcpu *vcpu)
 	}
 }
 
+/* Each message is written, and KVM makes room for that only on the way into the guest. */
+static bool dirty_ring_fills(const struct kvm_vcpu *vcpu)
+{
+	const struct kvm_dirty_ring *ring = &vcpu->dirty_ring;
+
+	return vcpu->kvm->dirty_ring_size &&
+	       READ_ONCE(ring->dirty_index) - READ_ONCE(ring->reset_index) >= ring->soft_limit;
+}
+
 void khv_stimers_halt(struct kvm_vcpu *vcpu)
 {
 	int idx;
@@ -271,9 +291,13 @@ void khv_stimers_halt(struct kvm_vcpu *vcpu)
 	    (vcpu->arch.mp_state != KVM_MP_STATE_HALTED &&
 	     vcpu->arch.mp_state != KVM_MP_STATE_RUNNABLE))
 		return;
-	if (vcpu->kvm->arch.backwards_tsc_observed &&
-	    kvm_test_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu)) {
-		/* No clock of KVM's holds until a VP enters the guest: this one leaves its HLT. */
+	if ((vcpu->kvm->arch.backwards_tsc_observed &&
+	     kvm_test_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu)) ||
+	    dirty_ring_fills(vcpu)) {
+		/*
+		 * No clock of KVM's holds until a VP enters the guest, and nobody else has user
+		 * space empty the ring: this one leaves its HLT.
+		 */
 		set_bit(0, to_khv_vcpu(vcpu)->stock.stimer_pending_bitmap);
 		return;
 	}
@@ -338,7 +362,8 @@ static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	bool periodic = t->config.periodic;
 	u64 now, exp_time;
 
-	if (!t->count || test_and_set_bit(t->index, &vp->stimers_started))
+	if (!t->count || !khv_ref_time_at_hand(vp->stock.vcpu) ||
+	    test_and_set_bit(t->index, &vp->stimers_started))
 		return false;
 	/* Whoever changes the clock from here on finds the timer started. */
 	now = khv_ref_time(vp->stock.vcpu);
@@ -349,6 +374,7 @@ static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	}
 	t->exp_time = exp_time;
 	vp->stimer_rush[t->index] = 0;
+	vp->stimer_rush_end[t->index] = 0;
 	arm(t, khv_stimer_alarm(exp_time, periodic ? t->count : 0, now));
 	return true;
 }

@@ -127,6 +127,18 @@ static bool ready(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, 
 	return false;
 }
 
+/* Have the guest write EOM when it has emptied the slot. */
+static void ask_for_eom(struct kvm_vcpu *vcpu, gpa_t slot)
+{
+	gpa_t gpa = slot + offsetof(struct hv_message, header.message_flags);
+	const u8 pending = BIT(0);
+	u8 flags;
+
+	/* Not each time: a write is one more dirty page. */
+	if (khv_kvm_read_guest(vcpu->kvm, gpa, &flags, sizeof(flags)) || flags != pending)
+		khv_kvm_write_guest(vcpu->kvm, gpa, &pending, sizeof(pending));
+}
+
 static bool slot_empty(struct kvm_vcpu *vcpu, gpa_t slot)
 {
 	u32 type;
@@ -140,15 +152,12 @@ bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message
 	u64 sint = read_sint(synic, sintx);
 	gpa_t slot = (synic->msg_page & KHV_PAGE_GPFN) + sintx * sizeof(*msg);
 	const u32 type = msg->header.message_type;
-	const u8 pending = BIT(0);
 
 	if (!ready(vcpu, synic, sint))
 		return false;
 
 	if (!slot_empty(vcpu, slot)) {
-		khv_kvm_write_guest(vcpu->kvm,
-				    slot + offsetof(struct hv_message, header.message_flags),
-				    &pending, sizeof(pending));
+		ask_for_eom(vcpu, slot);
 		/*
 		 * Another VP may have emptied the slot just before it could see the
 		 * flag; it will then not write EOM. Pairs with the guest's barrier
@@ -325,7 +334,8 @@ void khv_synic_routing_update(struct kvm *kvm)
 	u32 gsi;
 
 	kvm_for_each_vcpu(i, vcpu, kvm) {
-		if (to_khv_vcpu(vcpu) && forget_routes(to_khv_vcpu(vcpu), table))
+		vp = to_khv_vcpu(vcpu);
+		if (vp && forget_routes(vp, table))
 			eoi_exits_changed(vcpu);
 	}
 	for (gsi = 0; gsi < table->nr_rt_entries; gsi++) {

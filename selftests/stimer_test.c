@@ -1349,6 +1349,44 @@ TEST_KNOWN(rush_leaves_time_message, "K32")
 	run_rush(rush_message);
 }
 
+/* Armed again by the main loop, faster than the guard lets it expire: it comes all the same. */
+#define ARMED_IRQS 24
+#define ARMED_MS   12 /* the guard's are 2.4; in the best of the rounds, as a host may be busy */
+
+GUEST_CODE(armed_again_and_again)
+{
+	u64 best = ~0ULL, began, took;
+	u32 round, until;
+
+	setup();
+	wrmsr(CONFIG(0), DIRECT | HV_STIMER_AUTO_ENABLE);
+	irqs_on();
+	for (round = 0; round < 6; round++) {
+		until = guest_irqs[VEC] + ARMED_IRQS;
+		began = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
+		do {
+			wrmsr(COUNT(0), 1);
+			took = rdmsr(HV_X64_MSR_TIME_REF_COUNT) - began;
+		} while (guest_irqs[VEC] < until && took < REF_MS(1000));
+		/* The first ones are not guarded. */
+		if (round && took < best)
+			best = took;
+	}
+	irqs_off();
+	guest_log("best of the rounds", best, ARMED_IRQS);
+	GUEST_ASSERT(best < REF_MS(ARMED_MS));
+}
+
+TEST(one_shot_armed_again_and_again)
+{
+	struct vm *vm = timer_vm();
+
+	guest_irq_handlers[VEC] = guest_irq_count;
+	vcpu_entry(vm->vcpus[0], armed_again_and_again);
+	synic_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
 /* User space sets the reference time back: there is a tick a period later all the same. */
 GUEST_CODE(ticks_on)
 {

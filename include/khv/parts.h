@@ -492,6 +492,14 @@ void khv_reftime_init(struct khv_vm *vm);
 u64 khv_ref_time(struct kvm_vcpu *vcpu);
 
 /**
+ * khv_ref_time_at_hand() - does khv_ref_time() read the TSC and no more?
+ * @vcpu: a vCPU of a VM of ours
+ *
+ * Return: false where it asks KVM's clock, whose readers wait for its writers. Context: any.
+ */
+bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu);
+
+/**
  * khv_reftime_update() - take over KVM's clock, and renew the reference TSC page
  * @vcpu: a vCPU of a VM of ours
  * @hv_clock: its new clock
