@@ -520,17 +520,56 @@ GUEST_CODE(pages_over_code)
 	}
 }
 
-TEST_KNOWN(code_shows_again_below_a_vps_pages, "K38")
+/* And the clock, which has a sequence where there is a master clock. */
+static bool shows_clock(bool master)
+{
+	return !((volatile struct tsc_page *)page)->sequence != master && page_has_clock(page);
+}
+
+GUEST_CODE(pages_over_clock)
+{
+	static const u32 msrs[] = { HV_X64_MSR_SIMP, HV_X64_MSR_SIEFP, HV_X64_MSR_VP_ASSIST_PAGE };
+	bool master;
+	u32 i;
+
+	wrmsr(HV_X64_MSR_GUEST_OS_ID, OS_ID);
+	tsc_page_on(page);
+	master = ((volatile struct tsc_page *)page)->sequence;
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		wrmsr(msrs[i], addr(page) | 1);
+		wrmsr(msrs[i], 0);
+		if (!shows_clock(master))
+			guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, "no clock", 0, 0,
+					    0);
+		wrmsr(msrs[i], addr(page) | 1);
+		wrmsr(msrs[i], addr(page2) | 1);
+		GUEST_ASSERT(shows_clock(master));
+		wrmsr(msrs[i], 0);
+		GUEST_ASSERT(shows_clock(master));
+	}
+}
+
+static void run_with_synic(void (*entry)(void))
 {
 	struct vm *vm = vm_with_pages();
 	u32 cmd;
 
 	ASSERT_EQ(__vcpu_enable_cap(vm->vcpus[0], KVM_CAP_HYPERV_SYNIC, 0), 0);
-	vcpu_entry(vm->vcpus[0], pages_over_code);
+	vcpu_entry(vm->vcpus[0], entry);
 	while ((cmd = vcpu_run(vm->vcpus[0])) == RUN_EXIT(KVM_EXIT_HYPERV))
 		;
 	ASSERT_EQ(cmd, GUEST_DONE);
 	vm_free(vm);
+}
+
+TEST_KNOWN(code_shows_again_below_a_vps_pages, "K38")
+{
+	run_with_synic(pages_over_code);
+}
+
+TEST_KNOWN(clock_shows_again_below_a_vps_pages, "K38")
+{
+	run_with_synic(pages_over_clock);
 }
 
 GUEST_CODE(lock)
