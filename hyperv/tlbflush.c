@@ -66,12 +66,14 @@ static bool is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu, const stru
 	return khv_vpset_has(set, vp ? READ_ONCE(vp->stock.vp_index) : vcpu->vcpu_idx);
 }
 
-static struct kvm_vcpu *next_target(struct kvm_vcpu *caller, struct khv_targets *targets, bool l2)
+/* @each: ask_all(), which may change meanwhile; a walk that has begun goes on as it was. */
+static struct kvm_vcpu *next_target(struct kvm_vcpu *caller, struct khv_targets *targets, bool l2,
+				    bool each)
 {
 	struct kvm *kvm = caller->kvm;
 	struct kvm_vcpu *vcpu;
 
-	if (likely(!ask_all(kvm, l2)))
+	if (likely(!each))
 		return khv_next_target(kvm, targets);
 	while (targets->next < atomic_read(&kvm->online_vcpus)) {
 		vcpu = kvm_get_vcpu(kvm, targets->next++);
@@ -86,10 +88,11 @@ static void flush_set(struct kvm_vcpu *caller, const struct khv_vpset *set,
 {
 	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
 	struct khv_targets targets = { .set = *set };
+	bool each = ask_all(caller->kvm, l2);
 	struct kvm_vcpu *vcpu;
 
 	preempt_disable();
-	while ((vcpu = next_target(caller, &targets, l2)))
+	while ((vcpu = next_target(caller, &targets, l2, each)))
 		khv_kick_request(&kick, vcpu, khv_flush_queue(vcpu, what, l2));
 	khv_kick_wait(&kick);
 	preempt_enable();
@@ -203,16 +206,16 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 {
 	struct khv_targets look = { .set = *set }, targets = { .set = *set };
 	u32 vcpus = atomic_read(&caller->kvm->online_vcpus);
+	bool self = false, each = ask_all(caller->kvm, l2);
 	struct kvm_vcpu *vcpu;
-	bool self = false;
 
-	if (ask_all(caller->kvm, l2) ? vcpus > KHV_FAST_TARGETS : !khv_vpset_few(set, vcpus))
+	if (each ? vcpus > KHV_FAST_TARGETS : !khv_vpset_few(set, vcpus))
 		return KHV_STATUS_SLOW;
-	while ((vcpu = next_target(caller, &look, l2))) {
+	while ((vcpu = next_target(caller, &look, l2, each))) {
 		if (vcpu != caller && !outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
-	while ((vcpu = next_target(caller, &targets, l2))) {
+	while ((vcpu = next_target(caller, &targets, l2, each))) {
 		if (vcpu == caller) {
 			self = true;
 			continue;

@@ -88,15 +88,15 @@ enum khv_msr_result khv_msr_vp_index_write(struct khv_msr_access *a)
 	if (a->data == old)
 		return KHV_MSR_OK;
 
+	/* Whoever finds two VPs of one index has found the count. */
+	if (old == number)
+		atomic_inc(mismatched);
 	mutex_lock(&khv_vms_lock);
 	WRITE_ONCE(a->vp->stock.vp_index, a->data);
 	khv_vp_claim(a->vp);
 	khv_vp_disclaim(a->vp, old);
 	mutex_unlock(&khv_vms_lock);
-
-	if (old == number)
-		atomic_inc(mismatched);
-	else if (a->data == number)
+	if (a->data == number)
 		atomic_dec(mismatched);
 	return KHV_MSR_OK;
 }
