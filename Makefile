@@ -15,7 +15,7 @@ TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 # O= is ours: the kernel's make must not take it for its own, so no variable of the command line
 # is handed down but these.
 MAKEOVERRIDES =
-PASS := $(foreach v,CC W C CF CHECK V LLVM ARCH KCFLAGS INSTALL_MOD_PATH,$(if $(filter command line,$(origin $v)),$v='$($v)'))
+PASS := $(foreach v,CC LD NM AR OBJCOPY OBJDUMP AWK CROSS_COMPILE W C CF CHECK V LLVM ARCH KCFLAGS INSTALL_MOD_PATH,$(if $(filter command line,$(origin $v)),$v='$($v)'))
 
 ifneq ($(filter command line,$(origin O)),)
 OUT := $(abspath $(O))

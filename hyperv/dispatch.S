@@ -10,6 +10,7 @@
  * then is the function's own.
  */
 #include <linux/linkage.h>
+#include <linux/objtool.h>
 #include <asm/frame.h>
 #include <asm/ibt.h>
 #include <asm/nospec-branch.h>
@@ -116,7 +117,8 @@ SYM_FUNC_END(khv_dispatch)
  * instruction is paid at every exit. A vCPU that is not ours leaves by the jump.
  */
 .macro vcpu_run vendor
-SYM_FUNC_START(khv_vcpu_run_\vendor)
+SYM_START(khv_vcpu_run_\vendor, SYM_L_GLOBAL, SYM_A_ALIGN)
+	ANNOTATE_NOENDBR	/* a static call is direct */
 	cmp	%rdi, PER_CPU_VAR(khv_running)
 	je	khv_hook_vcpu_run_\vendor
 	jmp	__SCT__khv_call_vcpu_run

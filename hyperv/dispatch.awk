@@ -39,34 +39,51 @@ function bad(text) {
 	line[fn, n] = text
 }
 
-function visit(n, depth, asked, hook) {
+function visit(n, pushed, asked, hook) {
 	todo[++nr_todo] = n
-	todo_state[nr_todo] = depth " " asked " " hook
+	todo_state[nr_todo] = "." pushed "|" asked "|" hook
 }
 
-# What a path may carry from one instruction to the next: pushes that are not popped, whether an owner was
-# asked for, and the function whose site it is.
-function walk(    n, depth, asked, hook, into, word, op, args, sym, target, dispatch) {
+# The 64-bit name of an operand that is an argument register, or "".
+function argument(operand) {
+	sub(/^%/, "", operand)
+	if (operand ~ /^([re]?di|dil)$/)
+		return "rdi"
+	if (operand ~ /^([re]?si|sil)$/)
+		return "rsi"
+	if (operand ~ /^([re]?dx|dl)$/)
+		return "rdx"
+	if (operand ~ /^([re]?cx|cl)$/)
+		return "rcx"
+	if (operand ~ /^r[89][dwb]?$/)
+		return operand
+	return ""
+}
+
+# What a path may carry from one instruction to the next: pushes that are not popped, whether the
+# owner was asked for and is one of ours, and the function whose site it is.
+function walk(    n, pushed, depth, asked, hook, into, word, op, args, sym, target, last, dispatch) {
 	dispatch = fn == "khv_dispatch"
 	nr_todo = 0
-	visit(1, 0, 0, "-")
+	visit(1, "", 0, "-")
 	while (nr_todo) {
 		n = todo[nr_todo]
-		split(todo_state[nr_todo--], word, " ")
-		depth = word[1]; asked = word[2]; hook = word[3]
+		split(todo_state[nr_todo--], word, "|")
+		pushed = substr(word[1], 2); asked = word[2]; hook = word[3]
 		into = ""
 		for (; ; n++) {
 			at = n
+			depth = gsub(/ /, " ", pushed)
 			if (!((fn, n) in line)) {
 				bad("runs off the end")
 				break
 			}
-			if ((fn, n) in seen) {
-				if (seen[fn, n] != depth)
-					bad("reached with " seen[fn, n] " and with " depth " words pushed")
+			if ((fn, n) in seen && seen[fn, n] != depth)
+				bad("reached with " seen[fn, n] " and with " depth " words pushed")
+			if ((fn, n, asked, hook) in seen)
 				break
-			}
 			seen[fn, n] = depth
+			seen[fn, n, asked, hook] = 1
 			op = args = line[fn, n]
 			sub(/ .*/, "", op)
 			sub(/^[^ ]* ?/, "", args)
@@ -88,6 +105,8 @@ function walk(    n, depth, asked, hook, into, word, op, args, sym, target, disp
 			if (op ~ /^call/) {
 				if (sym !~ /^khv_asks_/)
 					bad("calls " (sym ? sym : args))
+				else if (pushed !~ /%rdi %rsi %rdx $/)
+					bad("does not keep the arguments of " hook)
 				continue
 			}
 			if (op ~ /^j/ && sym) {
@@ -109,23 +128,38 @@ function walk(    n, depth, asked, hook, into, word, op, args, sym, target, disp
 					bad("jumps out of the function")
 					break
 				}
-				# The comparison with a site is no question about its owner.
-				if (line[fn, n - 1] !~ /^cmp/)
+				# The comparison with a site is no question about its owner, and an owner
+				# of ours is not 0.
+				if (line[fn, n - 1] ~ /^cmp/) {
+					if (op !~ /^jne/)
+						bad("takes the site of another function")
+					visit(number[fn, target], pushed, 0, hook)
+				} else if (op ~ /^jn[ez]/) {
+					visit(number[fn, target], pushed, 1, hook)
+				} else {
+					visit(number[fn, target], pushed, asked, hook)
 					asked = 1
-				visit(number[fn, target], depth, line[fn, n - 1] ~ /^cmp/ ? 0 : asked, hook)
+				}
 				if (op ~ /^jmp/)
 					break
 				continue
 			}
 			if (op ~ /^push/) {
-				depth++
+				pushed = pushed args " "
 				continue
 			}
 			if (op ~ /^pop/) {
-				if (!depth--)
+				if (!depth)
 					bad("pops what it did not push")
+				else if (substr(pushed, length(pushed) - length(args)) != args " ")
+					bad("pops another register than it pushed")
+				pushed = substr(pushed, 1, length(pushed) - length(args) - 1)
 				continue
 			}
+			last = args
+			sub(/.*[, ]/, "", last)
+			if (op !~ /^(cmp|test|nop)/ && argument(last))
+				bad("changes an argument")
 			if (op ~ /^cmp/ && sym ~ /^khv_return_/) {
 				hook = sym
 				sub(/^khv_return_/, "", hook)
@@ -133,7 +167,7 @@ function walk(    n, depth, asked, hook, into, word, op, args, sym, target, disp
 				asked = 0
 				continue
 			}
-			if (op ~ /^mov/ && args ~ /^\$0x0, ?\(%rsp\)$/ && sym ~ /^khv_hook_/) {
+			if (op ~ /^mov/ && args ~ /^\$(0x)?0, ?\(%rsp\)$/ && sym ~ /^khv_hook_/) {
 				into = sym
 				if (depth || into != "khv_hook_" hook)
 					bad("returns into " into " from the site of " hook)

@@ -8,7 +8,7 @@
  * KHV_HOOK(module, owner, type, name, (parameters), (arguments), "what it would break")
  * owner: VCPU or KVM, which is the first argument; RUNNING, the vCPU of this thread; ASK, where
  * khv_asks_<name>() tells; ANY, where there is nobody yet. The replacement sees the calls that are
- * ours, and any other goes on to KVM.
+ * ours, and any other goes on to KVM. RUNNING and ASK save three parameters, and no more.
  *
  * Origin: hyperv.h, lapic.h, x86.h, cpuid.h, vmx/{hyperv,evmcs,nested}.h, svm/svm.h; the same on
  * 6.1 and 6.12 but where the row says so. The order is that in which hyperv/dispatch.S tells the
