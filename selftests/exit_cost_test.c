@@ -38,7 +38,7 @@
 /* ... of the rows that miss that on AMD, or with mitigations: benchmark.md has their numbers. */
 #define BOUND_LIMIT   (!host_tells_next_rip() ? 80 : host_is_amd() || mitigated() ? 66 : 60)
 /* Nothing that the fast path does not answer may cost this many more than stock. */
-#define SLOW_LIMIT    (mitigated() || !host_tells_next_rip() ? 200 : 150)
+#define SLOW_LIMIT    (mitigated() || !host_tells_next_rip() ? 200 : 165)
 
 #define PARAM	      "/sys/module/kvm_hyperv/parameters/fastpath"
 #define FLOOR_MSR     0x4b480000u
