@@ -350,7 +350,7 @@ static inline struct khv_vm *to_khv_vm(struct kvm *kvm)
  */
 static inline struct khv_vcpu *to_khv_vcpu(struct kvm_vcpu *vcpu)
 {
-	/* The member is the first one, so NULL stays NULL. Another thread may put the state aside. */
+	/* The member is the first one, so NULL stays NULL. Another thread may put it aside. */
 	return container_of(READ_ONCE(vcpu->arch.hyperv), struct khv_vcpu, stock);
 }
 
