@@ -497,56 +497,51 @@ TEST_KNOWN(clock_below_changes, "K38")
 	vm_free(vm);
 }
 
-/* The pages of a VP are RAM, and cover the code likewise. */
-GUEST_CODE(pages_over_code)
+/* The pages of a VP are RAM, and cover what is below likewise; then it @shows again. */
+static void lay_pages_over(bool (*shows)(void))
 {
 	static const u32 msrs[] = { HV_X64_MSR_SIMP, HV_X64_MSR_SIEFP, HV_X64_MSR_VP_ASSIST_PAGE };
 	u32 i;
 
-	enable_again(true);
 	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
 		wrmsr(msrs[i], addr(page) | 1);
 		GUEST_ASSERT(!page_has_code(page));
 		GUEST_ASSERT_EQ(*(u32 *)page, 0);
 		wrmsr(msrs[i], 0);
-		if (!page_has_code(page))
-			guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, "no code", 0, 0,
-					    0);
+		GUEST_ASSERT_KNOWN_EQ(shows(), true);
 		wrmsr(msrs[i], addr(page) | 1);
 		wrmsr(msrs[i], addr(page2) | 1);
-		GUEST_ASSERT(page_has_code(page));
+		GUEST_ASSERT(shows());
 		wrmsr(msrs[i], 0);
-		GUEST_ASSERT(page_has_code(page));
+		GUEST_ASSERT(shows());
 	}
 }
 
-/* And the clock, which has a sequence where there is a master clock. */
-static bool shows_clock(bool master)
+static bool shows_code(void)
+{
+	return page_has_code(page);
+}
+
+static bool master;
+
+/* Where there is a master clock the page has a sequence. */
+static bool shows_clock(void)
 {
 	return !((volatile struct tsc_page *)page)->sequence != master && page_has_clock(page);
 }
 
+GUEST_CODE(pages_over_code)
+{
+	enable_again(true);
+	lay_pages_over(shows_code);
+}
+
 GUEST_CODE(pages_over_clock)
 {
-	static const u32 msrs[] = { HV_X64_MSR_SIMP, HV_X64_MSR_SIEFP, HV_X64_MSR_VP_ASSIST_PAGE };
-	bool master;
-	u32 i;
-
 	wrmsr(HV_X64_MSR_GUEST_OS_ID, OS_ID);
 	tsc_page_on(page);
 	master = ((volatile struct tsc_page *)page)->sequence;
-	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
-		wrmsr(msrs[i], addr(page) | 1);
-		wrmsr(msrs[i], 0);
-		if (!shows_clock(master))
-			guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, "no clock", 0, 0,
-					    0);
-		wrmsr(msrs[i], addr(page) | 1);
-		wrmsr(msrs[i], addr(page2) | 1);
-		GUEST_ASSERT(shows_clock(master));
-		wrmsr(msrs[i], 0);
-		GUEST_ASSERT(shows_clock(master));
-	}
+	lay_pages_over(shows_clock);
 }
 
 static void run_with_synic(void (*entry)(void))
