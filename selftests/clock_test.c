@@ -33,14 +33,6 @@ static u32 rounds = ROUNDS;
 
 /* --- guest ---------------------------------------------------------------- */
 
-struct tsc_page {
-	volatile u32 seq;
-	u32 reserved;
-	volatile u64 scale;
-	volatile u64 offset;
-	u64 rest[509];
-};
-
 /* Of the program's image, so that it is there in the VM that is restored. */
 static struct tsc_page page __attribute__((aligned(4096)));
 
@@ -73,13 +65,13 @@ static bool page_time(u64 *t)
 	u32 seq;
 
 	do {
-		seq = page.seq;
+		seq = page.sequence;
 		if (!seq)
 			return false;
 		asm volatile("lfence" : : : "memory");
 		*t = page_at(rdtsc());
 		asm volatile("" : : : "memory");
-	} while (page.seq != seq);
+	} while (page.sequence != seq);
 	return true;
 }
 
@@ -383,7 +375,7 @@ static void lose_master_clock(void)
 	resume_all();
 	sleep_ms(SLICE_MS);
 	pause_all();
-	ASSERT_KNOWN(page.seq, "there is a master clock, and no page");
+	ASSERT_KNOWN(page.sequence, "there is a master clock, and no page");
 	resume_all();
 }
 

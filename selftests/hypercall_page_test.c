@@ -375,13 +375,6 @@ TEST_KNOWN(enable_again_keeps_ram, "K4")
  * Another register's page over the hypercall page, or below it: only one is to be seen, and when it
  * goes the other one is (TLFS, "GPA Overlay Pages"). The last one enabled is on top.
  */
-struct tsc_page {
-	volatile u32 sequence;
-	u32 rsvd;
-	volatile u64 scale;
-	volatile s64 offset;
-};
-
 static bool page_has_clock(u8 *p)
 {
 	const struct tsc_page *tsc = (void *)p;

@@ -615,13 +615,6 @@ TEST(hypercalls)
 	migrate(call_and_leave, calls_go_on, false);
 }
 
-struct tsc_page {
-	volatile u32 sequence;
-	u32 rsvd;
-	volatile u64 scale;
-	volatile s64 offset;
-};
-
 static u64 page_now(const struct tsc_page *page)
 {
 	u64 scale = page->scale, tsc = rdtsc(), high;

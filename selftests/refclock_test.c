@@ -37,14 +37,6 @@
 
 #define GPA_FAULTING 0x60000000ULL /* a memslot whose pages are missing */
 
-struct tsc_page {
-	volatile u32 seq;
-	u32 reserved;
-	volatile u64 scale;
-	volatile u64 offset;
-	u64 rest[509];
-};
-
 /* Part of the program's image, so it stays what it is when a VM ends: RAM that migrates. */
 static struct tsc_page page __attribute__((aligned(4096)));
 static struct tsc_page page2 __attribute__((aligned(4096)));
@@ -88,14 +80,14 @@ static bool page_time(struct tsc_page *p, u64 *t)
 	u32 seq;
 
 	do {
-		seq = p->seq;
+		seq = p->sequence;
 		if (!seq)
 			return false;
 		GUEST_ASSERT(seq != SEQ_INVALID_OLD);
 		asm volatile("lfence" : : : "memory");
 		*t = mul_high(rdtsc(), p->scale) + p->offset;
 		asm volatile("" : : : "memory");
-	} while (p->seq != seq);
+	} while (p->sequence != seq);
 	return true;
 }
 
@@ -175,7 +167,7 @@ static bool seq_valid(u32 seq)
 
 static void assert_page_valid(struct vcpu *v)
 {
-	ASSERT(read_clock(v)->valid && seq_valid(page.seq), "sequence 0x%x", page.seq);
+	ASSERT(read_clock(v)->valid && seq_valid(page.sequence), "sequence 0x%x", page.sequence);
 }
 
 /* A VM whose vCPUs read the clock, the page enabled by the guest. */
@@ -303,7 +295,7 @@ TEST(count_monotonic_across_vcpus)
 	vcpu_entry(vm->vcpus[1], reader);
 	last_time = 0;
 	alternate(vm, 200);
-	ASSERT(!page.seq, "a page that nobody enabled");
+	ASSERT(!page.sequence, "a page that nobody enabled");
 	vm_free(vm);
 }
 
@@ -313,7 +305,7 @@ TEST(page_monotonic_across_vcpus)
 	struct vm *vm = vm_with_page(2);
 
 	alternate(vm, 200);
-	ASSERT(seq_valid(page.seq), "sequence 0x%x", page.seq);
+	ASSERT(seq_valid(page.sequence), "sequence 0x%x", page.sequence);
 	vm_free(vm);
 }
 
@@ -532,13 +524,13 @@ TEST(sequence_changes_on_set_clock)
 {
 	struct vm *vm = vm_with_page(2);
 	u64 before, after;
-	u32 seq = page.seq;
+	u32 seq = page.sequence;
 
 	before = last_time;
 	advance_clock(vm, JUMP_SEC);
 	assert_page_valid(vm->vcpus[0]);
 	after = readings[0].before;
-	ASSERT(page.seq != seq, "sequence still 0x%x", seq);
+	ASSERT(page.sequence != seq, "sequence still 0x%x", seq);
 	ASSERT(after - before >= JUMP_SEC * REF_PER_SEC, "advanced by %llu",
 	       (unsigned long long)(after - before));
 	ASSERT(after - before < (JUMP_SEC + 60) * REF_PER_SEC, "advanced by %llu",
@@ -554,10 +546,10 @@ TEST(every_update_changes_the_sequence)
 	u32 seq, i;
 
 	for (i = 0; i < 50; i++) {
-		seq = page.seq;
+		seq = page.sequence;
 		advance_clock(vm, 1);
 		assert_page_valid(vm->vcpus[0]);
-		ASSERT(page.seq != seq, "sequence still 0x%x", seq);
+		ASSERT(page.sequence != seq, "sequence still 0x%x", seq);
 	}
 	vm_free(vm);
 }
@@ -567,7 +559,7 @@ static void wrap_from(u32 seq)
 	struct vm *vm = vm_with_page(1);
 	u32 i;
 
-	page.seq = seq;
+	page.sequence = seq;
 	for (i = 0; i < 3; i++) {
 		advance_clock(vm, JUMP_SEC);
 		assert_page_valid(vm->vcpus[0]);
@@ -597,7 +589,7 @@ TEST(enable_over_any_contents)
 	for (i = 0; i < ARRAY_SIZE(seqs); i++) {
 		guest_write(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, 0);
 		memset(&page, 0, sizeof(page));
-		page.seq = seqs[i];
+		page.sequence = seqs[i];
 		guest_write(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, ref_tsc(&page));
 		assert_page_valid(vm->vcpus[0]);
 	}
@@ -654,7 +646,7 @@ TEST(disabled_page_is_left_alone)
 	page.offset = 0x5a5a;
 	advance_clock(vm, JUMP_SEC);
 	read_clock(v);
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 	ASSERT_EQ(page.scale, 0);
 	ASSERT_EQ(page.offset, 0x5a5a);
 	guest_write(v, HV_X64_MSR_REFERENCE_TSC, ref_tsc(&page));
@@ -669,13 +661,13 @@ TEST(moved_page)
 	u32 seq;
 
 	guest_write(v, HV_X64_MSR_REFERENCE_TSC, ref_tsc(&page2));
-	ASSERT(seq_valid(page2.seq), "sequence 0x%x", page2.seq);
+	ASSERT(seq_valid(page2.sequence), "sequence 0x%x", page2.sequence);
 	memset(&page, 0, sizeof(page));
-	seq = page2.seq;
+	seq = page2.sequence;
 	advance_clock(vm, JUMP_SEC);
 	read_clock(v);
-	ASSERT(seq_valid(page2.seq) && page2.seq != seq, "sequence 0x%x", page2.seq);
-	ASSERT_EQ(page.seq, 0);
+	ASSERT(seq_valid(page2.sequence) && page2.sequence != seq, "sequence 0x%x", page2.sequence);
+	ASSERT_EQ(page.sequence, 0);
 	ASSERT_EQ(page.scale, 0);
 	vm_free(vm);
 }
@@ -702,7 +694,7 @@ static void outside(u64 val)
 	ASSERT_EQ(vcpu_get_msr(v, HV_X64_MSR_REFERENCE_TSC), val);
 	vcpu_set_msr(v, HV_X64_MSR_REFERENCE_TSC, val);
 	alternate(vm, 4);
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 
 	guest_write(v, HV_X64_MSR_REFERENCE_TSC, ref_tsc(&page));
 	assert_page_valid(v);
@@ -855,15 +847,15 @@ TEST_KNOWN(page_recovers_with_the_master_clock, "K10")
 	u32 round, seq;
 
 	for (round = 0; round < 3; round++) {
-		seq = page.seq;
+		seq = page.sequence;
 		lose_master_clock(vm);
-		ASSERT_EQ(page.seq, 0);
+		ASSERT_EQ(page.sequence, 0);
 		alternate(vm, 20);
-		ASSERT_EQ(page.seq, 0);
+		ASSERT_EQ(page.sequence, 0);
 		regain_master_clock(vm);
-		ASSERT_KNOWN(seq_valid(page.seq), "sequence 0x%x", page.seq);
+		ASSERT_KNOWN(seq_valid(page.sequence), "sequence 0x%x", page.sequence);
 		/* Who was stopped in the middle of a read must see that it is another clock. */
-		ASSERT(page.seq != seq, "sequence 0x%x again", seq);
+		ASSERT(page.sequence != seq, "sequence 0x%x again", seq);
 		alternate(vm, 20);
 		assert_page_valid(vm->vcpus[0]);
 		assert_page_valid(vm->vcpus[1]);
@@ -879,13 +871,13 @@ TEST_KNOWN(page_enabled_without_a_master_clock, "K10")
 	guest_write(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, 0);
 	memset(&page, 0, sizeof(page));
 	lose_master_clock(vm);
-	page.seq = 7;
+	page.sequence = 7;
 	guest_write(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, ref_tsc(&page));
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 	alternate(vm, 4);
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 	regain_master_clock(vm);
-	ASSERT_KNOWN(seq_valid(page.seq), "sequence 0x%x", page.seq);
+	ASSERT_KNOWN(seq_valid(page.sequence), "sequence 0x%x", page.sequence);
 	assert_page_valid(vm->vcpus[1]);
 	vm_free(vm);
 }
@@ -897,7 +889,7 @@ TEST(count_monotonic_without_a_master_clock)
 
 	lose_master_clock(vm);
 	race(vm);
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 }
 
 /* What stock can do: the guest helps itself. */
@@ -906,7 +898,7 @@ TEST(rewrite_recovers_with_the_master_clock)
 	struct vm *vm = vm_with_page(2);
 
 	lose_master_clock(vm);
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 	regain_master_clock(vm);
 	guest_write(vm->vcpus[1], HV_X64_MSR_REFERENCE_TSC, ref_tsc(&page));
 	assert_page_valid(vm->vcpus[0]);
@@ -1084,7 +1076,7 @@ static void renew(struct vm *vm, void (*how)(struct vm *vm))
 		ASSERT_EQ(page.scale, old.scale);
 		step = (s64)(page.offset - old.offset);
 		ASSERT_KNOWN(step >= 0, "the time went back by %lld00 ns", (long long)-step);
-		changed += page.seq != old.seq;
+		changed += page.sequence != old.sequence;
 		sum += step;
 	}
 	ktap_log("ahead by %lld00 ns in all", (long long)sum);
@@ -1187,11 +1179,11 @@ static void pass_time(struct vm *vm)
 TEST_KNOWN(page_follows_another_tsc_rate, "K29")
 {
 	struct vm *vm = vm_with_page(2);
-	u32 seq = page.seq;
+	u32 seq = page.sequence;
 
 	set_tsc_khz(vm, other_khz(vm->vcpus[0]));
 	alternate(vm, 4);
-	ASSERT_KNOWN(page.seq != seq, "sequence still 0x%x", seq);
+	ASSERT_KNOWN(page.sequence != seq, "sequence still 0x%x", seq);
 	pass_time(vm);
 	if (kvm_check_cap(KVM_CAP_TSC_CONTROL))
 		assert_page_valid(vm->vcpus[0]);
@@ -1208,9 +1200,9 @@ TEST_KNOWN(vcpus_of_two_tsc_rates_have_no_page, "K29")
 	/* Where KVM has the TSC catch up, from its second entry on. */
 	vcpu_run_sync(vm->vcpus[1], 1);
 	vcpu_run_sync(vm->vcpus[1], 1);
-	ASSERT_KNOWN(!page.seq, "sequence 0x%x", page.seq);
+	ASSERT_KNOWN(!page.sequence, "sequence 0x%x", page.sequence);
 	pass_time(vm);
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 	if (kvm_check_cap(KVM_CAP_TSC_CONTROL)) {
 		vcpu_ioctl(vm->vcpus[1], KVM_SET_TSC_KHZ, (void *)(uintptr_t)khz);
 		alternate(vm, 4);
@@ -1355,9 +1347,9 @@ TEST(save_and_restore)
 		       (unsigned long long)t, (unsigned long long)elapsed);
 	}
 	/* A guest that was stopped half-way through a read must see that it has to start again. */
-	ASSERT(page.seq != s.page.seq ||
+	ASSERT(page.sequence != s.page.sequence ||
 		       (page.scale == s.page.scale && page.offset == s.page.offset),
-	       "another clock under the same sequence 0x%x", page.seq);
+	       "another clock under the same sequence 0x%x", page.sequence);
 	alternate(vm, 20);
 	vm_free(vm);
 }
@@ -1375,7 +1367,7 @@ TEST(save_and_restore_disabled)
 	read_clock(vm->vcpus[0]);
 	read_clock(vm->vcpus[0]);
 	ASSERT_EQ(vcpu_get_msr(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC), gpa(&page));
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 	ASSERT_EQ(page.scale, 0);
 	vm_free(vm);
 }
@@ -1390,7 +1382,7 @@ TEST(host_enables_the_page)
 	vcpu_entry(vm->vcpus[1], reader);
 	last_time = 0;
 	read_clock(vm->vcpus[0]);
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 	vcpu_set_msr(vm->vcpus[1], HV_X64_MSR_REFERENCE_TSC, ref_tsc(&page));
 	read_clock(vm->vcpus[1]);
 	assert_page_valid(vm->vcpus[0]);
@@ -1398,7 +1390,7 @@ TEST(host_enables_the_page)
 	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, 0);
 	memset(&page, 0, sizeof(page));
 	alternate(vm, 4);
-	ASSERT_EQ(page.seq, 0);
+	ASSERT_EQ(page.sequence, 0);
 	vm_free(vm);
 }
 
@@ -1414,14 +1406,14 @@ TEST(page_frozen_during_tsc_emulation)
 	memcpy(&old, &page, sizeof(old));
 	advance_clock(vm, JUMP_SEC);
 	assert_page_valid(v);
-	ASSERT_EQ(page.seq, old.seq);
+	ASSERT_EQ(page.sequence, old.sequence);
 	ASSERT_EQ(page.scale, old.scale);
 	ASSERT_EQ(page.offset, old.offset);
 
 	guest_write(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 0);
 	advance_clock(vm, 2 * JUMP_SEC);
 	assert_page_valid(v);
-	ASSERT(page.seq != old.seq, "sequence still 0x%x", old.seq);
+	ASSERT(page.sequence != old.sequence, "sequence still 0x%x", old.sequence);
 	ASSERT(page.offset != old.offset, "the same clock");
 	vm_free(vm);
 }
@@ -1438,7 +1430,7 @@ TEST(frozen_page_is_restored_as_it_is)
 	vm = restore(1, &s);
 	last_time = 0;
 	assert_page_valid(vm->vcpus[0]);
-	ASSERT_EQ(page.seq, s.page.seq);
+	ASSERT_EQ(page.sequence, s.page.sequence);
 	ASSERT_EQ(page.scale, s.page.scale);
 	ASSERT_EQ(page.offset, s.page.offset);
 	vm_free(vm);
@@ -1461,7 +1453,7 @@ TEST(frozen_page_without_a_master_clock)
 		assert_page_valid(v);
 	}
 	assert_master_clock(vm, false);
-	ASSERT_EQ(page.seq, old.seq);
+	ASSERT_EQ(page.sequence, old.sequence);
 	ASSERT_EQ(page.scale, old.scale);
 	ASSERT_EQ(page.offset, old.offset);
 	vm_free(vm);
@@ -1484,7 +1476,7 @@ TEST(frozen_page_is_given_up)
 	ASSERT(last_time >= JUMP_SEC * REF_PER_SEC, "the register does not follow the page");
 	last_time = 0;
 	/* The guest does not look at what it has given up. */
-	page.seq = 0;
+	page.sequence = 0;
 	guest_write(v, HV_X64_MSR_REFERENCE_TSC, 0);
 	ASSERT(last_time < JUMP_SEC * REF_PER_SEC, "the register still follows the page");
 	vm_free(vm);

@@ -23,13 +23,6 @@ enum vmm { QEMU, CLOUD_HYPERVISOR, OPENVMM, NR_VMMS };
 /* The shared pages; those of a VP are synic_messages, synic_events and assist. */
 static u8 *code_page, *tsc_page, *assist[NR_VPS];
 
-struct tsc_page {
-	volatile u32 sequence;
-	u32 rsvd;
-	volatile u64 scale;
-	volatile s64 offset;
-};
-
 static u64 gpa(const void *p)
 {
 	return (u64)(uintptr_t)p;

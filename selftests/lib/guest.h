@@ -17,6 +17,15 @@
 
 #define GUEST_PORT 0x4b48
 
+/* The reference TSC page. */
+struct tsc_page {
+	volatile u32 sequence;
+	u32 rsvd;
+	volatile u64 scale;
+	volatile u64 offset; /* signed, and may wrap */
+	u64 rest[509];
+};
+
 /* Guest to host, the value written to GUEST_PORT. */
 enum guest_cmd {
 	GUEST_DONE = 1,
