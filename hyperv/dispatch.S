@@ -12,7 +12,6 @@
 #include <linux/linkage.h>
 #include <linux/objtool.h>
 #include <asm/frame.h>
-#include <asm/ibt.h>
 #include <asm/nospec-branch.h>
 #include <asm/percpu.h>
 
