@@ -302,6 +302,8 @@ void khv_stimers_halt(struct kvm_vcpu *vcpu)
 		return;
 	}
 	idx = srcu_read_lock(&vcpu->kvm->srcu);
+	/* Served here. What becomes due from here on asks anew, and says so in stimers_due first. */
+	kvm_clear_request(KVM_REQ_HV_STIMER, vcpu);
 	khv_stimers_process(vcpu);
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
 }

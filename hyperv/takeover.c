@@ -174,6 +174,9 @@ void khv_hook_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
 	if (to_khv_vcpu(vcpu))
 		khv_stimers_halt(vcpu);
 	khv_orig_kvm_vcpu_halt(vcpu);
+	/* KVM asks next whether that was the end of the HLT: what is too late costs another round. */
+	if (to_khv_vcpu(vcpu))
+		khv_stimers_halt(vcpu);
 }
 
 bool khv_hook_kvm_vcpu_block(struct kvm_vcpu *vcpu)
