@@ -422,3 +422,52 @@ TEST_KNOWN(waits_for_sipi, "K28")
 {
 	waits_in(KVM_MP_STATE_INIT_RECEIVED);
 }
+
+/* --- the dirty ring ------------------------------------------------------- */
+
+static volatile u32 closed;
+
+/* Timers that never find their slot empty, and a VP that nothing can wake. */
+GUEST_CODE(busy_slot_and_interrupts_off)
+{
+	u32 n;
+
+	setup();
+	slot(SINT)->type = 1;
+	for (n = 0; n < HV_SYNIC_STIMERS; n++)
+		start(n, ONE_SHOT | PERIODIC, REF_MS(1) / 2);
+	GUEST_SYNC(1);
+	for (;;)
+		asm volatile("cli; hlt" : : : "memory");
+}
+
+/* Each time the flag is gone, an expiry sets it: one more dirty page. */
+GUEST_CODE(take_flag_back)
+{
+	volatile struct hv_message *message = &synic_messages[0][SINT];
+
+	while (!closed)
+		message->flags = 0;
+}
+
+/* Only user space can empty the ring: a VP that fills it has to come back, halted or not. */
+TEST(dirty_ring_fills)
+{
+	struct vcpu *v;
+
+	if (!kvm_check_cap(KVM_CAP_DIRTY_LOG_RING))
+		ktap_skip("no KVM_CAP_DIRTY_LOG_RING");
+	if (!module_loaded())
+		ktap_skip("stock drops an expiry that finds its slot taken, and writes nothing");
+	timer_prepare();
+	vm = synic_vm_flags(2, VM_DIRTY_RING);
+	v = vm->vcpus[0];
+	vcpu_entry(v, busy_slot_and_interrupts_off);
+	synic_run_sync(v, 1);
+	vcpu_entry(vm->vcpus[1], take_flag_back);
+	vcpu_start(vm->vcpus[1]);
+	vcpu_run_exit(v, KVM_EXIT_DIRTY_RING_FULL);
+	closed = 1;
+	vcpu_join(vm->vcpus[1]);
+	vm_free(vm);
+}

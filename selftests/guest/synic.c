@@ -7,31 +7,43 @@
 struct hv_message *synic_messages[SYNIC_VCPUS];
 u8 *synic_events[SYNIC_VCPUS];
 
-struct vm *synic_vm_bare(u32 nr_vcpus, u32 cap)
+static void give_synic(struct vm *vm, u32 cap)
 {
-	struct vm *vm = vm_create(nr_vcpus, 0);
 	u32 i;
 
-	ASSERT(nr_vcpus <= SYNIC_VCPUS, "too many vCPUs");
-	for (i = 0; i < nr_vcpus; i++) {
+	ASSERT(vm->nr_vcpus <= SYNIC_VCPUS, "too many vCPUs");
+	for (i = 0; i < vm->nr_vcpus; i++) {
 		ASSERT_EQ(__vcpu_enable_cap(vm->vcpus[i], cap, 0), 0);
 		synic_messages[i] = vm_alloc(vm, PAGE_SIZE);
 		synic_events[i] = vm_alloc(vm, PAGE_SIZE);
 	}
+}
+
+struct vm *synic_vm_bare(u32 nr_vcpus, u32 cap)
+{
+	struct vm *vm = vm_create(nr_vcpus, 0);
+
+	give_synic(vm, cap);
 	return vm;
 }
 
-struct vm *synic_vm(u32 nr_vcpus)
+struct vm *synic_vm_flags(u32 nr_vcpus, u32 flags)
 {
-	struct vm *vm = synic_vm_bare(nr_vcpus, KVM_CAP_HYPERV_SYNIC2);
+	struct vm *vm = vm_create(nr_vcpus, flags);
 	u32 i;
 
+	give_synic(vm, KVM_CAP_HYPERV_SYNIC2);
 	for (i = 0; i < nr_vcpus; i++) {
 		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_SCONTROL, HV_SYNIC_ENABLE);
 		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_SIMP, synic_simp(i));
 		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_SIEFP, synic_siefp(i));
 	}
 	return vm;
+}
+
+struct vm *synic_vm(u32 nr_vcpus)
+{
+	return synic_vm_flags(nr_vcpus, 0);
 }
 
 u32 synic_run(struct vcpu *v)

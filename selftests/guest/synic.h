@@ -19,6 +19,8 @@ extern u8 *synic_events[SYNIC_VCPUS];
 struct vm *synic_vm_bare(u32 nr_vcpus, u32 cap);
 /* The same with KVM_CAP_HYPERV_SYNIC2, SCONTROL, SIMP and SIEFP enabled by the host. */
 struct vm *synic_vm(u32 nr_vcpus);
+/* The same with flags of vm_create(). */
+struct vm *synic_vm_flags(u32 nr_vcpus, u32 flags);
 /* As vcpu_run*(), but KVM_EXIT_HYPERV_SYNIC is answered by going on. */
 u32 synic_run(struct vcpu *v);
 void synic_run_sync(struct vcpu *v, u64 stage);

@@ -194,7 +194,7 @@ void vm_add_memslot(struct vm *vm, u64 gpa, void *hva, u64 size, u32 flags)
 {
 	struct kvm_userspace_memory_region r = {
 		.slot = vm->nr_slots++,
-		.flags = flags,
+		.flags = flags | (vm->flags & VM_DIRTY_RING ? KVM_MEM_LOG_DIRTY_PAGES : 0),
 		.guest_phys_addr = gpa,
 		.memory_size = size,
 		.userspace_addr = (u64)(uintptr_t)hva,
@@ -357,6 +357,10 @@ struct vm *vm_create(u32 nr_vcpus, u32 flags)
 	vm->fd = ioctl(kvm_fd(), KVM_CREATE_VM, 0);
 	if (vm->fd < 0)
 		FAIL("KVM_CREATE_VM: %s", strerror(errno));
+	if (flags & VM_DIRTY_RING)
+		ASSERT_EQ(__vm_enable_cap(vm, KVM_CAP_DIRTY_LOG_RING,
+					  VM_RING_ENTRIES * sizeof(struct kvm_dirty_gfn)),
+			  0);
 
 	base = VM_RAM_BASE + i * VM_RAM_STEP;
 	vm->ram_size = RAM_SIZE + nr_vcpus * (3 * STACK_SIZE + PAGE_SIZE + 256);

@@ -30,6 +30,9 @@
 #define VM_NO_IRQCHIP 1 /* no in-kernel irqchip */
 #define VM_NO_HV      2 /* no Hyper-V leaves in CPUID */
 #define VM_ENFORCE    4 /* KVM_CAP_HYPERV_ENFORCE_CPUID on every vCPU */
+#define VM_DIRTY_RING 8 /* dirty logging of all memory, into rings of VM_RING_ENTRIES */
+
+#define VM_RING_ENTRIES 1024
 
 struct cpuid_table {
 	u32 nent;
