@@ -411,6 +411,60 @@ TEST(all_calls_and_registers)
 	vm_free(vm);
 }
 
+/* --- a VP's Hyper-V identity comes and goes ------------------------------------------ */
+
+GUEST_CODE(calls_for_both)
+{
+	guest_set_os_id();
+	while (!stop) {
+		flush_space(3);
+		flush_list(3);
+		send_ipi_ex(2);
+		wrmsr(HV_X64_MSR_ICR, ICR_TO(1, VEC));
+		rounds[0]++;
+	}
+}
+
+GUEST_CODE(is_what_it_was)
+{
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_VP_INDEX), 1);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_SINT(SINT)), SINT_VEC);
+}
+
+/* KVM_SET_CPUID2 without Hyper-V takes the state away that others look at, and with it gives it back. */
+TEST(identity_comes_and_goes)
+{
+	static const u32 sints[] = { SINT };
+	struct vm *vm = pause_without_exit(synic_vm(2));
+	struct cpuid_table with;
+	struct vcpu *v = vm->vcpus[1];
+	int irq, ack;
+	u32 i;
+
+	vcpu_set_msr(v, HV_X64_MSR_SINT(SINT), SINT_VEC);
+	route_sints(vm, 1, sints, 1);
+	irq = irqfd_new(vm, GSI(0), &ack);
+	with = v->cpuid;
+	start_pinned(vm->vcpus[0], calls_for_both, run_to_the_end);
+	for (i = 0; i < 2000 || rounds[0] < 100; i++) {
+		v->cpuid = with;
+		if (i & 1)
+			cpuid_remove_hv(&v->cpuid);
+		vcpu_set_cpuid(v);
+		eventfd_signal(irq);
+		if (!(i & 7))
+			route_sints(vm, 1, sints, i >> 3 & 1);
+	}
+	stop = true;
+	vcpu_join(vm->vcpus[0]);
+	v->cpuid = with;
+	vcpu_set_cpuid(v);
+	vcpu_entry(v, is_what_it_was);
+	vcpu_run_done(v);
+	ktap_log("%llu rounds, %u changes", (unsigned long long)rounds[0], i);
+	vm_free(vm);
+}
+
 /* --- a nested hypervisor's flushes ------------------------------------------------- */
 
 static u64 nested_root;
