@@ -6,7 +6,7 @@
  *   state    host text  new VMs   rmmod
  *   IDLE     untouched  KVM's     -
  *   CHECKED  untouched  KVM's     -        every need is met, KVM is pinned
- *   HOOKED   replaced   KVM's     -        all hooks stand, kvm_hv_init_vm last
+ *   HOOKED   replaced   KVM's     -        all hooks stand
  *   ACTIVE   replaced   ours      refused while a VM of ours lives
  *
  * A load that fails names everything that is missing at once and stays IDLE.
@@ -302,7 +302,7 @@ static void __exit khv_exit(void)
 	differ = khv_hooks_restored();
 	unpin();
 	if (differ)
-		pr_notice("unloaded; %d functions carry hooks of somebody else now\n", differ);
+		pr_notice("unloaded; %d functions carry hooks of another user of ftrace or kprobes now\n", differ);
 	else
 		pr_info("unloaded; all %d functions are as they were\n", khv_hooks_nr());
 }

@@ -110,7 +110,7 @@ int khv_hooks_remove(void);
 /**
  * khv_hooks_restored() - do the text bytes equal those before the hooks?
  *
- * Return: number of sites that differ; 0 is right, unless somebody else hooked meanwhile.
+ * Return: number of sites that differ; 0, unless another user hooked one meanwhile.
  */
 int khv_hooks_restored(void);
 
