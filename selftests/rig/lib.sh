@@ -113,27 +113,31 @@ khv_need_build() {
 }
 
 khv_need_emulators() {
-	khv_need_packages qemu-system-x86 bochs bochs-term bochsbios vgabios xorriso isolinux syslinux-common
+	khv_need_packages xorriso isolinux syslinux-common
+	khv_emulators >/dev/null
 }
 
-# khv_suite SUITE: a root of its own for apt, with the lists of Debian's SUITE from the mirror that
-# this machine asks; the machine's own lists and packages stay as they are. Prints apt's configuration
-# (APT_CONFIG), whose lists are asked for once a day as well.
+# khv_suite SUITE: a root of its own for apt, with the lists of Debian's SUITE and of its security
+# updates from the mirrors that this machine asks; the machine's own lists and packages stay as they
+# are. Prints apt's configuration (APT_CONFIG), whose lists are asked for once a day as well.
 khv_suite() { khv_once "suite-$1" khv_locked "suite-$1" khv_suite_locked "$1"; }
 
 khv_suite_locked() {
-	local suite=$1 dir=$KHV_CACHE/apt-$1 mirror
+	local suite=$1 dir=$KHV_CACHE/apt-$1 signed=/usr/share/keyrings/debian-archive-keyring.gpg label uri
 
 	if [ -z "$(find "$dir/.apt-update" -mmin -1440 2>/dev/null)" ]; then
-		# $( is apt's here.
-		# shellcheck disable=SC2016
-		mirror=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
-			awk '$1 == "Debian" { print $2; exit }')
-		[ -n "$mirror" ] || khv_die "apt knows no mirror of Debian"
 		mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
 		: >"$dir/status"
-		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" \
-			>"$dir/sources.list"
+		# $( is apt's here.
+		# shellcheck disable=SC2016
+		apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sort -u |
+			while read -r label uri; do
+				case $label in
+				Debian) echo "deb [signed-by=$signed] $uri $suite main" ;;
+				Debian-Security) echo "deb [signed-by=$signed] $uri $suite-security main" ;;
+				esac
+			done >"$dir/sources.list"
+		[ -s "$dir/sources.list" ] || khv_die "apt knows no mirror of Debian"
 		cat >"$dir/apt.conf" <<-CFG
 			Dir::Etc::sourcelist "$dir/sources.list";
 			Dir::Etc::sourceparts "-";
@@ -156,7 +160,9 @@ khv_suite_locked() {
 }
 
 khv_depends() { apt-cache depends "$1" | awk '$1 == "Depends:" && !/</ { print $2 }'; }
-khv_version() { apt-cache policy "$1" | awk '$1 == "Candidate:" { print $2 }'; }
+khv_known() { [ -n "$(khv_version "$1")" ]; }
+# To apt, a name that it does not know is a pattern.
+khv_version() { apt-cache policy "$1" | awk -v name="$1:" '/^[^ ]/ { it = $0 == name } it && $1 == "Candidate:" { print $2 }'; }
 
 # khv_unpack DIR PACKAGE...: download the packages and unpack them side by side below DIR.
 khv_unpack() {
@@ -173,44 +179,107 @@ khv_unpack() {
 	rm -rf "$dir/.debs"
 }
 
-# khv_bochs3: Bochs 3.0, which has APICv and NRIPS (Debian 12's 2.7 has neither), unpacked with the C
-# library that it needs; prints the folder. Debian 12 lends it GTK.
-khv_bochs3() { khv_once bochs3 khv_locked bochs3 khv_bochs3_locked; }
+# khv_root SUITE PACKAGE...: the packages of Debian's SUITE, unpacked in one folder with all that they
+# depend on, the C library too; prints the folder. khv_run_in starts a program of it.
+khv_root() {
+	local name=root-$1-$2
 
-khv_bochs3_locked() {
-	local dir version
+	khv_once "$name" khv_locked "$name" khv_root_locked "$@"
+}
 
-	APT_CONFIG=$(khv_suite trixie) || return
+khv_root_locked() {
+	local suite=$1 dir debs deb
+
+	shift
+	APT_CONFIG=$(khv_suite "$suite") || return
 	export APT_CONFIG
-	version=$(khv_version bochs)-$(khv_version libc6)
-	dir=$KHV_CACHE/bochs3-$(khv_key "$version")
+	dir=$KHV_CACHE/root-$suite-$(khv_key "$1-$(khv_version "$1")-$(khv_version libc6)")
 	if [ ! -d "$dir" ]; then
-		rm -rf "$dir.tmp"
-		khv_unpack "$dir.tmp" bochs bochsbios vgabios libc6 libgcc-s1 libltdl7 libreadline8t64 \
-			libstdc++6 libtinfo6 libsamplerate0
-		rm -rf "$dir.tmp/usr/share/doc" "$dir.tmp/usr/share/man"
+		debs=$dir.debs
+		rm -rf "$dir.tmp" "$debs"
+		mkdir -p "$dir.tmp" "$debs/partial"
+		khv_say "downloading $* of $suite"
+		khv_quiet apt apt-get -q -y --no-install-recommends --download-only \
+			-o APT::Sandbox::User=root -o Debug::NoLocking=1 -o Dir::Cache::archives="$debs" \
+			install "$@" || khv_die "apt could not download $* of $suite"
+		for deb in "$debs"/*.deb; do
+			khv_quiet apt dpkg-deb -x "$deb" "$dir.tmp" || khv_die "cannot unpack $deb"
+		done
+		rm -rf "$debs" "$dir.tmp"/usr/share/{doc,man,locale}
 		mv "$dir.tmp" "$dir"
 	fi
 	printf '%s\n' "$dir"
 }
 
+# khv_run_in ROOT PROGRAM: the words, one a line, that start PROGRAM of that root of khv_root with its
+# own libraries, or of this machine if ROOT is empty.
+khv_run_in() {
+	local root=$1 libs=usr/lib/x86_64-linux-gnu
+
+	if [ -n "$root" ]; then
+		# Before Debian 13 the C library is packaged for /lib.
+		find "$root/lib/x86_64-linux-gnu" "$root/$libs" -name 'ld-linux-x86-64.so.2' 2>/dev/null | head -n 1
+		printf '%s\n' --library-path "$root/$libs:$root/${libs#usr/}:$root/$libs/pulseaudio"
+	fi
+	printf '%s\n' "$root/usr/bin/$2"
+}
+
+# khv_emulators: where Debian 12's emulators are, whose faults are known and mended here: empty on
+# Debian 12, else the root that they were unpacked in.
+khv_emulators() {
+	if [ "$(khv_release)" = bookworm ]; then
+		khv_need_packages qemu-system-x86 bochs bochs-term bochsbios vgabios
+	else
+		khv_root bookworm qemu-system-x86 bochs bochs-term bochsbios vgabios
+	fi
+}
+
+khv_release() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
+
+# khv_bochs3: the root of Bochs 3.0, which has APICv and NRIPS; Debian 12's 2.7 has neither.
+khv_bochs3() { khv_root trixie bochs bochs-term bochsbios vgabios; }
+
 # ---------------------------------------------------------------------------------------------
 # Kernels and sources
 
-# khv_kernel 6.12|6.1: the newest stock kernel of that series, as a kernel folder.
+# khv_use_apt_of QUERY...: have apt ask for Debian 12's packages from here on, if what this machine's
+# own apt knows makes QUERY fail.
+khv_use_apt_of() {
+	! "$@" >/dev/null || return 0
+	APT_CONFIG=$(khv_suite bookworm) || return
+	export APT_CONFIG
+	"$@" >/dev/null
+}
+
+# khv_kernel_suffix SERIES: what follows linux-image- in the name of the package that depends on the
+# newest kernel of SERIES.
+khv_kernel_suffix() {
+	local suffix
+
+	for suffix in "$1-amd64" amd64; do
+		if khv_depends "linux-image-$suffix" 2>/dev/null | grep "^linux-image-$1[.]" >/dev/null; then
+			printf '%s
+' "$suffix"
+			return
+		fi
+	done
+	return 1
+}
+
+# khv_kernel 6.12|6.1: the newest stock kernel of that series that this release serves, or Debian 12,
+# as a kernel folder.
 khv_kernel() { khv_once "kernel-$1" khv_locked "kernel-$1" khv_kernel_locked "$1"; }
 
 khv_kernel_locked() {
 	local series=$1 suffix image headers release dir tmp packages
 
-	case $series in
-	6.1) suffix=amd64 ;;
-	*) suffix=$series-amd64 ;;
-	esac
 	khv_apt_update
+	khv_use_apt_of khv_kernel_suffix "$series" ||
+		khv_die "no package linux-image-$series-amd64, here or in Debian 12"
+	suffix=$(khv_kernel_suffix "$series")
 	image=$(khv_depends "linux-image-$suffix" | grep '^linux-image-' | head -n 1)
 	headers=$(khv_depends "linux-headers-$suffix" | grep '^linux-headers-' | head -n 1)
-	[ -n "$image" ] && [ -n "$headers" ] || khv_die "no package linux-image-$suffix or linux-headers-$suffix"
+	[ -n "$headers" ] || khv_die "no package linux-headers-$suffix"
 	release=${image#linux-image-}
 	[ "$release" = "${headers#linux-headers-}" ] || khv_die "$image and $headers are not of one version"
 
@@ -224,7 +293,10 @@ khv_kernel_locked() {
 		# The packages mean to live in /usr/src: their absolute references become relative.
 		sed -i "s|/usr/src/|\$(dir \$(lastword \$(MAKEFILE_LIST)))../|" \
 			"$tmp/usr/src/linux-headers-$release/Makefile"
-		ln -sfn "../../../usr/src/linux-headers-$release" "$tmp/lib/modules/$release/build"
+		# Since Debian 13 modules are packaged for /usr/lib.
+		[ -e "$tmp/lib" ] || ln -s usr/lib "$tmp/lib"
+		ln -sfn "$(realpath --relative-to="$tmp/lib/modules/$release" "$tmp/usr/src/linux-headers-$release")" \
+			"$tmp/lib/modules/$release/build"
 		ln -sfn "usr/src/linux-headers-$release" "$tmp/build"
 		ln -sfn "boot/vmlinuz-$release" "$tmp/vmlinuz"
 		printf '%s\n' "$release" >"$tmp/release"
@@ -243,8 +315,9 @@ khv_source_locked() {
 	local series=$1 version dir tmp
 
 	khv_apt_update
+	khv_use_apt_of khv_known "linux-source-$series" ||
+		khv_die "no package linux-source-$series, here or in Debian 12"
 	version=$(khv_version "linux-source-$series")
-	[ -n "$version" ] || khv_die "no package linux-source-$series"
 	dir=$KHV_CACHE/source-$(khv_key "$version")
 	if [ ! -d "$dir" ]; then
 		tmp=$dir.tmp
@@ -583,10 +656,13 @@ khv_emulate() {
 # results in DIR/results. KHV_APPEND adds kernel arguments, KHV_CPUS processors (2). On a busy machine
 # the emulated timer may be too late for the kernel's look at it at boot: no_timer_check.
 khv_boot_amd() {
-	local kernel=$1 initrd=$2 dir=$3 seconds=$4
+	local kernel=$1 initrd=$2 dir=$3 seconds=$4 root qemu
 
 	shift 4
-	khv_emulate "$dir" "$seconds" 0 qemu-system-x86_64 -accel tcg,thread=single -machine q35 \
+	root=$(khv_emulators)
+	mapfile -t qemu < <(khv_run_in "$root" qemu-system-x86_64)
+	export QEMU_MODULE_DIR=$root/usr/lib/x86_64-linux-gnu/qemu
+	khv_emulate "$dir" "$seconds" 0 "${qemu[@]}" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" -accel tcg,thread=single -machine q35 \
 		-cpu max,+svm,+npt -smp "${KHV_CPUS:-2}" -m "${KHV_MEMORY:-2048}" -display none -monitor none \
 		-no-reboot -net none -serial "file:$dir/console" -serial "file:$dir/results" \
 		-kernel "$kernel/vmlinuz" -initrd "$initrd" \
@@ -617,7 +693,12 @@ khv_preload() {
 }
 
 # Faults of its SVM taken out of QEMU (Documentation/testing-run.md).
-khv_svm_fix() { khv_preload svm-fix KHV_SVM_FIX "svm fix" qemu-system-x86_64 --version; }
+khv_svm_fix() {
+	local qemu
+
+	mapfile -t qemu < <(khv_run_in "$(khv_emulators)" qemu-system-x86_64)
+	khv_preload svm-fix KHV_SVM_FIX "svm fix" "${qemu[@]}" --version
+}
 # The looks of its debugger after each instruction taken out of Bochs.
 khv_bochs_fast() { khv_preload bochs-fast KHV_BOCHS_FAST "bochs fast" "$@" --help; }
 # Faults of its interrupts and traps taken out of Bochs 3.0 (run-bochs-fix.c).
@@ -645,7 +726,7 @@ khv_boot_amd-nrips() { KHV_MODEL=ryzen khv_boot_bochs3 "$@"; }
 # (KHV_CPUS=1, the default); KHV_IPS millions of them are a second (100). Nothing there depends on real
 # time: it takes what the AMD hosts leave.
 khv_boot_bochs() {
-	local model=$1 kernel=$2 initrd=$3 dir=$4 seconds=$5 iso=$4/iso root='' bochs=(bochs) preload
+	local model=$1 kernel=$2 initrd=$3 dir=$4 seconds=$5 iso=$4/iso root bochs preload
 
 	mkdir -p "$iso"
 	cp -L "$kernel/vmlinuz" "$iso/vmlinuz"
@@ -664,11 +745,11 @@ khv_boot_bochs() {
 	rm -rf "$iso"
 	if [ "$KHV_BOCHS" = 3 ]; then
 		root=$(khv_bochs3)
-		export BXSHARE=$root/usr/share/bochs LTDL_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu/bochs/plugins
-		bochs=("$root/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
-			--library-path "$root/usr/lib/x86_64-linux-gnu:/usr/lib/x86_64-linux-gnu"
-			"$root/usr/bin/bochs-bin")
+	else
+		root=$(khv_emulators)
 	fi
+	mapfile -t bochs < <(khv_run_in "$root" "$([ -z "$root" ] && echo bochs || echo bochs-bin)")
+	[ -z "$root" ] || export BXSHARE=$root/usr/share/bochs 		LTDL_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu/bochs/plugins
 	cat >"$dir/bochsrc" <<-CFG
 		config_interface: textconfig
 		display_library: rfb, options="timeout=0"
