@@ -31,9 +31,7 @@ khv_quiet() {
 	shift
 	printf '+ %s\n' "$*" >>"$log"
 	if [ "$V" = 1 ]; then
-		# A process substitution, not a pipe: the status must be the command's own.
-		"$@" > >(tee -a "$log" >&2) 2>&1 || rc=$?
-		wait $! || true
+		"$@" 2>&1 | tee -a "$log" >&2 || rc=${PIPESTATUS[0]}
 	else
 		"$@" >>"$log" 2>&1 || rc=$?
 	fi
