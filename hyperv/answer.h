@@ -14,13 +14,14 @@
 #include "khv/trace.h"
 
 /* Return: KHV_FAST_DONE with RAX and RDX written by a read, or why not. */
-static __always_inline enum khv_fast_result answer_msr(struct kvm_vcpu *vcpu, int row, bool write)
+static __always_inline enum khv_fast_result answer_msr(struct kvm_vcpu *vcpu, struct khv_vcpu *vp,
+						       int row, bool write)
 {
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	unsigned long *regs = vcpu->arch.regs;
 	u32 msr = regs[VCPU_REGS_RCX];
 	struct khv_msr_access *a = &vp->msr_fast;
 	enum khv_msr_result ret;
+	u64 data;
 
 	a->row = row;
 	a->index = khv_msr_register(row, msr);
@@ -34,14 +35,15 @@ static __always_inline enum khv_fast_result answer_msr(struct kvm_vcpu *vcpu, in
 	}
 	if (ret != KHV_MSR_OK)
 		return ret == KHV_MSR_SLOW ? KHV_FAST_BUSY : KHV_FAST_REFUSED;
+	data = a->data;
 	if (write) {
 		vp->counts.msr_write_fast[row]++;
 	} else {
 		vp->counts.msr_read_fast[row]++;
-		regs[VCPU_REGS_RAX] = (u32)a->data;
-		regs[VCPU_REGS_RDX] = a->data >> 32;
+		regs[VCPU_REGS_RAX] = (u32)data;
+		regs[VCPU_REGS_RDX] = data >> 32;
 	}
-	trace_khv_msr(vcpu->vcpu_id, msr, a->data, write, false, false);
+	trace_khv_msr(vcpu->vcpu_id, msr, data, write, false, false);
 	return KHV_FAST_DONE;
 }
 
@@ -97,10 +99,9 @@ static __always_inline bool decode_plain(const struct kvm_vcpu *vcpu, struct khv
 }
 
 /* Return: KHV_FAST_DONE with the result registers written, or why not. */
-static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, int id,
-							bool longmode, bool l2)
+static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, struct khv_vcpu *vp,
+							int id, bool longmode, bool l2)
 {
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	struct khv_hcall *hc = &vp->hcall;
 	const struct khv_hc_row *row = &khv_hcs[id];
 	u64 result;

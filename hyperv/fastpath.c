@@ -120,7 +120,8 @@ static __always_inline enum khv_fast_result check_guest(struct kvm_vcpu *vcpu, e
 	return KHV_FAST_DONE;
 }
 
-static __always_inline enum khv_fast_result check_msr(struct kvm_vcpu *vcpu, u32 msr, int row,
+static __always_inline enum khv_fast_result check_msr(struct kvm_vcpu *vcpu,
+						      const struct khv_vcpu *vp, u32 msr, int row,
 						      bool write)
 {
 	struct kvm_arch *ka = &vcpu->kvm->arch;
@@ -128,7 +129,7 @@ static __always_inline enum khv_fast_result check_msr(struct kvm_vcpu *vcpu, u32
 	if (!(khv_msrs[row].flags & (write ? KHV_MSR_ATOMIC_WR : KHV_MSR_ATOMIC_RD)))
 		return KHV_FAST_ROW;
 	/* User space may have made any number Xen's. */
-	if (!(to_khv_vcpu(vcpu)->gate.msr & BIT_ULL(row)) ||
+	if (!(vp->gate.msr & BIT_ULL(row)) ||
 	    (write && msr == ka->xen_hvm_config.msr))
 		return KHV_FAST_REFUSED;
 	/* Most VMMs install a filter; KVM alone knows until when its verdict holds. */
@@ -242,7 +243,7 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	const unsigned long *regs = vcpu->arch.regs;
-	bool l2 = khv_in_l2(vcpu), longmode = false;
+	bool l2 = kind == EXIT_CALL && khv_in_l2(vcpu), longmode = false;
 	enum khv_fast_result ret;
 	unsigned long next;
 	int row;
@@ -265,7 +266,7 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 			return EXIT_FASTPATH_NONE;
 	} else {
 		row = khv_msr_find(regs[VCPU_REGS_RCX]);
-		if (row < 0 || unlikely(l2))
+		if (row < 0 || unlikely(khv_in_l2(vcpu)))
 			return EXIT_FASTPATH_NONE;
 	}
 
@@ -273,15 +274,15 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 	if (ret == KHV_FAST_DONE)
 		ret = kind == EXIT_CALL ?
 			      check_call(vcpu, row, svm) :
-			      check_msr(vcpu, regs[VCPU_REGS_RCX], row, kind == EXIT_WRMSR);
+			      check_msr(vcpu, vp, regs[VCPU_REGS_RCX], row, kind == EXIT_WRMSR);
 	if (ret == KHV_FAST_DONE) {
 		next = next_rip(vcpu, kind, svm);
 		if (unlikely(!next))
 			ret = KHV_FAST_SKIP;
 		else if (kind == EXIT_CALL)
-			ret = answer_call(vcpu, row, longmode, l2);
+			ret = answer_call(vcpu, vp, row, longmode, l2);
 		else
-			ret = answer_msr(vcpu, row, kind == EXIT_WRMSR);
+			ret = answer_msr(vcpu, vp, row, kind == EXIT_WRMSR);
 	}
 	if (unlikely(ret != KHV_FAST_DONE)) {
 		vp->counts.fast[ret]++;
@@ -334,21 +335,22 @@ static noinline fastpath_t answer_call_vmx(struct kvm_vcpu *vcpu)
  */
 __noendbr notrace fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_flags)
 {
+	const struct vmcb_control_area *control;
 	fastpath_t ret;
-	u32 code;
 
 	ret = static_call(khv_call_vcpu_run)(vcpu, run_flags);
 	vcpu = this_cpu_read(khv_running);
-	code = khv_vmcb(vcpu)->control.exit_code;
-	if (code == SVM_EXIT_MSR) {
+	control = &khv_vmcb(vcpu)->control;
+	if (control->exit_code == SVM_EXIT_MSR) {
 		if (!is_synthetic(vcpu) || ret != EXIT_FASTPATH_NONE)
 			return ret;
-		return khv_vmcb(vcpu)->control.exit_info_1 ? answer_wrmsr_svm(vcpu) :
-							     answer_rdmsr_svm(vcpu);
+		return control->exit_info_1 ? answer_wrmsr_svm(vcpu) : answer_rdmsr_svm(vcpu);
 	}
-	if (likely(code != SVM_EXIT_VMMCALL) || ret != EXIT_FASTPATH_NONE)
+	/* Two comparisons with memory are one instruction less than a register and two with it. */
+	barrier();
+	if (likely(control->exit_code != SVM_EXIT_VMMCALL))
 		return ret;
-	return answer_call_svm(vcpu);
+	return ret == EXIT_FASTPATH_NONE ? answer_call_svm(vcpu) : ret;
 }
 
 /* The first look lets pass what has further bits beside the reason; the second does not. */

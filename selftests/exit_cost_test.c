@@ -25,7 +25,7 @@
  * stock, or so many instructions above it, whichever is more.
  */
 #define FOREIGN_LIMIT 1010
-#define FOREIGN_ABOVE (mitigated() ? 16 : 12)
+#define FOREIGN_ABOVE 12
 /* Per mille of stock for a synthetic MSR or a call in a VM not ours: two hooks are on its way. */
 #define PASSED_LIMIT  1020
 /*
