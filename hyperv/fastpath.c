@@ -165,18 +165,24 @@ static noinline unsigned int insn_length(struct kvm_vcpu *vcpu, enum exit_kind k
 	};
 	unsigned int len = kind == EXIT_CALL ? 3 : 2;
 	unsigned long rip = khv_kvm_get_linear_rip(vcpu);
+	struct khv_tables t = {
+		/* Nobody intercepts writes of CR3 here, and KVM's copy is from the last slow exit. */
+		.root = *khv_tdp_enabled ? khv_vmcb(vcpu)->save.cr3 : vcpu->arch.cr3,
+		.need = _PAGE_PRESENT,
+		.levels = vcpu->arch.cr4 & X86_CR4_LA57 ? 5 : 4,
+	};
+	struct khv_tables below;
 	u32 insn = 0;
 	gpa_t gpa;
 	int ret;
 
-	if (offset_in_page(rip) + len > PAGE_SIZE)
+	if (khv_in_l2(vcpu) && khv_nested_tables(vcpu, &below))
+		t.below = &below;
+	if (!(vcpu->arch.efer & EFER_LMA) || offset_in_page(rip) + len > PAGE_SIZE)
 		return 0;
-	/* Nobody intercepts writes of CR3 here, and KVM's copy is from the last slow exit. */
-	if (*khv_tdp_enabled)
-		vcpu->arch.cr3 = khv_vmcb(vcpu)->save.cr3;
 	kvm_vcpu_srcu_read_lock(vcpu);
 	pagefault_disable();
-	gpa = khv_kvm_mmu_gva_to_gpa_read(vcpu, rip, NULL);
+	gpa = khv_walk_nofault(vcpu, &t, rip);
 	ret = gpa == INVALID_GPA || khv_kvm_vcpu_read_guest_atomic(vcpu, gpa, &insn, len);
 	pagefault_enable();
 	kvm_vcpu_srcu_read_unlock(vcpu);

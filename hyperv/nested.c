@@ -371,19 +371,47 @@ bool khv_nested_call_is_ours(const struct khv_vcpu *vp)
 	return reason == (khv_svm ? SVM_EXIT_VMMCALL : EXIT_REASON_VMCALL);
 }
 
+/* Without second-level page tables of its own L2's memory is L1's. */
+static bool own_tables(const struct kvm_vcpu *vcpu)
+{
+	return vcpu->arch.walk_mmu == &vcpu->arch.nested_mmu;
+}
+
 gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
-	/* Without second-level page tables of its own L2's memory is L1's. */
-	if (vcpu->arch.walk_mmu != &vcpu->arch.nested_mmu)
+	if (!own_tables(vcpu))
 		return gpa;
 	return khv_translate_nested_gpa(vcpu, gpa, PFERR_GUEST_FINAL_MASK, NULL);
 }
 
+/* What the CPU would set in L1's tables must be set. */
+bool khv_nested_tables(struct kvm_vcpu *vcpu, struct khv_tables *t)
+{
+	struct kvm_mmu *mmu = vcpu->arch.mmu;
+
+	if (!own_tables(vcpu))
+		return false;
+	t->below = NULL;
+	t->levels = mmu->cpu_role.base.level;
+	t->ept = !khv_svm;
+	if (t->ept)
+		t->need = VMX_EPT_READABLE_MASK |
+			  (mmu->cpu_role.base.ad_disabled ? 0 : VMX_EPT_ACCESS_BIT);
+	else
+		t->need = _PAGE_PRESENT | _PAGE_USER | _PAGE_ACCESSED;
+	t->root = mmu->get_guest_pgd(vcpu);
+	return true;
+}
+
 gpa_t khv_nested_gpa_nofault(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
+	struct khv_tables t;
+
+	if (!khv_nested_tables(vcpu, &t))
+		return gpa;
 	kvm_vcpu_srcu_read_lock(vcpu);
 	pagefault_disable();
-	gpa = khv_nested_gpa(vcpu, gpa);
+	gpa = khv_walk_nofault(vcpu, &t, gpa);
 	pagefault_enable();
 	kvm_vcpu_srcu_read_unlock(vcpu);
 	return gpa;

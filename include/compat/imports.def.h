@@ -25,9 +25,6 @@ KHV_IMPORT("kvm", int, kvm_clear_guest, (struct kvm *kvm, gpa_t gpa, unsigned lo
 KHV_IMPORT("kvm", int, kvm_vcpu_read_guest_atomic,
 	   (struct kvm_vcpu *vcpu, gpa_t gpa, void *data, unsigned long len),
 	   (vcpu, gpa, data, len))
-KHV_IMPORT("kvm", gpa_t, kvm_mmu_gva_to_gpa_read,
-	   (struct kvm_vcpu *vcpu, gva_t gva, struct x86_exception *exception),
-	   (vcpu, gva, exception))
 KHV_IMPORT("kvm", bool, kvm_msr_allowed, (struct kvm_vcpu *vcpu, u32 index, u32 type),
 	   (vcpu, index, type))
 KHV_IMPORT("kvm", unsigned long, kvm_get_linear_rip, (struct kvm_vcpu *vcpu), (vcpu))

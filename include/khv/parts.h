@@ -266,6 +266,13 @@ void khv_tlbflush_init(struct khv_vcpu *vp);
 void khv_tlbflush_process(struct kvm_vcpu *vcpu);
 
 /**
+ * khv_flush_all_request() - KVM's request that flushes every translation of a vCPU, of L2's, too
+ *
+ * Return: the request. Context: any.
+ */
+unsigned int khv_flush_all_request(void);
+
+/**
  * khv_flush_queue() - leave a flush for a vCPU
  * @vcpu: the vCPU
  * @what: the flush
@@ -411,6 +418,24 @@ gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa);
  * Return: the address, or INVALID_GPA.
  */
 gpa_t khv_nested_gpa_nofault(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
+ * khv_nested_tables() - L1's second-level page tables for the L2 that runs
+ * @vcpu: a vCPU in guest mode
+ * @t: result
+ *
+ * Context: the vCPU's thread, interrupts may be off.
+ * Return: false if there are none: L2's memory is L1's.
+ */
+bool khv_nested_tables(struct kvm_vcpu *vcpu, struct khv_tables *t);
+
+/**
+ * khv_nested_gpa_flush_all() - have a VP forget the shadows of all second-level page tables
+ * @vp: state that is published next
+ *
+ * Context: any.
+ */
+void khv_nested_gpa_flush_all(struct khv_vcpu *vp);
 
 /**
  * khv_nested_is_target() - does a flush that an L2 calls concern this vCPU?

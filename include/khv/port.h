@@ -227,6 +227,33 @@ bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t 
 		    unsigned long len);
 
 /**
+ * struct khv_tables - page tables of a guest in the 64-bit format, or EPT's
+ * @root: physical address of the highest table; other bits are ignored
+ * @need: bits that every entry on the way must have
+ * @levels: 4 or 5; with fewer nothing is known
+ * @ept: EPT's
+ * @below: tables that translate the addresses in these, or NULL
+ */
+struct khv_tables {
+	const struct khv_tables *below;
+	u64 root;
+	u64 need;
+	int levels;
+	bool ept;
+};
+
+/**
+ * khv_walk_nofault() - look an address up in a guest's page tables
+ * @vcpu: running vCPU, its SRCU held and page faults off
+ * @t: the tables
+ * @addr: the address, canonical
+ *
+ * Context: any, interrupts may be off; never sleeps, writes nothing.
+ * Return: the address in the memory of the VM, or INVALID_GPA where that is not known.
+ */
+gpa_t khv_walk_nofault(struct kvm_vcpu *vcpu, const struct khv_tables *t, u64 addr);
+
+/**
  * khv_read_guest_nofault() - read guest memory that is present, once
  * @vcpu: running vCPU, not in SMM
  * @page: where that page was last time; its gpa is INVALID_GPA at first
