@@ -5,8 +5,7 @@
  * end of a HLT. An expiry that cannot be signalled is kept (msg_pending) and tried again
  * by whatever may have changed that. State is that of the stock struct, owned by the VP's
  * thread; other CPUs only set bits of &khv_vcpu.stimers_due. KVM takes a bit of the stock
- * struct's stimer_pending_bitmap for the end of a HLT: none is set there, but after a sleep
- * of the host in which its TSC began anew.
+ * struct's stimer_pending_bitmap for the end of a HLT: none is ever set there.
  * TLFS chapter "Timers", "Synthetic Timers".
  */
 #include <linux/hrtimer.h>
@@ -264,7 +263,6 @@ void khv_stimers_process(struct kvm_vcpu *vcpu)
 
 	if (!vp)
 		return;
-	bitmap_zero(vp->stock.stimer_pending_bitmap, HV_SYNIC_STIMER_COUNT);
 	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++) {
 		struct kvm_vcpu_hv_stimer *t = &vp->stock.stimer[i];
 
@@ -296,9 +294,10 @@ void khv_stimers_halt(struct kvm_vcpu *vcpu)
 	    dirty_ring_fills(vcpu)) {
 		/*
 		 * No clock of KVM's holds until a VP enters the guest, and nobody else has user
-		 * space empty the ring: this one leaves its HLT.
+		 * space empty the ring: this one leaves its HLT, as KVM has it do.
 		 */
-		set_bit(0, to_khv_vcpu(vcpu)->stock.stimer_pending_bitmap);
+		vcpu->arch.mp_state = KVM_MP_STATE_RUNNABLE;
+		vcpu->arch.apf.halted = false;
 		return;
 	}
 	idx = srcu_read_lock(&vcpu->kvm->srcu);

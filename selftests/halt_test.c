@@ -450,10 +450,16 @@ GUEST_CODE(take_flag_back)
 		message->flags = 0;
 }
 
-/* Only user space can empty the ring: a VP that fills it has to come back, halted or not. */
+/*
+ * Only user space can empty the ring: a VP that fills it has to come back, halted or not. That ended
+ * its HLT, and no other wait: a machine that is reset then has it wait for INIT, asleep.
+ */
 TEST(dirty_ring_fills)
 {
+	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_UNINITIALIZED };
+	struct sleep begin;
 	struct vcpu *v;
+	u32 runs;
 
 	if (!kvm_check_cap(KVM_CAP_DIRTY_LOG_RING))
 		ktap_skip("no KVM_CAP_DIRTY_LOG_RING");
@@ -469,5 +475,9 @@ TEST(dirty_ring_fills)
 	vcpu_run_exit(v, KVM_EXIT_DIRTY_RING_FULL);
 	closed = 1;
 	vcpu_join(vm->vcpus[1]);
+	vcpu_ioctl(v, KVM_SET_MP_STATE, &state);
+	begin = sleep_begin();
+	runs = run_broken_off(v, SIGNALS);
+	ASSERT(slept(&begin), "%u returns of KVM_RUN", runs);
 	vm_free(vm);
 }
