@@ -98,7 +98,8 @@ void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is)
 	mutex_lock(lock);
 	if (o->mapped && o->gpa == (was & KHV_PAGE_GPFN))
 		khv_overlay_show(vcpu->kvm, o);
-	else
+	/* The TSC page, if it lies there, too, and not below that one. */
+	if (!to_khv_vm(vcpu->kvm)->refclock.covered)
 		khv_reftime_uncover(vcpu, was & KHV_PAGE_GPFN);
 	mutex_unlock(lock);
 }

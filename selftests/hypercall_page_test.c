@@ -537,6 +537,19 @@ GUEST_CODE(pages_over_clock)
 	lay_pages_over(shows_clock);
 }
 
+/* A third page over two. */
+GUEST_CODE(pages_over_both)
+{
+	enable_again(true);
+	tsc_page_on(page);
+	master = ((volatile struct tsc_page *)page)->sequence;
+	lay_pages_over(shows_clock);
+	enable_again(false);
+	lay_pages_over(shows_code);
+	wrmsr(HV_X64_MSR_HYPERCALL, addr(page));
+	GUEST_ASSERT(shows_clock());
+}
+
 static void run_with_synic(void (*entry)(void))
 {
 	struct vm *vm = vm_with_pages();
@@ -558,6 +571,11 @@ TEST_KNOWN(code_shows_again_below_a_vps_pages, "K38")
 TEST_KNOWN(clock_shows_again_below_a_vps_pages, "K38")
 {
 	run_with_synic(pages_over_clock);
+}
+
+TEST_KNOWN(upper_one_shows_again_below_a_vps_pages, "K38")
+{
+	run_with_synic(pages_over_both);
 }
 
 GUEST_CODE(lock)
