@@ -122,9 +122,12 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
 	s64 lag = S64_MAX, page_lag = S64_MAX, ahead = 0;
 	struct khv_ref_source *source = &clock->source;
+	unsigned long flags;
 	u64 tsc, after;
 	int i;
 
+	/* Another VP's exit fast path may wait for the end, with its CPU's interrupts off. */
+	local_irq_save(flags);
 	write_seqcount_begin(&clock->seq);
 	next->ahead = 0;
 	/* Who is held up between two looks sees too large a lag, and never too small a one. */
@@ -151,6 +154,7 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
 		ahead = next->ahead;
 	*source = *next;
 	write_seqcount_end(&clock->seq);
+	local_irq_restore(flags);
 	return abs(ahead - lag) > STEP_TICKS;
 }
 
