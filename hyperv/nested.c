@@ -477,20 +477,31 @@ void khv_nested_gpa_flush_process(struct kvm_vcpu *vcpu, bool all, u64 space)
 		khv_kvm_mmu_free_roots(vcpu->kvm, mmu, roots);
 }
 
-static void queue_gpa_flush(struct kvm_vcpu *vcpu, u64 space)
+static bool queue_gpa_flush(struct kvm_vcpu *vcpu, u64 space)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	struct khv_gpa_flush *flush;
+	unsigned long flags;
 
 	/* Without state of ours the request itself says "everything". */
 	if (!vp)
-		return;
+		return false;
 	flush = &vp->gpa_flush;
-	raw_spin_lock(&vp->flush_lock);
+	raw_spin_lock_irqsave(&vp->flush_lock, flags);
 	flush->all |= flush->pending && flush->space != space;
 	flush->space = space;
 	flush->pending = true;
-	raw_spin_unlock(&vp->flush_lock);
+	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
+	return true;
+}
+
+void khv_nested_gpa_flush_all(struct khv_vcpu *vp)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&vp->flush_lock, flags);
+	vp->gpa_flush = (struct khv_gpa_flush){ .pending = true, .all = true };
+	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
 }
 
 /* HvFlushGuestPhysicalAddressSpace and -List: as INVEPT of one context, on every VP. */
@@ -500,6 +511,7 @@ u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 	struct khv_kick kick = { .cpus = to_khv_vcpu(caller)->kick_cpus };
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
+	bool queued;
 
 	if (in->flags)
 		return HV_STATUS_INVALID_PARAMETER;
@@ -508,8 +520,15 @@ u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 		/* Once a VP has shadowed such page tables this says so. */
 		if (!READ_ONCE(vcpu->arch.guest_mmu.root_role.word))
 			continue;
-		queue_gpa_flush(vcpu, in->address_space);
+		queued = queue_gpa_flush(vcpu, in->address_space);
 		khv_kick_request(&kick, vcpu, KVM_REQ_HV_STIMER);
+		/*
+		 * It may have got its state since, and have looked into it already. Pairs with
+		 * publish(), for which the request comes before it looks.
+		 */
+		smp_mb();
+		if (!queued && queue_gpa_flush(vcpu, in->address_space))
+			khv_kick_request(&kick, vcpu, KVM_REQ_HV_STIMER);
 	}
 	khv_kick_wait(&kick);
 	preempt_enable();

@@ -99,6 +99,8 @@ static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
 	list_move_tail(&vp->link, &vp->vm->vps);
 	/* By its index first: a VP that has state and no index is nobody's target. */
 	khv_vp_claim(vp);
+	/* What was asked of it while it had none is in no queue. */
+	khv_nested_gpa_flush_all(vp);
 	/* Other vCPUs look this one up without a lock; show it complete. */
 	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
 	mutex_unlock(&khv_vms_lock);

@@ -160,7 +160,7 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 {
 	/* Somebody may have put a flush into its state, which was put aside since. */
 	if (!to_khv_vcpu(vcpu))
-		kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
+		__kvm_make_request(khv_flush_all_request(), vcpu);
 	khv_tlbflush_process(vcpu);
 	khv_stimers_process(vcpu);
 }

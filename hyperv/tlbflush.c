@@ -33,15 +33,22 @@ static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u6
 	return flags & ~known ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
 }
 
+/* KVM's flush for a guest leaves the other level's translations to the way into it, which keeps them. */
+unsigned int khv_flush_all_request(void)
+{
+	return *khv_tdp_enabled ? KVM_REQ_TLB_FLUSH : KVM_REQ_TLB_FLUSH_GUEST;
+}
+
 unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	unsigned long flags;
 
 	if (!vp)
-		return KVM_REQ_TLB_FLUSH_GUEST;
-	raw_spin_lock(&vp->flush_lock);
+		return khv_flush_all_request();
+	raw_spin_lock_irqsave(&vp->flush_lock, flags);
 	khv_flush_merge(&vp->flush[l2], what);
-	raw_spin_unlock(&vp->flush_lock);
+	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
 	/* The request of which this module has the handler, see khv_stimers_process(). */
 	return KVM_REQ_HV_STIMER;
 }
@@ -180,12 +187,13 @@ static void process_queue(struct kvm_vcpu *vcpu, bool l2)
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	struct khv_flush *queue = &vp->flush[l2];
 	struct khv_flush what;
+	unsigned long flags;
 
 	/* Whoever made the request filled the queue before. */
 	if (!READ_ONCE(queue->all) && !READ_ONCE(queue->nr))
 		return;
 
-	raw_spin_lock(&vp->flush_lock);
+	raw_spin_lock_irqsave(&vp->flush_lock, flags);
 	what.all = queue->all;
 	what.nr = queue->nr;
 	if (!what.all)
@@ -193,7 +201,7 @@ static void process_queue(struct kvm_vcpu *vcpu, bool l2)
 	queue->all = false;
 	queue->nr = 0;
 	queue->pages = 0;
-	raw_spin_unlock(&vp->flush_lock);
+	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
 	flush_vp(vcpu, &what, l2);
 }
 
@@ -290,13 +298,14 @@ static void process_gpa_flush(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	struct khv_gpa_flush flush;
+	unsigned long flags;
 
 	if (!READ_ONCE(vp->gpa_flush.pending))
 		return;
-	raw_spin_lock(&vp->flush_lock);
+	raw_spin_lock_irqsave(&vp->flush_lock, flags);
 	flush = vp->gpa_flush;
 	vp->gpa_flush = (struct khv_gpa_flush){};
-	raw_spin_unlock(&vp->flush_lock);
+	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
 	khv_nested_gpa_flush_process(vcpu, flush.all, flush.space);
 }
 

@@ -48,9 +48,11 @@ static struct kvm_vcpu *target(struct kvm *kvm, u32 vp_index)
 		return vp->stock.vcpu;
 	vcpu = kvm_get_vcpu(kvm, vp_index);
 	/* Some kernels give vCPU 0 for a number that is too high. */
-	if (!vcpu || vcpu->vcpu_idx != vp_index || to_khv_vcpu(vcpu))
+	if (!vcpu || vcpu->vcpu_idx != vp_index)
 		return NULL;
-	return vcpu;
+	/* It may have got its state, and the number with it, since the look above. */
+	vp = to_khv_vcpu(vcpu);
+	return vp && READ_ONCE(vp->stock.vp_index) != vp_index ? NULL : vcpu;
 }
 
 struct kvm_vcpu *khv_next_target(struct kvm *kvm, struct khv_targets *targets)
