@@ -251,3 +251,24 @@ void khv_imports_patch(void)
 	static_call_update(khv_x86_flush_tlb_guest, khv_x86_ops->flush_tlb_guest);
 	static_call_update(khv_x86_deliver_interrupt, khv_x86_ops->deliver_interrupt);
 }
+
+#ifdef KHV_KVM_CRC
+bool khv_kvm_is_as_built_for(void)
+{
+	/* As it stands in the file, not as the compiler knows it. */
+	static const char built_for[] __used = "kvm_vcpu_halt=" KHV_KVM_CRC;
+	const char *volatile expected = built_for;
+	const u32 *crc = (void *)khv_symbol(KHV_MODULE_KVM, "__crc_kvm_vcpu_halt");
+	char found[sizeof(built_for)];
+
+	if (!crc)
+		return false;
+	snprintf(found, sizeof(found), "kvm_vcpu_halt=0x%08x", *crc);
+	return !strcmp(found, expected);
+}
+#else
+bool khv_kvm_is_as_built_for(void)
+{
+	return true;
+}
+#endif

@@ -217,6 +217,11 @@ static int check(void)
 		ret = -EOPNOTSUPP;
 		goto err_unpin;
 	}
+	if (!khv_kvm_is_as_built_for()) {
+		pr_err("kvm.ko was built with other structures than this module (version of symbol kvm_vcpu_halt); build both from one kernel's sources and configuration\n");
+		ret = -ENOEXEC;
+		goto err_unpin;
+	}
 	offered = khv_nested_features_offered();
 	if (khv_nested_features & ~offered) {
 		pr_err("nested_features=0x%llx: this host does not offer 0x%llx; leave that out, 0x%llx is offered\n",

@@ -418,6 +418,16 @@ int khv_imports_find(void (*report)(const char *name, const char *why));
 void khv_imports_patch(void);
 
 /**
+ * khv_kvm_is_as_built_for() - has kvm.ko the structures that this module was built with?
+ *
+ * By the checksum of an exported function's type, as the kernel compares it for a module that is
+ * linked against one. Without CONFIG_MODVERSIONS there is none. Call it as khv_symbol().
+ *
+ * Return: false if not. Context: module load.
+ */
+bool khv_kvm_is_as_built_for(void);
+
+/**
  * khv_symbols_index() - make the symbols of a module quick to find
  * @mod: kvm or the vendor module, live and pinned
  *
