@@ -221,9 +221,12 @@ static bool calls_us(const struct khv_hook *hook)
 
 int khv_hooks_remove(void)
 {
-	int ret = khv_unregister_ftrace_direct(&ops, (unsigned long)khv_dispatch);
-	int i;
+	int i, ret;
 
+	/* It would keep its users, and take from this one what it calls them by. */
+	if (khv_ftrace_is_dead())
+		return -ENODEV;
+	ret = khv_unregister_ftrace_direct(&ops, (unsigned long)khv_dispatch);
 	/* ftrace finds foreign bytes at a site, patches none, and says nothing but in the log. */
 	for (i = 0; !ret && i < KHV_NR_HOOKS; i++) {
 		if (khv_hooks[i].site && calls_us(&khv_hooks[i]))

@@ -12,6 +12,7 @@
  * kernel/module/main.c, kernel/trace/ftrace.c.
  */
 #ifdef KHV_IMPORT
+KHV_IMPORT(NULL, int, ftrace_is_dead, (void), ())
 KHV_IMPORT("kvm", int, kvm_gfn_to_hva_cache_init,
 	   (struct kvm *kvm, struct gfn_to_hva_cache *ghc, gpa_t gpa, unsigned long len),
 	   (kvm, ghc, gpa, len))
