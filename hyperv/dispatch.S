@@ -115,8 +115,12 @@ SYM_FUNC_END(khv_dispatch)
  * What stands in for the vendor's function behind the static call kvm_x86_vcpu_run. Each
  * instruction is paid at every exit. A vCPU that is not ours leaves by the jump.
  */
+/* With the padding in which call depth tracking counts a call. */
+#ifndef SYM_F_ALIGN
+#define SYM_F_ALIGN SYM_A_ALIGN
+#endif
 .macro vcpu_run vendor
-SYM_START(khv_vcpu_run_\vendor, SYM_L_GLOBAL, SYM_A_ALIGN)
+SYM_START(khv_vcpu_run_\vendor, SYM_L_GLOBAL, SYM_F_ALIGN)
 	ANNOTATE_NOENDBR	/* a static call is direct */
 	cmp	%rdi, PER_CPU_VAR(khv_running)
 	je	khv_hook_vcpu_run_\vendor

@@ -3,8 +3,10 @@
 # Walks every path through dispatch.o, as disassembled by objdump -dr, and fails the build unless
 #   - a path of khv_dispatch ends in exactly one return with the stack as it came: into the function
 #     that was called, or into that function's replacement, for which something must have been asked;
-#   - a path of khv_vcpu_run_* ends in a jump with the stack as it came, and takes nothing from it;
-#   - nothing is called on the way but khv_asks_*(), and no jump is computed.
+#   - khv_vcpu_run_* compares the vCPU with khv_running, and jumps into the replacement if they are
+#     the same, to KVM if not;
+#   - nothing is called on the way but the function's own khv_asks_*(), no jump is computed, the
+#     owner is asked for by the first argument, and no register is written but RAX.
 # What goes on to KVM then has no frame of the module on its stack, which rmmod relies upon, and the
 # CPU's return stack has an entry for each return.
 
@@ -60,6 +62,51 @@ function argument(operand) {
 	return ""
 }
 
+# Is what this instruction leaves in the flags an answer? An owner is found by an argument, or in
+# the vCPU of this CPU, and doubled: bit 63 and 0 are both no owner. Offsets are all the same.
+function asks(n,    before) {
+	if (line[fn, n] ~ /^test %al,%al$/)
+		return symbol[fn, n - 4] ~ /^khv_asks_/ || symbol[fn, n - 5] ~ /^khv_asks_/
+	if (line[fn, n] ~ /^test %rax,%rax$/)
+		return symbol[fn, n - 1] == "khv_running"
+	before = line[fn, n - 1]
+	if (line[fn, n] !~ /^add %rax,%rax$/ || before !~ /^mov (0x[0-9a-f]+)?\(%r(di|ax)\),%rax$/)
+		return 0
+	if (before ~ /%rax\)/ && line[fn, n - 2] !~ /^mov (0x[0-9a-f]+)?\(%rdi\),%rax$/)
+		return 0
+	sub(/^mov /, "", before)
+	sub(/\(.*/, "", before)
+	if (!(owner_known++))
+		owner = before
+	return before == owner
+}
+
+# Of what is neither a jump, a call nor a push: compare, count, or write RAX, the return address
+# or the frame pointer.
+function harmless(op, args, last, sym) {
+	if (op ~ /^(cmp|test|nop|endbr64|data16|cs)/ || args == "%ax,%ax")
+		return 1
+	if (op ~ /^inc/)
+		return sym == "khv_hook_hits"
+	return op ~ /^(mov|add)/ && last ~ /^(%[re]ax|\(%rsp\)|%rbp)$/
+}
+
+# khv_vcpu_run_*: three instructions.
+function check_run(    n, want, i) {
+	want[1] = "^cmp %rdi,%gs:"
+	want[2] = "^je "
+	want[3] = "^jmp "
+	for (i = n = 1; i <= 3; i++) {
+		at = n
+		if (line[fn, n] !~ want[i])
+			bad("is not what decides whose vCPU it is")
+		n++
+	}
+	at = 1
+	if (symbol[fn, 1] != "khv_running")
+		bad("is not what decides whose vCPU it is")
+}
+
 # What a path may carry from one instruction to the next: pushes that are not popped, whether the
 # owner was asked for and is one of ours, and the function whose site it is.
 function walk(    n, pushed, depth, asked, hook, into, word, op, args, sym, target, last, dispatch) {
@@ -103,7 +150,7 @@ function walk(    n, pushed, depth, asked, hook, into, word, op, args, sym, targ
 				break
 			}
 			if (op ~ /^call/) {
-				if (sym !~ /^khv_asks_/)
+				if (sym != "khv_asks_" hook)
 					bad("calls " (sym ? sym : args))
 				else if (pushed !~ /%rdi %rsi %rdx $/)
 					bad("does not keep the arguments of " hook)
@@ -134,6 +181,9 @@ function walk(    n, pushed, depth, asked, hook, into, word, op, args, sym, targ
 					if (op !~ /^jne/)
 						bad("takes the site of another function")
 					visit(number[fn, target], pushed, 0, hook)
+				} else if (!asks(n - 1)) {
+					bad("decides by flags that nobody was asked for")
+					break
 				} else if (op ~ /^jn[ez]/) {
 					visit(number[fn, target], pushed, 1, hook)
 				} else {
@@ -160,6 +210,8 @@ function walk(    n, pushed, depth, asked, hook, into, word, op, args, sym, targ
 			sub(/.*[, ]/, "", last)
 			if (op !~ /^(cmp|test|nop)/ && argument(last))
 				bad("changes an argument")
+			else if (!harmless(op, args, last, sym))
+				bad("has no place here")
 			if (op ~ /^cmp/ && sym ~ /^khv_return_/) {
 				hook = sym
 				sub(/^khv_return_/, "", hook)
@@ -177,8 +229,6 @@ function walk(    n, pushed, depth, asked, hook, into, word, op, args, sym, targ
 			}
 			if (args ~ /%r?sp/ && args !~ /^(\(%rsp\), ?%rax|%rsp, ?%rbp)$/)
 				bad("changes the stack")
-			if (op ~ /^(ud2|leave|enter|iret|sys|int)/)
-				bad("has no place here")
 		}
 	}
 }
@@ -192,6 +242,8 @@ END {
 			bad("is not there")
 		else
 			walk()
+		if (fn != "khv_dispatch")
+			check_run()
 		if (fn != "khv_dispatch" && !left[fn])
 			bad("never goes on to KVM")
 	}

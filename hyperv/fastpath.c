@@ -120,17 +120,15 @@ static __always_inline enum khv_fast_result check_guest(struct kvm_vcpu *vcpu, e
 	return KHV_FAST_DONE;
 }
 
-static __always_inline enum khv_fast_result check_msr(struct kvm_vcpu *vcpu,
-						      const struct khv_vcpu *vp, u32 msr, int row,
-						      bool write)
+static __always_inline enum khv_fast_result
+check_msr(struct kvm_vcpu *vcpu, const struct khv_vcpu *vp, u32 msr, int row, bool write)
 {
 	struct kvm_arch *ka = &vcpu->kvm->arch;
 
 	if (!(khv_msrs[row].flags & (write ? KHV_MSR_ATOMIC_WR : KHV_MSR_ATOMIC_RD)))
 		return KHV_FAST_ROW;
 	/* User space may have made any number Xen's. */
-	if (!(vp->gate.msr & BIT_ULL(row)) ||
-	    (write && msr == ka->xen_hvm_config.msr))
+	if (!(vp->gate.msr & BIT_ULL(row)) || (write && msr == ka->xen_hvm_config.msr))
 		return KHV_FAST_REFUSED;
 	/* Most VMMs install a filter; KVM alone knows until when its verdict holds. */
 	if (rcu_access_pointer(ka->msr_filter) &&
@@ -166,7 +164,7 @@ static noinline unsigned int insn_length(struct kvm_vcpu *vcpu, enum exit_kind k
 	unsigned int len = kind == EXIT_CALL ? 3 : 2;
 	unsigned long rip = khv_kvm_get_linear_rip(vcpu);
 	struct khv_tables t = {
-		/* Nobody intercepts writes of CR3 here, and KVM's copy is from the last slow exit. */
+		/* Nobody intercepts writes of CR3 here; KVM's copy is from the last slow exit. */
 		.root = *khv_tdp_enabled ? khv_vmcb(vcpu)->save.cr3 : vcpu->arch.cr3,
 		.need = _PAGE_PRESENT,
 		.levels = vcpu->arch.cr4 & X86_CR4_LA57 ? 5 : 4,

@@ -255,14 +255,15 @@ void khv_imports_patch(void)
 #ifdef KHV_KVM_CRC
 bool khv_kvm_is_as_built_for(void)
 {
-	/* As it stands in the file, not as the compiler knows it. */
-	static const char built_for[] __used = "kvm_vcpu_halt=" KHV_KVM_CRC;
-	const char *volatile expected = built_for;
+	static const char built_for[] = "kvm_vcpu_halt=" KHV_KVM_CRC;
+	const char *expected = built_for;
 	const u32 *crc = (void *)khv_symbol(KHV_MODULE_KVM, "__crc_kvm_vcpu_halt");
 	char found[sizeof(built_for)];
 
 	if (!crc)
 		return false;
+	/* As it stands in the file, not as the compiler knows it. */
+	OPTIMIZER_HIDE_VAR(expected);
 	snprintf(found, sizeof(found), "kvm_vcpu_halt=0x%08x", *crc);
 	return !strcmp(found, expected);
 }

@@ -307,7 +307,8 @@ static void __exit khv_exit(void)
 	differ = khv_hooks_restored();
 	unpin();
 	if (differ)
-		pr_notice("unloaded; %d functions carry hooks of another user of ftrace or kprobes now\n", differ);
+		pr_notice("unloaded; %d functions carry hooks of another user of ftrace or kprobes now\n",
+			  differ);
 	else
 		pr_info("unloaded; all %d functions are as they were\n", khv_hooks_nr());
 }

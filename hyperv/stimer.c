@@ -301,7 +301,7 @@ void khv_stimers_halt(struct kvm_vcpu *vcpu)
 		return;
 	}
 	idx = srcu_read_lock(&vcpu->kvm->srcu);
-	/* Served here. What becomes due from here on asks anew, and says so in stimers_due first. */
+	/* Served here. What becomes due from now on sets its bit first, and then asks anew. */
 	kvm_clear_request(KVM_REQ_HV_STIMER, vcpu);
 	khv_stimers_process(vcpu);
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);

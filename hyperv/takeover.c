@@ -174,7 +174,7 @@ void khv_hook_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
 	if (to_khv_vcpu(vcpu))
 		khv_stimers_halt(vcpu);
 	khv_orig_kvm_vcpu_halt(vcpu);
-	/* KVM asks next whether that was the end of the HLT: what is too late costs another round. */
+	/* KVM asks next whether that ended the HLT: what is served too late costs a round. */
 	if (to_khv_vcpu(vcpu))
 		khv_stimers_halt(vcpu);
 }

@@ -33,7 +33,7 @@ static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u6
 	return flags & ~known ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
 }
 
-/* KVM's flush for a guest leaves the other level's translations to the way into it, which keeps them. */
+/* KVM's flush for a guest leaves the other level's translations alone, on Intel for good. */
 unsigned int khv_flush_all_request(void)
 {
 	return *khv_tdp_enabled ? KVM_REQ_TLB_FLUSH : KVM_REQ_TLB_FLUSH_GUEST;

@@ -431,7 +431,7 @@ GUEST_CODE(is_what_it_was)
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_SINT(SINT)), SINT_VEC);
 }
 
-/* KVM_SET_CPUID2 without Hyper-V takes the state away that others look at, and with it gives it back. */
+/* KVM_SET_CPUID2 takes the state away that others look at, and gives it back. */
 TEST(identity_comes_and_goes)
 {
 	static const u32 sints[] = { SINT };

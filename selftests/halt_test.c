@@ -451,8 +451,8 @@ GUEST_CODE(take_flag_back)
 }
 
 /*
- * Only user space can empty the ring: a VP that fills it has to come back, halted or not. That ended
- * its HLT, and no other wait: a machine that is reset then has it wait for INIT, asleep.
+ * Only user space can empty the ring: a VP that fills it has to come back, halted or not. That
+ * ends its HLT, and no other wait: reset, it waits for INIT, asleep.
  */
 TEST(dirty_ring_fills)
 {
