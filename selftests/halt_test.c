@@ -446,8 +446,11 @@ GUEST_CODE(take_flag_back)
 {
 	volatile struct hv_message *message = &synic_messages[0][SINT];
 
-	while (!closed)
+	/* With an exit each time: a host of one CPU has to get on. */
+	while (!closed) {
 		message->flags = 0;
+		ref_now();
+	}
 }
 
 /*
