@@ -192,7 +192,7 @@ static u32 call_xmm(u64 control, u64 in, u64 out, const struct xmm_block *xmm)
 	ROW(WRMSR_STIMER0_CONFIG, BOUND, wrmsr(HV_X64_MSR_STIMER0_CONFIG, 0))                     \
 	ROW(WRMSR_STIMER0_COUNT, BOUND, wrmsr(HV_X64_MSR_STIMER0_COUNT, 0))                       \
 	ROW(HC_NotifyLongSpinWait, FAST, call(HVCALL_NOTIFY_LONG_SPIN_WAIT, 0, 0))                \
-	ROW(HC_SendSyntheticClusterIpi, FAST, call(HVCALL_SEND_IPI, IPI_VECTOR, 2))               \
+	ROW(HC_SendSyntheticClusterIpi, BOUND, call(HVCALL_SEND_IPI, IPI_VECTOR, 2))              \
 	ROW(HC_SendSyntheticClusterIpiEx, BOUND,                                                  \
 	    call_xmm(HVCALL_SEND_IPI_EX | HV_CTL_VARHDR(1), IPI_VECTOR, 0, &xmm_banks))           \
 	ROW(HC_FlushSpace_self, FAST,                                                             \
