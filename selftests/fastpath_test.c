@@ -241,6 +241,64 @@ TEST(every_exit_is_traced)
 	vm_free(vm);
 }
 
+static const char *traced_word;
+
+static bool has_traced_word(const char *line)
+{
+	return strstr(line, traced_word);
+}
+
+static u64 enable_apic(u64 arg)
+{
+	(void)arg;
+	apic_enable();
+	return 0;
+}
+
+/* What KVM tells of its local APICs, it tells of the synthetic registers that stand for theirs, too. */
+TEST(accesses_to_the_apic_are_traced)
+{
+	static const struct {
+		const char *event, *word;
+		struct guest_op op;
+	} cases[] = {
+		{ "kvm_apic",
+		  "apic_write APIC_TASKPRI",
+		  { .op = OP_WRMSR, .arg0 = HV_X64_MSR_TPR, .arg1 = 0x20 } },
+		{ "kvm_apic", "apic_read APIC_TASKPRI", { .op = OP_RDMSR, .arg0 = HV_X64_MSR_TPR } },
+		{ "kvm_apic",
+		  "apic_write APIC_ICR ",
+		  { .op = OP_WRMSR, .arg0 = HV_X64_MSR_ICR, .arg1 = VEC } },
+		{ "kvm_apic_ipi",
+		  "kvm_apic_ipi:",
+		  { .op = OP_WRMSR, .arg0 = HV_X64_MSR_ICR, .arg1 = VEC } },
+		{ "kvm_apic_accept_irq",
+		  "kvm_apic_accept_irq:",
+		  { .op = OP_WRMSR, .arg0 = HV_X64_MSR_ICR, .arg1 = VEC } },
+		{ "kvm_eoi", "kvm_eoi:", { .op = OP_WRMSR, .arg0 = HV_X64_MSR_EOI } },
+	};
+	struct ops_page *p;
+	struct vm *vm = reader(&p);
+	struct vcpu *v = vm->vcpus[0];
+	char path[128];
+	u32 i, n;
+
+	vcpu_op(v, p, (struct guest_op){ .op = OP_CALL, .arg0 = (u64)(uintptr_t)enable_apic });
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		traced_word = cases[i].word;
+		snprintf(path, sizeof(path), TRACING "/events/kvm/%s/enable", cases[i].event);
+		for (n = 0; n < READS; n++)
+			p->ops[n] = cases[i].op;
+		trace_clear();
+		file_must_write(path, "1");
+		vcpu_ops_run(v, p, READS);
+		file_must_write(path, "0");
+		n = trace_count(has_traced_word);
+		ASSERT(n == READS, "%s of %s: %u", traced_word, cases[i].event, n);
+	}
+	vm_free(vm);
+}
+
 /* One of the vCPU's binary statistics. */
 static u64 vcpu_stat(struct vcpu *v, const char *name)
 {
