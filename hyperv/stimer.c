@@ -280,31 +280,42 @@ static bool dirty_ring_fills(const struct kvm_vcpu *vcpu)
 	       READ_ONCE(ring->dirty_index) - READ_ONCE(ring->reset_index) >= ring->soft_limit;
 }
 
-void khv_stimers_halt(struct kvm_vcpu *vcpu)
+/* A VP that waits for INIT or SIPI has no interrupts. */
+static bool due_in_halt(struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(to_khv_vcpu(vcpu)->stimers_due) &&
+	       (vcpu->arch.mp_state == KVM_MP_STATE_HALTED ||
+		vcpu->arch.mp_state == KVM_MP_STATE_RUNNABLE);
+}
+
+/* No clock of KVM's holds until a VP enters the guest; only an entry has the ring emptied. */
+static bool needs_entry(struct kvm_vcpu *vcpu)
+{
+	return (vcpu->kvm->arch.backwards_tsc_observed &&
+		kvm_test_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu)) ||
+	       dirty_ring_fills(vcpu);
+}
+
+/* KVM_REQ_HV_STIMER stays: it is also the request for queued flushes. */
+void khv_stimers_woken(struct kvm_vcpu *vcpu)
 {
 	int idx;
 
-	/* A VP that waits for INIT or SIPI has no interrupts. */
-	if (!READ_ONCE(to_khv_vcpu(vcpu)->stimers_due) ||
-	    (vcpu->arch.mp_state != KVM_MP_STATE_HALTED &&
-	     vcpu->arch.mp_state != KVM_MP_STATE_RUNNABLE))
+	if (!due_in_halt(vcpu) || needs_entry(vcpu))
 		return;
-	if ((vcpu->kvm->arch.backwards_tsc_observed &&
-	     kvm_test_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu)) ||
-	    dirty_ring_fills(vcpu)) {
-		/*
-		 * No clock of KVM's holds until a VP enters the guest, and nobody else has user
-		 * space empty the ring: this one leaves its HLT, as KVM has it do.
-		 */
-		vcpu->arch.mp_state = KVM_MP_STATE_RUNNABLE;
-		vcpu->arch.apf.halted = false;
-		return;
-	}
 	idx = srcu_read_lock(&vcpu->kvm->srcu);
-	/* Served here. What becomes due from now on sets its bit first, and then asks anew. */
-	kvm_clear_request(KVM_REQ_HV_STIMER, vcpu);
 	khv_stimers_process(vcpu);
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+}
+
+void khv_stimers_halt(struct kvm_vcpu *vcpu)
+{
+	khv_stimers_woken(vcpu);
+	if (!due_in_halt(vcpu) || !needs_entry(vcpu))
+		return;
+	/* As KVM ends a HLT. */
+	vcpu->arch.mp_state = KVM_MP_STATE_RUNNABLE;
+	vcpu->arch.apf.halted = false;
 }
 
 void khv_stimers_retry(struct khv_vcpu *vp)

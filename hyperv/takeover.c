@@ -160,7 +160,7 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 {
 	/* Somebody may have put a flush into its state, which was put aside since. */
 	if (!to_khv_vcpu(vcpu))
-		__kvm_make_request(khv_flush_all_request(), vcpu);
+		__kvm_make_request(khv_flush_all(vcpu), vcpu);
 	khv_tlbflush_process(vcpu);
 	khv_stimers_process(vcpu);
 }
@@ -176,7 +176,7 @@ void khv_hook_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
 	khv_orig_kvm_vcpu_halt(vcpu);
 	/* KVM asks next whether that ended the HLT: what is served too late costs a round. */
 	if (to_khv_vcpu(vcpu))
-		khv_stimers_halt(vcpu);
+		khv_stimers_woken(vcpu);
 }
 
 bool khv_hook_kvm_vcpu_block(struct kvm_vcpu *vcpu)

@@ -33,10 +33,15 @@ static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u6
 	return flags & ~known ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
 }
 
-/* KVM's flush for a guest leaves the other level's translations alone, on Intel for good. */
-unsigned int khv_flush_all_request(void)
+/*
+ * KVM's flush for a guest leaves the other level's translations alone, on Intel for good. Shadow page
+ * tables have to be synced as well, which is all that it is needed for here.
+ */
+unsigned int khv_flush_all(struct kvm_vcpu *vcpu)
 {
-	return *khv_tdp_enabled ? KVM_REQ_TLB_FLUSH : KVM_REQ_TLB_FLUSH_GUEST;
+	if (!*khv_tdp_enabled)
+		kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
+	return KVM_REQ_TLB_FLUSH;
 }
 
 unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
@@ -45,7 +50,7 @@ unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what
 	unsigned long flags;
 
 	if (!vp)
-		return khv_flush_all_request();
+		return khv_flush_all(vcpu);
 	raw_spin_lock_irqsave(&vp->flush_lock, flags);
 	khv_flush_merge(&vp->flush[l2], what);
 	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);

@@ -1143,6 +1143,24 @@ GUEST_CODE(halter)
 	guest_read_pages();
 }
 
+/* Its own timer wakes it so long after; the call has to come before that. */
+static u32 own_ms;
+
+GUEST_CODE(halter_with_timer)
+{
+	u32 before = guest_irqs[WAKE_VECTOR];
+
+	apic_enable();
+	guest_make_stale();
+	wrmsr(HV_X64_MSR_STIMER_COUNT(0), rdmsr(HV_X64_MSR_TIME_REF_COUNT) + own_ms * 10000ULL);
+	wrmsr(HV_X64_MSR_STIMER_CONFIG(0),
+	      HV_STIMER_ENABLE | HV_STIMER_DIRECT | HV_STIMER_VECTOR(WAKE_VECTOR));
+	shared.halting = true;
+	while (guest_irqs[WAKE_VECTOR] == before)
+		irqs_halt();
+	guest_read_pages();
+}
+
 /* The only other thread of this process sleeps in the kernel. */
 static bool other_thread_sleeps(void)
 {
@@ -1188,6 +1206,39 @@ TEST(target_is_halted)
 		vcpu_join(v);
 		ASSERT_EQ(guest_irqs[WAKE_VECTOR], i + 1);
 		expect_flushed(w, &calls[i]);
+	}
+	world_free(w);
+}
+
+TEST(target_is_halted_until_its_timer)
+{
+	struct world *w = world_of_two(read_pages, NR_READ);
+	struct vcpu *v = w->vm->vcpus[1];
+	struct call calls[5];
+	u32 nr = calls_for_pages(calls), i = 0, before;
+	bool in_time;
+
+	guest_irq_handlers[WAKE_VECTOR] = guest_irq_count;
+	ASSERT_EQ(__vcpu_enable_cap(v, KVM_CAP_HYPERV_SYNIC2, 0), 0);
+	own_ms = 50;
+	while (i < nr) {
+		shared.halting = false;
+		before = guest_irqs[WAKE_VECTOR];
+		vcpu_entry(v, halter_with_timer);
+		vcpu_start(v);
+		while (!shared.halting ||
+		       (!other_thread_sleeps() && guest_irqs[WAKE_VECTOR] == before))
+			sched_yield();
+		host_call(w, &calls[i]);
+		in_time = guest_irqs[WAKE_VECTOR] == before;
+		vcpu_join(v);
+		if (in_time) {
+			expect_flushed(w, &calls[i++]);
+			continue;
+		}
+		/* A busy machine: once more, with more time. */
+		own_ms *= 2;
+		ASSERT(own_ms < 20000, "the timer comes before the call");
 	}
 	world_free(w);
 }

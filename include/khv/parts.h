@@ -266,11 +266,12 @@ void khv_tlbflush_init(struct khv_vcpu *vp);
 void khv_tlbflush_process(struct kvm_vcpu *vcpu);
 
 /**
- * khv_flush_all_request() - KVM's request that flushes every translation of a vCPU, of L2's, too
+ * khv_flush_all() - have a vCPU flush every translation, of its L2 as well
+ * @vcpu: any vCPU of a VM of ours
  *
- * Return: the request. Context: any.
+ * Return: KVM's request that the caller still has to make. Context: any.
  */
-unsigned int khv_flush_all_request(void);
+unsigned int khv_flush_all(struct kvm_vcpu *vcpu);
 
 /**
  * khv_flush_queue() - leave a flush for a vCPU
@@ -651,10 +652,19 @@ void khv_stimers_uninit(struct khv_vcpu *vp);
 void khv_stimers_process(struct kvm_vcpu *vcpu);
 
 /**
- * khv_stimers_halt() - the same for a VP that is about to halt, or that was woken
+ * khv_stimers_woken() - the same for a VP that KVM has just woken from a HLT
  * @vcpu: a vCPU of a VM of ours that has its state
  *
  * Ends no HLT by itself: an interrupt does that. Context: thread of this vCPU, may sleep.
+ */
+void khv_stimers_woken(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_stimers_halt() - the same for a VP that is about to halt
+ * @vcpu: a vCPU of a VM of ours that has its state
+ *
+ * Ends the HLT where a timer cannot be served before an entry into the guest.
+ * Context: thread of this vCPU, may sleep.
  */
 void khv_stimers_halt(struct kvm_vcpu *vcpu);
 
