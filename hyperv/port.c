@@ -111,6 +111,18 @@ fault:
 	return false;
 }
 
+static bool read_entry(void *vcpu, u64 address, u64 *entry)
+{
+	return !khv_kvm_vcpu_read_guest_atomic(vcpu, address, entry, sizeof(*entry));
+}
+
+gpa_t khv_walk_nofault(struct kvm_vcpu *vcpu, const struct khv_tables *t, u64 addr)
+{
+	static_assert(KHV_NOWHERE == INVALID_GPA);
+
+	return khv_walk(t, addr, read_entry, vcpu);
+}
+
 bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa,
 			    u64 *data, unsigned long len)
 {

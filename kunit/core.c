@@ -12,6 +12,7 @@
 #include "hyperv/flush.c"
 #include "hyperv/refclock.c"
 #include "hyperv/stimer_math.c"
+#include "hyperv/walk.c"
 
 MODULE_DESCRIPTION("KUnit suites of kvm-hyperv's pure core");
 MODULE_LICENSE("GPL");

@@ -12,6 +12,7 @@
 #include <asm/asm.h>
 
 #include "khv/state.h"
+#include "khv/walk.h"
 
 /* Private to KVM; only ever passed as NULL. */
 struct dest_map;
@@ -225,22 +226,6 @@ void khv_kick_wait(const struct khv_kick *kick);
  */
 bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa, void *data,
 		    unsigned long len);
-
-/**
- * struct khv_tables - page tables of a guest in the 64-bit format, or EPT's
- * @root: physical address of the highest table; other bits are ignored
- * @need: bits that every entry on the way must have
- * @levels: 4 or 5; with fewer nothing is known
- * @ept: EPT's
- * @below: tables that translate the addresses in these, or NULL
- */
-struct khv_tables {
-	const struct khv_tables *below;
-	u64 root;
-	u64 need;
-	int levels;
-	bool ept;
-};
 
 /**
  * khv_walk_nofault() - look an address up in a guest's page tables
