@@ -35,11 +35,11 @@
  */
 #define FAST_LIMIT    (!host_tells_next_rip() ? 72 : 60)
 #define FAST_ABOVE    (mitigated() ? 130 : 120)
-/*
- * ... of the rows that miss that on AMD, or with mitigations: benchmark.md has their numbers. Stock takes
- * up to a tenth less in the kernel of Debian 13, by its compiler.
- */
-#define BOUND_LIMIT   (!host_tells_next_rip() ? 80 : host_is_amd() || mitigated() ? 73 : 62)
+/* ... of the rows that miss that on AMD, or with mitigations: benchmark.md has their numbers. */
+#define BOUND_LIMIT   (!host_tells_next_rip() ? 80 : host_is_amd() || mitigated() ? 66 : 60)
+/* Stock takes up to a tenth less in a kernel by gcc 14, as Debian 13's; the module does not. */
+#define GCC14_FAST    (host_is_amd() && mitigated() ? 1 : 0)
+#define GCC14_BOUND   (host_is_amd() || mitigated() ? 7 : 2)
 /* Nothing that the fast path does not answer may cost this many more than stock. */
 #define SLOW_LIMIT    (mitigated() || !host_tells_next_rip() ? 200 : 165)
 
@@ -192,7 +192,7 @@ static u32 call_xmm(u64 control, u64 in, u64 out, const struct xmm_block *xmm)
 	ROW(WRMSR_STIMER0_CONFIG, BOUND, wrmsr(HV_X64_MSR_STIMER0_CONFIG, 0))                     \
 	ROW(WRMSR_STIMER0_COUNT, BOUND, wrmsr(HV_X64_MSR_STIMER0_COUNT, 0))                       \
 	ROW(HC_NotifyLongSpinWait, FAST, call(HVCALL_NOTIFY_LONG_SPIN_WAIT, 0, 0))                \
-	ROW(HC_SendSyntheticClusterIpi, BOUND, call(HVCALL_SEND_IPI, IPI_VECTOR, 2))              \
+	ROW(HC_SendSyntheticClusterIpi, FAST, call(HVCALL_SEND_IPI, IPI_VECTOR, 2))               \
 	ROW(HC_SendSyntheticClusterIpiEx, BOUND,                                                  \
 	    call_xmm(HVCALL_SEND_IPI_EX | HV_CTL_VARHDR(1), IPI_VECTOR, 0, &xmm_banks))           \
 	ROW(HC_FlushSpace_self, FAST,                                                             \
@@ -411,6 +411,8 @@ static const char *judge(enum kind kind, u32 stock, u32 not_ours, u32 off, u32 o
 	static char why[80];
 
 	*why = 0;
+	if (cost_kernel_by_gcc14())
+		limit += kind == BOUND ? GCC14_BOUND : GCC14_FAST;
 	if (kind == FOREIGN && above(not_ours, stock, FOREIGN_LIMIT, FOREIGN_ABOVE))
 		snprintf(why, sizeof(why), "  not ours: too much above stock");
 	else if (kind != FOREIGN && above(not_ours, stock, PASSED_LIMIT, 0))

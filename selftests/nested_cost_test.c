@@ -84,7 +84,7 @@ static const struct {
 	  measure_hypercall },
 	{ "direct_flush_memory", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, 600, 600,
 	  measure_flush },
-	{ "direct_flush", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, 500, 545,
+	{ "direct_flush", NESTED_EVMCS | NESTED_PAGING | NESTED_DIRECT, true, 500, 500,
 	  measure_flush_xmm },
 };
 #define NR_ROWS ARRAY_SIZE(rows)
@@ -100,6 +100,9 @@ static u32 limit(u32 row)
 {
 	u32 limit = host_is_amd() ? rows[row].amd : rows[row].intel;
 
+	/* Stock is quicker there: see exit_cost_test. */
+	if (limit < 1000 && cost_kernel_by_gcc14())
+		limit += 45;
 	/* Skipping the call takes KVM's emulator, or a look at it, on top of either. */
 	return limit < 1000 && !host_tells_next_rip() ? 700 : limit;
 }

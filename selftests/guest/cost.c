@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Counting host instructions: see cost.h. */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cost.h"
 #include "ktap.h"
@@ -47,4 +50,14 @@ u32 cost_check(void)
 		ktap_skip("the TSC does not count instructions here (%u empty turns: %llu)",
 			  COST_LOOPS, (unsigned long long)cost_loop);
 	return nothing;
+}
+
+bool cost_kernel_by_gcc14(void)
+{
+	FILE *f = fopen("/proc/version", "re");
+	char line[512] = "";
+
+	ASSERT(f && fgets(line, sizeof(line), f), "/proc/version: %s", strerror(errno));
+	fclose(f);
+	return strstr(line, "gcc-14");
 }

@@ -31,6 +31,8 @@ void cost_measure_nothing(void);
 
 /* Host: the median of @n samples. */
 u32 cost_median(u32 n);
+/* Host: was its kernel built by gcc 14? */
+bool cost_kernel_by_gcc14(void);
 /* Host, after cost_measure_nothing(): what measuring costs, or skip the test. */
 u32 cost_check(void);
 
