@@ -499,6 +499,9 @@ void khv_nested_gpa_flush_all(struct khv_vcpu *vp)
 {
 	unsigned long flags;
 
+	/* As khv_hc_flush_gpa() looks before it asks. */
+	if (!READ_ONCE(vp->stock.vcpu->arch.guest_mmu.root_role.word))
+		return;
 	raw_spin_lock_irqsave(&vp->flush_lock, flags);
 	vp->gpa_flush = (struct khv_gpa_flush){ .pending = true, .all = true };
 	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);

@@ -34,8 +34,8 @@ static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u6
 }
 
 /*
- * KVM's flush for a guest leaves the other level's translations alone, on Intel for good. Shadow page
- * tables have to be synced as well, which is all that it is needed for here.
+ * KVM's flush for a guest leaves the other level's translations alone; on Intel nothing flushes
+ * those later. Shadow page tables need it all the same: it has KVM sync them.
  */
 unsigned int khv_flush_all(struct kvm_vcpu *vcpu)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Walk a guest's page tables for an address that the CPU has just used. KVM's walker may sleep: it
- * sets accessed bits, and tries again when it loses against another VP. Here an entry that would have
- * to be written, or is not plainly valid, ends the walk, and KVM's own does it on the slow path. Pure.
+ * sets accessed bits, and tries again when it loses against another VP. Here an entry that would
+ * have to be written, or is not plainly valid, ends the walk; the slow path uses KVM's. Pure.
  */
 #include <linux/bits.h>
 #include <linux/kernel.h>

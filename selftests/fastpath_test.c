@@ -255,7 +255,7 @@ static u64 enable_apic(u64 arg)
 	return 0;
 }
 
-/* What KVM tells of its local APICs, it tells of the synthetic registers that stand for theirs, too. */
+/* The synthetic registers that stand for the APIC's are traced as those. */
 TEST(accesses_to_the_apic_are_traced)
 {
 	static const struct {
@@ -265,7 +265,9 @@ TEST(accesses_to_the_apic_are_traced)
 		{ "kvm_apic",
 		  "apic_write APIC_TASKPRI",
 		  { .op = OP_WRMSR, .arg0 = HV_X64_MSR_TPR, .arg1 = 0x20 } },
-		{ "kvm_apic", "apic_read APIC_TASKPRI", { .op = OP_RDMSR, .arg0 = HV_X64_MSR_TPR } },
+		{ "kvm_apic",
+		  "apic_read APIC_TASKPRI",
+		  { .op = OP_RDMSR, .arg0 = HV_X64_MSR_TPR, .arg1 = 0 } },
 		{ "kvm_apic",
 		  "apic_write APIC_ICR ",
 		  { .op = OP_WRMSR, .arg0 = HV_X64_MSR_ICR, .arg1 = VEC } },

@@ -431,7 +431,7 @@ gpa_t khv_nested_gpa_nofault(struct kvm_vcpu *vcpu, gpa_t gpa);
 bool khv_nested_tables(struct kvm_vcpu *vcpu, struct khv_tables *t);
 
 /**
- * khv_nested_gpa_flush_all() - have a VP forget the shadows of all second-level page tables
+ * khv_nested_gpa_flush_all() - have a VP forget the shadows of second-level page tables, if any
  * @vp: state that is published next
  *
  * Context: any.

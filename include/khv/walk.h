@@ -40,8 +40,8 @@ typedef bool khv_read_entry(void *context, u64 address, u64 *entry);
  * @read: reads an entry; called at most 35 times, for addresses that are multiples of 8
  * @context: for @read
  *
- * Return: what the address is translated to, or KHV_NOWHERE where that is not plain: an entry is not
- * at hand, lacks a bit of @need, or has one that is reserved.
+ * Return: what the address is translated to, or KHV_NOWHERE where that is not plain: an entry
+ * cannot be read, lacks a bit of @need, or has a reserved one.
  */
 u64 khv_walk(const struct khv_tables *t, u64 address, khv_read_entry *read, void *context);
 
