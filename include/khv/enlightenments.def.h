@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Enlightenments, by the names of QEMU's hv-* flags. What CPUID may offer follows
- * from these bits and from who answers the rows that name the enlightenment.
+ * Enlightenments, by the names of QEMU's hv-* flags. KVM_GET_SUPPORTED_HV_CPUID offers the bits of
+ * each one that the module or KVM answers and whose condition holds.
  *
  * KHV_ENLIGHTENMENT(ID, "name", columns of struct khv_enl_row ...)
  */
@@ -43,7 +43,10 @@ KHV_ENLIGHTENMENT(TLBFLUSH_EXT, "hv-tlbflush-ext",
 		  .offer = { KHV_PRIV(FEATURES_EDX, EXT_GVA_RANGES) })
 KHV_ENLIGHTENMENT(TLBFLUSH_DIRECT, "hv-tlbflush-direct",
 		  .offer = { KHV_PRIV(NESTED_EAX, DIRECT_FLUSH) })
-/* QEMU knows neither: the module parameter nested_features shows them to its guests. */
+/*
+ * QEMU has no flag for GPA_FLUSH and NPT_TLB: the module parameter nested_features shows them to
+ * guests.
+ */
 KHV_ENLIGHTENMENT(GPA_FLUSH, "hv-gpa-flush",
 		  .offer = { KHV_PRIV(NESTED_EAX, GPA_FLUSH) },
 		  .cond = KHV_COND_TDP)

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * The exit fast path: installation. What it answers is said by the tables.
- */
+/* The exit fast path: switch, installation and removal. The tables say what it answers. */
 #ifndef KHV_FASTPATH_H
 #define KHV_FASTPATH_H
 
@@ -11,31 +9,31 @@
 
 struct kvm_vcpu;
 
-/* Whether exits are answered in the fast path; can be changed at any time. */
+/* Are exits answered in the fast path? May change at any time. */
 extern bool khv_fastpath;
 
 /**
- * khv_fastpath_switched() - khv_fastpath was written
+ * khv_fastpath_switched() - make the fast path follow khv_fastpath after a write to it
  *
- * Context: may sleep; calls do not overlap.
+ * Context: may sleep. Calls must not overlap.
  */
 void khv_fastpath_switched(void);
 
 /*
- * The vCPU of ours that this CPU runs, or NULL. Written by khv_run() and its preempt notifier
- * with preemption off.
+ * The vCPU with a struct khv_vcpu that this CPU runs, or NULL. Written by khv_run() and its preempt
+ * notifier with preemption disabled.
  */
 DECLARE_PER_CPU(struct kvm_vcpu *, khv_running);
 
-/* KVM's events kvm_eoi, kvm_apic, kvm_apic_ipi and kvm_apic_accept_irq. */
+/* KVM's tracepoints kvm_eoi, kvm_apic, kvm_apic_ipi and kvm_apic_accept_irq. */
 extern const struct tracepoint *khv_eoi_event, *khv_apic_event, *khv_apic_ipi_event,
 	*khv_accept_event;
 
 /**
- * khv_event_on() - is an event of KVM's traced?
- * @event: the event, found at load
+ * khv_event_on() - is a KVM tracepoint enabled?
+ * @event: the tracepoint, found by khv_fastpath_check()
  *
- * Return: not 0 if so. Context: any.
+ * Return: nonzero if it is. Context: any.
  */
 static __always_inline int khv_event_on(const struct tracepoint *event)
 {
@@ -43,10 +41,10 @@ static __always_inline int khv_event_on(const struct tracepoint *event)
 }
 
 /**
- * khv_apic_traced() - does somebody trace accesses to KVM's local APIC?
+ * khv_apic_traced() - is an access to KVM's local APIC traced?
  *
- * Return: true if so: kvm_eoi, kvm_apic and kvm_apic_ipi come from KVM's APIC alone.
- * Context: any.
+ * Return: true if so. kvm_eoi, kvm_apic and kvm_apic_ipi are emitted by KVM's local APIC only, so
+ * the access must be left to it. Context: any.
  */
 static __always_inline bool khv_apic_traced(void)
 {
@@ -55,7 +53,7 @@ static __always_inline bool khv_apic_traced(void)
 }
 
 /**
- * khv_accept_traced() - does somebody trace what KVM's local APICs accept?
+ * khv_accept_traced() - is the acceptance of interrupts by KVM's local APICs traced?
  *
  * Return: true if so, see khv_apic_traced(). Context: any.
  */
@@ -65,26 +63,26 @@ static __always_inline bool khv_accept_traced(void)
 }
 
 /**
- * khv_fastpath_check() - find what the fast path needs, without changing anything
- * @report: called once per missing name, with what it is for
+ * khv_fastpath_check() - find the symbols that the fast path needs, without changing anything
+ * @report: called once per missing name, with its purpose
  *
- * After khv_imports_find(). Context: module load, may sleep.
+ * Call after khv_imports_find(). Context: module load, may sleep.
  * Return: number of missing names.
  */
 int khv_fastpath_check(void (*report)(const char *name, const char *why));
 
 /**
- * khv_fastpath_install() - stand between KVM and its vendor module
+ * khv_fastpath_install() - replace KVM's static call to the vendor's vcpu_run()
  *
- * A host on which that is not safe is named in the log and goes without.
+ * Where that is not safe, logs the reason and does nothing.
  * Context: may sleep.
  */
 void khv_fastpath_install(void);
 
 /**
- * khv_fastpath_remove() - put KVM's call back
+ * khv_fastpath_remove() - restore KVM's static call
  *
- * Returns when nobody is inside. No VM of ours exists. Context: may sleep.
+ * Returns once no CPU executes the replacement. No owned VM may exist. Context: may sleep.
  */
 void khv_fastpath_remove(void);
 

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a TLB flush names, and the queue in which it waits for its VP. Pure.
- * TLFS chapter "Virtual MMU", "HvCallFlushVirtualAddressList".
+ * The ranges that a TLB flush names, and the queue in which they wait for the VP. Pure. TLFS
+ * chapter "Virtual MMU", "HvCallFlushVirtualAddressList".
  */
 #ifndef KHV_FLUSH_H
 #define KHV_FLUSH_H
 
 #include <linux/types.h>
 
-/* Beyond so many ranges, or 4 KB pages in them, the whole TLB is cheaper to flush. */
+/* Flush the whole TLB beyond this many ranges, or this many 4 KB pages in them: that is cheaper. */
 #define KHV_FLUSH_RANGES 16
 #define KHV_FLUSH_PAGES	 512
 
 /**
  * struct khv_gva_range - guest-virtual pages
- * @start: address of the first, a multiple of 4096
- * @pages: how many of 4096 bytes, at least 1
+ * @start: address of the first page, a multiple of 4096
+ * @pages: number of 4 KB pages, at least 1
  */
 struct khv_gva_range {
 	u64 start;
@@ -23,10 +23,10 @@ struct khv_gva_range {
 };
 
 /**
- * struct khv_flush - what one VP has to flush
- * @all: everything; @range is then of no use
- * @nr: ranges
- * @pages: sum over them, at most KHV_FLUSH_PAGES
+ * struct khv_flush - the translations that one VP has to flush
+ * @all: all of them; @range is not valid then
+ * @nr: number of ranges
+ * @pages: sum of their pages, at most KHV_FLUSH_PAGES
  * @range: the ranges
  */
 struct khv_flush {
@@ -37,29 +37,29 @@ struct khv_flush {
 };
 
 /**
- * khv_flush_decode() - the range of one entry of a list
+ * khv_flush_decode() - decode one entry of a flush list
  * @entry: HV_GVA_RANGE
- * @extended: HV_FLUSH_USE_EXTENDED_RANGE_FORMAT: pages of 2 MB and 1 GB, too
+ * @extended: HV_FLUSH_USE_EXTENDED_RANGE_FORMAT: entries may name 2 MB and 1 GB pages
  *
  * Return: the range; its addresses need not be canonical. Context: any.
  */
 struct khv_gva_range khv_flush_decode(u64 entry, bool extended);
 
 /**
- * khv_flush_list() - what a list of entries names, in one struct
+ * khv_flush_list() - decode a flush list
  * @flush: result
- * @entries: HV_GVA_RANGE
- * @nr: how many
+ * @entries: array of HV_GVA_RANGE
+ * @nr: number of entries
  * @extended: see khv_flush_decode()
  */
 void khv_flush_list(struct khv_flush *flush, const u64 *entries, unsigned int nr, bool extended);
 
 /**
- * khv_flush_merge() - add a flush to those that wait
- * @to: what waits; becomes "all" when there is no more room
- * @add: the flush
+ * khv_flush_merge() - add a flush to those that are pending
+ * @to: the pending flush; becomes "all" if @add does not fit
+ * @add: the flush to add
  *
- * Context: the lock of @to.
+ * Context: the lock that guards @to held.
  */
 void khv_flush_merge(struct khv_flush *to, const struct khv_flush *add);
 

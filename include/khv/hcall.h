@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A hypercall, decoded. The calling convention and the form checks are pure
- * (hyperv/decode.c); gathering the input and completion need KVM (hyperv/hypercall.c).
- * Handlers get this struct only: they touch no register, no RIP, no guest page.
+ * A decoded hypercall. The calling convention and the form checks are pure (hyperv/decode.c);
+ * gathering the input and completing the call need KVM (hyperv/hypercall.c). Handlers see this
+ * struct only: they do not access registers, RIP or guest pages.
  */
 #ifndef KHV_HCALL_H
 #define KHV_HCALL_H
@@ -10,7 +10,7 @@
 #include "khv/tables.h"
 
 /**
- * struct khv_call_regs - the registers a call is made with
+ * struct khv_call_regs - the guest registers at a hypercall
  * @longmode: 64-bit calling convention
  * @ax: RAX
  * @bx: RBX
@@ -36,19 +36,18 @@ struct khv_call_regs {
  * @code: call code
  * @varhdr: size of the variable header in 8-byte units
  * @rep_count: number of reps, 0 for a simple call
- * @rep_start: first rep to do, below @rep_count
- * @reps_done: set by a rep handler: absolute index after the last rep done; 0 in a
- *	simple call and in one that is refused for its form
- * @fast: register form
+ * @rep_start: index of the first rep to do, below @rep_count
+ * @reps_done: set by a rep handler to the absolute index after the last rep done; 0 for a simple
+ *	call and for one that is refused for its form
+ * @fast: fast call: input in registers
  * @longmode: 64-bit calling convention
- * @atomic: in the fast path: a handler that cannot answer at once without sleeping,
- *	waiting or leaving to user space returns KHV_STATUS_SLOW, and is called again
- * @l2: made by a nested guest: its VPs are those of its own VM
- * @input_len: valid bytes in @input
- * @output_len: bytes of @output that the handler has left for the guest; what a row
- *	declares, or 0
- * @input: input block, read exactly once
- * @output: output block, written when the call succeeds
+ * @atomic: called in the fast path: a handler that would have to sleep, wait or exit to user space
+ *	returns KHV_STATUS_SLOW, and the slow path calls it again
+ * @l2: made by a nested guest: the VPs it names are those of the nested guest's VM
+ * @input_len: number of valid bytes in @input
+ * @output_len: number of bytes of @output that the handler produced: what the row declares, or 0
+ * @input: input block; guest memory is read once only
+ * @output: output block, given to the guest if the call succeeds
  */
 struct khv_hcall {
 	u64 control;
@@ -69,15 +68,15 @@ struct khv_hcall {
 	u8 output[KHV_OUTPUT_MAX_BYTES] __aligned(16);
 };
 
-/* What a handler returns, beside HV_STATUS_*, for a call that user space answers. */
+/* Returned by a handler, instead of HV_STATUS_*, for a call that user space answers. */
 #define KHV_STATUS_TO_USER 0xffff
-/* ... and for one that is not for the fast path, this time. */
+/* Returned by a handler if the fast path cannot answer the call now; the slow path can. */
 #define KHV_STATUS_SLOW	   0xfffe
 
 /**
- * khv_hcall_decode() - split the registers of a call into its fields
- * @hc: result; input and input_len are left alone
- * @regs: registers at the call
+ * khv_hcall_decode() - split the registers of a hypercall into its fields
+ * @hc: result; @hc->input and @hc->input_len are not written
+ * @regs: the registers
  *
  * Context: any, no lock.
  */
@@ -104,11 +103,11 @@ static inline void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_
 }
 
 /**
- * khv_hcall_check() - verify reserved bits and form against the row
+ * khv_hcall_check() - check reserved bits and form against the row
  * @hc: decoded call
  * @row: its row, or NULL for an unknown code
  *
- * Does not look at privileges or at the input block.
+ * Does not check privileges or the contents of the input block.
  *
  * Return: HV_STATUS_SUCCESS, HV_STATUS_INVALID_HYPERCALL_INPUT for a malformed
  * control word, HV_STATUS_INVALID_HYPERCALL_CODE for no row,
@@ -118,11 +117,11 @@ static inline void khv_hcall_decode(struct khv_hcall *hc, const struct khv_call_
 u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row);
 
 /**
- * khv_hcall_input_len() - bytes of input that a call carries
+ * khv_hcall_input_len() - number of input bytes that a call carries
  * @hc: decoded call
  * @row: its row
  *
- * Return: fixed header, variable header and all rep elements, in bytes.
+ * Return: size of fixed header, variable header and all rep elements, in bytes.
  */
 static inline u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row)
 {
@@ -130,12 +129,13 @@ static inline u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct k
 }
 
 /**
- * khv_fast_output_at() - where the output of a fast call begins
- * @input_len: bytes of its input
+ * khv_fast_output_at() - offset of the output of a fast call
+ * @input_len: number of bytes of its input
  *
- * TLFS "Hypercall Outputs": behind the registers that the input takes, in pairs.
+ * Output begins after the registers that the input takes, rounded up to pairs: TLFS "Hypercall
+ * Outputs".
  *
- * Return: offset in bytes from RDX; from 16 on it is in XMM0 to XMM5.
+ * Return: offset in bytes from RDX; 16 and above lie in XMM0 to XMM5.
  */
 static inline u32 khv_fast_output_at(u32 input_len)
 {
@@ -143,8 +143,8 @@ static inline u32 khv_fast_output_at(u32 input_len)
 }
 
 /**
- * khv_hcall_result() - the result value of a call
- * @hc: decoded call, reps_done set by the handler
+ * khv_hcall_result() - compose the result value of a call
+ * @hc: decoded call, with reps_done set by the handler
  * @status: HV_STATUS_*
  *
  * Return: value for RAX, or EDX:EAX in 32-bit mode.

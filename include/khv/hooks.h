@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * The hook table: which KVM functions are replaced, and how that is undone.
- */
+/* The hook table: KVM functions that the module replaces, and their installation and removal. */
 #ifndef KHV_HOOKS_H
 #define KHV_HOOKS_H
 
@@ -21,13 +19,13 @@ enum khv_hook_id {
 
 /**
  * struct khv_hook - one replaced function
- * @module: module that has it
- * @name: KVM's function
- * @why: what would break without it, for the message
- * @returns: where khv_dispatch looks for the address behind the site
- * @addr: address of the function, found by khv_imports_find()
- * @site: address of the ftrace site, found by khv_hooks_find()
- * @before: bytes of the site before the hook stood
+ * @module: name of the module that has the function
+ * @name: name of the function
+ * @why: what would break without the hook, for the error message
+ * @returns: variable in which khv_dispatch looks up the address behind the site
+ * @addr: address of the function, set by khv_imports_find()
+ * @site: address of its ftrace site, set by khv_hooks_find()
+ * @before: text bytes of the site before it was hooked
  */
 struct khv_hook {
 	const char *module;
@@ -42,9 +40,9 @@ struct khv_hook {
 extern struct khv_hook khv_hooks[KHV_NR_HOOKS];
 
 /**
- * struct khv_hook_hits - calls of the replaced functions on one CPU
- * @ours: sent to the replacement
- * @passed: left to KVM
+ * struct khv_hook_hits - number of calls of the replaced functions on one CPU
+ * @ours: calls sent to the replacement
+ * @passed: calls passed on to KVM
  *
  * Counted by dispatch.S.
  */
@@ -56,61 +54,61 @@ struct khv_hook_hits {
 DECLARE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
 
 /**
- * khv_hook_wanted() - is this function to be replaced here?
+ * khv_hook_wanted() - must this function be replaced on this host?
  * @id: the hook
  *
- * Not those of the other vendor's module, and not those that nothing in the tables and
- * parameters needs: each costs every VM. The same from load to unload.
+ * Functions of the other vendor's module are not, nor are functions that no table row and no
+ * parameter needs, because each hook costs every VM. Constant from load to unload.
  *
  * Return: true if it is.
  */
 bool khv_hook_wanted(enum khv_hook_id id);
 
 /**
- * khv_hooks_nr() - how many functions are replaced
+ * khv_hooks_nr() - number of functions that are replaced
  *
  * Return: the number.
  */
 int khv_hooks_nr(void);
 
 /**
- * khv_hooks_find() - find the ftrace site of every target
- * @report: called once per target that has none
+ * khv_hooks_find() - find the ftrace site of every function to be replaced
+ * @report: called once per function that has none
  *
- * After khv_imports_find(). Context: may sleep.
- * Return: number of targets without a site.
+ * Call after khv_imports_find(). Context: may sleep.
+ * Return: number of functions without a site.
  */
 int khv_hooks_find(void (*report)(const char *name, const char *why));
 
 /**
- * khv_hooks_check() - look at every target without changing it
- * @report: called once per target that cannot be hooked, with the reason
+ * khv_hooks_check() - check that every site can be hooked, without changing it
+ * @report: called once per function that cannot be hooked, with the reason
  *
- * After khv_hooks_find() succeeded. Context: may sleep.
- * Return: number of targets that cannot be hooked.
+ * Call after khv_hooks_find() has succeeded. Context: may sleep.
+ * Return: number of functions that cannot be hooked.
  */
 int khv_hooks_check(void (*report)(const char *name, const char *why));
 
 /**
- * khv_hooks_install() - replace all functions, or none
+ * khv_hooks_install() - replace all wanted functions, or none
  *
  * Context: may sleep.
- * Return: 0, or the errno of ftrace; nothing is replaced then.
+ * Return: 0, or the errno of ftrace, with no function replaced.
  */
 int khv_hooks_install(void);
 
 /**
- * khv_hooks_remove() - put everything back
+ * khv_hooks_remove() - restore all replaced functions
  *
- * Returns when no task is left on the way into a stub. Context: may sleep.
- * Return: 0, or the errno of ftrace; the functions still come here then.
+ * Returns once no task is on its way into a replacement. Context: may sleep.
+ * Return: 0, or the errno of ftrace; on error the functions still call khv_dispatch.
  */
 int khv_hooks_remove(void);
 
 /**
- * khv_hooks_restored() - do the text bytes equal those before the hooks?
+ * khv_hooks_restored() - compare the text bytes of all sites with those from before the hooks
  *
- * Return: number of sites that differ; 0, unless another user hooked one meanwhile.
+ * Return: number of sites that differ; 0 unless another ftrace user hooked one since.
  */
 int khv_hooks_restored(void);
 

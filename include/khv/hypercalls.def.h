@@ -13,7 +13,7 @@ KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE, 0x0002, flush, .hdr = 24,
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST, 0x0003, flush, .hdr = 24, .rep = 8,
 	      .flags = KHV_FAST | KHV_ATOMIC | KHV_L2 | KHV_XMM | KHV_REP, .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH) })
-/* Its one input, how long the guest has spun, is a hint that is not read (D4). */
+/* The only input, the number of spins so far, is a hint that the handler does not read (D4). */
 KHV_HYPERCALL(NOTIFY_LONG_SPIN_WAIT, 0x0008, notify_long_spin_wait, .hdr = 0,
 	      .flags = KHV_FAST | KHV_ATOMIC, .enl = KHV_ENL_SPINLOCKS,
 	      .need = { KHV_PRIV_WHOLE(HINTS_EBX) })
@@ -40,7 +40,7 @@ KHV_HYPERCALL(POST_MESSAGE, 0x005c, post_message, .hdr = 256,
 KHV_HYPERCALL(SIGNAL_EVENT, 0x005d, signal_event, .hdr = 8,
 	      .flags = KHV_FAST | KHV_ATOMIC | KHV_USER_EXIT, .enl = KHV_ENL_CONNECTIONS,
 	      .need = { KHV_PRIV(FEATURES_EBX, SIGNAL_EVENTS) })
-/* Their input is user space's to read: pages of packets, or nothing. */
+/* User space reads the input of these calls: pages of packets, or nothing. */
 KHV_HYPERCALL(POST_DEBUG_DATA, 0x0069, debug_data,
 	      .flags = KHV_FAST | KHV_USER_EXIT | KHV_NEED_IF_SYNDBG, .enl = KHV_ENL_SYNDBG,
 	      .need = { KHV_PRIV(FEATURES_EBX, DEBUGGING) })
@@ -56,7 +56,7 @@ KHV_HYPERCALL(FLUSH_GUEST_PHYSICAL_ADDRESS_SPACE, 0x00af, flush_gpa, .hdr = 16,
 KHV_HYPERCALL(FLUSH_GUEST_PHYSICAL_ADDRESS_LIST, 0x00b0, flush_gpa, .hdr = 16, .rep = 8,
 	      .flags = KHV_FAST | KHV_XMM | KHV_REP | KHV_NEED_ANY, .enl = KHV_ENL_GPA_FLUSH,
 	      .need = { KHV_PRIV(NESTED_EAX, GPA_FLUSH), KHV_PRIV(NESTED_EAX, NPT_TLB) })
-/* HvExtCallQueryCapabilities and the 64 calls that its answer has bits for. */
+/* HvExtCallQueryCapabilities, and the 64 calls that its result has a bit for. */
 KHV_HYPERCALL(EXT_CALL, 0x8001, ext_call, .count = 65,
 	      .flags = KHV_USER_EXIT | KHV_ANY_FORM, .enl = KHV_ENL_EXT_HYPERCALLS,
 	      .need = { KHV_PRIV(FEATURES_EBX, EXTENDED_HYPERCALLS) })

@@ -1,20 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * Decisions over a local APIC's registers, without KVM. Pure.
- */
+/* Decisions about a local APIC's registers, without KVM. Pure. */
 #ifndef KHV_LAPIC_H
 #define KHV_LAPIC_H
 
 #include <linux/bitops.h>
 #include <linux/types.h>
 
-/* Bitmaps of vectors are eight 32-bit words, so many bytes apart. */
+/* A bitmap of vectors has eight 32-bit words, this many bytes apart. */
 #define KHV_LAPIC_WORD 0x10
 
 /**
- * enum khv_eoi_effect - what ending an interrupt has to change beside its bit in ISR
- * @KHV_EOI_COUNT: KVM's count of interrupts in service and its cache of the highest
- * @KHV_EOI_SVI: the CPU's copy of the highest (Intel's guest interrupt status)
+ * enum khv_eoi_effect - state that an EOI must update besides the ISR bit
+ * @KHV_EOI_COUNT: KVM's count of interrupts in service, and its cache of the highest vector
+ * @KHV_EOI_SVI: the CPU's copy of the highest vector (SVI in Intel's guest interrupt status)
  */
 enum khv_eoi_effect {
 	KHV_EOI_COUNT = BIT(0),
@@ -22,12 +20,12 @@ enum khv_eoi_effect {
 };
 
 /**
- * khv_eoi_effects() - who keeps track of a VP's interrupts
- * @apicv: the CPU delivers to it (APICv or AVIC), and AutoEOI or another reason does not
- *	forbid that at the moment
+ * khv_eoi_effects() - find which copies of the interrupt state an EOI must update
+ * @apicv: the CPU delivers interrupts to the VP (APICv or AVIC), which neither AutoEOI nor another
+ *	reason inhibits at the moment
  * @svm: the CPU is AMD's
  *
- * AVIC has no copy: VMRUN evaluates the APIC page itself (AMD APM 15.29).
+ * AVIC keeps no copy: VMRUN evaluates the APIC backing page itself (AMD APM 15.29).
  *
  * Return: &enum khv_eoi_effect bits.
  */
@@ -39,8 +37,8 @@ static inline unsigned int khv_eoi_effects(bool apicv, bool svm)
 }
 
 /**
- * khv_lapic_highest() - the highest vector in a bitmap of an APIC page
- * @bitmap: the first of its words
+ * khv_lapic_highest() - find the highest vector in a bitmap of an APIC page
+ * @bitmap: first word of the bitmap
  *
  * Return: the vector, or -1.
  */

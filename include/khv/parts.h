@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The parts and their verbs: the drivers, and what each register's file offers.
- * MSR handlers are declared from the table, so a row without a handler does not link.
+ * Functions of the parts: the drivers of MSRs, hypercalls and CPUID, and what each part offers to
+ * the others. Each MSR row names its handlers, so a row without a handler does not link.
  */
 #ifndef KHV_PARTS_H
 #define KHV_PARTS_H
@@ -13,9 +13,10 @@
 
 /**
  * enum khv_msr_result - outcome of an MSR access
- * @KHV_MSR_OK: done
- * @KHV_MSR_FAULT: #GP for a guest, "not set" for user space; nothing changed
- * @KHV_MSR_SLOW: not in the fast path, this time; the handler is called again
+ * @KHV_MSR_OK: the access succeeded
+ * @KHV_MSR_FAULT: #GP for a guest, "no such MSR" or "not set" for user space; nothing changed
+ * @KHV_MSR_SLOW: the fast path cannot answer now; nothing changed, and the slow path calls the
+ *	handler again
  */
 enum khv_msr_result {
 	KHV_MSR_OK,
@@ -23,7 +24,10 @@ enum khv_msr_result {
 	KHV_MSR_SLOW,
 };
 
-/* Handlers run in the vCPU thread with vcpu->mutex held; they may sleep unless atomic. */
+/*
+ * MSR handlers run in the vCPU's thread with vcpu->mutex held. They may sleep unless a->atomic is
+ * set.
+ */
 typedef enum khv_msr_result (*khv_msr_fn)(struct khv_msr_access *a);
 
 enum khv_msr_result khv_msr_guest_os_id_read(struct khv_msr_access *a);
@@ -81,8 +85,8 @@ enum khv_msr_result khv_msr_crash_ctl_read(struct khv_msr_access *a);
 enum khv_msr_result khv_msr_crash_ctl_write(struct khv_msr_access *a);
 
 /*
- * Hypercall handlers: an input block in, HV_STATUS_*, KHV_STATUS_TO_USER or KHV_STATUS_SLOW
- * out. They may sleep unless hc->atomic.
+ * A hypercall handler reads the input block hc->input and returns HV_STATUS_*, KHV_STATUS_TO_USER
+ * or KHV_STATUS_SLOW. It may sleep unless hc->atomic is set.
  */
 typedef u16 (*khv_hc_fn)(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
@@ -99,25 +103,25 @@ u16 khv_hc_post_message(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 u16 khv_hc_signal_event(struct kvm_vcpu *vcpu, struct khv_hcall *hc);
 
 /**
- * struct khv_msr_ops - handlers of a row
- * @read: a read
- * @write: a write, or NULL where user space's is ignored
+ * struct khv_msr_ops - handlers of an MSR row
+ * @read: handles a read
+ * @write: handles a write; NULL if a write by user space is accepted and ignored
  */
 struct khv_msr_ops {
 	khv_msr_fn read;
 	khv_msr_fn write;
 };
 
-/* By row, from msrs.def.h and hypercalls.def.h. */
+/* Handlers, indexed by row, from msrs.def.h and hypercalls.def.h. */
 extern const struct khv_msr_ops khv_msr_ops[KHV_NR_MSR_ROWS];
 extern const khv_hc_fn khv_hc_handlers[KHV_NR_HC_ROWS];
 
 /**
- * khv_msr_register() - which register of its row
+ * khv_msr_register() - index of a register within its MSR row
  * @row: &enum khv_msr_id
  * @msr: a number of that row
  *
- * Return: from 0 up. Context: any.
+ * Return: the index, 0 for the first register. Context: any.
  */
 static inline unsigned int khv_msr_register(int row, u32 msr)
 {
@@ -127,43 +131,44 @@ static inline unsigned int khv_msr_register(int row, u32 msr)
 }
 
 /**
- * khv_msr_read() - driver of RDMSR and KVM_GET_MSRS in a VM of ours
+ * khv_msr_read() - handle RDMSR and KVM_GET_MSRS in an owned VM
  * @vcpu: the vCPU
  * @msr: MSR number
- * @data: the value read
- * @host: by user space
+ * @data: set to the value read
+ * @host: access by user space, not by the guest
  *
- * Return: 0, or 1 for #GP (or for user space "no such MSR").
+ * Return: 0, or 1 for #GP (for user space "no such MSR").
  * Context: vcpu->mutex held, may sleep.
  */
 int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host);
 
 /**
- * khv_msr_write() - driver of WRMSR and KVM_SET_MSRS in a VM of ours
+ * khv_msr_write() - handle WRMSR and KVM_SET_MSRS in an owned VM
  * @vcpu: the vCPU
  * @msr: MSR number
- * @data: value
- * @host: by user space
+ * @data: value to write
+ * @host: access by user space, not by the guest
  *
- * Return: 0, or 1 for #GP (or for user space "not set"); nothing changed then.
+ * Return: 0, or 1 for #GP (for user space "not set"); nothing is changed if 1.
  * Context: vcpu->mutex held, may sleep.
  */
 int khv_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host);
 
 /**
- * khv_hypercall() - driver of VMCALL and VMMCALL in a VM of ours
- * @vcpu: the vCPU, not in guest mode
+ * khv_hypercall() - handle VMCALL and VMMCALL in an owned VM
+ * @vcpu: the vCPU; in guest mode only for a call of its L2 that is answered here
  *
- * Return: as an exit handler of KVM: 1 to go on, 0 for user space.
- * Context: vCPU thread, may sleep.
+ * Return: as KVM's exit handlers: 1 to resume the guest, 0 to exit to user space.
+ * Context: the vCPU's thread, may sleep.
  */
 int khv_hypercall(struct kvm_vcpu *vcpu);
 
 /**
- * khv_supported_cpuid() - KVM_GET_SUPPORTED_HV_CPUID, from the tables
+ * khv_supported_cpuid() - handle KVM_GET_SUPPORTED_HV_CPUID from the tables
  * @vcpu: the vCPU, or NULL for the system ioctl
- * @cpuid: user's header; nent says how many entries fit
- * @entries: user's array
+ * @cpuid: user space's header; @cpuid->nent is the number of entries that fit, set to the number
+ *	written
+ * @entries: user space's array
  *
  * Return: 0, -E2BIG, -EFAULT. Context: may sleep.
  */
@@ -171,67 +176,68 @@ int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 			struct kvm_cpuid_entry2 __user *entries);
 
 /**
- * khv_cpuid_update() - take over a VP's new CPUID or enforcement
- * @vcpu: a vCPU of a VM of ours
+ * khv_cpuid_update() - adopt a VP's new CPUID or new enforcement of CPUID
+ * @vcpu: a vCPU of an owned VM
  *
  * Context: vcpu->mutex held.
  */
 void khv_cpuid_update(struct kvm_vcpu *vcpu);
 
 /**
- * khv_tsc_invariant_hidden() - must CPUID 80000007.EDX.8 read 0?
+ * khv_tsc_invariant_hidden() - must CPUID 80000007H:EDX[8] read 0?
  * @vp: the VP
  *
- * Return: true while the guest has the control and has not set it. Context: any.
+ * Return: true while CPUID shows the VP HV_X64_MSR_TSC_INVARIANT_CONTROL and the register is 0.
+ * Context: any.
  */
 bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp);
 
 /**
- * khv_vp_init() - prepare what khv_run() needs
+ * khv_vp_init() - initialise what khv_run() needs
  * @vp: a new VP
  */
 void khv_vp_init(struct khv_vcpu *vp);
 
 /**
- * khv_run() - KVM_RUN of a VP of ours, with its CPU time taken
+ * khv_run() - run a VP (KVM_RUN) and account its CPU time
  * @vcpu: the vCPU
  *
- * Return: what KVM_RUN returns. Context: vCPU thread, vcpu->mutex held, sleeps.
+ * Return: what KVM_RUN returns. Context: the vCPU's thread, vcpu->mutex held, sleeps.
  */
 int khv_run(struct kvm_vcpu *vcpu);
 
 /**
- * khv_vp_claim() - make a VP the one that its index names
- * @vp: the VP, its index set
+ * khv_vp_claim() - enter a VP in the table of VP indices
+ * @vp: the VP, with stock.vp_index set
  *
- * Of VPs with the same index, which only user space can bring about, the last one counts.
+ * Only user space can give two VPs the same index; the VP that claimed it last wins.
  *
  * Context: khv_vms_lock held.
  */
 void khv_vp_claim(struct khv_vcpu *vp);
 
 /**
- * khv_vp_disclaim() - take a VP out of the table of VP indices
+ * khv_vp_disclaim() - remove a VP from the table of VP indices
  * @vp: the VP
- * @vp_index: the index it had
+ * @vp_index: the index that the VP gives up
  *
  * Context: khv_vms_lock held.
  */
 void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index);
 
 /**
- * khv_vp_by_index() - the VP of an index
- * @kvm: a VM of ours
+ * khv_vp_by_index() - look up a VP by its VP index
+ * @kvm: an owned VM
  * @vp_index: HV_X64_MSR_VP_INDEX
  *
- * Return: the VP, or NULL. Context: any, no lock; O(1).
+ * Return: the VP, or NULL. Context: any, no lock. O(1).
  */
 struct khv_vcpu *khv_vp_by_index(struct kvm *kvm, u32 vp_index);
 
 /**
- * struct khv_targets - a walk over the vCPUs that a hypercall names
- * @set: the VPs still to come
- * @next: next vCPU of a set that is "all"
+ * struct khv_targets - iterator over the vCPUs that a hypercall names
+ * @set: the VPs that are still to be visited
+ * @next: the next vCPU if the set is "all"
  */
 struct khv_targets {
 	struct khv_vpset set;
@@ -239,29 +245,28 @@ struct khv_targets {
 };
 
 /**
- * khv_next_target() - the next vCPU of a walk
- * @kvm: a VM of ours
- * @targets: the walk; begins with its set filled in and the rest 0
+ * khv_next_target() - advance to the next vCPU of a hypercall's targets
+ * @kvm: an owned VM
+ * @targets: the iterator; initialise @targets->set, and the rest to 0
  *
- * VPs that do not exist are passed over. A vCPU that never had anything to do with Hyper-V
- * has its number as its index.
+ * Skips VPs that do not exist. A vCPU without a struct khv_vcpu has its vcpu_idx as its VP index.
  *
- * Return: the vCPU, which need not have state of ours, or NULL at the end. Context: any, no
- * lock; O(1) for each target.
+ * Return: the vCPU, which may lack a struct khv_vcpu, or NULL at the end. Context: any, no lock.
+ * O(1) per target.
  */
 struct kvm_vcpu *khv_next_target(struct kvm *kvm, struct khv_targets *targets);
 
 /**
- * khv_tlbflush_init() - the flush queue of a new VP
+ * khv_tlbflush_init() - initialise the flush queue of a new VP
  * @vp: the VP
  */
 void khv_tlbflush_init(struct khv_vcpu *vp);
 
 /**
- * khv_tlbflush_process() - flush what other VPs asked for
- * @vcpu: a vCPU of a VM of ours
+ * khv_tlbflush_process() - do the flushes that other VPs queued for this vCPU
+ * @vcpu: a vCPU of an owned VM
  *
- * Context: thread of this vCPU before it enters the guest.
+ * Context: the vCPU's thread before it enters the guest.
  */
 void khv_tlbflush_process(struct kvm_vcpu *vcpu);
 
@@ -274,34 +279,41 @@ void khv_tlbflush_process(struct kvm_vcpu *vcpu);
 unsigned int khv_flush_all(struct kvm_vcpu *vcpu);
 
 /**
- * khv_flush_queue() - leave a flush for a vCPU
+ * khv_flush_queue() - queue a flush for a vCPU
  * @vcpu: the vCPU
  * @what: the flush
- * @l2: of the addresses of its nested guest, not its own
+ * @l2: the flush is of addresses of the vCPU's nested guest, not of its own
  *
  * Context: any.
- * Return: the request to make, so that it looks before it enters the guest.
+ * Return: KVM_REQ_* that the caller must make afterwards, so that the vCPU does the flush before it
+ * enters the guest.
  */
 unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2);
 
-/* Bits that the module adds to CPUID leaf 0x4000000A, EBX above EAX; the same from load on. */
+/*
+ * Bits that the module adds to CPUID leaf 0x4000000A, EBX in the upper half, EAX in the lower.
+ * Constant from load on.
+ */
 extern u64 khv_nested_features;
 
-/* What those bits may be on this host. Context: load, once KVM's symbols are known. */
+/*
+ * The bits of khv_nested_features that this host supports. Context: module load, after
+ * khv_imports_find().
+ */
 u64 khv_nested_features_offered(void);
 
 /**
  * khv_assist_read() - read the VP assist page
- * @vcpu: the vCPU; has state of ours
+ * @vcpu: the vCPU; has a struct khv_vcpu
  * @assist: result
  *
  * Context: the vCPU's thread, may sleep.
- * Return: false if the page is not enabled or not in memory.
+ * Return: false if the page is not enabled or not in guest memory.
  */
 bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist);
 
 /**
- * khv_nested_assist_off() - the VP assist page is disabled: what it allowed ends
+ * khv_nested_assist_off() - end what the VP assist page allowed, after it is disabled
  * @vp: the VP
  *
  * Context: the VP's thread.
@@ -309,80 +321,82 @@ bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist);
 void khv_nested_assist_off(struct khv_vcpu *vp);
 
 /**
- * khv_nested_svm_entry() - VMRUN of a VP of ours: note who enters
- * @vcpu: the vCPU; has state of ours
+ * khv_nested_svm_entry() - record which L2 a VMRUN enters
+ * @vcpu: the vCPU; has a struct khv_vcpu
  *
  * Context: the vCPU's thread, may sleep.
- * Return: false if it fails because of the VP assist page; #GP is queued then.
+ * Return: false if the VP assist page cannot be read; #GP is queued and VMRUN must not go on.
  */
 bool khv_nested_svm_entry(struct kvm_vcpu *vcpu);
 
 #ifdef KHV_HAVE_L2_FLUSH
 /**
- * khv_nested_get_assist_page() - bring KVM's copy of the VP assist page up to date
- * @vcpu: the vCPU; has state of ours
+ * khv_nested_get_assist_page() - update KVM's copy of the VP assist page
+ * @vcpu: the vCPU; has a struct khv_vcpu
  *
  * Context: the vCPU's thread, may sleep.
- * Return: 0, or 1 for a page that is not enabled or not in memory: the entry fails then.
+ * Return: 0, or 1 if the page is not enabled or not in guest memory, which fails the nested entry.
+ * Always 0 in guest mode, where KVM calls it to restore L2.
  */
 int khv_nested_get_assist_page(struct kvm_vcpu *vcpu);
 #else
 /**
- * khv_nested_vmx_entry() - which enlightened VMCS is current, and who enters with it
- * @vcpu: the vCPU; has state of ours
- * @evmcs_gpa: set to its address, or to all ones
+ * khv_nested_vmx_entry() - find the current enlightened VMCS and record which L2 is entered
+ * @vcpu: the vCPU; has a struct khv_vcpu
+ * @evmcs_gpa: set to the address of the enlightened VMCS, or to all ones
  *
  * Context: the vCPU's thread, may sleep.
- * Return: false for none.
+ * Return: false if there is no enlightened VMCS.
  */
 bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa);
 #endif
 
 /**
- * khv_nested_restored() - the VP's L2 is another one, and not known before it tells
- * @vp: user space has set its nested state
+ * khv_nested_restored() - forget the identity of a VP's L2 after user space replaced the L2
+ * @vp: the VP, whose nested state user space has set
  *
  * Context: the vCPU's thread.
  */
 void khv_nested_restored(struct khv_vcpu *vp);
 
 /**
- * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that is answered here?
- * @vp: its L1 has asked for that
+ * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that the module answers?
+ * @vp: the VP; its L1 asked for direct flush
  *
- * Return: true for a row with KHV_L2. Context: the vCPU's thread, in guest mode.
+ * Return: true if the call's row has KHV_L2. Context: the vCPU's thread, in guest mode.
  */
 bool khv_nested_call_is_ours(const struct khv_vcpu *vp);
 
 /**
  * khv_apic_post() - send a VP a fixed, edge-triggered interrupt
- * @vcpu: any vCPU; one without a local APIC in the kernel loses it
- * @vector: its vector
+ * @vcpu: any vCPU; the interrupt is lost without an in-kernel local APIC
+ * @vector: the vector
  *
  * Return: false if the local APIC is disabled or absent. Context: any.
  */
 bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
 
 /**
- * khv_stimer_waits() - does a timer's message wait for the slot of a SINT?
+ * khv_stimer_waits() - does a timer's message wait for the message slot of a SINT?
  * @vp: the VP
  * @sint: the SINT
  *
- * Return: true if so. Context: the VP's thread.
+ * Return: true if one does. Context: the VP's thread.
  */
 bool khv_stimer_waits(const struct khv_vcpu *vp, u32 sint);
 
 /**
- * khv_synic_awaited() - vectors of SINTs for whose end somebody waits
+ * khv_synic_awaited() - find the SINT vectors whose EOI must be noticed
  * @vp: the VP
- * @vectors: bitmap of 256, to which they are added
+ * @vectors: bitmap of 256 bits; the vectors are added to it
  *
- * That is an irqfd, or a timer's message. Context: the VP's thread.
+ * An irqfd with a resample eventfd, or a timer's message that waits for the slot, needs the EOI.
+ * Context: the VP's thread.
  */
 void khv_synic_awaited(const struct khv_vcpu *vp, unsigned long *vectors);
 
 /**
- * khv_nested_call_seen() - KVM has brought a call of an L2 here
+ * khv_nested_call_seen() - record that KVM routed a hypercall of an L2 to the module
  * @vp: the VP
  *
  * Context: the VP's thread, in guest mode.
@@ -390,18 +404,18 @@ void khv_synic_awaited(const struct khv_vcpu *vp, unsigned long *vectors);
 void khv_nested_call_seen(struct khv_vcpu *vp);
 
 /**
- * khv_nested_is_direct() - would KVM bring flush calls of this L2 here?
+ * khv_nested_is_direct() - would KVM route flush hypercalls of this L2 to the module?
  * @vp: the VP
  *
  * TLFS chapter "Nested Virtualization", "Direct Virtual Flush".
  *
- * Return: true if L1 has asked for that, by its VP assist page and for this L2. false may mean
- * that it is not known yet. Context: the VP's thread, in guest mode; interrupts may be off.
+ * Return: true if L1 enabled direct flush in its VP assist page and for this L2; false may also
+ * mean that this is not known yet. Context: the VP's thread, in guest mode; interrupts may be off.
  */
 bool khv_nested_is_direct(struct khv_vcpu *vp);
 
 /**
- * khv_nested_gpa() - address in L1's memory of one in L2's
+ * khv_nested_gpa() - translate an L2 guest-physical address to L1's
  * @vcpu: a vCPU in guest mode
  * @gpa: L2's guest-physical address
  *
@@ -411,22 +425,22 @@ bool khv_nested_is_direct(struct khv_vcpu *vp);
 gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
- * khv_nested_gpa_nofault() - khv_nested_gpa() where L1's page tables are present
+ * khv_nested_gpa_nofault() - khv_nested_gpa() without faulting on L1's page tables
  * @vcpu: a vCPU in guest mode
  * @gpa: L2's guest-physical address
  *
  * Context: the vCPU's thread, interrupts may be off.
- * Return: the address, or INVALID_GPA.
+ * Return: L1's guest-physical address; INVALID_GPA also if a table is not present.
  */
 gpa_t khv_nested_gpa_nofault(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
- * khv_nested_tables() - L1's second-level page tables for the L2 that runs
+ * khv_nested_tables() - describe the second-level page tables that L1 uses for the running L2
  * @vcpu: a vCPU in guest mode
  * @t: result
  *
  * Context: the vCPU's thread, interrupts may be off.
- * Return: false if there are none: L2's memory is L1's.
+ * Return: false if there are none; L2-physical addresses are then L1-physical.
  */
 bool khv_nested_tables(struct kvm_vcpu *vcpu, struct khv_tables *t);
 
@@ -439,174 +453,177 @@ bool khv_nested_tables(struct kvm_vcpu *vcpu, struct khv_tables *t);
 void khv_nested_gpa_flush_all(struct khv_vcpu *vp);
 
 /**
- * khv_nested_is_target() - does a flush that an L2 calls concern this vCPU?
- * @caller: the vCPU that calls, in guest mode
+ * khv_nested_is_target() - is this vCPU a target of a flush hypercall made by an L2?
+ * @caller: the vCPU that makes the call, in guest mode
  * @vcpu: any vCPU of the VM
- * @set: VP ids, not walked
+ * @set: VP ids within the L2's VM; parsed and not yet walked
  *
- * Return: true if the vCPU's L2 is of the caller's VM and in the set. Context: any.
+ * Return: true if the vCPU's L2 belongs to the caller's VM and is in the set, or if its identity is
+ * unknown. Context: any.
  */
 bool khv_nested_is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu,
 			  const struct khv_vpset *set);
 
 /**
- * khv_nested_tlb_locked() - does L1 hold a lock for which it must see the flush?
+ * khv_nested_tlb_locked() - does L1 hold a TLB lock, so that it must learn of the flush?
  * @vcpu: a vCPU in guest mode
- * @locked: result
+ * @locked: set to true if L1 holds a TLB lock
  *
  * Context: the vCPU's thread, may sleep.
- * Return: false if the partition assist page is not in memory.
+ * Return: false if the partition assist page is not in guest memory.
  */
 bool khv_nested_tlb_locked(struct kvm_vcpu *vcpu, bool *locked);
 
 /**
- * khv_nested_tlb_unlocked_nofault() - khv_nested_tlb_locked() with interrupts off
+ * khv_nested_tlb_unlocked_nofault() - can L1 be shown to hold no TLB lock, without faulting?
  * @vcpu: a vCPU in guest mode
  *
  * Context: the vCPU's thread.
- * Return: true if it is known that L1 holds no such lock.
+ * Return: true if L1 holds no TLB lock; false if it holds one or the page cannot be read.
  */
 bool khv_nested_tlb_unlocked_nofault(struct kvm_vcpu *vcpu);
 
 /**
- * khv_nested_synthetic_exit() - leave L2 for L1, which holds a TLB lock
- * @vcpu: a vCPU in guest mode, its call complete
+ * khv_nested_synthetic_exit() - exit from L2 to L1, which holds a TLB lock, after a flush
+ * @vcpu: a vCPU in guest mode, its hypercall completed
  */
 void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu);
 
 /**
- * khv_nested_gpa_flush_process() - forget shadows of L1's second-level page tables
+ * khv_nested_gpa_flush_process() - free shadow roots of L1's second-level page tables
  * @vcpu: any vCPU
- * @all: of all of them
- * @space: root of the one to forget
+ * @all: free the shadows of every root
+ * @space: otherwise, the root whose shadow to free
  *
  * Context: the vCPU's thread before it enters the guest.
  */
 void khv_nested_gpa_flush_process(struct kvm_vcpu *vcpu, bool all, u64 space);
 
 /**
- * khv_evmcs_filter_msr() - hide what an enlightened VMCS has no field for
+ * khv_evmcs_filter_msr() - hide VMX controls that the enlightened VMCS has no field for
  * @vcpu: the vCPU
  * @msr: a VMX capability MSR
- * @data: its value, changed
+ * @data: its value; bits are cleared
  */
 void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
 
 /**
- * khv_evmcs_check_controls() - may L1 enter with these controls?
+ * khv_evmcs_check_controls() - may L1 enter L2 with these VMX controls?
  * @vcpu: the vCPU
  * @vmcs12: KVM's copy of L1's VMCS
  *
- * Return: 0, or -EINVAL: the entry fails. Context: the vCPU's thread.
+ * Return: 0, or -EINVAL, which fails the nested entry. Context: the vCPU's thread.
  */
 int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12);
 
 /**
- * khv_reftime_init() - the reference clock of a new VM
+ * khv_reftime_init() - initialise the reference clock of a new VM
  * @vm: the VM
  */
 void khv_reftime_init(struct khv_vm *vm);
 
 /**
- * khv_ref_time() - partition reference time
- * @vcpu: any vCPU of a VM of ours
+ * khv_ref_time() - read the partition reference time
+ * @vcpu: any vCPU of an owned VM
  *
  * TLFS chapter "Timers", "Partition Reference Time".
  *
- * Return: 100 ns since the partition was created. Context: any, no lock.
+ * Return: the time since the partition was created, in units of 100 ns. Context: any, no lock.
  */
 u64 khv_ref_time(struct kvm_vcpu *vcpu);
 
 /**
- * khv_ref_time_at_hand() - does khv_ref_time() read the TSC and no more?
- * @vcpu: a vCPU of a VM of ours
+ * khv_ref_time_at_hand() - can khv_ref_time() do with the TSC alone?
+ * @vcpu: a vCPU of an owned VM
  *
- * Return: false where it asks KVM's clock, whose readers wait for its writers. Context: any.
+ * Return: false if it would read KVM's clock, whose readers wait for its writers. Context: any.
  */
 bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu);
 
 /**
- * khv_reftime_update() - take over KVM's clock, and renew the reference TSC page
- * @vcpu: a vCPU of a VM of ours
- * @hv_clock: its new clock
+ * khv_reftime_update() - follow KVM's clock and update the reference TSC page
+ * @vcpu: a vCPU of an owned VM
+ * @hv_clock: the vCPU's new clock
  *
- * Does nothing when clock and page are as they should be.
- * Context: vCPU thread before it enters the guest, may sleep.
+ * Does nothing if the clock and the page are up to date.
+ * Context: the vCPU's thread before it enters the guest, may sleep.
  */
 void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock);
 
 /**
- * khv_reftime_cover() - the hypercall page comes over the reference TSC page, if that is there
- * @vcpu: a vCPU of a VM of ours
- * @gpa: where the hypercall page is
+ * khv_reftime_cover() - note that the hypercall page now covers the reference TSC page, if it does
+ * @vcpu: a vCPU of an owned VM
+ * @gpa: address of the hypercall page
  *
- * The page is not written until khv_reftime_uncover(), or until the guest enables it anew.
- * Return: true if it was there and on top. Context: hv_lock held.
+ * The reference TSC page is not written until khv_reftime_uncover(), or until the guest enables it
+ * again.
+ *
+ * Return: true if it is at @gpa and was not covered. Context: hv_lock held.
  */
 bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
- * khv_reftime_uncover() - the hypercall page is gone: write what it covered
- * @vcpu: the same
- * @gpa: where it was
+ * khv_reftime_uncover() - write the reference TSC page again after the hypercall page has left it
+ * @vcpu: a vCPU of an owned VM
+ * @gpa: address that the hypercall page has left
  *
  * Context: hv_lock held.
  */
 void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
- * khv_synic_init() - reset values of a new VP's SynIC
+ * khv_synic_init() - set the reset values of a new VP's SynIC
  * @vp: the VP
  */
 void khv_synic_init(struct khv_vcpu *vp);
 
 /**
- * khv_synic_activate() - KVM_CAP_HYPERV_SYNIC and KVM_CAP_HYPERV_SYNIC2
- * @vcpu: a vCPU of a VM of ours
- * @dont_zero_pages: SYNIC2: pages keep what they hold when they are enabled
+ * khv_synic_activate() - enable KVM_CAP_HYPERV_SYNIC or KVM_CAP_HYPERV_SYNIC2
+ * @vcpu: a vCPU of an owned VM
+ * @dont_zero_pages: SYNIC2: keep the contents of SIMP and SIEFP when the guest enables them
  *
  * Return: 0, -ENOMEM. Context: vcpu->mutex held, may sleep.
  */
 int khv_synic_activate(struct kvm_vcpu *vcpu, bool dont_zero_pages);
 
 /**
- * khv_synic_deliver() - put a message into a SINT's slot and raise its interrupt
+ * khv_synic_deliver() - write a message to a SINT's slot and raise its interrupt
  * @vcpu: the vCPU, SynIC active
  * @sintx: 0 to 15
  * @msg: the message; its type is not HVMSG_NONE
  *
- * A busy slot gets the MessagePending flag, so that the guest writes EOM.
- * TLFS chapter "Inter-Partition Communication", "SynIC Message Page".
+ * Sets the MessagePending flag in a busy slot, so that the guest writes EOM. TLFS chapter
+ * "Inter-Partition Communication", "SynIC Message Page".
  *
- * Return: false when it must be tried again: the slot is busy or not in memory, the
- * SINT is masked, the SynIC, its page or the local APIC is disabled.
- * Context: thread of this vCPU, may sleep.
+ * Return: false if the caller must retry later: the slot is busy or not in guest memory, the SINT
+ * is masked, or the SynIC, its message page or the local APIC is disabled.
+ * Context: the vCPU's thread, may sleep.
  */
 bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message *msg);
 
 /**
  * khv_synic_set_irq() - raise a SINT for user space (KVM_IRQ_ROUTING_HV_SINT)
- * @kvm: a VM of ours
- * @vp_index: of the VP
+ * @kvm: an owned VM
+ * @vp_index: VP index of the target
  * @sint: 0 to 15
  *
- * Return: 1 for delivered, 0 for lost in a disabled local APIC, -ENOENT for a SINT
- * that is masked or polled or a disabled SynIC, -EINVAL for no such SINT.
+ * Return: 1 if delivered, 0 if lost in a disabled local APIC, -ENOENT if the SINT is masked or
+ * polled or the SynIC is disabled, -EINVAL if there is no such VP, SynIC or SINT.
  * Context: any, no lock.
  */
 int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint);
 
 /**
- * khv_synic_eoi() - the guest ended an interrupt whose vector belongs to a SINT
+ * khv_synic_eoi() - handle the EOI of an interrupt whose vector belongs to a SINT
  * @vcpu: the vCPU
  * @vector: the vector
  *
- * Context: vCPU thread.
+ * Context: the vCPU's thread.
  */
 void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector);
 
 /**
- * khv_synic_anybody_waits() - does an irqfd wait for the end of a SINT's interrupt?
+ * khv_synic_anybody_waits() - does an irqfd wait for the EOI of a SINT?
  * @vp: the VP
  *
  * Return: true if one of its SINTs has a route. Context: any.
@@ -614,23 +631,23 @@ void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector);
 bool khv_synic_anybody_waits(const struct khv_vcpu *vp);
 
 /**
- * khv_synic_apic_changed() - the VP's local APIC may have been enabled
+ * khv_synic_apic_changed() - retry expiries that waited for the local APIC to be enabled
  * @vp: the VP
  *
- * Expiries that waited for that are tried again. Context: the VP's thread.
+ * Context: the VP's thread.
  */
 void khv_synic_apic_changed(struct khv_vcpu *vp);
 
 /**
- * khv_synic_routing_update() - user space changed the interrupt routes
- * @kvm: a VM of ours
+ * khv_synic_routing_update() - adopt the interrupt routes after user space changed them
+ * @kvm: an owned VM
  *
  * Context: kvm->irq_lock held.
  */
 void khv_synic_routing_update(struct kvm *kvm);
 
 /**
- * khv_stimers_init() - the timers of a new VP
+ * khv_stimers_init() - initialise the timers of a new VP
  * @vp: the VP
  */
 void khv_stimers_init(struct khv_vcpu *vp);
@@ -644,10 +661,10 @@ void khv_stimers_init(struct khv_vcpu *vp);
 void khv_stimers_uninit(struct khv_vcpu *vp);
 
 /**
- * khv_stimers_process() - signal what has expired, arm what has not (KVM_REQ_HV_STIMER)
- * @vcpu: a vCPU of a VM of ours
+ * khv_stimers_process() - signal timers that have expired, arm the others (KVM_REQ_HV_STIMER)
+ * @vcpu: a vCPU of an owned VM
  *
- * Context: thread of this vCPU before it enters the guest, may sleep.
+ * Context: the vCPU's thread before it enters the guest, may sleep.
  */
 void khv_stimers_process(struct kvm_vcpu *vcpu);
 
@@ -655,7 +672,7 @@ void khv_stimers_process(struct kvm_vcpu *vcpu);
  * khv_stimers_woken() - the same for a VP that KVM has just woken from a HLT
  * @vcpu: a vCPU of a VM of ours that has its state
  *
- * Ends no HLT by itself: an interrupt does that. Context: thread of this vCPU, may sleep.
+ * Does not end the HLT itself; a signalled interrupt does. Context: the vCPU's thread, may sleep.
  */
 void khv_stimers_woken(struct kvm_vcpu *vcpu);
 
@@ -669,91 +686,93 @@ void khv_stimers_woken(struct kvm_vcpu *vcpu);
 void khv_stimers_halt(struct kvm_vcpu *vcpu);
 
 /**
- * khv_stimers_retry() - something changed that expiries may have waited for
+ * khv_stimers_retry() - retry expiries after something they may have waited for changed
  * @vp: the VP
  *
- * Context: any, no lock; another CPU than the VP's has to kick it.
+ * Context: any, no lock. A caller outside the VP's thread must kick the vCPU.
  */
 void khv_stimers_retry(struct khv_vcpu *vp);
 
 /**
- * khv_stimers_clock_changed() - the reference time took a step
- * @kvm: a VM of ours
+ * khv_stimers_clock_changed() - recompute all deadlines after the reference time took a step
+ * @kvm: an owned VM
  *
- * All deadlines are worked out again, also of VPs that are halted. Context: no lock, may not sleep.
+ * Includes the deadlines of halted VPs. Context: takes no lock, does not sleep.
  */
 void khv_stimers_clock_changed(struct kvm *kvm);
 
 /**
- * khv_connection_eventfd() - KVM_HYPERV_EVENTFD
- * @kvm: a VM of ours
- * @args: user's arguments
+ * khv_connection_eventfd() - handle KVM_HYPERV_EVENTFD
+ * @kvm: an owned VM
+ * @args: user space's arguments
  *
- * Return: 0, -EINVAL for unknown flags or a connection beyond 24 bits, -EBADF or
- * -EINVAL for something that is no eventfd, -EEXIST, -ENOENT, -ENOMEM.
+ * Return: 0, -EINVAL for unknown flags or a connection id beyond 24 bits, -EBADF or -EINVAL if the
+ * file descriptor is not an eventfd, -EEXIST, -ENOENT, -ENOMEM.
  * Context: may sleep.
  */
 int khv_connection_eventfd(struct kvm *kvm, const struct kvm_hyperv_eventfd *args);
 
 /**
- * khv_hypercall_page_left() - a register of a guest page has changed
- * @vcpu: a vCPU of a VM of ours
- * @was: its old value: page, and enabled by bit 0
- * @is: its new one
+ * khv_hypercall_page_left() - restore the hypercall page after another overlay left it
+ * @vcpu: a vCPU of an owned VM
+ * @was: old value of the register that was written: page, and bit 0 for enabled
+ * @is: its new value
  *
- * If its page lay over the hypercall page and does no more, the code shows again.
+ * If the register's old page lay over the hypercall page and the new one does not, the guest sees
+ * the code again.
  * Context: may sleep, hv_lock not held.
  */
 void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is);
 
 /**
- * khv_syndbg_left() - KVM_RUN returns to user space
- * @vcpu: a vCPU of a VM of ours
+ * khv_syndbg_left() - arrange for user space's answer to KVM_EXIT_HYPERV_SYNDBG
+ * @vcpu: a vCPU of an owned VM
  *
- * Where it does so with KVM_EXIT_HYPERV_SYNDBG, the next one begins with user space's answer.
+ * Called when KVM_RUN returns. If it returns with KVM_EXIT_HYPERV_SYNDBG, the next KVM_RUN begins
+ * with user space's answer.
  * Context: the VP's thread, vcpu->mutex held.
  */
 void khv_syndbg_left(struct kvm_vcpu *vcpu);
 
 /**
- * khv_overlay_map() - put an image into a guest page, where one may stand already
+ * khv_overlay_map() - write an image over a guest page, replacing an earlier image
  * @kvm: the VM
- * @o: the overlay, not mapped or mapped at @gpa
- * @gpa: page-aligned address, of address space 0
+ * @o: the overlay, either not mapped or mapped at @gpa
+ * @gpa: page-aligned address in address space 0
  * @image: PAGE_SIZE bytes
- * @keep: remember what the RAM holds, to restore it on unmap
+ * @keep: save the RAM's contents, to restore them on unmap
  *
- * Return: 0, -EFAULT for a page outside memory, -ENOMEM; nothing changed then.
- * Context: register's lock held, may sleep.
+ * Return: 0, -EFAULT for a page outside guest memory, -ENOMEM; nothing is changed on error.
+ * Context: the register's lock held, may sleep.
  */
 int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep);
 
 /**
- * khv_overlay_show() - put the image of a mapped overlay there once more
+ * khv_overlay_show() - write the image of a mapped overlay again
  * @kvm: the VM
  * @o: the overlay
  *
- * Context: register's lock held, may sleep.
+ * Context: the register's lock held, may sleep.
  */
 void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o);
 
 /**
- * khv_overlay_unmap() - give the guest its RAM back
+ * khv_overlay_unmap() - remove the image from guest memory
  * @kvm: the VM
  * @o: the overlay
- * @restore: write back what was remembered, if the image still stands untouched
+ * @restore: write back the saved contents if the guest has not changed the image
  *
- * Context: register's lock held, may sleep.
+ * Context: the register's lock held, may sleep.
  */
 void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore);
 
 /**
- * khv_overlay_free() - release the memory of an overlay, guest memory untouched
+ * khv_overlay_free() - free an overlay's buffers without touching guest memory
  * @o: the overlay
  */
 void khv_overlay_free(struct khv_overlay *o);
 
-/* Life of the module; see hyperv/main.c and hyperv/debugfs.c. */
+/* debugfs files; see hyperv/debugfs.c. Called by hyperv/main.c. */
 void khv_debugfs_init(void);
 void khv_debugfs_exit(void);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Whether a guest's PMU counts, so that it has to be told of an instruction that was
- * answered and skipped. Pure over struct kvm_pmu.
+ * Does a guest's PMU count, so that KVM must be told of a skipped instruction? Pure over struct
+ * kvm_pmu.
  */
 #ifndef KHV_PMU_H
 #define KHV_PMU_H
@@ -11,9 +11,10 @@
 
 /**
  * khv_pmu_counts() - may any counter of a guest be running?
- * @pmu: its PMU
+ * @pmu: the guest's PMU
  *
- * Which event each counts KVM finds out: this only tells when nobody need ask.
+ * Does not test which events the counters count; KVM does. The result only tells when KVM need not
+ * be asked.
  *
  * Return: false if no counter is enabled. Context: the vCPU's thread.
  */
@@ -21,7 +22,7 @@ static __always_inline bool khv_pmu_counts(const struct kvm_pmu *pmu)
 {
 	unsigned int i;
 
-	/* Version 1 has no global control: each counter stands for itself. */
+	/* Version 1 has no global control: each counter has its own enable bit only. */
 	if (!pmu->version || (pmu->version > 1 && !pmu->global_ctrl))
 		return false;
 	if (pmu->fixed_ctr_ctrl)

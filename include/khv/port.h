@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The module's side of KVM: functions found by name, the originals behind the
- * hooks, and register access. Parts call KVM through this header only.
+ * Access to KVM: functions found by name, the originals behind the hooks, and guest registers and
+ * memory. Parts call KVM through this header only.
  */
 #ifndef KHV_PORT_H
 #define KHV_PORT_H
@@ -14,11 +14,11 @@
 #include "khv/state.h"
 #include "khv/walk.h"
 
-/* Private to KVM; only ever passed as NULL. */
+/* Private to KVM; the module only passes NULL. */
 struct dest_map;
 struct x86_exception;
 
-/* khv_<import>(): the host kernel's function, patched in at load. */
+/* khv_<import>() calls a function of the host kernel; its address is patched in at load. */
 #define KHV_IMPORT(_mod, _ret, _name, _params, _args)               \
 	_ret khv_proto_##_name _params;                             \
 	DECLARE_STATIC_CALL(khv_import_##_name, khv_proto_##_name); \
@@ -29,7 +29,10 @@ struct x86_exception;
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
 
-/* khv_orig_<hook>(): the replaced function, entered past its ftrace site. */
+/*
+ * khv_orig_<hook>() calls a replaced function behind its ftrace site, and so does not meet the
+ * hook.
+ */
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
 	_ret khv_hook_##_name _params;                            \
 	DECLARE_STATIC_CALL(khv_call_##_name, khv_hook_##_name);  \
@@ -40,12 +43,15 @@ struct x86_exception;
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
 
-/* Is the call ours? For the rows of owner ASK and RUNNING, by dispatch.S. They must not sleep. */
+/*
+ * Does the call concern an owned VM? Called by dispatch.S for the rows of owner ASK and RUNNING.
+ * Must not sleep.
+ */
 bool khv_asks_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu);
 bool khv_asks_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl);
 bool khv_asks_nested_evmcs_check_controls(struct vmcs12 *vmcs12);
 
-/* Vendor functions behind kvm_x86_ops that hot paths need. */
+/* Vendor functions in kvm_x86_ops that hot paths call. */
 int khv_proto_get_cpl(struct kvm_vcpu *vcpu);
 void khv_proto_get_cs_db_l_bits(struct kvm_vcpu *vcpu, int *db, int *l);
 void khv_proto_flush_tlb_gva(struct kvm_vcpu *vcpu, gva_t addr);
@@ -58,27 +64,27 @@ DECLARE_STATIC_CALL(khv_x86_flush_tlb_gva, khv_proto_flush_tlb_gva);
 DECLARE_STATIC_CALL(khv_x86_flush_tlb_guest, khv_proto_flush_tlb_guest);
 DECLARE_STATIC_CALL(khv_x86_deliver_interrupt, khv_proto_deliver_interrupt);
 
-/* KVM's table of vendor functions, valid between khv_imports_find() and unload. */
+/* KVM's table of vendor functions; valid from khv_imports_find() to unload. */
 extern struct kvm_x86_ops *khv_x86_ops;
 
-/* Name of the vendor module, set before anything is resolved. */
+/* Name of the vendor module; set before any symbol is looked up. */
 extern const char *khv_vendor;
 
-/* Whether the guest's TLB is filled from its own page tables alone: EPT or NPT. */
+/* Does KVM use EPT or NPT? If not, it shadows the guest's page tables. */
 extern const bool *khv_tdp_enabled;
 
-/* Whether KVM lets the CPU deliver interrupts where nothing forbids it: APICv or AVIC. */
+/* May the CPU deliver interrupts (APICv or AVIC) where no inhibit reason forbids it? */
 extern const bool *khv_enable_apicv;
 
-/* Whether it is kvm_amd; set with it. */
+/* Is khv_vendor kvm_amd? Set together with it. */
 extern bool khv_svm;
 
 /**
- * khv_vmcb() - the VMCB that runs
+ * khv_vmcb() - the current VMCB of a vCPU
  * @vcpu: a vCPU of kvm_amd
  *
- * Return: the one that the last exit came from. Both vendors keep what is needed right
- * behind struct kvm_vcpu. Context: the vCPU's thread.
+ * Return: the VMCB of the last VM-Exit. kvm_amd keeps the pointer right behind struct kvm_vcpu.
+ * Context: the vCPU's thread.
  */
 static __always_inline struct vmcb *khv_vmcb(const struct kvm_vcpu *vcpu)
 {
@@ -86,10 +92,11 @@ static __always_inline struct vmcb *khv_vmcb(const struct kvm_vcpu *vcpu)
 }
 
 /**
- * khv_vmx_failed() - did the last entry fail, so that the VMCS tells of the exit before?
+ * khv_vmx_failed() - did the last VM-Entry fail, leaving the VMCS with the previous VM-Exit?
  * @vcpu: a vCPU of kvm_intel
  *
- * Return: true if so. Context: the vCPU's thread.
+ * Return: true if it failed. kvm_intel keeps the flag right behind struct kvm_vcpu.
+ * Context: the vCPU's thread.
  */
 static __always_inline bool khv_vmx_failed(const struct kvm_vcpu *vcpu)
 {
@@ -100,10 +107,10 @@ static __always_inline bool khv_vmx_failed(const struct kvm_vcpu *vcpu)
  * khv_vmread() - read a field of the current VMCS
  * @field: its encoding
  *
- * A reboot takes every CPU out of VMX operation under its VMs; there the instruction faults.
+ * A reboot takes every CPU out of VMX operation while VMs still run; VMREAD faults there.
  *
- * Return: the value; @field itself on a CPU that left VMX operation. Context: the thread of a
- * vCPU of kvm_intel, which is loaded.
+ * Return: the value, or @field itself on a CPU that left VMX operation. Context: the thread of a
+ * vCPU of kvm_intel, with the vCPU loaded.
  */
 static __always_inline unsigned long khv_vmread(unsigned long field)
 {
@@ -122,7 +129,7 @@ static __always_inline unsigned long khv_vmread(unsigned long field)
  * @field: its encoding
  * @value: the value
  *
- * Context: as khv_vmread(); does nothing on a CPU that left VMX operation.
+ * Does nothing on a CPU that left VMX operation. Context: as khv_vmread().
  */
 static __always_inline void khv_vmwrite(unsigned long field, unsigned long value)
 {
@@ -137,7 +144,7 @@ static __always_inline void khv_vmwrite(unsigned long field, unsigned long value
  * khv_in_l2() - is the vCPU running a nested guest?
  * @vcpu: the vCPU
  *
- * Return: true between a nested entry and exit. Context: the vCPU's thread.
+ * Return: true between a nested VM-Entry and its VM-Exit. Context: the vCPU's thread.
  */
 static inline bool khv_in_l2(const struct kvm_vcpu *vcpu)
 {
@@ -148,11 +155,11 @@ static inline bool khv_in_l2(const struct kvm_vcpu *vcpu)
  * khv_in_smm() - is the vCPU in system management mode?
  * @vcpu: the vCPU
  *
- * Return: true between the SMI and RSM. Context: the vCPU's thread.
+ * Return: true between an SMI and its RSM. Context: the vCPU's thread.
  */
 static inline bool khv_in_smm(const struct kvm_vcpu *vcpu)
 {
-	/* Not there without CONFIG_KVM_SMM. */
+	/* Not defined without CONFIG_KVM_SMM. */
 #ifdef HF_SMM_MASK
 	return vcpu->arch.hflags & HF_SMM_MASK;
 #else
@@ -161,17 +168,17 @@ static inline bool khv_in_smm(const struct kvm_vcpu *vcpu)
 }
 
 /**
- * khv_flush_guest() - flush everything that the guest's page tables put into the TLB
- * @vcpu: the vCPU, not in guest mode
+ * khv_flush_guest() - flush all translations that come from the guest's page tables
+ * @vcpu: the vCPU; in guest mode, L2's translations are flushed
  *
- * Context: thread of this vCPU before it enters the guest.
+ * Context: the vCPU's thread before it enters the guest.
  */
 void khv_flush_guest(struct kvm_vcpu *vcpu);
 
 /**
- * struct khv_kick - vCPUs that have to leave the guest
- * @cpus: CPUs that run them; undefined until @any
- * @any: there is one
+ * struct khv_kick - CPUs whose vCPUs must leave the guest
+ * @cpus: the CPUs; undefined until @any is set
+ * @any: @cpus is not empty
  */
 struct khv_kick {
 	struct cpumask *cpus;
@@ -179,23 +186,27 @@ struct khv_kick {
 };
 
 /**
- * khv_kick_request() - make a request that a vCPU honours before it runs guest code again
- * @kick: what khv_kick_wait() is told; zero but for its mask
+ * khv_kick_request() - make a request that the vCPU honours before it runs guest code again
+ * @kick: for khv_kick_wait(); zeroed at first, except for its mask
  * @vcpu: any vCPU of the caller's VM
  * @req: KVM_REQ_*
  *
- * A halted vCPU is not woken. Until khv_kick_wait() others take it for told to leave:
- * preemption stays off so long. Context: preemption disabled.
+ * Does not wake a halted vCPU. Until khv_kick_wait(), other CPUs see the vCPU in EXITING_GUEST_MODE
+ * and send no IPI of their own, so preemption must stay disabled until then. Context: preemption
+ * disabled.
  */
 static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu, unsigned int req)
 {
 	int cpu;
 
 	__kvm_make_request(req, vcpu);
-	/* Its cmpxchg orders the request before the look at the mode. */
+	/*
+	 * The cmpxchg orders the request before the read of vcpu->mode. Pairs with
+	 * smp_mb__after_srcu_read_unlock() in vcpu_enter_guest().
+	 */
 	if (likely(kvm_vcpu_exiting_guest_mode(vcpu) == OUTSIDE_GUEST_MODE))
 		return;
-	/* Whoever has moved on meanwhile has left the guest. */
+	/* A vCPU that has left this CPU meanwhile has left the guest. */
 	cpu = READ_ONCE(vcpu->cpu);
 	if (cpu < 0)
 		return;
@@ -206,23 +217,23 @@ static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu
 }
 
 /**
- * khv_kick_wait() - return when every one of them has left the guest
- * @kick: the vCPUs
+ * khv_kick_wait() - wait until all vCPUs of a kick have left the guest
+ * @kick: filled in by khv_kick_request()
  *
  * Context: preemption disabled, interrupts enabled; waits for other CPUs.
  */
 void khv_kick_wait(const struct khv_kick *kick);
 
 /**
- * khv_read_guest() - read guest memory; never SMRAM, also for a vCPU in SMM
- * @vcpu: running vCPU, its SRCU held
- * @page: where that page was last time; its gpa is INVALID_GPA at first
+ * khv_read_guest() - read guest memory; never SMRAM, even for a vCPU in SMM
+ * @vcpu: running vCPU, kvm->srcu held
+ * @page: cache of the page's host address; set @page->gpa to INVALID_GPA at first
  * @gpa: address; @gpa to @gpa + @len lies within one page
  * @data: destination, undefined on failure
  * @len: bytes
  *
  * Context: the vCPU's thread, may sleep.
- * Return: false where there is no memory.
+ * Return: false if no memory slot covers @gpa, or the page cannot be read.
  */
 bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa, void *data,
 		    unsigned long len);
@@ -233,37 +244,37 @@ bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t 
  * @t: the tables
  * @addr: the address, canonical
  *
- * Context: any, interrupts may be off; never sleeps, writes nothing.
- * Return: the address in the memory of the VM, or INVALID_GPA where that is not known.
+ * Context: any, interrupts may be off; does not sleep or write guest memory.
+ * Return: L1's guest-physical address, or INVALID_GPA if the walk needs KVM's walker.
  */
 gpa_t khv_walk_nofault(struct kvm_vcpu *vcpu, const struct khv_tables *t, u64 addr);
 
 /**
- * khv_read_guest_nofault() - read guest memory that is present, once
+ * khv_read_guest_nofault() - read guest memory once, without faulting
  * @vcpu: running vCPU, not in SMM
- * @page: where that page was last time; its gpa is INVALID_GPA at first
+ * @page: cache of the page's host address; set @page->gpa to INVALID_GPA at first
  * @gpa: address, a multiple of 8; @gpa to @gpa + @len lies within one page
  * @data: destination, undefined on failure
  * @len: bytes, a multiple of 8
  *
  * Context: any, interrupts may be off; never sleeps.
- * Return: false where there is no memory, or its page is not there right now.
+ * Return: false if no memory slot covers @gpa, or the page is not present.
  */
 bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa,
 			    u64 *data, unsigned long len);
 
 /**
- * khv_read_cached() - read guest memory at an address that is read again and again
- * @kvm: the VM, its SRCU held
- * @cache: from kvm_gfn_to_hva_cache_init(), within one page
- * @at: offset of the first byte in it
+ * khv_read_cached() - read guest memory at an address that is read repeatedly
+ * @kvm: the VM, kvm->srcu held
+ * @cache: initialised by kvm_gfn_to_hva_cache_init(), within one page
+ * @at: offset of the first byte from the cache's address
  * @data: destination
- * @len: bytes; @at + @len is no more than the cache is for
+ * @len: bytes; @at + @len is at most the cache's length
  *
- * Mirrors kvm_read_guest_offset_cached(), without a call where memory slots have not changed.
+ * Mirrors kvm_read_guest_offset_cached(), inline while the memory slots have not changed.
  *
  * Context: may sleep.
- * Return: false where there is no memory.
+ * Return: false if no memory slot covers the address, or the page cannot be read.
  */
 static inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cache, u32 at,
 				   void *data, unsigned long len)
@@ -279,10 +290,10 @@ static inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cac
 }
 
 /**
- * khv_longmode() - is the caller using the 64-bit calling convention?
+ * khv_longmode() - does the guest use the 64-bit calling convention?
  * @vcpu: running vCPU
  *
- * Return: true for a 64-bit code segment, and for guests whose state is hidden.
+ * Return: true in a 64-bit code segment, and for a guest with protected state (SEV-ES).
  */
 static inline bool khv_longmode(struct kvm_vcpu *vcpu)
 {
@@ -297,10 +308,10 @@ static inline bool khv_longmode(struct kvm_vcpu *vcpu)
 }
 
 /**
- * khv_may_hypercall() - may the current mode and CPL make hypercalls?
+ * khv_may_hypercall() - may the guest make hypercalls in its current mode and CPL?
  * @vcpu: running vCPU
  *
- * Return: false where the TLFS ("Legal Hypercall Environments") wants #UD.
+ * Return: false if the TLFS demands #UD ("Legal Hypercall Environments").
  */
 static inline bool khv_may_hypercall(struct kvm_vcpu *vcpu)
 {
@@ -308,9 +319,9 @@ static inline bool khv_may_hypercall(struct kvm_vcpu *vcpu)
 }
 
 /**
- * khv_call_regs() - read the registers that a hypercall uses
+ * khv_call_regs() - read the registers of a hypercall
  * @vcpu: running vCPU
- * @longmode: the 64-bit calling convention
+ * @longmode: 64-bit calling convention
  *
  * Return: the registers.
  */
@@ -331,9 +342,9 @@ static inline struct khv_call_regs khv_call_regs(struct kvm_vcpu *vcpu, bool lon
 }
 
 /**
- * khv_set_result() - write a hypercall's result value to its registers
+ * khv_set_result() - write the result value of a hypercall to the guest's registers
  * @vcpu: running vCPU
- * @longmode: calling convention
+ * @longmode: 64-bit calling convention
  * @result: result value
  */
 static inline void khv_set_result(struct kvm_vcpu *vcpu, bool longmode, u64 result)
@@ -352,16 +363,17 @@ static inline void khv_set_result(struct kvm_vcpu *vcpu, bool longmode, u64 resu
  * khv_read_xmm() - read XMM0 to XMM5 of the running guest
  * @buf: KHV_FAST_XMM_BYTES bytes
  *
- * Context: vCPU thread, preemptible; loads the guest's FPU state if it was put aside.
+ * Context: the vCPU's thread, preemptible; loads the guest's FPU state if it is not in the
+ * registers.
  */
 void khv_read_xmm(u8 *buf);
 
 /**
- * khv_read_xmm_irqoff() - khv_read_xmm() right after an exit
+ * khv_read_xmm_irqoff() - khv_read_xmm() with interrupts off, after a VM-Exit
  * @buf: KHV_FAST_XMM_BYTES bytes
  *
- * Context: vCPU thread, interrupts off.
- * Return: false if the guest's FPU state was put aside; @buf is left alone.
+ * Context: the vCPU's thread, interrupts off.
+ * Return: false if the guest's FPU state is not in the registers; @buf is not written then.
  */
 bool khv_read_xmm_irqoff(u8 *buf);
 
@@ -369,52 +381,54 @@ bool khv_read_xmm_irqoff(u8 *buf);
  * khv_write_xmm() - write bytes of XMM0 to XMM5 of the running guest
  * @at: offset of the first byte from XMM0
  * @buf: the bytes
- * @len: how many; @at + @len is at most KHV_FAST_XMM_BYTES
+ * @len: number of bytes; @at + @len is at most KHV_FAST_XMM_BYTES
  *
  * Context: as khv_read_xmm().
  */
 void khv_write_xmm(u32 at, const u8 *buf, u32 len);
 
 /**
- * khv_symbols_init() - make names resolvable, and resolve those of the kernel itself
- * @report: called once per missing name, with what it is for
+ * khv_symbols_init() - enable look-ups by name, and find the kernel's own functions
+ * @report: called once per missing name, with its purpose
  *
  * Context: module load, may sleep.
- * Return: 0; -EOPNOTSUPP when a name is missing; the errno of the probe on
- * kallsyms_lookup_name() when names cannot be looked up at all.
+ * Return: 0; -EOPNOTSUPP if a name is missing; the errno of the kprobe on kallsyms_lookup_name() if
+ * names cannot be looked up at all.
  */
 int khv_symbols_init(void (*report)(const char *name, const char *why));
 
 /**
- * khv_imports_find() - find every function of KVM that is called or replaced
- * @report: called once per missing name, with what it is for
+ * khv_imports_find() - find every function of KVM that the module calls or replaces
+ * @report: called once per missing name, with its purpose
  *
- * After khv_symbols_init(), with KVM pinned. Context: module load, may sleep.
+ * Call after khv_symbols_init(), with KVM pinned. Context: module load, may sleep.
  * Return: number of missing names.
  */
 int khv_imports_find(void (*report)(const char *name, const char *why));
 
 /**
- * khv_imports_patch() - make the functions that were found callable
+ * khv_imports_patch() - make the functions callable that khv_imports_find() found
  *
- * Patching takes more time than all look-ups: a load that fails is spared it.
+ * Separate from the look-ups because it takes longer than all of them, and a load that fails can do
+ * without it.
  * Context: module load, may sleep.
  */
 void khv_imports_patch(void);
 
 /**
- * khv_kvm_is_as_built_for() - has kvm.ko the structures that this module was built with?
+ * khv_kvm_is_as_built_for() - does kvm.ko have the structures that this module was built with?
  *
- * By the checksum of an exported function's type, as the kernel compares it for a module that is
- * linked against one. Without CONFIG_MODVERSIONS there is none. Call it as khv_symbol().
+ * Compares the checksum (CRC) of the type of a function that kvm.ko exports, as the kernel does for
+ * modules that link against it. Without CONFIG_MODVERSIONS there is no checksum and the check
+ * passes. Call while khv_symbol() works for KVM.
  *
- * Return: false if not. Context: module load.
+ * Return: false if the checksums differ. Context: module load.
  */
 bool khv_kvm_is_as_built_for(void);
 
 /**
- * khv_symbols_index() - make the symbols of a module quick to find
- * @mod: kvm or the vendor module, live and pinned
+ * khv_symbols_index() - index the symbols of a module by name
+ * @mod: KVM or its vendor module, live and pinned
  *
  * Context: module load, may sleep.
  * Return: 0 or -ENOMEM.
@@ -422,21 +436,21 @@ bool khv_kvm_is_as_built_for(void);
 int khv_symbols_index(struct module *mod);
 
 /**
- * khv_symbols_forget() - free what khv_symbols_index() made
+ * khv_symbols_forget() - free the indices of khv_symbols_index()
  *
- * Context: end of the load, may sleep.
+ * Context: end of module load, may sleep.
  */
 void khv_symbols_forget(void);
 
 /**
- * khv_symbol() - address of a kernel or module symbol
- * @module: "kvm" or a vendor module, or NULL for the kernel itself
- * @name: its name
+ * khv_symbol() - look up the address of a kernel or module symbol
+ * @module: "kvm", the vendor module's name, or NULL for the kernel itself
+ * @name: name of the symbol
  *
- * After khv_symbols_init() and, for a module, between khv_symbols_index() and
+ * Call after khv_symbols_init() and, for a symbol of a module, between khv_symbols_index() and
  * khv_symbols_forget().
  *
- * Return: address, or 0.
+ * Return: the address, or 0.
  */
 unsigned long khv_symbol(const char *module, const char *name);
 

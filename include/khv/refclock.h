@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Arithmetic of the reference time: 100 ns units since the partition was created,
- * derived from the TSC. Pure. TLFS chapter "Timers", "Partition Reference Time".
+ * Arithmetic of the partition reference time, which counts units of 100 ns since the partition was
+ * created and is derived from the TSC. Pure. TLFS chapter "Timers", "Partition Reference Time".
  */
 #ifndef KHV_REFCLOCK_H
 #define KHV_REFCLOCK_H
@@ -9,11 +9,11 @@
 #include <linux/types.h>
 
 /**
- * struct khv_ref_params - how a TSC value becomes reference time
+ * struct khv_ref_params - conversion of a TSC value to reference time
  * @scale: reference ticks per TSC tick, as a fraction of 2^64
  * @offset: reference ticks to add, modulo 2^64
  *
- * The two values of the reference TSC page.
+ * These are TscScale and TscOffset of the reference TSC page.
  */
 struct khv_ref_params {
 	u64 scale;
@@ -21,11 +21,11 @@ struct khv_ref_params {
 };
 
 /**
- * struct khv_pvclock - the same relation as KVM's clock tells it
- * @tsc: guest TSC at @ns
- * @ns: nanoseconds of KVM's clock at @tsc
- * @mul: nanoseconds per shifted TSC tick, as a fraction of 2^32
- * @shift: TSC ticks are shifted left by this, -31 to 31
+ * struct khv_pvclock - conversion of a TSC value to KVM's clock
+ * @tsc: guest TSC value at @ns
+ * @ns: KVM's clock at @tsc, in ns
+ * @mul: ns per shifted TSC tick, as a fraction of 2^32
+ * @shift: left shift of TSC ticks before multiplying, -31 to 31
  */
 struct khv_pvclock {
 	u64 tsc;
@@ -35,30 +35,30 @@ struct khv_pvclock {
 };
 
 /**
- * khv_ref_params_compute() - reference time parameters of a clock
+ * khv_ref_params_compute() - derive reference time parameters from KVM's clock
  * @p: result, unchanged on failure
  * @clock: KVM's clock
  *
- * Return: false when the TSC is slower than the reference time, so that the scale
- * does not fit. Context: any.
+ * Return: false if the TSC is slower than the reference time, so that the scale does not fit into
+ * 64 bits. Context: any.
  */
 bool khv_ref_params_compute(struct khv_ref_params *p, const struct khv_pvclock *clock);
 
 /**
- * khv_ref_at() - reference time at a TSC value
+ * khv_ref_at() - convert a TSC value to reference time
  * @p: parameters
  * @tsc: guest TSC
  *
- * Return: reference time, 100 ns. Context: any.
+ * Return: reference time, in units of 100 ns. Context: any.
  */
 u64 khv_ref_at(const struct khv_ref_params *p, u64 tsc);
 
 /**
- * khv_ref_next_sequence() - the sequence of a page that is written again
- * @sequence: the one before
+ * khv_ref_next_sequence() - choose the next TscSequence of the reference TSC page
+ * @sequence: the current one
  *
- * Return: another one that is neither 0 nor 0xFFFFFFFF, which mean "invalid" in
- * this and in older versions of the TLFS.
+ * Return: a different one that is neither 0 nor 0xFFFFFFFF, which mean "invalid" in this and in
+ * older versions of the TLFS.
  */
 u32 khv_ref_next_sequence(u32 sequence);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * State of our own: struct khv_vm beside struct kvm, struct khv_vcpu around the
- * stock struct kvm_vcpu_hv. Who owns a VM is decided in khv_vm_create() and never
- * changes; every path asks to_khv_vm(), which takes no lock.
+ * The module's own state: struct khv_vm beside struct kvm, and struct khv_vcpu around KVM's struct
+ * kvm_vcpu_hv. A VM is "owned" if this module answers its enlightenments. khv_vm_create() decides
+ * that once for the life of the VM; every path asks to_khv_vm(), which takes no lock. "Stock" is
+ * KVM's own code and state.
  */
 #ifndef KHV_STATE_H
 #define KHV_STATE_H
@@ -15,17 +16,17 @@
 #include "khv/refclock.h"
 
 /**
- * enum khv_fast_result - what became of an exit in the fast path
- * @KHV_FAST_DONE: answered
- * @KHV_FAST_STATE: single step, SMM, or hidden guest state
+ * enum khv_fast_result - result of an exit in the fast path
+ * @KHV_FAST_DONE: answered; from a check: no reason for the slow path
+ * @KHV_FAST_STATE: the guest is single-stepped or debugged, in SMM, or has protected state
  * @KHV_FAST_FILTER: user space's MSR filter denies the access
- * @KHV_FAST_TRACED: an event of KVM's slow path is on: kvm_exit, kvm_msr
- * @KHV_FAST_ROW: no row, or one that is not atomic
- * @KHV_FAST_FORM: a call whose input page is not at hand, or an ill-formed one
- * @KHV_FAST_REFUSED: the access faults, or the call is denied
- * @KHV_FAST_BUSY: atomic, but not this time: something to wait for
- * @KHV_FAST_SKIP: the instruction cannot be skipped without KVM's emulator
- * @KHV_FAST_PMU: the guest's PMU counts, and KVM can only be told with interrupts on
+ * @KHV_FAST_TRACED: a tracepoint of KVM's slow path is enabled: kvm_exit, kvm_msr
+ * @KHV_FAST_ROW: no row, or the row is not atomic
+ * @KHV_FAST_FORM: the hypercall is malformed, or its input page is not present
+ * @KHV_FAST_REFUSED: the MSR access faults, or the hypercall is denied
+ * @KHV_FAST_BUSY: the row is atomic, but its handler would have to wait this time
+ * @KHV_FAST_SKIP: only KVM's emulator can skip the instruction
+ * @KHV_FAST_PMU: the guest's PMU counts, and KVM can only count the instruction with interrupts on
  * @KHV_NR_FAST_RESULTS: number of the above
  */
 enum khv_fast_result {
@@ -43,21 +44,21 @@ enum khv_fast_result {
 };
 
 /**
- * struct khv_counts - how often each row was used
- * @msr_read: per MSR row, on the slow path
- * @msr_write: the same
- * @hc: per hypercall row, on the slow path
- * @msr_read_fast: per MSR row, in the fast path
- * @msr_write_fast: the same
- * @hc_fast: per hypercall row, in the fast path
- * @fast: exits that the fast path looked at, by what became of them
- * @hc_l2: hypercalls of an L2 that were answered here
- * @evmcs_entries: nested entries whose controls were checked
- * @clean_msr_bitmaps: nested entries whose hypervisor calls its MSR bitmap unchanged
+ * struct khv_counts - usage counters of a VP
+ * @msr_read: reads per MSR row, on the slow path
+ * @msr_write: writes per MSR row, on the slow path
+ * @hc: calls per hypercall row, on the slow path
+ * @msr_read_fast: reads per MSR row, in the fast path
+ * @msr_write_fast: writes per MSR row, in the fast path
+ * @hc_fast: calls per hypercall row, in the fast path
+ * @fast: exits that the fast path examined, by result
+ * @hc_l2: hypercalls of an L2 that the module answered
+ * @evmcs_entries: nested VM-Entries whose controls were checked
+ * @clean_msr_bitmaps: nested VM-Entries at which L1 declares its MSR bitmap unchanged
  * @hc_xmm: hypercalls that carried XMM input
  * @hc_unknown: hypercalls without a row
  *
- * Written by the VP's own thread only; read without a lock for reports.
+ * Written by the VP's thread only; read without a lock for reports.
  */
 struct khv_counts {
 	u64 msr_read[KHV_NR_MSR_ROWS];
@@ -75,14 +76,13 @@ struct khv_counts {
 };
 
 /**
- * struct khv_overlay - a guest page that a register maps something over
- * @gpa: where it is, valid while @mapped
- * @mapped: the page stands in guest memory
- * @saved: what the guest's RAM held below it, or NULL when that is unknown
- * @image: what was written there
+ * struct khv_overlay - an image that a register lays over a guest page
+ * @gpa: address of the page, valid while @mapped
+ * @mapped: the image is in guest memory
+ * @saved: contents of the guest's RAM below it, or NULL if unknown
+ * @image: the image
  *
- * Protected by the lock of the register it belongs to.
- * TLFS chapter "GPA Overlay Pages".
+ * Protected by the lock of the register. TLFS chapter "GPA Overlay Pages".
  */
 struct khv_overlay {
 	gpa_t gpa;
@@ -92,11 +92,11 @@ struct khv_overlay {
 };
 
 /**
- * enum khv_tsc_page_state - the reference TSC page in guest memory
+ * enum khv_tsc_page_state - state of the reference TSC page in guest memory
  * @KHV_TSC_PAGE_OFF: not enabled
- * @KHV_TSC_PAGE_STALE: to be written; also while it is outside memory
- * @KHV_TSC_PAGE_INVALID: written with sequence 0, because the time is not of one TSC
- * @KHV_TSC_PAGE_LIVE: written with the parameters of the clock
+ * @KHV_TSC_PAGE_STALE: must be written; also while the page is outside guest memory
+ * @KHV_TSC_PAGE_INVALID: has sequence 0, because the time does not follow from one TSC
+ * @KHV_TSC_PAGE_LIVE: has the parameters of the clock
  */
 enum khv_tsc_page_state {
 	KHV_TSC_PAGE_OFF,
@@ -106,12 +106,12 @@ enum khv_tsc_page_state {
 };
 
 /**
- * struct khv_master_clock - which one of KVM's master clocks it is
+ * struct khv_master_clock - identifies one of KVM's successive master clocks
  * @cycle: host TSC at its origin
- * @kernel_ns: host time at its origin, ns
- * @offset: from host time to KVM's clock, ns; user space sets it
+ * @kernel_ns: host time at its origin, in ns
+ * @offset: kvmclock_offset, from host time to KVM's clock, in ns; set by user space
  *
- * KVM makes a new one now and then, and then tells every vCPU, one after the other.
+ * KVM replaces its master clock from time to time and then tells each vCPU in turn.
  */
 struct khv_master_clock {
 	u64 cycle;
@@ -120,15 +120,16 @@ struct khv_master_clock {
 };
 
 /**
- * struct khv_ref_source - where the reference time comes from
- * @valid: from the guest's TSC, by @params, until user space sets KVM's clock; else from KVM's
- *	clock
- * @adopted: @params are those of a frozen page, and do not follow KVM's clock
- * @params: reference time from the guest's TSC, without @ahead
- * @master: the master clock that they come from; its offset also without one
- * @tsc_ratio: that TSC from the host's, as KVM scales it; not of an adopted page
- * @tsc_offset: added after scaling
- * @ahead: what the time is ahead of KVM's clock, 100 ns, so that it never goes back
+ * struct khv_ref_source - source of the reference time
+ * @valid: the time follows from the guest's TSC by @params, until user space sets KVM's clock;
+ *	otherwise it follows KVM's clock
+ * @adopted: @params come from a frozen reference TSC page and do not follow KVM's clock
+ * @params: conversion of the guest's TSC to reference time, without @ahead
+ * @master: the master clock that @params come from; @master.offset is valid without one, too
+ * @tsc_ratio: ratio of the guest's TSC to the host's, as KVM scales it; not for an adopted page
+ * @tsc_offset: offset of the guest's TSC, added after scaling
+ * @ahead: lead of the reference time over KVM's clock, in units of 100 ns; keeps the time from
+ *	going back
  */
 struct khv_ref_source {
 	bool valid;
@@ -141,14 +142,14 @@ struct khv_ref_source {
 };
 
 /**
- * struct khv_refclock - reference time of a VM
+ * struct khv_refclock - reference clock of a VM
  * @seq: guards @source; writers hold hv_lock
- * @source: what the time is now
- * @sequence: the last one of the page, under hv_lock
+ * @source: current source of the time
+ * @sequence: last TscSequence of the page, under hv_lock
  * @page: &enum khv_tsc_page_state, under hv_lock
- * @by_guest: the guest wrote HV_X64_MSR_REFERENCE_TSC and the page did not follow
- *	yet, under hv_lock
- * @covered: the hypercall page lies over the page, under hv_lock
+ * @by_guest: the guest wrote HV_X64_MSR_REFERENCE_TSC and the page is not updated yet, under
+ *	hv_lock
+ * @covered: the hypercall page lies over the reference TSC page, under hv_lock
  */
 struct khv_refclock {
 	seqcount_mutex_t seq;
@@ -160,25 +161,25 @@ struct khv_refclock {
 };
 
 /**
- * struct khv_vm - a VM whose enlightenments are answered by this module
+ * struct khv_vm - an owned VM
  * @kvm: the VM
  * @link: entry of khv_vms, under khv_vms_lock
  * @vps: its VPs, under khv_vms_lock
- * @aside: states that no VP has at the moment, see khv_vcpu_put_aside()
- * @id: number since load, for reports
- * @pid: process that created it, for reports
- * @shown: enlightenments that its VPs' CPUID ever showed, one bit each, for reports
- * @ended: counts of VPs that are gone, under khv_vms_lock
- * @hypercall_page: the page of HV_X64_MSR_HYPERCALL, under kvm->arch.hyperv.hv_lock
- * @crash_p: HV_X64_MSR_CRASH_P0 to P4, single words without a lock
- * @crash_ctl: what a read of HV_X64_MSR_CRASH_CTL shows, likewise
- * @crash_notice: what the guest last wrote to it, 0 for nothing, likewise
- * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL, under hv_lock; read without
+ * @aside: states of VPs that are put aside, see khv_vcpu_put_aside(), under khv_vms_lock
+ * @id: serial number since module load, for reports
+ * @pid: thread that created it, for reports
+ * @shown: enlightenments that the CPUID of its VPs has ever shown, one bit each, for reports
+ * @ended: counts of destroyed VPs, under khv_vms_lock
+ * @hypercall_page: overlay of HV_X64_MSR_HYPERCALL, under kvm->arch.hyperv.hv_lock
+ * @crash_p: HV_X64_MSR_CRASH_P0 to P4; single words, accessed without a lock
+ * @crash_ctl: value that the guest reads from HV_X64_MSR_CRASH_CTL, without a lock
+ * @crash_notice: value that the guest last wrote to HV_X64_MSR_CRASH_CTL, or 0, without a lock
+ * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL; written under hv_lock, read without a lock
  * @refclock: see &struct khv_refclock
- * @preempted: VPs whose thread wants a CPU and has none
- * @by_index: its VPs by VP index, changed under khv_vms_lock, read without
+ * @preempted: number of VPs whose thread is runnable inside KVM_RUN but has no CPU
+ * @by_index: its VPs by VP index; changed under khv_vms_lock, read without a lock
  *
- * Freed in khv_vm_destroy(), when no vCPU is left.
+ * Freed in khv_vm_destroy(), after all vCPUs are gone.
  */
 struct khv_vm {
 	struct kvm *kvm;
@@ -200,13 +201,13 @@ struct khv_vm {
 };
 
 /**
- * struct khv_l2 - who the nested guest of a VP is, as its hypervisor says
- * @vm_id: its VM
- * @partition_assist_page: where that VM's TlbLockCount is
- * @vp_id: its VP in there
- * @unknown: user space restored it, and nothing has told yet who it is
- * @direct: its flushes are answered here
- * @direct_used: one was, on this VP, since it was created
+ * struct khv_l2 - identity of a VP's nested guest, as given by L1
+ * @vm_id: the nested guest's VM
+ * @partition_assist_page: address of the partition assist page with that VM's TlbLockCount
+ * @vp_id: the VP within that VM
+ * @unknown: user space restored the nested guest, and its identity is not known yet
+ * @direct: L1 enabled direct flush: the module answers its flush hypercalls
+ * @direct_used: the module has answered a hypercall of an L2 on this VP since its creation
  *
  * TLFS chapter "Nested Virtualization", "Direct Virtual Flush".
  */
@@ -220,10 +221,10 @@ struct khv_l2 {
 };
 
 /**
- * struct khv_gpa_flush - second-level page tables whose shadows a VP has to forget
- * @pending: there are some
- * @all: of every address space
- * @space: root of the only one
+ * struct khv_gpa_flush - pending flush of shadowed second-level page tables
+ * @pending: a flush is pending
+ * @all: flush the shadows of every address space
+ * @space: otherwise, the root of the address space to flush
  */
 struct khv_gpa_flush {
 	bool pending;
@@ -234,13 +235,13 @@ struct khv_gpa_flush {
 /**
  * struct khv_msr_access - one access to a synthetic MSR
  * @vcpu: the vCPU
- * @vp: its state
- * @vm: its VM
+ * @vp: the vCPU's VP
+ * @vm: the VP's VM
  * @row: &enum khv_msr_id
- * @index: which register of the row
+ * @index: index of the register within the row
  * @data: value to write, or the value read
- * @host: by user space (KVM_GET_MSRS, KVM_SET_MSRS), not by the guest
- * @atomic: in the fast path, see &enum khv_msr_flags
+ * @host: access by user space (KVM_GET_MSRS, KVM_SET_MSRS), not by the guest
+ * @atomic: called in the fast path, see &enum khv_msr_flags
  */
 struct khv_msr_access {
 	struct kvm_vcpu *vcpu;
@@ -254,39 +255,43 @@ struct khv_msr_access {
 };
 
 /**
- * struct khv_vcpu - a virtual processor of a VM of ours
- * @stock: KVM's own state, first: inline code in KVM reads it through
- *	vcpu->arch.hyperv and cannot be hooked. Truthful at every moment.
- * @vm: its VM
- * @link: entry of &khv_vm.vps, under khv_vms_lock
- * @cpuid: Hyper-V CPUID of the guest, under vcpu->mutex
- * @gate: what the VP may use, follows @cpuid, under vcpu->mutex
+ * struct khv_vcpu - a virtual processor (VP) of an owned VM
+ * @stock: KVM's own state. First, because KVM's inline functions read it through vcpu->arch.hyperv
+ *	and cannot be hooked; must be correct at every moment.
+ * @vm: the VP's VM
+ * @link: entry of &khv_vm.vps or &khv_vm.aside, under khv_vms_lock
+ * @cpuid: the guest's Hyper-V CPUID, under vcpu->mutex
+ * @gate: rows that the VP may use, derived from @cpuid, under vcpu->mutex
  * @counts: see &struct khv_counts
- * @runtime_ns: CPU time spent inside KVM_RUN, up to when the thread last lost its CPU, ns
- * @on_cpu_since: when it last got one, clock of that CPU, ns
- * @running: inside KVM_RUN, so that @on_cpu_since is valid
- * @notifier: tells when the thread loses and gets its CPU, while @running
- * @preempted: counted in &khv_vm.preempted; the thread's own
- * @runtime_base: what user space set VP_RUNTIME to, 100 ns, minus what had passed
- * @tsc_ratio: rate of its TSC when it last was run, as KVM scales it; the thread's own
- * @stimers_started: timers that run, one bit each; written by the VP's thread
- * @stimers_due: timers that its thread has to look at, one bit each; set by anybody
- * @stimer_rush: how often in a row each timer was due when it began, up to a limit
- * @stimer_rush_end: reference time at which the wait of such a timer ends, or 0
- * @apic_waits: an expiry waits for the local APIC to be enabled; the thread's own
- * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG was asked for, and its answer not yet; likewise
+ * @runtime_ns: CPU time spent inside KVM_RUN, in ns; updated when the thread loses its CPU or
+ *	leaves KVM_RUN
+ * @on_cpu_since: local_clock() when the thread last got a CPU, in ns
+ * @running: the thread is inside KVM_RUN; @on_cpu_since is valid
+ * @notifier: called when the thread loses or gets a CPU, while @running
+ * @preempted: counted in &khv_vm.preempted; VP's thread only
+ * @runtime_base: added to the runtime to give VP_RUNTIME, in units of 100 ns; set by a write to
+ *	VP_RUNTIME
+ * @tsc_ratio: TSC scaling ratio of the vCPU at its last KVM_RUN; VP's thread only
+ * @stimers_started: timers that run, one bit each; written by the VP's thread only
+ * @stimers_due: timers that the VP's thread must process, one bit each; any context sets bits
+ * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, up to a limit
+ * @stimer_rush_end: per timer, reference time at which a delay imposed on it ends, or 0
+ * @apic_waits: an expiry waits for the local APIC to be enabled; VP's thread only
+ * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG is requested and has not reached user space; VP's thread
+ *	only
  * @flush_lock: guards @flush and @gpa_flush
- * @flush: what other VPs want this one to flush before it enters the guest: of its own
- *	addresses, and of those of its nested guest
- * @gpa_flush: the same, of second-level page tables
- * @l2: its nested guest; written by its thread, ids read by others
- * @l2_control: the part of its enlightened VMCS, or of its VMCB, that says who its L2 is
- * @input_page: where the input of the last call in memory was
- * @lock_page: where the TlbLockCount of L2's VM was
- * @vmx_controls: VMX controls of the last nested entry
- * @kick_cpus: scratch of a flush that this VP calls, under vcpu->mutex
- * @msr_fast: the access in the fast path; but for row, index and data it never changes
- * @hcall: the call in flight, under vcpu->mutex
+ * @flush: flushes that other VPs queued, done before the VP enters the guest; [0] is for the VP's
+ *	own addresses, [1] for those of its nested guest
+ * @gpa_flush: queued flush of second-level page tables
+ * @l2: identity of its nested guest; written by the VP's thread, vm_id, vp_id and unknown read by
+ *	others
+ * @l2_control: cache of the part of L1's enlightened VMCS or VMCB that identifies the L2
+ * @input_page: cache of the page that held the input of the last hypercall in memory
+ * @lock_page: cache of the page that holds the TlbLockCount of L2's VM
+ * @vmx_controls: VMX controls of the last nested VM-Entry
+ * @kick_cpus: scratch mask for a flush that this VP requests, under vcpu->mutex
+ * @msr_fast: MSR access in the fast path; only row, index and data ever change
+ * @hcall: the hypercall in progress, under vcpu->mutex
  */
 struct khv_vcpu {
 	struct kvm_vcpu_hv stock;
@@ -324,37 +329,39 @@ struct khv_vcpu {
 static_assert(offsetof(struct khv_vcpu, stock) == 0);
 
 /**
- * to_khv_vm() - is this VM ours?
+ * to_khv_vm() - find the state of an owned VM
  * @kvm: any VM
  *
- * The pointer lives in hv_crash_ctl. KVM's own code only ever stores 0 or
- * bit 63 there, whatever a guest or user space writes, and no kernel pointer
- * is either; in a VM of ours that code is never entered with a crash MSR.
- * selftests/crash_test.c pins the assumption on stock.
+ * The pointer is kept in kvm->arch.hyperv.hv_crash_ctl. KVM's own code stores only 0 or bit 63
+ * there, whatever a guest or user space writes, and neither is a kernel pointer; in an owned VM the
+ * hooks keep crash MSRs away from that code. selftests/crash_test.c verifies this on stock KVM.
  *
- * Return: our state, or NULL for a VM of KVM's own. Context: any, no lock.
+ * Return: the VM's state, or NULL if KVM answers the VM's enlightenments. Context: any, no lock.
  */
 static inline struct khv_vm *to_khv_vm(struct kvm *kvm)
 {
 	u64 word = READ_ONCE(kvm->arch.hyperv.hv_crash_ctl);
 
-	/* Shifted, 0 and bit 63 are both 0. */
+	/* The shift drops bit 63, which KVM may set. */
 	return word << 1 ? (struct khv_vm *)word : NULL;
 }
 
 /**
- * to_khv_vcpu() - our state of a VP
- * @vcpu: a vCPU of a VM of ours
+ * to_khv_vcpu() - find the VP of a vCPU
+ * @vcpu: a vCPU of an owned VM
  *
- * Return: our state, or NULL while nothing of Hyper-V was asked for.
+ * Return: the VP, or NULL if the vCPU does not use Hyper-V (yet).
  */
 static inline struct khv_vcpu *to_khv_vcpu(struct kvm_vcpu *vcpu)
 {
-	/* The member is the first one, so NULL stays NULL. Another thread may put it aside. */
+	/*
+	 * @stock is the first member, so NULL stays NULL. READ_ONCE(): an ioctl in another thread
+	 * may publish the VP or put it aside. Pairs with smp_store_release() in publish().
+	 */
 	return container_of(READ_ONCE(vcpu->arch.hyperv), struct khv_vcpu, stock);
 }
 
-/* All VMs of ours, and the counts of those that ended; for reports. */
+/* All owned VMs, and the counts of those that ended; for reports. */
 extern struct list_head khv_vms;
 extern struct mutex khv_vms_lock;
 extern struct khv_counts khv_ended_counts;
@@ -362,49 +369,49 @@ extern u64 khv_ended_shown;
 extern u32 khv_vms_created;
 
 /**
- * khv_counts_add() - add one set of counts to another
- * @sum: changed
- * @add: may be written at the same time by its VP
+ * khv_counts_add() - add counters to a sum
+ * @sum: the sum
+ * @add: the counters to add; their VP may update them concurrently
  */
 void khv_counts_add(struct khv_counts *sum, const struct khv_counts *add);
 
 /**
- * khv_vm_create() - make a VM ours
- * @kvm: a VM under construction, stock state initialised
+ * khv_vm_create() - take over a VM
+ * @kvm: a VM under construction, with KVM's Hyper-V state initialised
  *
  * Takes a reference on this module. Context: may sleep.
- * Return: 0; -ENOMEM; -ENODEV while the module goes away. The VM is then KVM's own.
+ * Return: 0; on -ENOMEM, and on -ENODEV while the module is being unloaded, the VM stays with KVM.
  */
 int khv_vm_create(struct kvm *kvm);
 
 /**
- * khv_vm_destroy() - forget a VM
- * @kvm: a VM of ours without vCPUs
+ * khv_vm_destroy() - free the state of an owned VM
+ * @kvm: an owned VM without vCPUs
  *
  * Drops the reference on this module. Context: may sleep.
  */
 void khv_vm_destroy(struct kvm *kvm);
 
 /**
- * khv_vcpu_create() - give a VP of a VM of ours its state, once
+ * khv_vcpu_create() - give a vCPU of an owned VM its VP, unless it has one
  * @vcpu: the vCPU
  *
- * Context: may sleep, vcpu->mutex held or the vCPU not yet visible.
+ * Context: may sleep; vcpu->mutex held, or the vCPU not yet visible to user space.
  * Return: 0, or -ENOMEM.
  */
 int khv_vcpu_create(struct kvm_vcpu *vcpu);
 
 /**
- * khv_vcpu_put_aside() - take a VP's state from it until it is asked for again
- * @vcpu: a vCPU of a VM of ours whose state is new, or that has none
+ * khv_vcpu_put_aside() - detach a VP from its vCPU until khv_vcpu_create()
+ * @vcpu: a vCPU of an owned VM; its VP is new, or it has none
  *
- * Other vCPUs may have found the state: it is not freed. Context: as khv_vcpu_create().
+ * Does not free the VP, because other vCPUs may have found it. Context: as khv_vcpu_create().
  */
 void khv_vcpu_put_aside(struct kvm_vcpu *vcpu);
 
 /**
- * khv_vcpu_destroy() - free the state of a VP
- * @vcpu: a vCPU of a VM of ours that will not run again
+ * khv_vcpu_destroy() - free the VP of a vCPU
+ * @vcpu: a vCPU of an owned VM that will not run again
  *
  * Context: may sleep.
  */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The rows that drive everything: enlightenments, MSRs and hypercalls.
- * The lists themselves are *.def.h beside this file (X-macros); this header
- * gives a row its type and every row its number. Pure: no KVM, no locks.
+ * The tables of enlightenments, MSRs and hypercalls. The rows are in *.def.h beside this file
+ * (X-macros); this header defines the type of a row and numbers the rows. Pure: no KVM, no locks.
  */
 #ifndef KHV_TABLES_H
 #define KHV_TABLES_H
@@ -12,8 +11,8 @@
 #include "khv/tlfs.h"
 
 /*
- * What the KVM underneath has of its own. KHV_HAVE_* come from the probes of
- * include/compat/Kbuild.include.
+ * Differences between the supported versions of KVM. The probes of include/compat/Kbuild.include
+ * define KHV_HAVE_*.
  */
 #ifdef KHV_HAVE_TSC_INVARIANT
 #define KHV_TSC_INVARIANT_ROUTE 0
@@ -21,7 +20,7 @@
 #define KHV_TSC_INVARIANT_ROUTE KHV_MSR_UNROUTED
 #endif
 
-/* The enlightenment whose calls of an L2 this KVM leaves to its Hyper-V code. */
+/* The enlightenment whose hypercalls KVM itself routes from an L2 to its Hyper-V code. */
 #ifdef KHV_HAVE_L2_FLUSH
 #define KHV_STOCK_L2_CALLS KHV_ENL_TLBFLUSH
 #else
@@ -30,7 +29,7 @@
 
 /**
  * enum khv_cpuid_reg - CPUID output registers that carry privileges and hints
- * @KHV_CPUID_NONE: no register; a &struct khv_priv of zero asks for nothing
+ * @KHV_CPUID_NONE: no register; an all-zero &struct khv_priv needs nothing
  * @KHV_CPUID_FEATURES_EAX: leaf 0x40000003, partition privileges, low
  * @KHV_CPUID_FEATURES_EBX: leaf 0x40000003, partition privileges, high
  * @KHV_CPUID_FEATURES_EDX: leaf 0x40000003, features
@@ -58,7 +57,7 @@ enum khv_cpuid_reg {
 
 /**
  * struct khv_cpuid - the guest's Hyper-V CPUID, as user space set it
- * @present: leaf 0x40000001 shows "Hv#1"; nothing is reachable without it
+ * @present: leaf 0x40000001 shows "Hv#1"; without it the guest has no access to any row
  * @reg: register values, indexed by &enum khv_cpuid_reg
  */
 struct khv_cpuid {
@@ -66,12 +65,12 @@ struct khv_cpuid {
 	u32 reg[KHV_NR_CPUID_REGS];
 };
 
-/* The register as a whole: neither 0 nor all ones (spinlock retries). */
+/* Not a bit but the whole register: held if it is neither 0 nor all ones (spinlock retries). */
 #define KHV_WHOLE_REG 32
 
 /**
  * struct khv_priv - one CPUID bit that a row needs or an enlightenment sets
- * @reg: &enum khv_cpuid_reg, KHV_CPUID_NONE ends a list
+ * @reg: &enum khv_cpuid_reg; KHV_CPUID_NONE ends a list
  * @bit: 0 to 31, or KHV_WHOLE_REG
  */
 struct khv_priv {
@@ -80,16 +79,16 @@ struct khv_priv {
 };
 
 #define KHV_MAX_PRIVS 4
-/* Initialisers, which clang-format takes for blocks. */
+/* clang-format takes these initialisers for blocks. */
 /* clang-format off */
 #define KHV_PRIV(_reg, _bit)	{ KHV_CPUID_##_reg, KHV_##_reg##_##_bit }
 #define KHV_PRIV_WHOLE(_reg)	{ KHV_CPUID_##_reg, KHV_WHOLE_REG }
 /* clang-format on */
 
 /**
- * enum khv_answer - who answers
+ * enum khv_answer - who answers an enlightenment
  * @KHV_ANSWER_MODULE: this module
- * @KHV_ANSWER_STOCK: KVM's own code, from inside a VM of ours
+ * @KHV_ANSWER_STOCK: KVM's own code, for an owned VM
  * @KHV_ANSWER_NOBODY: not implemented here and absent from this kernel's KVM
  */
 enum khv_answer {
@@ -99,7 +98,7 @@ enum khv_answer {
 };
 
 /**
- * enum khv_cond - what the host or VM must have for an enlightenment to be offered
+ * enum khv_cond - condition on the host or VM for offering an enlightenment
  * @KHV_COND_ALWAYS: nothing
  * @KHV_COND_LAPIC: an in-kernel local APIC
  * @KHV_COND_EVMCS: enlightened VMCS enabled or, for the system ioctl, possible
@@ -117,13 +116,13 @@ enum khv_cond {
 };
 
 /**
- * struct khv_enl_row - an enlightenment, by the name QEMU gives it
- * @id: enumerator, for reports
- * @name: QEMU's flag
- * @offer: CPUID bits set in KVM_GET_SUPPORTED_HV_CPUID; the first one tells
- *	whether a guest is shown the enlightenment. Empty: always shown.
+ * struct khv_enl_row - an enlightenment
+ * @id: name of its enumerator, for reports
+ * @name: QEMU's flag for it
+ * @offer: CPUID bits set in KVM_GET_SUPPORTED_HV_CPUID; the first one tells whether a guest is
+ *	shown the enlightenment. Empty: always shown.
  * @cond: &enum khv_cond
- * @answer: &enum khv_answer; this module, unless the row says otherwise
+ * @answer: &enum khv_answer; KHV_ANSWER_MODULE unless the row says otherwise
  */
 struct khv_enl_row {
 	const char *id;
@@ -135,16 +134,16 @@ struct khv_enl_row {
 
 /**
  * enum khv_msr_flags - properties of an MSR row
- * @KHV_MSR_RO: a guest write is #GP; a host write reaches the write handler, or
- *	is accepted and ignored where the row has none
+ * @KHV_MSR_RO: a guest write is #GP; a write by user space reaches the write handler, or is
+ *	accepted and ignored if the row has none
  * @KHV_MSR_VM: partition-wide (one value for all VPs)
- * @KHV_MSR_UNROUTED: this kernel's KVM does not route the number to its
- *	Hyper-V code; needs the hooks on kvm_{get,set}_msr_common
- * @KHV_MSR_ATOMIC_RD: a guest read may be answered in the fast path: its handler does
- *	not sleep, take a mutex, touch a guest page or wait for another CPU
- * @KHV_MSR_ATOMIC_WR: the same of a guest write
- * @KHV_MSR_RESTORE_ANY: reserved bits that user space writes are dropped, because stock
- *	KVM lets guests set them
+ * @KHV_MSR_UNROUTED: this kernel's KVM does not route the number to its Hyper-V code; needs the
+ *	hooks on kvm_{get,set}_msr_common()
+ * @KHV_MSR_ATOMIC_RD: a guest read may be answered in the fast path: the handler does not sleep,
+ *	take a mutex, access a guest page or wait for another CPU
+ * @KHV_MSR_ATOMIC_WR: a guest write may be answered in the fast path, likewise
+ * @KHV_MSR_RESTORE_ANY: reserved bits in a write by user space are dropped, because stock KVM lets
+ *	guests set them
  */
 enum khv_msr_flags {
 	KHV_MSR_RO = BIT(0),
@@ -160,11 +159,11 @@ enum khv_msr_flags {
  * @name: TLFS name without HV_X64_MSR_
  * @first: number of the first register
  * @count: number of registers, at least 1
- * @stride: distance between them, at least 1
+ * @stride: distance between their numbers, at least 1
  * @flags: &enum khv_msr_flags
- * @enl: &enum khv_enl it belongs to
- * @reserved: bits that a write must leave 0, else #GP
- * @need: privileges asked for under KVM_CAP_HYPERV_ENFORCE_CPUID, all of them
+ * @enl: &enum khv_enl that it belongs to
+ * @reserved: bits that must be 0 in a write, else #GP
+ * @need: privileges required under KVM_CAP_HYPERV_ENFORCE_CPUID, all of them
  */
 struct khv_msr_row {
 	const char *name;
@@ -182,14 +181,15 @@ struct khv_msr_row {
  * @KHV_FAST: has a fast (register) form
  * @KHV_XMM: its fast form continues in XMM0 to XMM5
  * @KHV_VARHDR: takes a variable-sized header
- * @KHV_REP: rep call: needs a rep count above the start index
- * @KHV_NEED_IF_SYNDBG: the privilege counts only when the debugger is enabled
+ * @KHV_REP: rep hypercall: needs a rep count above the start index
+ * @KHV_NEED_IF_SYNDBG: the privilege is required only if the guest's CPUID enables the debugger
  * @KHV_USER_EXIT: the handler may leave the call to user space
- * @KHV_ANY_FORM: whoever answers checks the form: fast bit, reps, headers, input
- * @KHV_L2: answered for a nested guest, too, if its hypervisor asks for that
- * @KHV_NEED_ANY: one of the privileges is enough
- * @KHV_ATOMIC: either form may be answered in the fast path, see
- *	&enum khv_msr_flags; without output
+ * @KHV_ANY_FORM: the module does not check the form (fast bit, reps, headers, input); the handler
+ *	or user space does
+ * @KHV_L2: also answered for a nested guest if L1 enables direct flush
+ * @KHV_NEED_ANY: one of the privileges suffices
+ * @KHV_ATOMIC: may be answered in the fast path, fast or in memory, see &enum khv_msr_flags; not
+ *	for a call with output
  */
 enum khv_hc_flags {
 	KHV_FAST = BIT(0),
@@ -210,11 +210,11 @@ enum khv_hc_flags {
  * @code: first call code
  * @count: number of codes, at least 1
  * @flags: &enum khv_hc_flags
- * @enl: &enum khv_enl it belongs to
- * @hdr: bytes of fixed input, 0 to 4096
- * @rep: bytes of one rep element, 0 for a simple call
+ * @enl: &enum khv_enl that it belongs to
+ * @hdr: bytes of fixed input header, 0 to 4096
+ * @rep: bytes of one rep element, 0 for a simple hypercall
  * @out: bytes of output, 0 to KHV_OUTPUT_MAX_BYTES
- * @need: privileges asked for under KVM_CAP_HYPERV_ENFORCE_CPUID, all of them
+ * @need: privileges required under KVM_CAP_HYPERV_ENFORCE_CPUID; all of them, but see KHV_NEED_ANY
  */
 struct khv_hc_row {
 	const char *name;
@@ -254,7 +254,7 @@ extern const struct khv_msr_row khv_msrs[KHV_NR_MSR_ROWS];
 extern const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS];
 
 /**
- * khv_tables_check() - verify the rows and build the look-up indices
+ * khv_tables_check() - check the rows and build the look-up indices
  * @bad: set to the name of the offending row, or NULL
  *
  * Rows must be sorted and disjoint, flags consistent and privileges within
@@ -265,8 +265,9 @@ extern const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS];
 int khv_tables_check(const char **bad);
 
 /*
- * Every MSR row lies in one of these spans: L0's registers, and those by which a nested root
- * reaches them. Every hypercall but the extended ones lies in the third.
+ * Every MSR row lies in one of the two MSR spans: L0's registers, and the numbers by which a nested
+ * root partition accesses them. Every hypercall except the extended ones lies in the hypercall
+ * span.
  */
 #define KHV_MSR_BASE	    0x40000000
 #define KHV_MSR_SPAN	    0x120
@@ -274,13 +275,13 @@ int khv_tables_check(const char **bad);
 #define KHV_MSR_NESTED_SPAN 0xa0
 #define KHV_HC_SPAN	    0x100
 
-/* 0 means no row, n means row n - 1. Written by khv_tables_check() only. */
+/* Entry 0 means no row, n means row n - 1. Written by khv_tables_check() only. */
 extern u8 khv_msr_index[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN];
 extern u8 khv_hc_index[KHV_HC_SPAN];
 
 /**
- * khv_msr_find() - the row of an MSR
- * @msr: MSR number; guest-chosen, bounds are handled
+ * khv_msr_find() - look up the row of an MSR
+ * @msr: MSR number, chosen by the guest: bounds are checked, under speculation too
  *
  * Return: row number, or -1. Context: any, no lock, O(1).
  */
@@ -298,8 +299,8 @@ static inline int khv_msr_find(u32 msr)
 }
 
 /**
- * khv_hc_find() - the row of a hypercall
- * @code: call code; guest-chosen, bounds are handled
+ * khv_hc_find() - look up the row of a hypercall
+ * @code: call code, chosen by the guest: bounds are checked, under speculation too
  *
  * Return: row number, or -1. Context: any, no lock, O(1).
  */
@@ -315,7 +316,7 @@ static inline int khv_hc_find(u16 code)
 }
 
 /**
- * struct khv_gate - rows that a VP may use, worked out from its CPUID
+ * struct khv_gate - rows and features that a VP may use, derived from its CPUID
  * @msr: bit set: the MSR row is allowed
  * @hc: bit set: the hypercall row is allowed
  * @xmm: XMM fast input is allowed
@@ -338,7 +339,7 @@ static_assert(KHV_NR_MSR_ROWS <= 64 && KHV_NR_HC_ROWS <= 64 && KHV_NR_ENLS <= 64
 /**
  * khv_priv_held() - does the guest's CPUID show this bit?
  * @cpuid: the guest's CPUID
- * @priv: bit to look for; KHV_CPUID_NONE is always held
+ * @priv: the bit; KHV_CPUID_NONE is always held
  *
  * Return: true if it does. Context: any.
  */
@@ -354,13 +355,13 @@ static __always_inline bool khv_priv_held(const struct khv_cpuid *cpuid, struct 
 }
 
 /**
- * khv_gate_compute() - work out which rows a VP may use
+ * khv_gate_compute() - derive what a VP may use from its CPUID
  * @gate: result
  * @cpuid: the guest's CPUID
  * @enforce: KVM_CAP_HYPERV_ENFORCE_CPUID is on
  *
- * Without "Hv#1" nothing is allowed; with it and without @enforce everything
- * that is implemented is. Call after each change of CPUID or of @enforce, under vcpu->mutex.
+ * Without "Hv#1" nothing is allowed. With it, everything that is implemented is allowed unless
+ * @enforce. Call after each change of CPUID or of @enforce, under vcpu->mutex.
  */
 void khv_gate_compute(struct khv_gate *gate, const struct khv_cpuid *cpuid, bool enforce);
 

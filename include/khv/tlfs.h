@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Wire layouts and constants of the TLFS that this module decodes itself.
- * Names are the specification's. Nothing here depends on KVM, so that the pure
- * core compiles in the module, under KUnit and in user space.
+ * Wire layouts and constants of the TLFS that the module itself decodes, by the specification's
+ * names. Independent of KVM, so that the pure core compiles in the module, under KUnit and in user
+ * space.
  */
 #ifndef KHV_TLFS_H
 #define KHV_TLFS_H
@@ -36,20 +36,20 @@
 /* Hypercall result value, "Hypercall Outputs". */
 #define KHV_RESULT_REPS_SHIFT 32
 
-/* Bytes that a fast call carries: RDX and R8, then XMM0 to XMM5. */
+/* Bytes of input of a fast call: RDX and R8, then XMM0 to XMM5. */
 #define KHV_FAST_REGS_BYTES  16
 #define KHV_FAST_XMM_BYTES   96
 #define KHV_FAST_MAX_BYTES   (KHV_FAST_REGS_BYTES + KHV_FAST_XMM_BYTES)
 /* An input block in memory lies within one page. */
 #define KHV_INPUT_MAX_BYTES  4096
-/* Output is never more than what fits in registers. */
+/* No hypercall has more output than fits in registers. */
 #define KHV_OUTPUT_MAX_BYTES KHV_FAST_MAX_BYTES
 
 /* HV_X64_MSR_HYPERCALL, "Establishing the Hypercall Interface". */
 #define KHV_HYPERCALL_ENABLE BIT_ULL(0)
 #define KHV_HYPERCALL_LOCKED BIT_ULL(1)
 #define KHV_PAGE_GPFN	     GENMASK_ULL(63, 12)
-#define KHV_PAGE_ENABLE	     BIT_ULL(0) /* of every register that names a page */
+#define KHV_PAGE_ENABLE	     BIT_ULL(0) /* in every register that names a page */
 
 /* HV_X64_MSR_CRASH_CTL, "Guest Crash Enlightenment". */
 #define KHV_CRASH_NOTIFY  BIT_ULL(63)
@@ -67,7 +67,7 @@
 
 /* The SynIC, "Virtual Interrupt Control". */
 #define KHV_SCONTROL_ENABLE   BIT_ULL(0)
-#define KHV_SIMP_ENABLE	      BIT_ULL(0) /* and that of SIEFP */
+#define KHV_SIMP_ENABLE	      BIT_ULL(0) /* SIEFP too */
 #define KHV_SINT_VECTOR	      GENMASK_ULL(7, 0)
 #define KHV_SINT_MASKED	      BIT_ULL(16)
 #define KHV_SINT_AUTO_EOI     BIT_ULL(17)
@@ -150,13 +150,13 @@ struct khv_vp_set {
 	u64 bank_contents[];
 };
 
-/* HV_GVA_RANGE, and with HV_FLUSH_USE_EXTENDED_RANGE_FORMAT, "Virtual MMU". */
+/* HV_GVA_RANGE; EXT: with HV_FLUSH_USE_EXTENDED_RANGE_FORMAT. "Virtual MMU". */
 #define KHV_GVA_MORE_PAGES     GENMASK_ULL(11, 0)
 #define KHV_GVA_EXT_MORE_PAGES GENMASK_ULL(10, 0)
 #define KHV_GVA_EXT_LARGE      BIT_ULL(11)
 #define KHV_GVA_EXT_1G	       BIT_ULL(12)
 
-/* Input of HvFlushVirtualAddressSpace and -List, of their Ex forms. */
+/* Input of HvFlushVirtualAddressSpace and -List, and of their Ex forms. */
 struct khv_flush_input {
 	u64 address_space;
 	u64 flags;
@@ -197,7 +197,7 @@ struct khv_gpa_flush_input {
 
 static_assert(sizeof(struct khv_gpa_flush_input) == 16);
 
-/* HV_VP_ASSIST_PAGE, as far as a nested entry looks, "Virtual Processors". */
+/* The part of HV_VP_ASSIST_PAGE that a nested VM-Entry reads, "Virtual Processors". */
 struct khv_vp_assist {
 	u32 apic_assist;
 	u32 rsvdz;
@@ -210,14 +210,11 @@ struct khv_vp_assist {
 };
 
 #define KHV_ASSIST_DIRECT_HYPERCALL BIT(0)
-/* No enlightened VMCS: two ways to say so in CurrentNestedVmcs. */
+/* Two values of CurrentNestedVmcs that mean "no enlightened VMCS". */
 #define KHV_EVMPTR_NONE		    U64_MAX
 #define KHV_EVMPTR_PENDING	    (U64_MAX - 1)
 
-/*
- * Who a nested guest is: at one place in an enlightened VMCS, at another in a VMCB.
- * "Direct Virtual Flush".
- */
+/* Identity of a nested guest, in an enlightened VMCS and in a VMCB: "Direct Virtual Flush". */
 struct khv_evmcs_identity {
 	u32 clean_fields;
 	u32 pad1;
@@ -239,12 +236,12 @@ struct khv_vmcb_identity {
 #define KHV_EVMCS_IDENTITY	   824
 #define KHV_VMCB_CLEAN		   0xc0
 #define KHV_VMCB_IDENTITY	   0x3e0
-/* The control of either. */
+/* Bits of control, in both. */
 #define KHV_NESTED_FLUSH_HYPERCALL BIT(0)
 #define KHV_NESTED_MSR_BITMAP	   BIT(1)
-/* VMCB clean field: all of this is what it was, the MSR bitmap too. */
+/* VMCB clean bit: the enlightenment fields and the MSR bitmap are unchanged. */
 #define KHV_VMCB_CLEAN_NESTED	   BIT(31)
-/* The exit that follows a direct flush when the hypervisor holds a TLB lock. */
+/* Synthetic VM-Exit after a direct flush if L1 holds a TLB lock. */
 #define KHV_VMX_TRAP_AFTER_FLUSH   0x10000031
 #define KHV_SVM_SYNTHETIC_EXIT	   0xf0000000
 #define KHV_SVM_TRAP_AFTER_FLUSH   1

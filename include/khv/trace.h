@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Tracepoints: events/kvm_hyperv/ in tracefs. One event per access, with who asked.
+ * Tracepoints, in tracefs under events/kvm_hyperv/. One event per MSR access; khv_msr tells guest
+ * from user space.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM kvm_hyperv
