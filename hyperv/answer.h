@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The drivers of msr.c and hypercall.c once more, for the exit fast path: the same tables and
- * handlers, with interrupts off and without what can wait. For hyperv/fastpath.c alone, which
- * inlines them: a call and its saved registers are a tenth of what an answer costs. RIP is the
- * caller's; whatever is not answered has changed nothing that the guest can see, but that a TLB
- * may be flushed.
+ * The drivers of msr.c and hypercall.c for the exit fast path: the same tables and handlers, with
+ * interrupts off, and without what only the slow path can do. Included by hyperv/fastpath.c only,
+ * which inlines them: a call with its saved registers takes a tenth of the time of an answer. The
+ * caller advances RIP. An exit that is not answered leaves no change that the guest can see, except
+ * that a TLB may have been flushed.
  */
 #ifndef KHV_ANSWER_H
 #define KHV_ANSWER_H
@@ -13,7 +13,7 @@
 #include "khv/port.h"
 #include "khv/trace.h"
 
-/* Return: KHV_FAST_DONE with RAX and RDX written by a read, or why not. */
+/* Return: KHV_FAST_DONE, with RAX and RDX written by a read, or the reason for the slow path. */
 static __always_inline enum khv_fast_result answer_msr(struct kvm_vcpu *vcpu, struct khv_vcpu *vp,
 						       int row, bool write)
 {
@@ -48,8 +48,8 @@ static __always_inline enum khv_fast_result answer_msr(struct kvm_vcpu *vcpu, st
 }
 
 /*
- * gather() with interrupts off. Guest memory is read once and only where it is present; false:
- * that, or XMM, is not at hand.
+ * Like gather(), with interrupts off. Reads guest memory once. Return: false if the memory is not
+ * present or XMM registers are not loaded.
  */
 static __always_inline bool gather_atomic(struct kvm_vcpu *vcpu, struct khv_hcall *hc,
 					  const struct khv_hc_row *row)
@@ -71,8 +71,8 @@ static __always_inline bool gather_atomic(struct kvm_vcpu *vcpu, struct khv_hcal
 }
 
 /*
- * The commonest forms by far: a 64-bit caller with nothing in the control word but the code and
- * perhaps the fast bit. Then there is little more to check than that the row knows the form.
+ * By far the most frequent form: a 64-bit caller with nothing in the control word but the code and
+ * perhaps the fast bit. It needs few checks besides whether the row allows the form.
  */
 static __always_inline bool decode_plain(const struct kvm_vcpu *vcpu, struct khv_hcall *hc,
 					 const struct khv_hc_row *row, bool longmode)
@@ -98,7 +98,7 @@ static __always_inline bool decode_plain(const struct kvm_vcpu *vcpu, struct khv
 	return true;
 }
 
-/* Return: KHV_FAST_DONE with the result registers written, or why not. */
+/* Return: KHV_FAST_DONE, with the result registers written, or the reason for the slow path. */
 static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, struct khv_vcpu *vp,
 							int id, bool longmode, bool l2)
 {
@@ -129,7 +129,10 @@ static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, s
 	if (status == KHV_STATUS_SLOW || status == KHV_STATUS_TO_USER)
 		return KHV_FAST_BUSY;
 	if (unlikely(l2)) {
-		/* The slow path tells L1 of the flush; it may flush again. */
+		/*
+		 * L1 may hold a TLB lock: let the slow path tell it of the flush. Flushing again is
+		 * harmless.
+		 */
 		if (!status && !khv_nested_tlb_unlocked_nofault(vcpu))
 			return KHV_FAST_BUSY;
 		vp->counts.hc_l2 += !status;

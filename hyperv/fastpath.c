@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The exit fast path: kvm_x86_vcpu_run, KVM's static call to the vendor's function, is
- * replaced. When that returns from the guest with an exit that is a row's, the row's
- * handler is called at once, interrupts still off, and the guest entered again. In every
- * other case nothing is done, and KVM's slow path leads to the same handler. Nothing in
- * here sleeps, takes a mutex or waits for another CPU; a guest page is only looked at
- * where that cannot fault.
+ * The exit fast path. Replaces kvm_x86_vcpu_run, KVM's static call to the vendor's vcpu_run(). When
+ * the vendor's function returns with a VM-Exit that a table row covers, the row's handler runs at
+ * once, with interrupts still off, and the guest is entered again. On any other exit the fast path
+ * does nothing, and KVM's slow path calls the same handler. Nothing here sleeps, takes a mutex or
+ * waits for another CPU; guest memory is read only where the read cannot fault.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -26,7 +25,7 @@
 
 #include "answer.h"
 
-/* The module parameter of that name, and what each exit looks at. */
+/* The module parameter "fastpath", and the static key that follows it. */
 bool khv_fastpath = true;
 static DEFINE_STATIC_KEY_TRUE(answering);
 
@@ -41,11 +40,14 @@ void khv_fastpath_switched(void)
 typedef fastpath_t khv_proto_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags);
 DEFINE_STATIC_CALL_NULL(khv_call_vcpu_run, khv_proto_vcpu_run);
 
-/* dispatch.S, and where it sends what is ours. */
+/* Entry points in dispatch.S, and the replacements they jump to for a vCPU of an owned VM. */
 khv_proto_vcpu_run khv_vcpu_run_svm, khv_vcpu_run_vmx;
 __noendbr khv_proto_vcpu_run khv_hook_vcpu_run_svm, khv_hook_vcpu_run_vmx;
 
-/* Where KVM can be told with interrupts off of an instruction that was skipped, else NULL. */
+/*
+ * Event selector of retired instructions if kvm_pmu_trigger_event() may be called with interrupts
+ * off, else NULL.
+ */
 static const u64 *insn_retired;
 static void *pmu_trigger_event;
 typedef void khv_proto_pmu_trigger_event(struct kvm_vcpu *vcpu, u64 eventsel);
@@ -55,14 +57,14 @@ static struct static_call_key *kvm_key;
 static void *kvm_trampoline;
 static const struct tracepoint *kvm_msr_event, *kvm_exit_event, *kvm_nested_vmexit_event;
 const struct tracepoint *khv_eoi_event, *khv_apic_event, *khv_apic_ipi_event, *khv_accept_event;
-/* Whether the CPU tells where the next instruction is; always so on Intel. */
+/* Does the CPU report the next RIP at a VM-Exit (NRIPS)? Intel always does. */
 static DEFINE_STATIC_KEY_FALSE(nrips);
 static const int *kvm_nrips;
 
 /*
- * One answer in so many leaves KVM's inner loop, where the host takes interrupts. A CPU
- * takes one that is pending at the VM entry; emulators were seen that do not, and there a
- * guest polling a register with its interrupts off would have the host's CPU for itself.
+ * Every LEAVE_EVERYth answer leaves KVM's inner loop, where the host takes interrupts. A CPU takes
+ * a pending host interrupt at VM-Entry, but some emulators do not; without this a guest that polls
+ * a register with its interrupts off would monopolise the host CPU there.
  */
 #define LEAVE_EVERY 128
 
@@ -72,10 +74,10 @@ enum exit_kind {
 	EXIT_CALL,
 };
 
-/* The vCPU of ours that this CPU runs, from khv_run() to its end, or NULL. */
+/* The vCPU whose khv_run() this CPU executes, or NULL. */
 DEFINE_PER_CPU(struct kvm_vcpu *, khv_running);
 
-/* The synthetic MSRs have this in the top byte of their number. */
+/* Top byte of the number of every synthetic MSR. */
 #define SYNTHETIC (KHV_MSR_BASE >> 24)
 static_assert(KHV_MSR_NESTED_BASE >> 24 == SYNTHETIC);
 
@@ -97,16 +99,16 @@ static __always_inline bool is_64bit(const struct kvm_vcpu *vcpu, bool svm)
 		     khv_vmread(GUEST_CS_AR_BYTES) & VMX_AR_L_MASK;
 }
 
-/* As khv_may_hypercall(): protected mode, CPL 0. */
+/* Like khv_may_hypercall(): protected mode and CPL 0. */
 static __always_inline bool may_call(const struct kvm_vcpu *vcpu, bool svm)
 {
-	/* SVM need not intercept writes of CR0: KVM's copy may be old. */
+	/* SVM may not intercept writes to CR0, so that vcpu->arch.cr0 may be stale. */
 	if (svm)
 		return (khv_vmcb(vcpu)->save.cr0 & X86_CR0_PE) && !khv_vmcb(vcpu)->save.cpl;
 	return (vcpu->arch.cr0 & X86_CR0_PE) && !VMX_AR_DPL(khv_vmread(GUEST_SS_AR_BYTES));
 }
 
-/* What the slow path would have to be taken for, whatever the row. */
+/* Conditions under which every exit needs the slow path, whatever its row. */
 static __always_inline enum khv_fast_result check_guest(struct kvm_vcpu *vcpu, enum exit_kind kind,
 							bool svm)
 {
@@ -127,10 +129,13 @@ check_msr(struct kvm_vcpu *vcpu, const struct khv_vcpu *vp, u32 msr, int row, bo
 
 	if (!(khv_msrs[row].flags & (write ? KHV_MSR_ATOMIC_WR : KHV_MSR_ATOMIC_RD)))
 		return KHV_FAST_ROW;
-	/* User space may have made any number Xen's. */
+	/* The Xen hypercall MSR may have any number that user space chooses. */
 	if (!(vp->gate.msr & BIT_ULL(row)) || (write && msr == ka->xen_hvm_config.msr))
 		return KHV_FAST_REFUSED;
-	/* Most VMMs install a filter; KVM alone knows until when its verdict holds. */
+	/*
+	 * Most VMMs install an MSR filter. Do not cache the verdict: only KVM knows when it
+	 * changes.
+	 */
 	if (rcu_access_pointer(ka->msr_filter) &&
 	    !khv_kvm_msr_allowed(vcpu, msr, write ? KVM_MSR_FILTER_WRITE : KVM_MSR_FILTER_READ))
 		return KHV_FAST_FILTER;
@@ -150,9 +155,9 @@ static __always_inline enum khv_fast_result check_call(struct kvm_vcpu *vcpu, in
 }
 
 /*
- * Where an AMD CPU does not say where the next instruction is, KVM asks its emulator,
- * which may sleep. RDMSR, WRMSR and VMMCALL are known by their bytes. Returns their
- * length, or 0 when they are not at hand or have a prefix.
+ * Without NRIPS KVM finds the next RIP with its emulator, which may sleep. Recognise RDMSR, WRMSR
+ * and VMMCALL by their bytes instead. Return: the instruction's length, or 0 if its bytes cannot be
+ * read without faulting or it has a prefix.
  */
 static noinline unsigned int insn_length(struct kvm_vcpu *vcpu, enum exit_kind kind)
 {
@@ -164,7 +169,10 @@ static noinline unsigned int insn_length(struct kvm_vcpu *vcpu, enum exit_kind k
 	unsigned int len = kind == EXIT_CALL ? 3 : 2;
 	unsigned long rip = khv_kvm_get_linear_rip(vcpu);
 	struct khv_tables t = {
-		/* Nobody intercepts writes of CR3 here; KVM's copy is from the last slow exit. */
+		/*
+		 * With NPT, CR3 writes are not intercepted; vcpu->arch.cr3 dates from the last slow
+		 * exit.
+		 */
 		.root = *khv_tdp_enabled ? khv_vmcb(vcpu)->save.cr3 : vcpu->arch.cr3,
 		.need = _PAGE_PRESENT,
 		.levels = vcpu->arch.cr4 & X86_CR4_LA57 ? 5 : 4,
@@ -188,8 +196,8 @@ static noinline unsigned int insn_length(struct kvm_vcpu *vcpu, enum exit_kind k
 }
 
 /*
- * Where the guest goes on; found before the handler is called, so that an answer is never
- * taken back. Returns 0 where that is not known.
+ * The RIP at which the guest resumes. Found before the handler runs, because an answer cannot be
+ * taken back. Return: 0 if unknown.
  */
 static __always_inline unsigned long next_rip(struct kvm_vcpu *vcpu, enum exit_kind kind, bool svm)
 {
@@ -209,13 +217,13 @@ static __always_inline unsigned long next_rip(struct kvm_vcpu *vcpu, enum exit_k
 		rip = khv_vmread(GUEST_RIP);
 		next = rip + khv_vmread(VM_EXIT_INSTRUCTION_LEN);
 	}
-	/* Only at the end of the low 4 GB does it matter how wide RIP is. */
+	/* Outside 64-bit mode RIP wraps at 4 GB. */
 	if (unlikely(((next ^ rip) >> 31) == 3) && !is_64bit(vcpu, svm))
 		next = (u32)next;
 	return next;
 }
 
-/* As the vendors' skip_emulated_instruction(): the interrupt shadow ends, too. */
+/* Mirrors the vendors' skip_emulated_instruction(): also end the interrupt shadow. */
 static __always_inline void skip_to(struct kvm_vcpu *vcpu, unsigned long next, bool svm)
 {
 	vcpu->arch.regs[VCPU_REGS_RIP] = next;
@@ -233,7 +241,10 @@ static __always_inline void skip_to(struct kvm_vcpu *vcpu, unsigned long next, b
 	}
 }
 
-/* As kvm_skip_emulated_instruction() does: the guest counts what it did not execute. */
+/*
+ * Mirrors kvm_skip_emulated_instruction(): the guest's PMU counts the skipped instruction as
+ * retired.
+ */
 static noinline void count_skipped(struct kvm_vcpu *vcpu)
 {
 	if (!khv_pmu_counts(&vcpu->arch.pmu))
@@ -252,14 +263,15 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 	unsigned long next;
 	int row;
 
-	/* A failed entry: the VMCS tells of the exit before. */
+	/* After a failed VM-Entry the VMCS still describes the previous VM-Exit. */
 	if (!static_branch_likely(&answering) || (!svm && khv_vmx_failed(vcpu)))
 		return EXIT_FASTPATH_NONE;
 	/*
-	 * Exits of a nested guest are its hypervisor's, but for the calls it leaves to us. When
-	 * the vCPU leaves the inner loop, KVM decides again whose exit this was, before it tests
-	 * for an answer: by the call's code, which RCX still holds. A 32-bit caller has it in RAX,
-	 * which holds the result by then.
+	 * A VM-Exit of L2 belongs to L1, except for hypercalls that L1 leaves to the module (direct
+	 * flush). If the vCPU then leaves the inner loop, KVM decides again whose exit this was, by
+	 * the call code, before it sees that the exit is handled. In 64-bit mode RCX still holds
+	 * the code; in 32-bit mode RAX holds the result by then, so leave 32-bit callers to the
+	 * slow path.
 	 */
 	if (kind == EXIT_CALL) {
 		longmode = is_64bit(vcpu, svm);
@@ -293,7 +305,7 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 		return EXIT_FASTPATH_NONE;
 	}
 	skip_to(vcpu, next, svm);
-	/* No answer changes whether it counts. */
+	/* No handler changes whether the PMU counts, so check_guest()'s verdict still holds. */
 	if (unlikely(vcpu->arch.pmu.version))
 		count_skipped(vcpu);
 	if (unlikely(++vp->counts.fast[KHV_FAST_DONE] % LEAVE_EVERY == 0))
@@ -301,7 +313,7 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 	return EXIT_FASTPATH_REENTER_GUEST;
 }
 
-/* One function for each vendor and kind of exit, each without the others' tests. */
+/* One function per vendor and kind of exit, so that the compiler drops the tests of the others. */
 static noinline fastpath_t answer_rdmsr_svm(struct kvm_vcpu *vcpu)
 {
 	return answer_exit(vcpu, EXIT_RDMSR, true);
@@ -333,9 +345,10 @@ static noinline fastpath_t answer_call_vmx(struct kvm_vcpu *vcpu)
 }
 
 /*
- * What stands in for the vendor's function in a vCPU of ours; dispatch.S lets any other pass. Each
- * instruction here is paid at every exit: khv_running is read twice, because a register that
- * survives the call costs more, ftrace gets no site, and nothing calls it by its address.
+ * Replacement of the vendor's vcpu_run() for a vCPU of an owned VM; dispatch.S passes other vCPUs
+ * on to KVM. Every VM-Exit pays for each instruction here: khv_running is read twice, because
+ * keeping a value in a register across the call costs more; there is no ftrace site; and there is
+ * no ENDBR, because no indirect call targets it.
  */
 __noendbr notrace fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_flags)
 {
@@ -350,19 +363,25 @@ __noendbr notrace fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 ru
 			return ret;
 		return control->exit_info_1 ? answer_wrmsr_svm(vcpu) : answer_rdmsr_svm(vcpu);
 	}
-	/* Two comparisons with memory are one instruction less than a register and two with it. */
+	/*
+	 * Force two comparisons with memory: that is one instruction less than a load and two
+	 * comparisons.
+	 */
 	barrier();
 	if (likely(control->exit_code != SVM_EXIT_VMMCALL))
 		return ret;
 	return ret == EXIT_FASTPATH_NONE ? answer_call_svm(vcpu) : ret;
 }
 
-/* The first look lets pass what has further bits beside the reason; the second does not. */
+/*
+ * The reason's low 6 bits select a bit of this mask. That quick test ignores the other bits of the
+ * VM-Exit reason; the comparisons behind it do not.
+ */
 #define VMX_REASONS                                                       \
 	(BIT_ULL(EXIT_REASON_MSR_READ) | BIT_ULL(EXIT_REASON_MSR_WRITE) | \
 	 BIT_ULL(EXIT_REASON_VMCALL))
 
-/* What khv_vmread() returns when VMREAD faults is no reason of these. */
+/* If VMREAD faults, khv_vmread() returns the field's encoding, which must select none of these. */
 static_assert(!(VMX_REASONS >> (VM_EXIT_REASON % 64) & 1));
 
 __noendbr notrace fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags)
@@ -384,7 +403,7 @@ __noendbr notrace fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 ru
 	return reason == EXIT_REASON_MSR_WRITE ? answer_wrmsr_vmx(vcpu) : ret;
 }
 
-/* Reasons for which a host has no fast path; everything else works without. */
+/* Why this host cannot have a fast path, or NULL. The rest of the module works without it. */
 static const char *unfit(void)
 {
 	const bool *unrestricted;
@@ -393,10 +412,13 @@ static const char *unfit(void)
 		return "a PREEMPT_RT kernel's spinlocks sleep";
 	if (khv_svm)
 		return NULL;
-	/* There the VMCS is Hyper-V's, and is not read by an instruction. */
+	/* KVM on Hyper-V may use an enlightened VMCS, which VMREAD does not read. */
 	if (hypervisor_is_type(X86_HYPER_MS_HYPERV))
 		return "this host runs on Hyper-V";
-	/* Without, KVM emulates real mode, and reports exits that the VMCS does not know. */
+	/*
+	 * Without unrestricted guests KVM emulates real mode, and reports exits that are not in the
+	 * VMCS.
+	 */
 	unrestricted = (void *)khv_symbol("kvm_intel", "enable_unrestricted_guest");
 	if (!unrestricted || !*unrestricted)
 		return "kvm_intel runs without unrestricted guests";
@@ -418,9 +440,9 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 	khv_apic_ipi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_ipi");
 	kvm_nrips = khv_svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
 	/*
-	 * kvm_pmu_trigger_event() takes an event selector where KVM has kvm_pmu_eventsel, whose
-	 * first member is that of retired instructions; it then only counts and makes a request.
-	 * Before, it took a number of perf's and could sleep.
+	 * A KVM that has kvm_pmu_eventsel, whose first member is the event of retired instructions,
+	 * has a kvm_pmu_trigger_event() that takes an event selector, only counts, and makes a
+	 * request. Older versions take a perf_hw_id and may sleep.
 	 */
 	pmu_trigger_event = (void *)khv_symbol("kvm", "kvm_pmu_trigger_event");
 	insn_retired = pmu_trigger_event ? (void *)khv_symbol("kvm", "kvm_pmu_eventsel") : NULL;
@@ -468,9 +490,10 @@ void khv_fastpath_remove(void)
 	__static_call_update(kvm_key, kvm_trampoline, khv_x86_ops->vcpu_run);
 	installed = false;
 	/*
-	 * KVM calls it with interrupts off, and a vCPU that is not ours leaves by a jump, which
-	 * dispatch.awk proves: when every CPU has had them on, nobody is inside. A guest that runs
-	 * counts as interrupts on; a frame of ours below it would not do.
+	 * KVM calls the static call with interrupts off, and dispatch.awk proves that a vCPU of
+	 * another VM leaves the module by a jump, without a frame. So no CPU executes the
+	 * replacement once each has had interrupts on. RCU counts guest mode as a quiescent state,
+	 * too: a CPU in the guest of another VM has no frame of the module to return to.
 	 */
 	synchronize_rcu();
 }
