@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where every replaced function comes to, and what decides whose it is. In assembly, because what
- * goes on to KVM must leave nothing behind that rmmod takes away, whatever the compiler is told to
- * instrument; dispatch.awk proves it of every build.
+ * Entry point of all hooks: finds out whether a call concerns an owned VM. In assembly, because a
+ * call that goes on to KVM must leave nothing on the stack that rmmod takes away, whatever
+ * instrumentation the compiler is told to add. dispatch.awk proves this for every build.
  *
- * An ftrace site calls khv_dispatch ahead of its function's first instruction. Whatever comes of
- * it, that call is answered by one return, so that the CPU's return stack stays in step: to the
- * site, where the function goes on as if nothing had been; or into the replacement, whose caller
- * then is the function's own.
+ * An ftrace site calls khv_dispatch ahead of its function's first instruction. Exactly one return
+ * answers that call, so that the CPU's return stack stays in step: either to the site, where the
+ * function goes on as if it had no hook, or into the replacement, which then returns to the
+ * function's own caller.
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
@@ -17,7 +17,7 @@
 
 #include "offsets.h"
 
-/* Mirrors to_khv_vm(): shifted, 0 and bit 63 are both 0. */
+/* Mirrors to_khv_vm(): ZF is set unless the VM is owned. The shift drops bit 63. */
 .macro owner kvm
 	mov	KHV_KVM_OWNER(\kvm), %rax
 	add	%rax, %rax
@@ -39,7 +39,7 @@
 .Lnext_\name:
 .endm
 
-/* The first argument is the vCPU. */
+/* Owner VCPU: the first argument is the vCPU. */
 .macro hook_VCPU name ours passed
 	cmp	khv_return_\name(%rip), %rax
 	jne	.Lnext_\name
@@ -48,7 +48,7 @@
 	take_or_pass \name \ours \passed
 .endm
 
-/* The first argument is the VM. */
+/* Owner KVM: the first argument is the VM. */
 .macro hook_KVM name ours passed
 	cmp	khv_return_\name(%rip), %rax
 	jne	.Lnext_\name
@@ -56,7 +56,9 @@
 	take_or_pass \name \ours \passed
 .endm
 
-/* No VM yet that could be anybody's: the replacement counts, and does not sleep outside of SRCU. */
+/*
+ * Owner ANY: the VM has no owner yet. The replacement counts, and sleeps under khv_inflight only.
+ */
 .macro hook_ANY name ours passed
 	cmp	khv_return_\name(%rip), %rax
 	jne	.Lnext_\name
@@ -64,7 +66,10 @@
 .Lnext_\name:
 .endm
 
-/* khv_asks_<name>() is given the arguments. It must not sleep: see khv_takeover_drain(). */
+/*
+ * Call khv_asks_<name>() with the function's arguments. It must not sleep: see
+ * khv_takeover_drain().
+ */
 .macro ask name
 	FRAME_BEGIN
 	push	%rdi
@@ -85,7 +90,10 @@
 	take_or_pass \name \ours \passed
 .endm
 
-/* The vCPU is no argument. Inside KVM_RUN one of ours is known; in an ioctl it is asked for. */
+/*
+ * Owner RUNNING: the vCPU is not an argument. Inside KVM_RUN of an owned VM it is khv_running; in
+ * another ioctl khv_asks_<name>() finds it.
+ */
 .macro hook_RUNNING name ours passed
 	cmp	khv_return_\name(%rip), %rax
 	jne	.Lnext_\name
@@ -101,21 +109,27 @@
 
 	.text
 /*
- * RAX is free on entry to a function that has a fixed number of parameters. The list is in the
- * order of the hooks, so the hot ones are found first.
+ * RAX is free on entry to a function without variable arguments. The hooks are compared in the
+ * order of the list, which begins with the hot ones.
  */
 SYM_FUNC_START(khv_dispatch)
 	mov	(%rsp), %rax
 #include "compat/kvm_private.h"
-	/* Some other user of the site sent it here. */
+	/*
+	 * No hook has this return address: another user of the site sent the call here. Return to
+	 * the site.
+	 */
 	RET
 SYM_FUNC_END(khv_dispatch)
 
 /*
- * What stands in for the vendor's function behind the static call kvm_x86_vcpu_run. Each
- * instruction is paid at every exit. A vCPU that is not ours leaves by the jump.
+ * Replacement of the vendor's vcpu_run() behind the static call kvm_x86_vcpu_run. Every VM-Exit
+ * pays for each instruction here. A vCPU of another VM leaves by the jump to KVM.
  */
-/* With the padding in which call depth tracking counts a call. */
+/*
+ * SYM_F_ALIGN adds the padding in which call depth tracking counts a call. Kernels without it have
+ * SYM_A_ALIGN only.
+ */
 #ifndef SYM_F_ALIGN
 #define SYM_F_ALIGN SYM_A_ALIGN
 #endif
@@ -131,7 +145,7 @@ SYM_FUNC_END(khv_vcpu_run_\vendor)
 vcpu_run svm
 vcpu_run vmx
 
-/* objtool looks for the key of a static call among the symbols of the object. */
+/* objtool looks for a static call's key among the symbols of the object: refer to it. */
 	.pushsection .discard.addressable, "aw"
 	.quad	__SCK__khv_call_vcpu_run
 	.popsection

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Replaces KVM functions through their ftrace sites: one ftrace_ops sends all of them
- * to khv_dispatch by a direct call, which tells them apart by the return address and
- * returns there, or into the replacement. The original is entered past its site, so it
- * never meets its own hook. One ops, because each costs ftrace several walks over all
- * functions of the kernel, and a grace period when it goes.
+ * Replaces KVM functions through their ftrace sites: one ftrace_ops makes all of them call
+ * khv_dispatch directly. khv_dispatch tells them apart by the return address, and returns there or
+ * into the replacement. The original is called behind its site, so that it does not meet the hook.
+ * There is only one ftrace_ops, because each one costs ftrace several walks over all functions of
+ * the kernel, and a grace period on removal.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -17,7 +17,7 @@
 #include "khv/hooks.h"
 #include "khv/parts.h"
 
-/* khv_return_<function>: where its ftrace site returns to. Read by khv_dispatch. */
+/* khv_return_<function>: address behind the function's ftrace site. Read by khv_dispatch. */
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
 	extern unsigned long khv_return_##_name;                  \
 	unsigned long khv_return_##_name;
@@ -41,7 +41,7 @@ static struct ftrace_ops ops;
 
 DEFINE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
 
-/* Any register that KVM itself sends nowhere? */
+/* Is there a row that KVM does not route to its Hyper-V code? */
 static bool any_unrouted(void)
 {
 	int i;
@@ -54,8 +54,8 @@ static bool any_unrouted(void)
 }
 
 /*
- * Calls of an L2 that KVM does not bring here by itself? The flushes it does, where it knows
- * direct flush.
+ * Is there a row for hypercalls of an L2 that KVM does not route here itself? A KVM that implements
+ * direct flush routes the flushes.
  */
 static bool any_l2_call(void)
 {
@@ -100,7 +100,7 @@ int khv_hooks_nr(void)
 	return nr;
 }
 
-/* Static calls cannot be indexed, so each original is set by name. */
+/* Static calls cannot be indexed, so set each original by name. */
 static void set_originals(void)
 {
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
@@ -112,8 +112,8 @@ static void set_originals(void)
 }
 
 /*
- * ftrace finds the site of a function by its address as well, but walks all symbols of the module
- * where the site is not right there. Behind ENDBR it is four bytes further.
+ * ftrace_location() finds a function's site by its entry, too, but walks all symbols of the module
+ * if the site is not there. With IBT the site is four bytes further, behind ENDBR.
  */
 static unsigned long find_site(unsigned long addr)
 {
@@ -132,7 +132,7 @@ int khv_hooks_find(void (*report)(const char *name, const char *why))
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
 		struct khv_hook *hook = &khv_hooks[i];
 
-		/* One that is not there at all is named with the imports. */
+		/* khv_imports_find() reports a function that does not exist. */
 		if (!khv_hook_wanted(i) || !hook->addr)
 			continue;
 		hook->site = find_site(hook->addr);
@@ -151,7 +151,10 @@ int khv_hooks_check(void (*report)(const char *name, const char *why))
 	int bad = 0;
 	int i;
 
-	/* Off, a registration succeeds without touching the site, and cannot be undone. */
+	/*
+	 * With ftrace_enabled off, registration succeeds without patching the site, and cannot be
+	 * undone.
+	 */
 	if (!ftrace_enabled || !READ_ONCE(*ftrace_enabled)) {
 		report("all of them", "function tracing is off: sysctl kernel.ftrace_enabled=1");
 		return khv_hooks_nr();
@@ -196,8 +199,8 @@ int khv_hooks_install(void)
 		goto err_filter;
 	}
 	/*
-	 * Sysctl kernel.ftrace_enabled=0 would pull the hooks from under VMs of
-	 * ours; a permanent user makes it answer -EBUSY.
+	 * Writing 0 to sysctl kernel.ftrace_enabled would remove the hooks while owned VMs run;
+	 * with a permanent ops it returns -EBUSY.
 	 */
 	ops.flags |= FTRACE_OPS_FL_PERMANENT;
 	return 0;
@@ -223,16 +226,22 @@ int khv_hooks_remove(void)
 {
 	int i, ret;
 
-	/* It would keep its users, and take from this one what it calls them by. */
+	/*
+	 * After ftrace has disabled itself, it leaves the sites as they are, but
+	 * unregister_ftrace_direct() would still drop the direct function that they call.
+	 */
 	if (khv_ftrace_is_dead())
 		return -ENODEV;
 	ret = khv_unregister_ftrace_direct(&ops, (unsigned long)khv_dispatch);
-	/* ftrace finds foreign bytes at a site, patches none, and says nothing but in the log. */
+	/*
+	 * If ftrace finds unexpected bytes at a site, it does not patch it, and reports that in the
+	 * log only.
+	 */
 	for (i = 0; !ret && i < KHV_NR_HOOKS; i++) {
 		if (khv_hooks[i].site && calls_us(&khv_hooks[i]))
 			ret = -EIO;
 	}
-	/* While the sites still call, ftrace may look into the filter. */
+	/* While a site still calls khv_dispatch, ftrace may use the filter. */
 	if (!ret)
 		ftrace_free_filter(&ops);
 	return ret;

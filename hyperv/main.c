@@ -7,7 +7,7 @@
  *   IDLE     untouched  KVM's     -
  *   CHECKED  untouched  KVM's     -        every need is met, KVM is pinned
  *   HOOKED   replaced   KVM's     -        all hooks stand
- *   ACTIVE   replaced   ours      refused while a VM of ours lives
+ *   ACTIVE   replaced   ours      refused while an owned VM lives
  *
  * A load that fails names everything that is missing at once and stays IDLE.
  */

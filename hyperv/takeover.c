@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The replacements. dispatch.S sends here what is ours, and lets everything else go on to KVM
- * without a frame of this module on the stack, so that rmmod need not wait for VMs of KVM's own. In
- * a VM of ours a frame may stay: the VM holds a reference on the module. Creation and destruction
- * of a VM are the exception, and stand under khv_inflight; the system ioctl is the other, and takes
- * a reference.
+ * The replacements of KVM's functions. dispatch.S sends the calls here that concern an owned VM,
+ * and passes all others on to KVM without a frame of this module on the stack, so that rmmod need
+ * not wait for KVM's VMs. Calls for an owned VM may leave a frame, because the VM holds a reference
+ * on the module. Two exceptions: creation and destruction of a VM run under khv_inflight, and the
+ * system ioctl KVM_GET_SUPPORTED_HV_CPUID takes a reference itself.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -21,21 +21,21 @@
 
 DEFINE_STATIC_SRCU(khv_inflight);
 
-/* Whether new VMs become ours; the module parameter of that name. */
+/* Does the module take over new VMs? The module parameter "takeover". */
 bool khv_takeover = true;
 
-/* All hooks stand. Until then, and from the start of their removal, no VM becomes ours. */
+/* All hooks are installed. No VM is taken over before that, nor once their removal has begun. */
 bool khv_hooked;
 
 void khv_takeover_drain(void)
 {
 	/*
-	 * Removing a hook waited for tasks on the way in (RCU-tasks, in ftrace), and in
-	 * khv_asks_*(), which do not sleep. Whoever is inside by now is inside the read
-	 * section ...
+	 * Removing the hooks waited, by RCU-tasks in ftrace, for tasks on their way into a
+	 * replacement and in khv_asks_*(), which do not sleep. Every task that is still inside a
+	 * replacement is in an SRCU read section ...
 	 */
 	synchronize_srcu(&khv_inflight);
-	/* ... but for the last instructions of a replacement, behind it. */
+	/* ... or executes the last instructions of the replacement, after srcu_read_unlock(). */
 	synchronize_rcu_tasks();
 }
 
@@ -66,12 +66,12 @@ void khv_hook_kvm_hv_destroy_vm(struct kvm *kvm)
 }
 
 /*
- * KVM gives a vCPU its Hyper-V state when user space shows it Hyper-V's CPUID, and asks
- * again at every access to a register. Ours is there before, so that a hook on what is
- * asked so often is not needed: see porting.rst. Where the CPUID turns out to have nothing
- * of Hyper-V it goes again: for a vCPU with such a state KVM makes a request at each switch
- * between L1 and L2. (To look at the entries first would tell nothing: they are user
- * space's until KVM has copied them.)
+ * KVM allocates a vCPU's Hyper-V state when user space sets a CPUID with Hyper-V leaves, and calls
+ * the same function again at every MSR access. Allocate the state first, so that this hot function
+ * needs no hook; see porting.rst. If the CPUID turns out to have no Hyper-V leaves, take the state
+ * away: KVM makes a request at each switch between L1 and L2 for a vCPU that has it. Checking the
+ * entries beforehand would prove nothing, because user space may change them until KVM has copied
+ * them.
  */
 int khv_hook_kvm_vcpu_ioctl_set_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid *cpuid,
 				      struct kvm_cpuid_entry __user *entries)
@@ -104,7 +104,7 @@ void khv_hook_kvm_hv_vcpu_uninit(struct kvm_vcpu *vcpu)
 
 void khv_hook_kvm_hv_set_cpuid(struct kvm_vcpu *vcpu, bool hyperv_enabled)
 {
-	/* The stock cache stays truthful: inline code reads it. */
+	/* Keep the stock CPUID cache up to date: inline functions of KVM read it. */
 	khv_orig_kvm_hv_set_cpuid(vcpu, hyperv_enabled);
 	khv_cpuid_update(vcpu);
 }
@@ -121,9 +121,9 @@ int khv_hook_kvm_hv_set_enforce_cpuid(struct kvm_vcpu *vcpu, bool enforce)
 }
 
 /*
- * Without a vCPU it is the system ioctl: it tells what the next VM may have. It sleeps in
- * copy_to_user() for as long as user space likes, with no VM holding the module: rmmod must be
- * refused meanwhile, not wait.
+ * Without a vCPU this is the system ioctl, which tells what the next VM may have. It may sleep in
+ * copy_to_user() for as long as user space likes, while no VM holds a reference on the module. Take
+ * one, so that rmmod is refused meanwhile instead of waiting.
  */
 bool khv_asks_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu)
 {
@@ -158,7 +158,7 @@ int khv_hook_kvm_hv_hypercall(struct kvm_vcpu *vcpu)
 
 void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 {
-	/* Somebody may have put a flush into its state, which was put aside since. */
+	/* Another VP may have queued a flush in the VP's state before that was put aside. */
 	if (!to_khv_vcpu(vcpu))
 		__kvm_make_request(khv_flush_all(vcpu), vcpu);
 	khv_tlbflush_process(vcpu);
@@ -166,15 +166,19 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 }
 
 /*
- * KVM halts a VP in one of these two. It is back whenever something may have ended the HLT, and
- * goes on halting when nothing has: what is due is looked at each time, with the VP still halted.
+ * KVM halts a VP in kvm_vcpu_halt() or kvm_vcpu_block(). They return whenever the HLT may have
+ * ended, and KVM calls them again if it has not. Process due timers each time, while the VP is
+ * still halted.
  */
 void khv_hook_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
 {
 	if (to_khv_vcpu(vcpu))
 		khv_stimers_halt(vcpu);
 	khv_orig_kvm_vcpu_halt(vcpu);
-	/* KVM asks next whether that ended the HLT: what is served too late costs a round. */
+	/*
+	 * KVM checks next whether the HLT has ended. An expiry that is signalled only after that
+	 * check costs another round through KVM's loop.
+	 */
 	if (to_khv_vcpu(vcpu))
 		khv_stimers_woken(vcpu);
 }
@@ -207,8 +211,8 @@ void khv_hook_kvm_hv_irq_routing_update(struct kvm *kvm)
 }
 
 /*
- * Enabling a local APIC, by whatever register or ioctl, asks KVM to look for async page
- * faults that could not be signalled before. The same is true of timers.
+ * Whenever a local APIC is enabled, by any register or ioctl, KVM looks for async page faults that
+ * it could not signal before. Retry timers there, too.
  */
 void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 {
@@ -217,7 +221,7 @@ void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 	khv_orig_kvm_check_async_pf_completion(vcpu);
 }
 
-/* KVM passes the clock of the vCPU that is about to enter its guest. */
+/* KVM passes the clock of the vCPU that is about to enter the guest: the running one. */
 void khv_hook_kvm_hv_setup_tsc_page(struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock)
 {
 	khv_reftime_update(khv_kvm_get_running_vcpu(), hv_clock);
@@ -228,7 +232,7 @@ bool khv_asks_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl)
 	return ioctl == KVM_SET_CLOCK && to_khv_vm(filp->private_data);
 }
 
-/* KVM_SET_CLOCK: the time takes a step, and VPs that are halted do not look at it. */
+/* KVM_SET_CLOCK: the reference time takes a step, which halted VPs would not notice. */
 long khv_hook_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl, unsigned long arg)
 {
 	long ret = khv_orig_kvm_arch_vm_ioctl(filp, ioctl, arg);
@@ -273,7 +277,7 @@ int khv_hook_kvm_set_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
 #define CPUID_LEAF_APM		0x80000007
 #define CPUID_APM_INVARIANT_TSC BIT(8)
 
-/* What a guest is shown that depends on this module. */
+/* Apply the parts of CPUID that depend on this module. */
 bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx,
 			bool exact_only)
 {
@@ -281,21 +285,23 @@ bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32
 	u32 leaf = *eax;
 	bool found = khv_orig_kvm_cpuid(vcpu, eax, ebx, ecx, edx, exact_only);
 
-	/* A leaf that is not there is answered from another one. */
+	/*
+	 * For a leaf that does not exist, KVM returns the values of another leaf: leave them alone.
+	 */
 	if (!found || !vp || !vcpu->arch.hyperv_enabled)
 		return found;
 	if (leaf == CPUID_LEAF_APM) {
 		if (khv_tsc_invariant_hidden(vp))
 			*edx &= ~CPUID_APM_INVARIANT_TSC;
 	} else if (leaf == KHV_CPUID_LEAF_NESTED && *eax) {
-		/* Only where user space shows the leaf at all. */
+		/* Only if user space shows the leaf at all. */
 		*eax = vp->cpuid.reg[KHV_CPUID_NESTED_EAX];
 		*ebx = vp->cpuid.reg[KHV_CPUID_NESTED_EBX];
 	}
 	return found;
 }
 
-/* Exits of an L2: not for its hypervisor, so that KVM's own handler runs. */
+/* KVM's NESTED_EXIT_HOST: L0 handles this VM-Exit of L2, so that KVM's own handler runs. */
 #define NESTED_EXIT_HOST 0
 
 static bool ours_in_l2(struct kvm_vcpu *vcpu)
@@ -309,7 +315,7 @@ bool khv_hook_nested_vmx_reflect_vmexit(struct kvm_vcpu *vcpu)
 {
 	if (!ours_in_l2(vcpu))
 		return khv_orig_nested_vmx_reflect_vmexit(vcpu);
-	/* KVM's handler of the exit comes to khv_hook_kvm_hv_hypercall(). */
+	/* KVM's handler of the exit calls khv_hook_kvm_hv_hypercall(). */
 	return false;
 }
 
@@ -317,11 +323,14 @@ int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 {
 	if (!ours_in_l2(vcpu))
 		return khv_orig_nested_svm_exit_special(vcpu);
-	/* The handler comes to khv_hook_kvm_hv_hypercall(), or to what follows. */
+	/*
+	 * KVM's handler of the exit calls khv_hook_kvm_hv_hypercall() or
+	 * khv_hook_vmmcall_interception().
+	 */
 	return NESTED_EXIT_HOST;
 }
 
-/* Where KVM's handler has this name, it answers #UD to any call of an L2 but the flushes. */
+/* A KVM whose handler has this name answers #UD to every hypercall of an L2 except flushes. */
 int khv_hook_vmmcall_interception(struct kvm_vcpu *vcpu)
 {
 	if (!khv_in_l2(vcpu) || !ours_in_l2(vcpu))
@@ -330,9 +339,10 @@ int khv_hook_vmmcall_interception(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Under APICv KVM asks for an exit at the end of each SINT's interrupt, and then tells the SynIC
- * nothing (K9). Here there is one only where somebody waits, who is told. KVM loads nothing while
- * APICv is inhibited, and does not ask again when that ends: the VMCS is written here.
+ * Under APICv KVM requests a VM-Exit at the EOI of each SINT's vector, and then does not tell the
+ * SynIC (K9). Request it only for vectors whose EOI the module waits for. While APICv is inhibited,
+ * KVM does not load the bitmap, nor does it load it when the inhibition ends: write the VMCS
+ * regardless.
  */
 void khv_hook_vmx_load_eoi_exitmap(struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap)
 {
@@ -344,7 +354,7 @@ void khv_hook_vmx_load_eoi_exitmap(struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap)
 	bitmap_copy(vectors, vcpu->arch.ioapic_handled_vectors, 256);
 	if (to_khv_vcpu(vcpu))
 		khv_synic_awaited(to_khv_vcpu(vcpu), vectors);
-	/* Each field is 64 bits wide; the next one's number is 2 higher. */
+	/* The fields are 64 bits wide, and their encodings are 2 apart. */
 	for (i = 0; i < BITS_TO_LONGS(256); i++)
 		khv_vmwrite(EOI_EXIT_BITMAP0 + 2 * i, vectors[i]);
 }
