@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who owns a VM, and the life of struct khv_vm and struct khv_vcpu.
- * khv_vms_lock guards the lists that reports walk; no hot path takes it.
+ * Ownership of VMs, and creation and destruction of struct khv_vm and struct khv_vcpu. khv_vms_lock
+ * guards the lists that reports walk; no hot path takes it.
  */
 #include <linux/kfifo.h>
 #include <linux/kvm_host.h>
@@ -13,7 +13,7 @@
 #include "khv/state.h"
 
 LIST_HEAD(khv_vms);
-/* Protects the list, the lists of VPs in it, their links and the sums below. */
+/* Protects khv_vms, the VMs' lists of VPs, their links and the sums below. */
 DEFINE_MUTEX(khv_vms_lock);
 struct khv_counts khv_ended_counts;
 u64 khv_ended_shown;
@@ -23,7 +23,7 @@ int khv_vm_create(struct kvm *kvm)
 {
 	struct khv_vm *vm;
 
-	/* Fails once the module goes away: the VM is then KVM's own. */
+	/* Fails once the module is being unloaded; the VM then stays with KVM. */
 	if (!try_module_get(THIS_MODULE))
 		return -ENODEV;
 
@@ -44,7 +44,7 @@ int khv_vm_create(struct kvm *kvm)
 	list_add_tail(&vm->link, &khv_vms);
 	mutex_unlock(&khv_vms_lock);
 
-	/* Nobody else knows the VM yet, so this needs no barrier. */
+	/* No barrier needed: the VM is not visible to any other thread yet. */
 	WRITE_ONCE(kvm->arch.hyperv.hv_crash_ctl, (u64)vm);
 	return 0;
 }
@@ -66,7 +66,7 @@ void khv_vm_destroy(struct kvm *kvm)
 	module_put(THIS_MODULE);
 }
 
-/* The queues of KVM's own flush code, which still answers calls of an L2 guest. */
+/* Initialise the queues of KVM's flush code, which this VP may still run for flushes of an L2. */
 static void init_flush_fifos(struct kvm_vcpu_hv *hv)
 {
 #ifdef KHV_HAVE_FLUSH_FIFO
@@ -79,7 +79,7 @@ static void init_flush_fifos(struct kvm_vcpu_hv *hv)
 #endif
 }
 
-/* The state of a VP that was put aside, or NULL. */
+/* Return: the vCPU's VP that was put aside, or NULL. */
 static struct khv_vcpu *find_aside(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp, *found = NULL;
@@ -97,11 +97,14 @@ static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
 {
 	mutex_lock(&khv_vms_lock);
 	list_move_tail(&vp->link, &vp->vm->vps);
-	/* By its index first: a VP that has state and no index is nobody's target. */
+	/* Enter the VP in by_index first: otherwise a look-up by its index could miss it. */
 	khv_vp_claim(vp);
-	/* What was asked of it while it had none is in no queue. */
+	/* GPA flushes requested while the vCPU had no VP are in no queue. */
 	khv_nested_gpa_flush_all(vp);
-	/* Other vCPUs look this one up without a lock; show it complete. */
+	/*
+	 * Pairs with READ_ONCE() in to_khv_vcpu(): other vCPUs that find the VP without a lock see
+	 * it complete.
+	 */
 	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
 	mutex_unlock(&khv_vms_lock);
 }

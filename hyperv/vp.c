@@ -14,7 +14,7 @@
 
 void khv_vp_claim(struct khv_vcpu *vp)
 {
-	/* Whoever finds the VP there finds it complete. */
+	/* Pairs with READ_ONCE() in khv_vp_by_index(): a VP found in the table is complete. */
 	smp_store_release(&vp->vm->by_index[vp->stock.vp_index], vp);
 }
 
@@ -47,10 +47,10 @@ static struct kvm_vcpu *target(struct kvm *kvm, u32 vp_index)
 	if (vp)
 		return vp->stock.vcpu;
 	vcpu = kvm_get_vcpu(kvm, vp_index);
-	/* Some kernels give vCPU 0 for a number that is too high. */
+	/* On some kernels kvm_get_vcpu() returns vCPU 0 for an index that is too high. */
 	if (!vcpu || vcpu->vcpu_idx != vp_index)
 		return NULL;
-	/* It may have got its state, and the number with it, since the look above. */
+	/* The vCPU may have got a VP, with this or another index, since the look-up above. */
 	vp = to_khv_vcpu(vcpu);
 	return vp && READ_ONCE(vp->stock.vp_index) != vp_index ? NULL : vcpu;
 }
@@ -78,7 +78,10 @@ enum khv_msr_result khv_msr_vp_index_read(struct khv_msr_access *a)
 	return KHV_MSR_OK;
 }
 
-/* User space only. KVM's own look-ups count the VPs whose index is not their number. */
+/*
+ * User space only. KVM's look-ups by VP index take num_mismatched_vp_indexes into account, the
+ * number of VPs whose index is not their vcpu_idx.
+ */
 enum khv_msr_result khv_msr_vp_index_write(struct khv_msr_access *a)
 {
 	atomic_t *mismatched = &a->vcpu->kvm->arch.hyperv.num_mismatched_vp_indexes;
@@ -90,7 +93,7 @@ enum khv_msr_result khv_msr_vp_index_write(struct khv_msr_access *a)
 	if (a->data == old)
 		return KHV_MSR_OK;
 
-	/* Whoever finds two VPs of one index has found the count. */
+	/* Increment first: a vCPU that sees the new index must see a nonzero count. */
 	if (old == number)
 		atomic_inc(mismatched);
 	mutex_lock(&khv_vms_lock);
@@ -103,12 +106,12 @@ enum khv_msr_result khv_msr_vp_index_write(struct khv_msr_access *a)
 	return KHV_MSR_OK;
 }
 
-/* CPU time of the VP's thread inside KVM_RUN: the guest's and the kernel's on its behalf. */
+/* CPU time of the VP's thread inside KVM_RUN: guest time, and kernel time on the guest's behalf. */
 static u64 runtime_100ns(const struct khv_vcpu *vp)
 {
 	u64 ns;
 
-	/* Its stretches are added up when it leaves the CPU. */
+	/* sched_out() adds to runtime_ns: read both parts without being preempted. */
 	preempt_disable();
 	ns = vp->runtime_ns;
 	if (vp->running)
@@ -140,7 +143,7 @@ static void sched_in(struct preempt_notifier *notifier, int cpu)
 	vp->preempted = false;
 }
 
-/* A thread that still wants to run was preempted; one that does not has halted. */
+/* A thread that is still runnable was preempted; one that is not has blocked, as in HLT. */
 static void sched_out(struct preempt_notifier *notifier, struct task_struct *next)
 {
 	struct khv_vcpu *vp = container_of(notifier, struct khv_vcpu, notifier);
@@ -167,14 +170,19 @@ int khv_run(struct kvm_vcpu *vcpu)
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	int ret;
 
-	/* User space may have enabled the APIC of a VP that is halted. */
+	/* User space may have enabled the local APIC while the VP was halted. */
 	khv_synic_apic_changed(vp);
-	/* It may have given the TSC another rate, of which KVM tells nobody. */
+	/*
+	 * User space may have changed the TSC frequency, in which case KVM updates no clock by
+	 * itself.
+	 */
 	if (vp->tsc_ratio != vcpu->arch.l1_tsc_scaling_ratio) {
 		vp->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
 		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 	}
-	/* User space put another L2 in the place of the one that last entered. */
+	/*
+	 * User space has restored nested state since the last KVM_RUN: the L2 may be another one.
+	 */
 	if (kvm_test_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu))
 		khv_nested_restored(vp);
 	preempt_disable();
