@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_STIMERn_CONFIG and _COUNT: an hrtimer per synthetic timer wakes the VP's
- * thread, which signals the expiry on its way into the guest, or where it waits for the
- * end of a HLT. An expiry that cannot be signalled is kept (msg_pending) and tried again
- * by whatever may have changed that. State is that of the stock struct, owned by the VP's
- * thread; other CPUs only set bits of &khv_vcpu.stimers_due. KVM takes a bit of the stock
- * struct's stimer_pending_bitmap for the end of a HLT: none is ever set there.
- * TLFS chapter "Timers", "Synthetic Timers".
+ * HV_X64_MSR_STIMERn_CONFIG and HV_X64_MSR_STIMERn_COUNT. One hrtimer per synthetic timer wakes the
+ * VP's thread, which signals the expiry before it enters the guest, or while it waits for the end
+ * of a HLT. An expiry that cannot be signalled is kept (msg_pending) and retried when a condition
+ * for it may have changed. State is kept in the stock struct and owned by the VP's thread; other
+ * CPUs only set bits in &khv_vcpu.stimers_due. stimer_pending_bitmap of the stock struct stays 0,
+ * because KVM ends a HLT if one of its bits is set. TLFS chapter "Timers", "Synthetic Timers".
  */
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
@@ -19,7 +18,7 @@
 #define TICK_NS	     100
 #define LONG_WAIT_NS (100 * NSEC_PER_MSEC)
 
-/* So often may a one-shot be due when it begins, time after time, before it has to wait. */
+/* Number of times in a row that a one-shot may be due when it is started, before it is delayed. */
 #define MAX_RUSH 16
 
 static struct kvm_vcpu *timer_vcpu(struct kvm_vcpu_hv_stimer *t)
@@ -27,14 +26,17 @@ static struct kvm_vcpu *timer_vcpu(struct kvm_vcpu_hv_stimer *t)
 	return container_of(t, struct kvm_vcpu_hv, stimer[t->index])->vcpu;
 }
 
-/* Have the VP's thread look at the timer before it enters the guest or halts. */
+/* Have the VP's thread process the timer before it enters the guest or halts. */
 static void request(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
 {
 	set_bit(t->index, &to_khv_vcpu(vcpu)->stimers_due);
 	kvm_make_request(KVM_REQ_HV_STIMER, vcpu);
 }
 
-/* Have it look at once. A VP that is halted stays so, unless there is an interrupt then. */
+/*
+ * Have the vCPU's thread process its requests at once. A halted VP stays halted unless an interrupt
+ * is signalled.
+ */
 static void wake(struct kvm_vcpu *vcpu)
 {
 	kvm_make_request(KVM_REQ_UNBLOCK, vcpu);
@@ -60,7 +62,7 @@ void khv_stimers_init(struct khv_vcpu *vp)
 		struct hv_timer_message_payload *payload = (void *)t->msg.u.payload;
 
 		t->index = i;
-		/* The reference time goes on while the host sleeps. */
+		/* CLOCK_BOOTTIME: the reference time also advances while the host is suspended. */
 		hrtimer_init(&t->timer, CLOCK_BOOTTIME, HRTIMER_MODE_ABS);
 		t->timer.function = timer_fired;
 		t->msg.header.message_type = HVMSG_TIMER_EXPIRED;
@@ -78,8 +80,9 @@ void khv_stimers_uninit(struct khv_vcpu *vp)
 }
 
 /*
- * An expiry that waits for its slot is tried again at the end of the SINT's interrupt, which is an
- * exit under APICv only while that is so: see khv_synic_awaited().
+ * An expiry that waits for its message slot is retried at the EOI of the SINT's vector. Under APICv
+ * that EOI is a VM-Exit only while an expiry waits, see khv_synic_awaited(): have KVM load the
+ * bitmap again.
  */
 static void set_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, bool waiting)
 {
@@ -104,14 +107,20 @@ static void stop(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	stopped(vp, t);
 }
 
-/* False: atomic, and the timer goes off on another CPU right now. */
+/*
+ * Stop the timer. Return: false in the fast path if its hrtimer callback runs on another CPU right
+ * now.
+ */
 static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *t)
 {
 	if (!a->atomic) {
 		stop(a->vp, t);
 		return true;
 	}
-	/* Not armed since it last went off, nor anything left of that: the common case. */
+	/*
+	 * The common case: not started since the last expiry, so that only a stale due bit may be
+	 * left.
+	 */
 	if (!test_bit(t->index, &a->vp->stimers_started)) {
 		if (test_bit(t->index, &a->vp->stimers_due))
 			clear_bit(t->index, &a->vp->stimers_due);
@@ -124,8 +133,8 @@ static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *
 }
 
 /*
- * NTP has the hrtimer's clock run faster or slower than the reference time, by some percent at
- * times: a long wait is made in pieces, each of most of the rest.
+ * NTP adjusts the rate of the hrtimer's clock, at times by some percent, but not that of the
+ * reference time. Split a long wait: wait for seven eighths of the rest each time.
  */
 static void arm(struct kvm_vcpu_hv_stimer *t, u64 ticks)
 {
@@ -137,8 +146,8 @@ static void arm(struct kvm_vcpu_hv_stimer *t, u64 ticks)
 }
 
 /*
- * A tick that meets the one before it still waiting in the APIC would be lost, and a
- * timer that is not lazy must not lose any.
+ * A tick would be lost if the previous one is still pending in the local APIC's IRR. A timer that
+ * is not lazy must not lose ticks.
  */
 static bool direct_busy(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
 {
@@ -153,14 +162,14 @@ static bool direct_busy(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *
 
 static bool signal_direct(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
 {
-	/* An APIC in user space cannot be asked; the interrupt has nowhere to go. */
+	/* With a local APIC in user space the interrupt cannot be delivered: drop it. */
 	if (!vcpu->arch.apic)
 		return true;
 	if (direct_busy(vcpu, t))
 		return false;
 	if (khv_apic_post(vcpu, t->config.apic_vector))
 		return true;
-	/* The APIC is disabled; khv_synic_apic_changed() tells when it is not. */
+	/* The local APIC is disabled. khv_synic_apic_changed() retries once it is enabled. */
 	to_khv_vcpu(vcpu)->apic_waits = true;
 	return false;
 }
@@ -178,9 +187,10 @@ static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
 }
 
 /*
- * Storm guard: a guest that arms a one-shot in the past from the timer's own handler would never
- * leave that again. It gets a period's time for its main loop. One that arms it again meanwhile
- * does not begin to wait anew. Return: true if the timer is armed for what is left of that.
+ * Storm guard: a guest that starts a one-shot in the past from that timer's own handler would never
+ * leave the handler. After MAX_RUSH times delay the expiry by KHV_STIMER_MIN_PERIOD, so that other
+ * code of the guest runs. Starting the timer again does not prolong the delay. Return: true if the
+ * timer is armed for the rest of the delay.
  */
 static bool rushes(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
 {
@@ -200,7 +210,7 @@ static bool rushes(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
 	if (!*end)
 		*end = now + KHV_STIMER_MIN_PERIOD;
 	left = khv_ticks_until(*end, now);
-	/* More is left only where user space has set the clock back. */
+	/* More than that is left only if user space has set the clock back. */
 	if (left <= 0 || left > KHV_STIMER_MIN_PERIOD)
 		return false;
 	arm(t, left);
@@ -223,7 +233,10 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	}
 
 	started = test_and_set_bit(t->index, &vp->stimers_started);
-	/* Pairs with khv_stimers_clock_changed(): it finds the timer started from here on. */
+	/*
+	 * test_and_set_bit() orders the started bit before this read of the time. Pairs with
+	 * smp_mb() in khv_stimers_clock_changed().
+	 */
 	now = khv_ref_time(vcpu);
 	if (!started) {
 		t->exp_time = khv_stimer_first(t->count, periodic, now);
@@ -239,7 +252,7 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		if (!periodic) {
 			vp->stimer_rush_end[t->index] = 0;
 			if (!t->msg_pending) {
-				/* A clock set forward got here before the hrtimer. */
+				/* The clock was set forward, and the hrtimer may still be armed. */
 				hrtimer_try_to_cancel(&t->timer);
 				t->config.enable = 0;
 				clear_bit(t->index, &vp->stimers_started);
@@ -247,7 +260,7 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 			return;
 		}
 		if (t->msg_pending) {
-			/* The next tick is one more occasion; there may be no other. */
+			/* Retry at the next tick: no other event may come. */
 			arm(t, max_t(u64, min_t(u64, period, S64_MAX), KHV_STIMER_MIN_PERIOD));
 			return;
 		}
@@ -271,7 +284,7 @@ void khv_stimers_process(struct kvm_vcpu *vcpu)
 	}
 }
 
-/* Each message is written, and KVM makes room for that only on the way into the guest. */
+/* Every message dirties its page, but KVM checks the dirty ring only before it enters the guest. */
 static bool dirty_ring_fills(const struct kvm_vcpu *vcpu)
 {
 	const struct kvm_dirty_ring *ring = &vcpu->dirty_ring;
@@ -346,7 +359,10 @@ void khv_stimers_clock_changed(struct kvm *kvm)
 	unsigned long i;
 	int bit;
 
-	/* The new time before the look at who has started. Pairs with serve(), start_at_once(). */
+	/*
+	 * Order the new time before the reads of stimers_started. Pairs with test_and_set_bit() in
+	 * serve() and start_at_once().
+	 */
 	smp_mb();
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		struct khv_vcpu *vp = to_khv_vcpu(vcpu);
@@ -359,15 +375,18 @@ void khv_stimers_clock_changed(struct kvm *kvm)
 	}
 }
 
-/* Without a SynIC there are no timers; user space may still write what it read: 0. */
+/*
+ * The timers need an active SynIC; without it user space may still write back the 0 that it read.
+ */
 static bool accessible(const struct khv_msr_access *a)
 {
 	return a->vp->stock.synic.active || (a->host && !a->data);
 }
 
 /*
- * In the fast path: a timer that is not due yet needs nothing but its hrtimer, and the VP need not
- * leave KVM's inner loop for that. False: it is due, or began before.
+ * Start a timer in the fast path: one that is not due yet only needs its hrtimer armed, for which
+ * the vCPU need not leave KVM's inner loop. Return: false if the timer is due or was started
+ * before.
  */
 static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
@@ -377,7 +396,10 @@ static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	if (!t->count || !khv_ref_time_at_hand(vp->stock.vcpu) ||
 	    test_and_set_bit(t->index, &vp->stimers_started))
 		return false;
-	/* Whoever changes the clock from here on finds the timer started. */
+	/*
+	 * test_and_set_bit() above orders the started bit before this read of the time. Pairs with
+	 * smp_mb() in khv_stimers_clock_changed().
+	 */
 	now = khv_ref_time(vp->stock.vcpu);
 	exp_time = khv_stimer_first(t->count, periodic, now);
 	if (khv_ticks_until(exp_time, now) <= 0) {
@@ -393,14 +415,14 @@ static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 
 static void restart(struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *t)
 {
-	/* SINT0 is not for timers: TLFS, "the timer is disabled". */
+	/* TLFS: a message-mode timer on SINT0 is disabled. */
 	if (!t->config.direct_mode && !t->config.sintx)
 		t->config.enable = 0;
 	if (t->config.enable && !(a->atomic && start_at_once(a->vp, t)))
 		request(a->vcpu, t);
 }
 
-/* Vector 0 is none at all, which a timer may have until it is enabled. */
+/* Vector 0 means "no vector", which is valid until the timer is enabled. */
 static bool valid_vector(union hv_stimer_config config)
 {
 	return config.apic_vector >= KHV_SINT_FIRST_VECTOR ||
@@ -421,7 +443,7 @@ enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a)
 
 	if (!accessible(a))
 		return KHV_MSR_FAULT;
-	/* User space may restore what stock KVM let a guest set. */
+	/* Let user space restore any value that stock KVM lets a guest set. */
 	if (config.direct_mode && !a->host && !valid_vector(config))
 		return KHV_MSR_FAULT;
 	if (config.direct_mode && !a->host && a->vp->stock.enforce_cpuid &&
@@ -451,7 +473,10 @@ enum khv_msr_result khv_msr_stimer_count_write(struct khv_msr_access *a)
 	if (!try_stop(a, t))
 		return KHV_MSR_SLOW;
 	t->count = a->data;
-	/* User space restores two registers in any order: one must not change the other. */
+	/*
+	 * User space restores the two registers in any order: a write to one must not change the
+	 * other.
+	 */
 	if (!a->host) {
 		if (!t->count)
 			t->config.enable = 0;

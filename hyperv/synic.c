@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The synthetic interrupt controller: HV_X64_MSR_SCONTROL to EOM and SINT0 to 15,
- * message slots, and SINTs raised by user space. The registers live in the stock
- * struct, because inline code of KVM reads its bitmaps. They are written by the VP's
- * thread only; khv_synic_set_irq() reads them from any context. TLFS chapters
- * "Inter-Partition Communication" and "Virtual Interrupt Control".
+ * The synthetic interrupt controller (SynIC): HV_X64_MSR_SCONTROL to EOM and SINT0 to 15, message
+ * slots, and SINTs raised by user space. The registers are kept in the stock struct, because inline
+ * functions of KVM read its bitmaps. Only the VP's thread writes them; khv_synic_set_irq() reads
+ * them in any context. TLFS chapters "Inter-Partition Communication" and "Virtual Interrupt
+ * Control".
  */
 #include <linux/bitmap.h>
 #include <linux/kvm_host.h>
@@ -15,7 +15,10 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 
-/* AutoEOI of any VP rules out APICv for the whole VM: KVM must see the delivery. */
+/*
+ * AutoEOI of any VP inhibits APICv for the whole VM, because KVM must see the delivery of the
+ * interrupt.
+ */
 static void count_auto_eoi(struct kvm *kvm, bool used)
 {
 	struct kvm_hv *hv = &kvm->arch.hyperv;
@@ -49,7 +52,7 @@ int khv_synic_activate(struct kvm_vcpu *vcpu, bool dont_zero_pages)
 	synic = &to_khv_vcpu(vcpu)->stock.synic;
 	synic->dont_zero_synic_pages = dont_zero_pages;
 	WRITE_ONCE(synic->control, KHV_SCONTROL_ENABLE);
-	/* Pairs with khv_synic_set_irq(). */
+	/* Pairs with smp_load_acquire() in khv_synic_set_irq(). */
 	smp_store_release(&synic->active, true);
 	return 0;
 }
@@ -59,7 +62,9 @@ static u64 read_sint(const struct kvm_vcpu_hv_synic *synic, u32 sint)
 	return atomic64_read(&synic->sint[sint]);
 }
 
-/* The two bitmaps by vector follow the registers; several SINTs may share a vector. */
+/*
+ * Recompute the two bitmaps of vectors from the SINT registers; several SINTs may share a vector.
+ */
 static void update_vectors(struct khv_vcpu *vp)
 {
 	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
@@ -75,12 +80,12 @@ static void update_vectors(struct khv_vcpu *vp)
 		if ((sint & KHV_SINT_MASKED) || vector < KHV_SINT_FIRST_VECTOR)
 			continue;
 		__set_bit(vector, connected);
-		/* A polled one raises no interrupt that could end by itself. */
+		/* A polled SINT raises no interrupt, so there is nothing to end automatically. */
 		if ((sint & KHV_SINT_AUTO_EOI) && !(sint & KHV_SINT_POLLING))
 			__set_bit(vector, automatic);
 	}
 	bitmap_copy(synic->vec_bitmap, connected, 256);
-	/* Stock asks for this, too: which ends of interrupts are exits under APICv. */
+	/* As stock: have KVM recompute the vectors whose EOI is a VM-Exit under APICv. */
 	if (*khv_enable_apicv)
 		kvm_make_request(KVM_REQ_SCAN_IOAPIC, vp->stock.vcpu);
 	bitmap_copy(synic->auto_eoi_bitmap, automatic, 256);
@@ -88,7 +93,7 @@ static void update_vectors(struct khv_vcpu *vp)
 		count_auto_eoi(vp->vm->kvm, !auto_eoi);
 }
 
-/* Can an interrupt of this VP's local APIC be delivered at all? */
+/* Does the vCPU's in-kernel local APIC accept interrupts? */
 static bool apic_enabled(struct kvm_vcpu *vcpu)
 {
 	u64 spiv;
@@ -98,13 +103,16 @@ static bool apic_enabled(struct kvm_vcpu *vcpu)
 	       (spiv & APIC_SPIV_APIC_ENABLED);
 }
 
-/* The SINT's vector, or 0 for no interrupt. */
+/* Return: the SINT's vector, or 0 if the SINT raises no interrupt. */
 static u8 interrupt_vector(u64 sint)
 {
 	return sint & (KHV_SINT_MASKED | KHV_SINT_POLLING) ? 0 : sint & KHV_SINT_VECTOR;
 }
 
-/* 1 for delivered, 0 for lost in a disabled APIC, or -ENOENT when the SINT is mute. */
+/*
+ * Return: 1 if delivered, 0 if lost in a disabled local APIC, -ENOENT if the SINT raises no
+ * interrupt or there is no in-kernel local APIC.
+ */
 static int raise(struct kvm_vcpu *vcpu, u64 sint)
 {
 	u8 vector = interrupt_vector(sint);
@@ -112,7 +120,10 @@ static int raise(struct kvm_vcpu *vcpu, u64 sint)
 	return vector && vcpu->arch.apic ? khv_apic_post(vcpu, vector) : -ENOENT;
 }
 
-/* A message waits until its slot can be written and its interrupt will not be lost. */
+/*
+ * May a message be delivered? It waits until its slot may be written and its interrupt would not be
+ * lost.
+ */
 static bool ready(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, u64 sint)
 {
 	if (!(synic->control & KHV_SCONTROL_ENABLE) || !(synic->msg_page & KHV_SIMP_ENABLE) ||
@@ -122,19 +133,19 @@ static bool ready(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, 
 		return true;
 	if (apic_enabled(vcpu))
 		return true;
-	/* The one condition that no register of the SynIC ends. */
+	/* No write to a SynIC register ends this condition: have khv_synic_apic_changed() retry. */
 	to_khv_vcpu(vcpu)->apic_waits = true;
 	return false;
 }
 
-/* Have the guest write EOM when it has emptied the slot. */
+/* Set MessagePending, so that the guest writes EOM after it has emptied the slot. */
 static void ask_for_eom(struct kvm_vcpu *vcpu, gpa_t slot)
 {
 	gpa_t gpa = slot + offsetof(struct hv_message, header.message_flags);
 	const u8 pending = BIT(0);
 	u8 flags;
 
-	/* Not each time: a write is one more dirty page. */
+	/* Read first: a needless write would dirty the page. */
 	if (khv_kvm_read_guest(vcpu->kvm, gpa, &flags, sizeof(flags)) || flags != pending)
 		khv_kvm_write_guest(vcpu->kvm, gpa, &pending, sizeof(pending));
 }
@@ -159,20 +170,20 @@ bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message
 	if (!slot_empty(vcpu, slot)) {
 		ask_for_eom(vcpu, slot);
 		/*
-		 * Another VP may have emptied the slot just before it could see the
-		 * flag; it will then not write EOM. Pairs with the guest's barrier
-		 * between emptying the slot and reading the flag.
+		 * Another VP may have emptied the slot just before the flag became visible, and
+		 * will then not write EOM. Pairs with the guest's barrier between emptying the slot
+		 * and reading the flag.
 		 */
 		smp_mb();
 		if (!slot_empty(vcpu, slot))
 			return false;
 	}
 
-	/* The type says that the slot is taken: it comes last. */
+	/* Write the message type last: it marks the slot as full. */
 	if (khv_kvm_write_guest(vcpu->kvm, slot + sizeof(type), (const u8 *)msg + sizeof(type),
 				sizeof(msg->header) + msg->header.payload_size - sizeof(type)))
 		return false;
-	/* Pairs with the guest's read of the type before the rest. */
+	/* Pairs with the guest's read barrier between message_type and the rest of the message. */
 	smp_wmb();
 	if (khv_kvm_write_guest(vcpu->kvm, slot, &type, sizeof(type)))
 		return false;
@@ -188,7 +199,7 @@ int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint)
 	if (!vp || sint >= HV_SYNIC_SINT_COUNT)
 		return -EINVAL;
 	synic = &vp->stock.synic;
-	/* Pairs with khv_synic_activate(). */
+	/* Pairs with smp_store_release() in khv_synic_activate(). */
 	if (!smp_load_acquire(&synic->active))
 		return -EINVAL;
 	if (!(READ_ONCE(synic->control) & KHV_SCONTROL_ENABLE))
@@ -197,7 +208,7 @@ int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint)
 		     read_sint(synic, array_index_nospec(sint, HV_SYNIC_SINT_COUNT)));
 }
 
-/* Tell who waits for the end of the SINT's interrupt: irqfds with a resample eventfd. */
+/* Notify the irqfds with a resample eventfd that wait for the EOI of the SINT. */
 static void notify_acked(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, int sint)
 {
 	int gsi = atomic_read(&synic->sint_to_gsi[sint]);
@@ -218,8 +229,9 @@ bool khv_synic_anybody_waits(const struct khv_vcpu *vp)
 }
 
 /*
- * Does a resample eventfd wait for the end of this interrupt? KVM has the VPs look again when one
- * comes or goes, but not where the I/O APIC is user space's: any route counts there.
+ * Does a resample eventfd wait for the EOI of this GSI? KVM requests a new scan of the vectors
+ * whenever a resample eventfd comes or goes, but not if the I/O APIC is in user space: treat any
+ * route as awaited there.
  */
 static bool resampled(struct kvm *kvm, int gsi)
 {
@@ -276,7 +288,7 @@ void khv_synic_apic_changed(struct khv_vcpu *vp)
 	khv_stimers_retry(vp);
 }
 
-/* Is @gsi still a route to this SINT? */
+/* Does @gsi still route to this SINT? */
 static bool routed(struct kvm_irq_routing_table *table, u32 gsi, u32 vp_index, u32 sint)
 {
 	struct kvm_kernel_irq_routing_entry *e;
@@ -291,14 +303,14 @@ static bool routed(struct kvm_irq_routing_table *table, u32 gsi, u32 vp_index, u
 	return false;
 }
 
-/* Which ends of interrupts are exits under APICv depends on who waits for them. */
+/* Have the vCPU recompute the vectors whose EOI is a VM-Exit under APICv, after a route changed. */
 static void eoi_exits_changed(struct kvm_vcpu *vcpu)
 {
 	kvm_make_request(KVM_REQ_SCAN_IOAPIC, vcpu);
 	khv_kvm_vcpu_kick(vcpu);
 }
 
-/* Return: true if there was any. */
+/* Drop routes that are no longer in @table. Return: true if there were any. */
 static bool forget_routes(struct khv_vcpu *vp, struct kvm_irq_routing_table *table)
 {
 	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
@@ -350,7 +362,7 @@ void khv_synic_routing_update(struct kvm *kvm)
 	}
 }
 
-/* KVM_EXIT_HYPERV_SYNIC, once this MSR write is through: user space may map the pages. */
+/* Request KVM_EXIT_HYPERV_SYNIC, after the MSR write completes: user space may map the pages. */
 static void exit_to_user(const struct khv_msr_access *a, u32 msr)
 {
 	struct kvm_vcpu_hv *stock = &a->vp->stock;
@@ -363,7 +375,7 @@ static void exit_to_user(const struct khv_msr_access *a, u32 msr)
 	kvm_make_request(KVM_REQ_HV_EXIT, a->vcpu);
 }
 
-/* Without KVM_CAP_HYPERV_SYNIC user space may read all, and write what a reset would. */
+/* Without KVM_CAP_HYPERV_SYNIC user space may read all registers, and write 0 as a reset would. */
 static bool readable(const struct khv_msr_access *a)
 {
 	return a->vp->stock.synic.active || a->host;
@@ -411,7 +423,7 @@ enum khv_msr_result khv_msr_sversion_write(struct khv_msr_access *a)
 	return KHV_MSR_OK;
 }
 
-/* SIMP and SIEFP have one form. A page enabled by the guest starts empty, see SYNIC2. */
+/* SIMP and SIEFP share one format. Clear a page that the guest enables, but not with SYNIC2. */
 static enum khv_msr_result write_page_register(struct khv_msr_access *a, u64 *reg)
 {
 	u64 was = *reg;
@@ -492,7 +504,7 @@ enum khv_msr_result khv_msr_sint_write(struct khv_msr_access *a)
 {
 	if (!writable(a))
 		return KHV_MSR_FAULT;
-	/* User space resets the register to 0, which is no vector either. */
+	/* User space may write 0, to reset the register, although vector 0 is not valid. */
 	if (!a->host && !(a->data & KHV_SINT_MASKED) &&
 	    (a->data & KHV_SINT_VECTOR) < KHV_SINT_FIRST_VECTOR)
 		return KHV_MSR_FAULT;
