@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Partition reference time: HV_X64_MSR_TIME_REF_COUNT, HV_X64_MSR_REFERENCE_TSC and
- * the one clock behind the register, the page and the timers. It follows KVM's master
- * clock; while there is none it is KVM's clock without the TSC. Readers take no lock.
- * Writers hold kvm->arch.hyperv.hv_lock. TLFS chapter "Timers".
+ * Partition reference time: HV_X64_MSR_TIME_REF_COUNT, HV_X64_MSR_REFERENCE_TSC, and the one clock
+ * that the register, the page and the timers share. The clock follows KVM's master clock; while KVM
+ * has none, it follows KVM's clock without using the TSC. Readers take no lock. Writers hold
+ * kvm->arch.hyperv.hv_lock. TLFS chapter "Timers".
  */
 #include <linux/kvm_host.h>
 #include <asm/pvclock-abi.h>
@@ -13,11 +13,11 @@
 
 #define TICK_NS	      100
 #define TICKS_PER_SEC ((s64)(NSEC_PER_SEC / TICK_NS))
-/* What timers that are armed already may be off by: a microsecond. */
+/* Ignore a step of the clock up to 1 us: timers that are armed stay within that error. */
 #define STEP_TICKS    10
-/* More is not the error of a rate, but a TSC that jumped: a minute. */
+/* A lag of more than a minute is not due to an inexact TSC rate: the TSC has jumped. */
 #define MAX_LAG_TICKS (60 * TICKS_PER_SEC)
-/* One of them is not held up. */
+/* Number of attempts to read both clocks together; at least one should not be interrupted. */
 #define LOOKS	      3
 
 void khv_reftime_init(struct khv_vm *vm)
@@ -26,7 +26,7 @@ void khv_reftime_init(struct khv_vm *vm)
 	seqcount_mutex_init(&vm->refclock.seq, &vm->kvm->arch.hyperv.hv_lock);
 }
 
-/* KVM's master clock, in one piece; false if there is none. */
+/* Read a consistent copy of KVM's master clock. Return: false if KVM has none. */
 static bool get_master_clock(struct kvm *kvm, struct khv_master_clock *master)
 {
 	struct kvm_arch *ka = &kvm->arch;
@@ -44,8 +44,8 @@ static bool get_master_clock(struct kvm *kvm, struct khv_master_clock *master)
 }
 
 /*
- * Is this still KVM's master clock? Without its lock: who sees a part of a new one
- * looks again under hv_lock.
+ * Is this still KVM's master clock? Reads without KVM's seqcount: a torn read differs, and the
+ * caller looks again under hv_lock.
  */
 static bool is_master_clock(const struct kvm *kvm, const struct khv_master_clock *master)
 {
@@ -55,7 +55,10 @@ static bool is_master_clock(const struct kvm *kvm, const struct khv_master_clock
 	       READ_ONCE(kvm->arch.kvmclock_offset) == master->offset;
 }
 
-/* The VP whose TSC the page is for. KVM gives all the same, but a guest may set one's own. */
+/*
+ * The vCPU whose TSC the page describes. KVM gives all vCPUs the same TSC, but a guest may set its
+ * own.
+ */
 static const struct kvm_vcpu *first_vcpu(const struct kvm_vcpu *vcpu)
 {
 	return kvm_get_vcpu(vcpu->kvm, 0) ?: vcpu;
@@ -67,17 +70,18 @@ static u64 guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
 	       READ_ONCE(vcpu->arch.l1_tsc_offset);
 }
 
-/* The time at the host's @tsc, which is now. */
+/* Reference time by @source at the host's @tsc, which was just read. */
 static u64 read_source(const struct khv_ref_source *source, struct kvm_vcpu *vcpu, u64 tsc)
 {
 	struct kvm *kvm = vcpu->kvm;
 
-	/* Without a master clock the guest's TSC may change. */
+	/* vCPU 0's current TSC parameters: without a master clock they may change. */
 	if (source->valid && source->adopted)
 		return khv_ref_at(&source->params, guest_tsc(tsc, first_vcpu(vcpu)));
 	/*
-	 * Not this VP's own TSC: the guest may have set that, and the time is everybody's. Nor does
-	 * it matter that KVM has another master clock by now: this one goes on until update().
+	 * Use the saved TSC parameters, not this vCPU's: a guest may set a vCPU's TSC, but the time
+	 * is the VM's. KVM may have another master clock by now; the source stays valid until
+	 * update().
 	 */
 	if (source->valid && source->master.offset == READ_ONCE(kvm->arch.kvmclock_offset))
 		return khv_ref_at(&source->params,
@@ -101,7 +105,10 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 	unsigned int seq;
 	u64 now;
 
-	/* The TSC as well: a late look at an old source would be ahead of the new one. */
+	/*
+	 * Read the TSC inside the section: a TSC value read later, with the old source, could be
+	 * ahead of the new one.
+	 */
 	do {
 		seq = read_seqcount_begin(&clock->seq);
 		now = read_source(&clock->source, vcpu, rdtsc_ordered());
@@ -110,11 +117,13 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 }
 
 /*
- * The pair of read_seqcount_begin() in khv_ref_time(). A new master clock of KVM's may be behind
- * where the old one would be by now, because the TSC's rate is known to some digits only, and
- * likewise KVM's clock without one. Unless user space has set the clock, the time must not go
- * back then. Nor is it behind @restored by less than a second: a restored page, or NULL.
- * Return: true if it took a step.
+ * Replace the source of the time. Pairs with the read_seqcount_begin() section in khv_ref_time().
+ *
+ * The time must not go back, unless user space has set the clock. A new master clock of KVM may lag
+ * behind the old one, because KVM knows the TSC's rate with limited precision only, and so may
+ * KVM's clock without a master clock: make up for the lag with @next->ahead. @restored is the
+ * reference TSC page that user space restored, or NULL: the time must not go back behind it either,
+ * if it lags by less than a second. Return: true if the time took a step.
  */
 static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
 		       const struct khv_ref_params *restored)
@@ -126,15 +135,23 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
 	u64 tsc, after;
 	int i;
 
-	/* Another VP's exit fast path may wait for the end, with its CPU's interrupts off. */
+	/*
+	 * Another vCPU's exit fast path may spin on the seqcount with interrupts off: let no
+	 * interrupt delay its end.
+	 */
 	local_irq_save(flags);
 	write_seqcount_begin(&clock->seq);
 	next->ahead = 0;
-	/* Who is held up between two looks sees too large a lag, and never too small a one. */
+	/*
+	 * A delay between the two reads makes the lag too large, never too small: take the minimum.
+	 */
 	for (i = 0; i < LOOKS; i++) {
 		tsc = rdtsc_ordered();
 		after = read_source(next, vcpu, tsc);
-		/* KVM's clock is read when it is asked, and the old source is to be the later. */
+		/*
+		 * Without a TSC source, read_source() reads KVM's clock now: read the TSC for the
+		 * old source after it.
+		 */
 		if (!next->valid)
 			tsc = rdtsc_ordered();
 		lag = min_t(s64, lag, read_source(source, vcpu, tsc) - after);
@@ -163,15 +180,19 @@ static gpa_t page_gpa(const struct kvm_hv *hv)
 	return hv->hv_tsc_page & KHV_PAGE_GPFN;
 }
 
-/* A guest that runs on an emulated TSC counts on the page as it is; TLFS "Reenlightenment". */
+/*
+ * Must the page stay as it is? A guest with TSC emulation enabled relies on that: TLFS
+ * "Reenlightenment".
+ */
 static bool frozen(const struct khv_refclock *clock, const struct kvm_hv *hv)
 {
 	return READ_ONCE(hv->hv_tsc_emulation_control) && !clock->by_guest;
 }
 
 /*
- * The update protocol: sequence 0 while the rest changes, then a new one. The source of the time
- * changes in between, so that a guest never reads an older one than before.
+ * Begin an update of the page: set TscSequence to 0 while the rest changes; validate_page() sets a
+ * new one. The source of the time changes in between, so that a guest never reads an older time
+ * than before.
  */
 static void invalidate_page(struct kvm *kvm, struct khv_refclock *clock)
 {
@@ -199,11 +220,17 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 	u32 sequence = khv_ref_next_sequence(clock->sequence);
 
 	clock->page = KHV_TSC_PAGE_STALE;
-	/* The guest reads the sequence before and after the rest: order as it does. */
+	/*
+	 * Order sequence 0 before the parameters. Pairs with the guest's read barrier between the
+	 * parameters and its second read of the sequence.
+	 */
 	smp_wmb();
 	if (khv_kvm_write_guest(kvm, gpa, &page, sizeof(page)))
 		return;
-	/* The same, for the end of the update. */
+	/*
+	 * Order the parameters before the new sequence. Pairs with the guest's read barrier between
+	 * its first read of the sequence and the parameters.
+	 */
 	smp_wmb();
 	clock->sequence = sequence;
 	if (khv_kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence)))
@@ -211,7 +238,10 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 	clock->page = KHV_TSC_PAGE_LIVE;
 }
 
-/* After a restore the page is in memory already; a frozen one rules the clock. */
+/*
+ * Read the page that user space restored; a frozen page determines the clock. Return: false if
+ * there is no valid page.
+ */
 static bool read_page(struct kvm *kvm, const struct khv_refclock *clock,
 		      struct khv_ref_params *params)
 {
@@ -226,7 +256,7 @@ static bool read_page(struct kvm *kvm, const struct khv_refclock *clock,
 	return true;
 }
 
-/* Is the time a function of one TSC? User space may give each VP another rate. */
+/* Does the time follow from a single TSC? User space may give each vCPU another TSC rate. */
 static bool one_tsc(struct kvm_vcpu *vcpu)
 {
 	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
@@ -243,7 +273,7 @@ static bool one_tsc(struct kvm_vcpu *vcpu)
 	return true;
 }
 
-/* Is the source what KVM's clock and TSC ask for? */
+/* Does the source agree with KVM's clock and TSC parameters? */
 static bool source_is_current(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
 {
 	const struct khv_ref_source *source = &clock->source;
@@ -255,7 +285,7 @@ static bool source_is_current(struct kvm_vcpu *vcpu, const struct khv_refclock *
 	if (!READ_ONCE(source->valid))
 		return READ_ONCE(source->master.offset) == READ_ONCE(kvm->arch.kvmclock_offset) &&
 		       !one_tsc(vcpu);
-	/* A torn look is no harm: it differs, and is taken again under the lock. */
+	/* A torn read is harmless: it differs, and the caller looks again under hv_lock. */
 	return is_master_clock(kvm, &source->master) && !vcpu->arch.tsc_catchup &&
 	       vcpu->arch.l1_tsc_scaling_ratio == READ_ONCE(source->tsc_ratio) &&
 	       READ_ONCE(first->arch.l1_tsc_scaling_ratio) == READ_ONCE(source->tsc_ratio) &&
@@ -267,13 +297,13 @@ static bool up_to_date(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
 	return READ_ONCE(clock->page) != KHV_TSC_PAGE_STALE && source_is_current(vcpu, clock);
 }
 
-/* The first VP's TSC under KVM's master clock, or else KVM's clock. */
+/* Choose the source of the time: vCPU 0's TSC if KVM has a master clock, else KVM's clock. */
 static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock,
 			struct khv_ref_source *source)
 {
 	const struct kvm_vcpu *first = first_vcpu(vcpu);
 	struct khv_pvclock pvclock = {
-		/* The rate is the same for all of them. */
+		/* All vCPUs have the same TSC rate, see one_tsc(). */
 		.mul = hv_clock->tsc_to_system_mul,
 		.shift = hv_clock->tsc_shift,
 	};
@@ -289,7 +319,7 @@ static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 	source->valid = khv_ref_params_compute(&source->params, &pvclock);
 }
 
-/* Return: true if the time took a step. */
+/* Update the source and the page, under hv_lock. Return: true if the time took a step. */
 static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock,
 		   struct khv_refclock *clock)
 {
@@ -306,7 +336,10 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 		return set_source(vcpu, &next, NULL);
 	}
 
-	/* User space restores a page with memory: nor does the guest see its time go back then. */
+	/*
+	 * A page that user space restored with guest memory: the guest must not see its time go
+	 * back behind it.
+	 */
 	restored = clock->page == KHV_TSC_PAGE_STALE && !clock->by_guest &&
 		   read_page(kvm, clock, &page);
 	if (clock->page != KHV_TSC_PAGE_OFF)
@@ -329,13 +362,13 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 	struct mutex *lock = &kvm->arch.hyperv.hv_lock;
 	bool stepped;
 
-	/* Without a master clock this is called whenever a vCPU changes its CPU. */
+	/* Without a master clock, KVM calls this whenever a vCPU moves to another CPU. */
 	if (up_to_date(vcpu, clock))
 		return;
 	mutex_lock(lock);
 	stepped = !up_to_date(vcpu, clock) && update(vcpu, hv_clock, clock);
 	mutex_unlock(lock);
-	/* Outside of the lock: deadlines were worked out with the time before. */
+	/* Call outside hv_lock. Deadlines were computed with the old time. */
 	if (stepped)
 		khv_stimers_clock_changed(kvm);
 }
@@ -362,7 +395,10 @@ void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
 	if (!page_is_at(vcpu->kvm, clock, gpa))
 		return;
 	clock->covered = false;
-	/* What the RAM holds is from before, and the time may have gone on since. */
+	/*
+	 * The RAM under the hypercall page holds old parameters, and the time may have changed
+	 * since.
+	 */
 	if (!frozen(clock, &vcpu->kvm->arch.hyperv))
 		invalidate_page(vcpu->kvm, clock);
 	clock->page = KHV_TSC_PAGE_STALE;
@@ -398,17 +434,20 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	clock->covered = false;
 	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
 	clock->by_guest = !a->host;
-	/* Without its page a frozen clock has no more reason to be another than KVM's. */
+	/*
+	 * A clock that was adopted from a frozen page need not differ from KVM's clock once the
+	 * page is disabled.
+	 */
 	given_up = clock->source.adopted && !enable;
 	if (given_up)
 		stepped = set_source(a->vcpu, &kvm_clock, NULL);
 	mutex_unlock(&hv->hv_lock);
 	khv_hypercall_page_left(a->vcpu, was, a->data);
 
-	/* It may be another clock than before that the deadlines are measured by. */
+	/* The clock by which deadlines were computed may have changed. */
 	if (stepped)
 		khv_stimers_clock_changed(a->vcpu->kvm);
-	/* Leads to khv_reftime_update() before the guest goes on. */
+	/* KVM calls khv_reftime_update() before the guest resumes. */
 	if (enable || given_up)
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);
 	return KHV_MSR_OK;

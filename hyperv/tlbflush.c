@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HvFlushVirtualAddressSpace, -List and their Ex forms. The caller leaves ranges in
- * its targets' queues (spinlock of the queue); each VP flushes for itself before it
- * enters the guest again. The call returns when every target has left the guest or
- * not entered it since. AddressSpace is not looked at: a running VP's CR3 is unknown.
- * TLFS chapter "Virtual MMU".
+ * HvFlushVirtualAddressSpace, -List and their Ex forms. The caller adds ranges to its targets'
+ * queues, each under the queue's spinlock; each VP flushes its own TLB before it enters the guest
+ * again. The call returns once every target has left the guest, or has not entered it since.
+ * AddressSpace is ignored, because the CR3 of a running VP is not known. TLFS chapter "Virtual
+ * MMU".
  */
 #include <linux/kvm_host.h>
 
@@ -27,7 +27,7 @@ static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u6
 
 	if (!vp->gate.ext_ranges)
 		known &= ~HV_FLUSH_USE_EXTENDED_RANGE_FORMAT;
-	/* Which of its mappings are global a list does not tell. */
+	/* A list does not tell which of its mappings are global. */
 	if (hc->rep_count)
 		known &= ~HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY;
 	return flags & ~known ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
@@ -54,14 +54,14 @@ unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what
 	raw_spin_lock_irqsave(&vp->flush_lock, flags);
 	khv_flush_merge(&vp->flush[l2], what);
 	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
-	/* The request of which this module has the handler, see khv_stimers_process(). */
+	/* The module handles this request, see khv_hook_kvm_hv_process_stimers(). */
 	return KVM_REQ_HV_STIMER;
 }
 
 /*
- * Is every vCPU to be asked whether it is a target? The VPs that an L2 names are those of its own
- * VM, wherever they run. And where user space has given numbers of its own, two VPs may have the
- * same one; khv_next_target() would find only one of them.
+ * Must every vCPU be tested for being a target? An L2 names VPs of its own VM, which may run on any
+ * vCPU. And if user space has set VP indices, two VPs may have the same one, of which
+ * khv_next_target() would find one only.
  */
 static bool ask_all(const struct kvm *kvm, bool l2)
 {
@@ -78,7 +78,9 @@ static bool is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu, const stru
 	return khv_vpset_has(set, vp ? READ_ONCE(vp->stock.vp_index) : vcpu->vcpu_idx);
 }
 
-/* @each: ask_all(), which may change meanwhile; a walk that has begun goes on as it was. */
+/*
+ * @each: the result of ask_all() when the walk began; it may change meanwhile, the walk must not.
+ */
 static struct kvm_vcpu *next_target(struct kvm_vcpu *caller, struct khv_targets *targets, bool l2,
 				    bool each)
 {
@@ -110,7 +112,7 @@ static void flush_set(struct kvm_vcpu *caller, const struct khv_vpset *set,
 	preempt_enable();
 }
 
-/* Will the vCPU meet a request that was made already before it runs guest code again? */
+/* Is the vCPU sure to see a request, made earlier, before it runs guest code again? */
 static bool outside_guest(const struct kvm_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->mode) == OUTSIDE_GUEST_MODE;
@@ -122,7 +124,7 @@ static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range
 	u64 gva = range->start;
 	u64 i;
 
-	/* A guest may name any address; the CPU's instruction wants a canonical one. */
+	/* The guest may pass any address, but INVVPID fails on a non-canonical one. */
 	for (i = 0; i < range->pages; i++, gva += PAGE_SIZE) {
 		if (__is_canonical_address(gva, bits))
 			static_call(khv_x86_flush_tlb_gva)(vcpu, gva);
@@ -130,9 +132,10 @@ static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range
 }
 
 /*
- * By address only this CPU's TLB is flushed. The VP may have run on another one, and may be back
- * there before it runs again: INVLPGA would leave that CPU as it was, and KVM does not notice.
- * What was flushed on the right CPU stays so, wherever the thread goes. Return: false for that.
+ * Flush by address, which affects this CPU's TLB only. The vCPU may have last run on another CPU
+ * and return there before it enters the guest again; INVLPGA here would leave that CPU's TLB as it
+ * is, without KVM noticing. A flush on the CPU that last ran the vCPU stays valid wherever the
+ * thread goes. Return: false if the vCPU last ran on another CPU.
  */
 static bool flush_ranges(struct kvm_vcpu *vcpu, const struct khv_flush *what)
 {
@@ -150,9 +153,9 @@ static bool flush_ranges(struct kvm_vcpu *vcpu, const struct khv_flush *what)
 }
 
 /*
- * The VP is in L1 and the addresses are L2's, or the other way round: they are flushed when it
- * changes over, because KVM flushes the context of every root that it loads. The level that the
- * VP is in keeps its translations, and so do other VMs.
+ * The VP is in L1 and the addresses are L2's, or the reverse. Free the other level's roots, so that
+ * KVM flushes their translations when it loads the roots on the change of level. The current
+ * level's translations stay, and so do other VMs'.
  */
 static void flush_other_level(struct kvm_vcpu *vcpu)
 {
@@ -160,7 +163,7 @@ static void flush_other_level(struct kvm_vcpu *vcpu)
 	struct kvm_mmu *const mmus[] = { &vcpu->arch.root_mmu, &vcpu->arch.guest_mmu };
 	int i;
 
-	/* There KVM flushes at every change: nested_svm_transition_tlb_flush(). */
+	/* On AMD, KVM flushes at every change of level: nested_svm_transition_tlb_flush(). */
 	if (khv_svm)
 		return;
 	for (i = 0; i < ARRAY_SIZE(mmus); i++)
@@ -168,14 +171,17 @@ static void flush_other_level(struct kvm_vcpu *vcpu)
 				       mmus[i] == vcpu->arch.mmu ? others : KVM_MMU_ROOTS_ALL);
 }
 
-/* Flush the VP's own addresses, or those of its nested guest, before either runs again. */
+/* Flush the VP's own addresses, or its nested guest's, before either runs again. */
 static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
 {
-	/* What can be flushed by address here is the other's. */
+	/* The current level's translations are not those to be flushed. */
 	bool elsewhere = khv_in_l2(vcpu) != l2;
 
 	if (!*khv_tdp_enabled) {
-		/* Page tables that KVM shadows it brings in line, whoever runs on them next. */
+		/*
+		 * Shadow paging: KVM synchronises its shadow page tables, whichever level runs
+		 * next.
+		 */
 		if (elsewhere)
 			kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
 		khv_flush_guest(vcpu);
@@ -186,7 +192,7 @@ static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l
 	}
 }
 
-/* One of the two queues. */
+/* Process one of the two queues: the VP's own addresses, or its nested guest's. */
 static void process_queue(struct kvm_vcpu *vcpu, bool l2)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
@@ -194,7 +200,7 @@ static void process_queue(struct kvm_vcpu *vcpu, bool l2)
 	struct khv_flush what;
 	unsigned long flags;
 
-	/* Whoever made the request filled the queue before. */
+	/* The queue was filled before the request was made, so an unlocked read suffices. */
 	if (!READ_ONCE(queue->all) && !READ_ONCE(queue->nr))
 		return;
 
@@ -211,8 +217,9 @@ static void process_queue(struct kvm_vcpu *vcpu, bool l2)
 }
 
 /*
- * In the fast path: the caller flushes on the spot, and whoever is not in the guest
- * will before it is. For anybody else the caller would have to wait.
+ * Flush in the fast path: the caller flushes at once, and a target that is outside the guest
+ * flushes before it enters. If any target is in the guest, the caller would have to wait: leave the
+ * call to the slow path.
  */
 static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set,
 			    const struct khv_flush *what, bool l2)
@@ -234,9 +241,13 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 			continue;
 		}
 		__kvm_make_request(khv_flush_queue(vcpu, what, l2), vcpu);
-		/* Pairs with KVM's barrier between IN_GUEST_MODE and the look at requests. */
+		/*
+		 * Order the request before the read of vcpu->mode. Pairs with
+		 * smp_mb__after_srcu_read_unlock() in vcpu_enter_guest(), between IN_GUEST_MODE and
+		 * the check of requests.
+		 */
 		smp_mb__after_atomic();
-		/* To flush twice does no harm. */
+		/* The slow path flushes all targets again, which is harmless. */
 		if (!outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
@@ -245,7 +256,7 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 	return HV_STATUS_SUCCESS;
 }
 
-/* What to flush where is known: @entries is the list of a call that has one. */
+/* Do the flush for the targets in @set; @entries is the list of a rep hypercall. */
 static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
 		 const struct khv_vpset *set, const u64 *entries)
 {
@@ -279,7 +290,10 @@ u16 khv_hc_flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	if (status)
 		return status;
 	khv_vpset_mask(&set, in->processor_mask);
-	/* Windows Server 2012 names nobody and expects a flush, as KVM found (D25). */
+	/*
+	 * Windows Server 2012 passes an empty mask and expects a flush, as KVM's authors found
+	 * (D25).
+	 */
 	set.all = (in->flags & HV_FLUSH_ALL_PROCESSORS) || !in->processor_mask;
 	return flush(vcpu, hc, in->flags, &set, in->gva_ranges);
 }
@@ -317,7 +331,10 @@ static void process_gpa_flush(struct kvm_vcpu *vcpu)
 void khv_tlbflush_process(struct kvm_vcpu *vcpu)
 {
 	if (!to_khv_vcpu(vcpu)) {
-		/* Whose only request of ours can be this. */
+		/*
+		 * The only flush that is requested of a vCPU without a VP under this request is one
+		 * of GPAs.
+		 */
 		khv_nested_gpa_flush_process(vcpu, true, 0);
 		return;
 	}
