@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The virtual APIC: HV_X64_MSR_EOI, ICR and TPR, which are other names for registers of
- * KVM's local APIC in whatever mode it is, and the VP assist page, whose first word
- * KVM's APIC uses for EOIs without an exit. KVM's function for a write to the APIC may
- * take a mutex (to bring its map of APICs up to date) and the lock of the I/O APIC: in
- * the fast path EOI, ICR and TPR are written here. TLFS chapters "Virtual Interrupt Control"
- * and "Virtual Processors", "VP Assist Page".
+ * The virtual APIC: HV_X64_MSR_EOI, ICR and TPR, which access registers of KVM's local APIC in
+ * whatever mode that is, and the VP assist page, whose first word KVM's local APIC uses for EOIs
+ * without a VM-Exit. KVM's function for a write to the local APIC may take a mutex, to update its
+ * map of APICs, and the I/O APIC's lock. The fast path therefore writes EOI, ICR and TPR here. TLFS
+ * chapters "Virtual Interrupt Control" and "Virtual Processors", "VP Assist Page".
  */
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>
@@ -19,7 +18,7 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 
-/* KVM brings its APIC in line with the assist page and the TPR shadow in the slow path. */
+/* Must KVM's slow path first synchronise its local APIC with the assist page or the TPR shadow? */
 static bool out_of_sync(const struct khv_msr_access *a)
 {
 	return a->atomic && (!a->vcpu->arch.apic || a->vcpu->arch.apic_attention);
@@ -35,7 +34,9 @@ static enum khv_msr_result lapic_write(struct khv_msr_access *a, u32 reg)
 	return khv_kvm_hv_vapic_msr_write(a->vcpu, reg, a->data) ? KHV_MSR_FAULT : KHV_MSR_OK;
 }
 
-/* KVM's APIC for the fast path, or NULL where it is not to be touched from there. */
+/*
+ * Return: KVM's local APIC for use in the fast path, or NULL if only the slow path may access it.
+ */
 static struct khv_kvm_lapic *lapic_at_hand(const struct khv_msr_access *a)
 {
 	struct khv_kvm_lapic *apic = (void *)a->vcpu->arch.apic;
@@ -55,7 +56,7 @@ static bool enabled(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *api
 	return apic->sw_enabled && (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE);
 }
 
-/* Mirrors __apic_accept_irq() for the one delivery mode that is needed here. */
+/* Mirrors __apic_accept_irq() for APIC_DM_FIXED. */
 bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector)
 {
 	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
@@ -80,10 +81,10 @@ bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector)
 	return true;
 }
 
-/* Vector of the highest interrupt in service, or -1. */
+/* Mirrors apic_find_highest_isr(). Return: the highest vector in service, or -1. */
 static int highest_isr(struct khv_kvm_lapic *apic)
 {
-	/* Under APICv the count is 1 and the cache -1, whatever is in service. */
+	/* Under APICv isr_count is 1 and highest_isr_cache is -1, whatever is in service. */
 	if (!apic->isr_count)
 		return -1;
 	if (apic->highest_isr_cache != -1)
@@ -101,8 +102,9 @@ static void update_ppr(struct khv_kvm_lapic *apic)
 }
 
 /*
- * A lower priority may let the interrupt through that waits, and it moves the threshold of CR8
- * writes: VMX refuses an entry with the TPR below it. Under APICv the CPU does both.
+ * Mirrors the second half of apic_update_ppr(). A lower processor priority may unblock a pending
+ * interrupt, and changes the TPR threshold of VMX, which refuses a VM-Entry with the TPR below it.
+ * Under APICv the CPU does both.
  */
 static void look_again(struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
 {
@@ -111,14 +113,14 @@ static void look_again(struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
 		kvm_make_request(KVM_REQ_EVENT, vcpu);
 }
 
-/* Would the end of this interrupt have to be told to somebody behind a lock? */
+/* Does an EOI of this vector need a notification that takes a lock? */
 static bool eoi_is_awaited(const struct khv_msr_access *a, int vector)
 {
 	return test_bit(vector, a->vcpu->arch.ioapic_handled_vectors) ||
 	       (test_bit(vector, a->vp->stock.synic.vec_bitmap) && khv_synic_anybody_waits(a->vp));
 }
 
-/* Mirrors vmx_hwapic_isr_update(): the CPU compares new interrupts with this copy. */
+/* Mirrors vmx_hwapic_isr_update(): the CPU compares new interrupts with SVI. */
 static void set_svi(int vector)
 {
 	unsigned long status = khv_vmread(GUEST_INTR_STATUS);
@@ -156,7 +158,7 @@ static enum khv_msr_result eoi_fast(struct khv_msr_access *a)
 	return KHV_MSR_OK;
 }
 
-/* Write-only: KVM's APIC refuses the read, and no row has it fast. */
+/* Write-only: KVM's local APIC refuses the read. The row has no KHV_MSR_ATOMIC_RD. */
 enum khv_msr_result khv_msr_eoi_read(struct khv_msr_access *a)
 {
 	return lapic_read(a, APIC_EOI);
@@ -167,14 +169,14 @@ enum khv_msr_result khv_msr_eoi_write(struct khv_msr_access *a)
 	return a->atomic ? eoi_fast(a) : lapic_write(a, APIC_EOI);
 }
 
-/* Bits of other things than an edge-triggered, fixed interrupt to a physical destination. */
+/* ICR bits that a fixed, edge-triggered interrupt to a physical destination has clear. */
 #define ICR_OTHER                                                                     \
 	(GENMASK_ULL(31, 16) | APIC_INT_LEVELTRIG | BIT_ULL(13) | APIC_DEST_LOGICAL | \
 	 GENMASK_ULL(10, 8))
 
 /*
- * Send the interrupt by KVM's map of APICs, as it does itself; false: it would not go by the map
- * alone, or may mean everybody.
+ * Mirrors kvm_irq_delivery_to_apic_fast() for one physical destination. Return: false if KVM's map
+ * of APICs does not determine the target, or @icr may be a broadcast.
  */
 static bool icr_send(struct kvm_vcpu *vcpu, u64 icr)
 {
@@ -202,7 +204,7 @@ static bool xapic_mode(const struct kvm_vcpu *vcpu)
 	return !(vcpu->arch.apic_base & X2APIC_ENABLE);
 }
 
-/* In xAPIC mode the upper half is ICR2; in x2APIC mode it depends on the vendor's APIC page. */
+/* Location of the upper half: ICR2 in xAPIC mode; in x2APIC mode it depends on the vendor. */
 static u32 *icr_upper(const struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 {
 	if (xapic_mode(vcpu))
@@ -214,10 +216,10 @@ static u32 *icr_upper(const struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 	return lapic_reg(apic, APIC_ICR + 4);
 }
 
-/* What ICR2 has. */
+/* The bits that ICR2 implements. */
 #define ICR2_DEST GENMASK(31, 24)
 
-/* KVM's functions for the MSR take any mode for x2APIC mode. */
+/* Is the upper half in ICR2? KVM's functions for the MSR assume x2APIC mode. */
 static bool upper_is_icr2(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
 {
 	return xapic_mode(vcpu) && apic->vcpu == vcpu;
@@ -247,7 +249,7 @@ enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a)
 	return KHV_MSR_OK;
 }
 
-/* Mirrors kvm_x2apic_icr_write(), but for ICR2. */
+/* Mirrors kvm_x2apic_icr_write(), and handles ICR2 in xAPIC mode. */
 static enum khv_msr_result icr_fast(struct khv_msr_access *a)
 {
 	struct khv_kvm_lapic *apic = lapic_at_hand(a);
@@ -275,7 +277,7 @@ enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
 	return a->atomic ? icr_fast(a) : icr_write_slow(a);
 }
 
-/* User space may want to be told of each access to the TPR. */
+/* KVM must report each access to the TPR if user space has asked for that. */
 static struct khv_kvm_lapic *tpr_at_hand(const struct khv_msr_access *a)
 {
 	return a->vcpu->arch.tpr_access_reporting || khv_apic_traced() ? NULL : lapic_at_hand(a);
@@ -309,7 +311,7 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 	} else {
 		return KHV_MSR_FAULT;
 	}
-	/* KVM before 6.12 forgets the threshold in its own write, too. */
+	/* KVM before 6.12 does not update the TPR threshold after its own write, either. */
 	look_again(a->vcpu, apic);
 	return KHV_MSR_OK;
 }
@@ -335,7 +337,7 @@ enum khv_msr_result khv_msr_vp_assist_page_write(struct khv_msr_access *a)
 		return KHV_MSR_OK;
 	}
 
-	/* Only this word: a restored page holds nested state behind it. */
+	/* Clear this word only: behind it, a restored page holds nested state. */
 	if (khv_kvm_write_guest(a->vcpu->kvm, gpa, &apic_assist, sizeof(apic_assist)))
 		return KHV_MSR_FAULT;
 	if (khv_kvm_lapic_set_pv_eoi(a->vcpu, gpa | KVM_MSR_ENABLED,

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_GUEST_OS_ID and HV_X64_MSR_HYPERCALL: who the guest is, and the page
- * it calls through. Both values live in the stock struct kvm_hv, because inline
- * code of KVM reads them; the lock is its hv_lock. TLFS chapter "Establishing the
- * Hypercall Interface".
+ * HV_X64_MSR_GUEST_OS_ID and HV_X64_MSR_HYPERCALL: the guest's identity, and the hypercall page.
+ * Both values are kept in the stock struct kvm_hv, because inline functions of KVM read them; its
+ * hv_lock protects them. TLFS chapter "Establishing the Hypercall Interface".
  */
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
@@ -15,7 +14,10 @@
 #define INSN_INT3	0xcc
 #define INSN_VMCALL_LEN 3
 
-/* Locked holds for the guest only; under enforcement, only where CPUID gives it the bit. */
+/*
+ * Does Locked forbid this write? It binds the guest only and, under enforcement of CPUID, only if
+ * CPUID shows the bit.
+ */
 static bool page_locked(const struct khv_msr_access *a, const struct kvm_hv *hv)
 {
 	return !a->host && a->vp->gate.lock && (hv->hv_hypercall & KHV_HYPERCALL_LOCKED);
@@ -23,7 +25,10 @@ static bool page_locked(const struct khv_msr_access *a, const struct kvm_hv *hv)
 
 static void fill_page(struct kvm_vcpu *vcpu, u8 *page)
 {
-	/* or $0x80000000, %eax: tells the call from a Xen one where both are on. */
+	/*
+	 * or $0x80000000, %eax: distinguishes a Hyper-V hypercall from a Xen one if both are
+	 * enabled.
+	 */
 	static const u8 not_xen[] = { 0x0d, 0x00, 0x00, 0x00, 0x80 };
 	u8 *p = page;
 
@@ -36,7 +41,10 @@ static void fill_page(struct kvm_vcpu *vcpu, u8 *page)
 	p[INSN_VMCALL_LEN] = INSN_RET;
 }
 
-/* What lies over the page gives way to it, and is put there again when it goes. */
+/*
+ * Bring the hypercall page to the top if the reference TSC page lies over it. That page is written
+ * again when the hypercall page goes.
+ */
 static void to_top(struct kvm_vcpu *vcpu, struct khv_overlay *o)
 {
 	if (o->mapped && khv_reftime_cover(vcpu, o->gpa))
@@ -56,8 +64,8 @@ static void hide_page(struct khv_msr_access *a)
 }
 
 /*
- * Each time, and not only where it was not before: the guest may have started anew, or user space
- * may have replaced its memory, and what the RAM holds by now is anything.
+ * Write the page's code at every write of the register, even if the page was enabled before: the
+ * guest may have rebooted, or user space may have replaced its memory.
  */
 static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 {
@@ -73,8 +81,8 @@ static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 	if (stays)
 		to_top(a->vcpu, o);
 	/*
-	 * User space writes the register when it restores memory too: what the
-	 * RAM holds then is not what the page hid.
+	 * User space writes the register while it restores memory: the RAM's contents are then not
+	 * what the page hides.
 	 */
 	ret = khv_overlay_map(a->vcpu->kvm, stays ? o : &moved, gpa, page, !a->host);
 	kfree(page);
@@ -98,7 +106,10 @@ void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is)
 	mutex_lock(lock);
 	if (o->mapped && o->gpa == (was & KHV_PAGE_GPFN))
 		khv_overlay_show(vcpu->kvm, o);
-	/* The TSC page, if it lies there, too, and not below that one. */
+	/*
+	 * Show the reference TSC page again if it lies there and the hypercall page does not cover
+	 * it.
+	 */
 	if (!to_khv_vm(vcpu->kvm)->refclock.covered)
 		khv_reftime_uncover(vcpu, was & KHV_PAGE_GPFN);
 	mutex_unlock(lock);
@@ -140,7 +151,7 @@ enum khv_msr_result khv_msr_hypercall_write(struct khv_msr_access *a)
 		ret = KHV_MSR_FAULT;
 		goto out;
 	}
-	/* The page cannot be enabled by a guest that has not said who it is. */
+	/* A guest cannot enable the page before it sets its OS identity. */
 	if (!hv->hv_guest_os_id)
 		a->data &= ~KHV_HYPERCALL_ENABLE;
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A hypervisor in the guest (L1) and its guest (L2): the VP assist page as a nested entry
- * reads it, who an L2 is, calls of an L2 that are answered here instead of by its
- * hypervisor (direct flush), and flushes of what an L1's second-level page tables put into
- * the TLB. Identities are written by the VP's thread, read by others without a lock.
- * TLFS chapter "Nested Virtualization".
+ * A hypervisor in the guest (L1) and its own guest (L2): the VP assist page as a nested VM-Entry
+ * reads it, the identity of an L2, hypercalls of an L2 that the module answers instead of L1
+ * (direct flush), and flushes of translations that come from L1's second-level page tables. The
+ * VP's thread writes identities; others read them without a lock. TLFS chapter "Nested
+ * Virtualization".
  */
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
@@ -24,7 +24,7 @@ static_assert(offsetof(struct hv_enlightened_vmcs, partition_assist_page) ==
 static_assert(offsetof(struct vmcb_control_area, clean) == KHV_VMCB_CLEAN);
 static_assert(offsetof(struct vmcb_control_area, reserved_sw) == KHV_VMCB_IDENTITY);
 
-/* The module parameter of that name. */
+/* The module parameter "nested_features". */
 u64 khv_nested_features;
 
 static const struct khv_priv msr_bitmap = KHV_PRIV(NESTED_EAX, MSR_BITMAP);
@@ -32,7 +32,10 @@ static const struct khv_priv msr_bitmap = KHV_PRIV(NESTED_EAX, MSR_BITMAP);
 bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 {
 	u64 reg = to_khv_vcpu(vcpu)->stock.hv_vapic;
-	/* KVM's own, of its PV EOI; a guest can move that elsewhere, and make it shorter. */
+	/*
+	 * KVM's cache for PV EOI on this page. A guest can move PV EOI elsewhere, with a shorter
+	 * length.
+	 */
 	struct gfn_to_hva_cache *cache = &vcpu->arch.pv_eoi.data;
 
 	if (!(reg & KHV_VP_ASSIST_ENABLE))
@@ -45,19 +48,19 @@ bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 void khv_nested_assist_off(struct khv_vcpu *vp)
 {
 #ifdef KHV_HAVE_L2_FLUSH
-	/* KVM does not read a page that is not enabled, and goes by what it read before. */
+	/* KVM does not read a page that is not enabled, and would go on using its old copy. */
 	memset(&vp->stock.vp_assist_page, 0, sizeof(vp->stock.vp_assist_page));
 #endif
 	vp->l2.direct = false;
 }
 
-/* Has L1 an enlightened VMCS in this page? */
+/* Does the page say that L1 enters with an enlightened VMCS? */
 static bool has_evmcs(const struct khv_vp_assist *assist)
 {
 	return assist->enlighten_vmentry && assist->current_nested_vmcs < KHV_EVMPTR_PENDING;
 }
 
-/* May L2's calls be answered here, as far as CPUID and the assist page are concerned? */
+/* Do CPUID and the assist page allow the module to answer L2's hypercalls? */
 static bool direct_allowed(const struct khv_vcpu *vp, const struct khv_vp_assist *assist)
 {
 	static const struct khv_priv direct = KHV_PRIV(NESTED_EAX, DIRECT_FLUSH);
@@ -74,8 +77,8 @@ static void flush_l2(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Another L2 on this VP: what the one before has in the TLB is nobody's now, and a flush that
- * names it would miss this VP.
+ * Record the identity of the VP's L2. If it is another L2 than before, flush the old one's
+ * translations: a flush that names the old L2 would no longer include this VP.
  */
 static void set_identity(struct kvm_vcpu *vcpu, const struct khv_l2 *l2)
 {
@@ -90,7 +93,7 @@ static void set_identity(struct kvm_vcpu *vcpu, const struct khv_l2 *l2)
 	vp->l2.direct = l2->direct;
 }
 
-/* An entry at which KVM may leave L1's MSR bitmap unread; whether it does is up to KVM. */
+/* Count an entry at which L1 declares its MSR bitmap unchanged, so that KVM may skip reading it. */
 static void count_msr_bitmap(struct khv_vcpu *vp, const struct khv_evmcs_identity *id)
 {
 	vp->counts.clean_msr_bitmaps +=
@@ -98,7 +101,10 @@ static void count_msr_bitmap(struct khv_vcpu *vp, const struct khv_evmcs_identit
 		(id->clean_fields & HV_VMX_ENLIGHTENED_CLEAN_FIELD_MSR_BITMAP);
 }
 
-/* Each entry reads it, and mostly the same one. Return: the cache, or NULL: not in memory. */
+/*
+ * Cache the part of the enlightened VMCS or VMCB at @gpa, which L1 mostly reuses at the next entry.
+ * Return: the cache, or NULL if @gpa is not in guest memory.
+ */
 static struct gfn_to_hva_cache *l2_control(struct kvm_vcpu *vcpu, gpa_t gpa, u32 len)
 {
 	struct gfn_to_hva_cache *cache = &to_khv_vcpu(vcpu)->l2_control;
@@ -137,7 +143,7 @@ static void read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assis
 	count_msr_bitmap(to_khv_vcpu(vcpu), &id);
 }
 
-/* From the VMCB that L1 gives to VMRUN; @at is KHV_VMCB_CLEAN or behind it. */
+/* Read from the VMCB that L1 passes to VMRUN; @at is KHV_VMCB_CLEAN or above. */
 static bool read_vmcb12(struct kvm_vcpu *vcpu, u32 at, void *data, u32 len)
 {
 	gpa_t vmcb12 = khv_vmcb(vcpu)->save.rax & PAGE_MASK;
@@ -158,7 +164,10 @@ static void count_vmcb_msr_bitmap(struct kvm_vcpu *vcpu, u32 control)
 		to_khv_vcpu(vcpu)->counts.clean_msr_bitmaps++;
 }
 
-/* Does KVM read the page at VMRUN, where it knows of it? Not while the guest has PV EOI off. */
+/*
+ * Does a KVM that implements direct flush read the page at VMRUN? Not if the guest has PV EOI
+ * disabled.
+ */
 static bool assist_page_read(const struct khv_vcpu *vp)
 {
 	return (vp->stock.hv_vapic & KHV_VP_ASSIST_ENABLE) &&
@@ -174,12 +183,12 @@ bool khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 	bool readable = khv_assist_read(vcpu, &assist);
 	bool direct = readable && direct_allowed(vp, &assist);
 
-	/* As KVM's own, where it has that: D36. */
+	/* As a KVM that implements direct flush: D36. */
 	if (!readable && assist_page_read(vp)) {
 		khv_kvm_queue_exception_e(vcpu, GP_VECTOR, 0);
 		return false;
 	}
-	/* What else is wrong with the VMCB or the page the entry finds out by itself. */
+	/* VMRUN itself reports all other faults of the VMCB or the page. */
 	if ((direct || khv_priv_held(&vp->cpuid, msr_bitmap)) &&
 	    read_vmcb12(vcpu, KHV_VMCB_IDENTITY, &id, sizeof(id))) {
 		if (direct)
@@ -197,8 +206,8 @@ bool khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 
 #ifdef KHV_HAVE_L2_FLUSH
 /*
- * KVM reads the page at each nested entry and when L2 is restored, and keeps identities of its
- * own. It leaves out those of an L2 that is restored with an enlightened VMCS.
+ * KVM calls this at each nested VM-Entry and when it restores L2, and tracks identities itself,
+ * except for an L2 that is restored with an enlightened VMCS.
  */
 int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 {
@@ -212,19 +221,19 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 	if (!khv_assist_read(vcpu, assist)) {
 		if (!in_l2) {
 			vp->l2.direct = false;
-			/* KVM gives it to user space as an error if it is negative. */
+			/* Positive: KVM returns a negative value to user space as an error. */
 			return 1;
 		}
 		memset(assist, 0, sizeof(*assist));
 	}
 
 	if (khv_svm) {
-		/* At VMRUN, where that itself is not hooked. */
+		/* This is VMRUN, and nested_svm_vmrun() is not hooked. */
 		if (!in_l2 && !khv_hooks[KHV_HOOK_nested_svm_vmrun].site) {
 			bool bitmap = khv_priv_held(&vp->cpuid, msr_bitmap);
 			u32 control = 0;
 
-			/* KVM notes who enters. */
+			/* KVM records the L2's identity. */
 			WRITE_ONCE(vp->l2.unknown, false);
 			if ((vp->l2.direct_used || bitmap) &&
 			    read_vmcb12(vcpu, KHV_VMCB_IDENTITY, &control, sizeof(control)) &&
@@ -249,8 +258,9 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 }
 
 /*
- * On AMD only KVM's private copy of the VMCB tells whether it would bring a call here. That it
- * did is proof for the L2 that runs, and a reason to look at the VMCBs of the entries to come.
+ * On AMD only KVM's private copy of the VMCB tells whether KVM routes hypercalls of the L2 here. A
+ * call that arrives proves that it does, for the L2 that runs now; have later entries read the
+ * VMCB, too.
  */
 void khv_nested_call_seen(struct khv_vcpu *vp)
 {
@@ -270,17 +280,25 @@ bool khv_nested_is_direct(struct khv_vcpu *vp)
 	if (!direct_allowed(vp, (void *)&vp->stock.vp_assist_page) ||
 	    !khv_nested_evmcs_l2_tlb_flush_enabled(vcpu))
 		return false;
-	/* L1 single-steps L2: KVM has to note that the instruction is done. */
+	/*
+	 * L1 single-steps L2: leave the instruction to KVM, which must record that it is complete.
+	 */
 	if (khv_vmread(CPU_BASED_VM_EXEC_CONTROL) & CPU_BASED_MONITOR_TRAP_FLAG)
 		return false;
-	/* Without unrestricted guests KVM may not have entered L2: the VMCS tells of before. */
+	/*
+	 * Without unrestricted guests, KVM may not have entered L2 and the VMCS may hold an earlier
+	 * exit.
+	 */
 	khv_x86_ops->get_exit_info(vcpu, &reason, &info1, &info2, &intr_info, &error_code);
 	return reason == EXIT_REASON_VMCALL;
 }
 
 static struct khv_l2 identity(const struct khv_vcpu *vp)
 {
-	/* Restored with an enlightened VMCS: KVM has none that it would go by until an entry. */
+	/*
+	 * L2 was restored with an enlightened VMCS: KVM has no identity for it until the next
+	 * entry.
+	 */
 	if (!khv_svm && READ_ONCE(vp->stock.nested.pa_page_gpa) == INVALID_GPA)
 		return vp->l2;
 	return (struct khv_l2){
@@ -347,7 +365,10 @@ void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
 void khv_nested_restored(struct khv_vcpu *vp)
 {
 	vp->l2.direct = false;
-	/* An enlightened VMCS tells at once, and an L2 of a plain one is nobody's VP. */
+	/*
+	 * On Intel an enlightened VMCS tells the identity at once, and an L2 with a plain VMCS has
+	 * none.
+	 */
 	WRITE_ONCE(vp->l2.unknown, khv_svm);
 	flush_l2(vp->stock.vcpu);
 }
@@ -360,7 +381,7 @@ bool khv_nested_call_is_ours(const struct khv_vcpu *vp)
 	u64 info1, info2;
 	int row;
 
-	/* KVM's calls, or Xen's, are KVM's to answer. */
+	/* Leave KVM's own hypercalls, and Xen's, to KVM. */
 	if (!vcpu->kvm->arch.hyperv.hv_guest_os_id ||
 	    (vcpu->kvm->arch.xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))
 		return false;
@@ -371,7 +392,7 @@ bool khv_nested_call_is_ours(const struct khv_vcpu *vp)
 	return reason == (khv_svm ? SVM_EXIT_VMMCALL : EXIT_REASON_VMCALL);
 }
 
-/* Without second-level page tables of its own L2's memory is L1's. */
+/* Does L1 use second-level page tables for L2? If not, L2's memory is L1's. */
 static bool own_tables(const struct kvm_vcpu *vcpu)
 {
 	return vcpu->arch.walk_mmu == &vcpu->arch.nested_mmu;
@@ -384,7 +405,10 @@ gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
 	return khv_translate_nested_gpa(vcpu, gpa, PFERR_GUEST_FINAL_MASK, NULL);
 }
 
-/* What the CPU would set in L1's tables must be set. */
+/*
+ * Require the bits that the CPU would set during a walk: a walk that had to set them needs KVM's
+ * walker.
+ */
 bool khv_nested_tables(struct kvm_vcpu *vcpu, struct khv_tables *t)
 {
 	struct kvm_mmu *mmu = vcpu->arch.mmu;
@@ -447,12 +471,12 @@ bool khv_nested_tlb_unlocked_nofault(struct kvm_vcpu *vcpu)
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	u64 gpa = identity(vp).partition_assist_page, word;
 
-	/* The count is the lower half of the page's first word. */
+	/* TlbLockCount is the lower half of the page's first 64-bit word. */
 	return !(gpa % sizeof(word)) &&
 	       khv_read_guest_nofault(vcpu, &vp->lock_page, gpa, &word, sizeof(word)) && !(u32)word;
 }
 
-/* Does this root belong to the address space? Low bits are the format's. */
+/* Does this root belong to the address space? The low bits depend on the format. */
 static bool of_space(u64 root, u64 space)
 {
 	return !((root ^ space) & GENMASK_ULL(51, PAGE_SHIFT));
@@ -464,9 +488,9 @@ void khv_nested_gpa_flush_process(struct kvm_vcpu *vcpu, bool all, u64 space)
 	ulong roots = 0;
 	int i;
 
-	/* KVM's mmu_lock: who holds it may be waiting for this CPU. */
+	/* kvm_mmu_free_roots() takes KVM's mmu_lock, whose holder may wait for this CPU. */
 	lockdep_assert_irqs_enabled();
-	/* What KVM shadows it brings in line when the root is loaded again. */
+	/* KVM synchronises the shadow when it loads the root again. */
 	if (all || of_space(mmu->root.pgd, space))
 		roots |= KVM_MMU_ROOT_CURRENT;
 	for (i = 0; i < KVM_MMU_NUM_PREV_ROOTS; i++) {
@@ -483,7 +507,7 @@ static bool queue_gpa_flush(struct kvm_vcpu *vcpu, u64 space)
 	struct khv_gpa_flush *flush;
 	unsigned long flags;
 
-	/* Without state of ours the request itself says "everything". */
+	/* Without a VP there is no queue: the request itself means "flush everything". */
 	if (!vp)
 		return false;
 	flush = &vp->gpa_flush;
@@ -507,7 +531,7 @@ void khv_nested_gpa_flush_all(struct khv_vcpu *vp)
 	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
 }
 
-/* HvFlushGuestPhysicalAddressSpace and -List: as INVEPT of one context, on every VP. */
+/* HvFlushGuestPhysicalAddressSpace and -List: like a single-context INVEPT on every VP. */
 u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 {
 	const struct khv_gpa_flush_input *in = (const void *)hc->input;
@@ -520,14 +544,16 @@ u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 		return HV_STATUS_INVALID_PARAMETER;
 	preempt_disable();
 	kvm_for_each_vcpu(i, vcpu, caller->kvm) {
-		/* Once a VP has shadowed such page tables this says so. */
+		/* Zero until the vCPU shadows second-level page tables for the first time. */
 		if (!READ_ONCE(vcpu->arch.guest_mmu.root_role.word))
 			continue;
 		queued = queue_gpa_flush(vcpu, in->address_space);
 		khv_kick_request(&kick, vcpu, KVM_REQ_HV_STIMER);
 		/*
-		 * It may have got its state since, and have looked into it already. Pairs with
-		 * publish(), for which the request comes before it looks.
+		 * The vCPU may have got its VP since queue_gpa_flush(), and may already have
+		 * processed the flush that publish() queued. Pairs with
+		 * smp_mb__after_srcu_read_unlock() in vcpu_enter_guest(): if the VP is not visible
+		 * here, its vCPU sees the request after publish().
 		 */
 		smp_mb();
 		if (!queued && queue_gpa_flush(vcpu, in->address_space))
@@ -535,7 +561,7 @@ u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 	}
 	khv_kick_wait(&kick);
 	preempt_enable();
-	/* More than the ranges of the list were flushed. */
+	/* All ranges of the list are flushed, and more. */
 	hc->reps_done = hc->rep_count;
 	return HV_STATUS_SUCCESS;
 }

@@ -56,8 +56,8 @@ static bool is_master_clock(const struct kvm *kvm, const struct khv_master_clock
 }
 
 /*
- * The vCPU whose TSC the page describes. KVM gives all vCPUs the same TSC, but a guest may set its
- * own.
+ * The vCPU whose TSC the page describes. KVM gives all vCPUs the same TSC, but a guest may write a
+ * single vCPU's.
  */
 static const struct kvm_vcpu *first_vcpu(const struct kvm_vcpu *vcpu)
 {

@@ -16,7 +16,10 @@
 #define MIN_LEVELS    4
 #define MAX_HUGE      3 /* 1 GB */
 
-/* Of an entry that points to a table: 6:3 are reserved. Of one that maps: a memory type in 5:3. */
+/*
+ * EPT: bits 6:3 are reserved in an entry that points to a table. In one that maps a page, bits 5:3
+ * are the memory type.
+ */
 #define EPT_TABLE_RESERVED GENMASK_ULL(6, 3)
 #define EPT_TYPE(entry)	   ((entry) >> 3 & 7)
 
