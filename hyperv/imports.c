@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Everything of the host kernel that is found by name: no KVM symbol is linked
- * against. Resolved once at load; the static calls never change afterwards.
+ * Symbols of the host kernel that are found by name: the module links against no symbol of KVM.
+ * They are resolved once, at load; the static calls do not change afterwards.
  */
 #include <linux/kprobes.h>
 #include <linux/log2.h>
@@ -36,16 +36,16 @@ const bool *khv_tdp_enabled;
 const bool *khv_enable_apicv;
 
 /*
- * kallsyms_lookup_name() is not exported, but a kprobe tells where it is. On hosts
- * with IBT that is behind its ENDBR, where an indirect call must not land: hence a
- * static call, which is a direct one.
+ * kallsyms_lookup_name() is not exported, but a kprobe finds its address. With IBT that address is
+ * behind the function's ENDBR, where an indirect call must not land: use a static call, which is
+ * direct.
  */
 unsigned long khv_proto_lookup_name(const char *name);
 DEFINE_STATIC_CALL_NULL(khv_lookup_name, khv_proto_lookup_name);
 
 static int find_lookup_name(void)
 {
-	/* Disabled: the address is looked up, the function is not touched. */
+	/* Disabled: register_kprobe() resolves the address, but does not patch the function. */
 	struct kprobe probe = {
 		.symbol_name = "kallsyms_lookup_name",
 		.flags = KPROBE_FLAG_DISABLED,
@@ -60,14 +60,14 @@ static int find_lookup_name(void)
 }
 
 /*
- * The symbols of one module by the hash of their names, while the module loads: KVM has eight
- * thousand, and the kernel's own look-up by name compares them one after the other.
+ * Hash index of one module's symbols, during module load. KVM has eight thousand symbols, and the
+ * kernel's own look-up by name compares them one by one.
  */
 static struct symbol_index {
 	const char *module;
 	const struct mod_kallsyms *symbols;
 	u32 mask;
-	u32 *slot; /* number of the symbol; 0 is none, as symbol 0 has no name */
+	u32 *slot; /* symbol number; 0 for an empty slot, because symbol 0 has no name */
 } indexes[2];
 
 static u32 hash_name(const char *name)
@@ -86,9 +86,9 @@ int khv_symbols_index(struct module *mod)
 	const struct mod_kallsyms *symbols;
 	u32 i, at;
 
-	/* Of a live module that is pinned. */
+	/* Safe without RCU: the module is live and pinned. */
 	symbols = rcu_dereference_protected(mod->kallsyms, true);
-	/* At most half full. */
+	/* Keep the table at most half full. */
 	index->mask = roundup_pow_of_two(2 * symbols->num_symtab + 2) - 1;
 	index->slot = kvcalloc(index->mask + 1, sizeof(*index->slot), GFP_KERNEL);
 	if (!index->slot)
@@ -116,7 +116,7 @@ void khv_symbols_forget(void)
 	}
 }
 
-/* The first of that name, as kallsyms has it. */
+/* Return: the address of the first symbol of that name, as kallsyms does, or 0. */
 static unsigned long find_symbol(const struct symbol_index *index, const char *name)
 {
 	u32 at, i;
@@ -146,7 +146,7 @@ static bool same_module(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
-/* Where the imports are, until they are patched in. */
+/* Addresses of the imports, until they are patched in. */
 #define KHV_IMPORT(_mod, _ret, _name, _params, _args) KHV_IMPORT_##_name,
 enum khv_import_id {
 #include "compat/imports.def.h"
@@ -155,7 +155,9 @@ enum khv_import_id {
 #undef KHV_IMPORT
 static unsigned long import_addr[KHV_NR_IMPORTS];
 
-/* Look up the imports from one module, or from the kernel itself; count the missing. */
+/*
+ * Look up the imports from one module, or from the kernel itself. Return: number of missing ones.
+ */
 static int find_imports(const char *module, void (*report)(const char *name, const char *why))
 {
 	int missing = 0;
@@ -262,7 +264,10 @@ bool khv_kvm_is_as_built_for(void)
 
 	if (!crc)
 		return false;
-	/* As it stands in the file, not as the compiler knows it. */
+	/*
+	 * Compare with the string in the module file, which the compiler must not treat as a
+	 * constant.
+	 */
 	OPTIMIZER_HIDE_VAR(expected);
 	snprintf(found, sizeof(found), "kvm_vcpu_halt=0x%08x", *crc);
 	return !strcmp(found, expected);

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Load and unload. States, each transition with one fixed line in the log (the
- * inner ones with pr_debug):
+ * Module init and exit. Each transition between these states logs one fixed line (the inner ones
+ * with pr_debug):
  *
  *   state    host text  new VMs   rmmod
  *   IDLE     untouched  KVM's     -
- *   CHECKED  untouched  KVM's     -        every need is met, KVM is pinned
- *   HOOKED   replaced   KVM's     -        all hooks stand
- *   ACTIVE   replaced   ours      refused while an owned VM lives
+ *   CHECKED  untouched  KVM's     -        all checks passed, KVM is pinned
+ *   HOOKED   replaced   KVM's     -        all hooks are installed
+ *   ACTIVE   replaced   owned     refused while there is an owned VM
  *
- * A load that fails names everything that is missing at once and stays IDLE.
+ * A failed load names everything that is missing in one message and stays IDLE.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -29,7 +29,7 @@
 static int set_switch(const char *val, const struct kernel_param *kp)
 {
 	int ret = param_set_bool(val, kp);
-	/* What is written to sysfs ends with a newline. */
+	/* A value written through sysfs ends with a newline. */
 	int len = strcspn(val ?: "", "\n");
 
 	if (!ret && kp->arg == &khv_fastpath)
@@ -87,8 +87,8 @@ MODULE_PARM_DESC(require,
 static struct module *kvm_module, *vendor_module;
 
 /*
- * What is missing, for one message: names with reasons, or names alone where the
- * reasons would not fit in one line of the log.
+ * Missing names, for one log message: with reasons, or without where the reasons would not fit in
+ * one line of the log.
  */
 static char reasons[640];
 static char names[800];
@@ -138,7 +138,7 @@ static struct module *pin(const char *name)
 
 	preempt_disable();
 	mod = khv_find_module(name);
-	/* One that is still initialising may yet fail, pinned or not. */
+	/* A module that is still initialising may yet fail, although it is pinned. */
 	if (mod && (mod->state != MODULE_STATE_LIVE || !try_module_get(mod)))
 		mod = NULL;
 	preempt_enable();
@@ -255,14 +255,14 @@ static int __init khv_init(void)
 	}
 	khv_imports_patch();
 
-	/* CHECKED -> HOOKED -> ACTIVE: no VM becomes ours before every hook stands. */
+	/* CHECKED -> HOOKED -> ACTIVE: no VM is taken over before all hooks are installed. */
 	ret = khv_hooks_install();
 	if (ret)
 		goto err_hooks;
 
 	khv_fastpath_install();
 	khv_symbols_forget();
-	/* Last: a file that somebody has opened must not go with a load that fails. */
+	/* Last, because a load that fails must not remove files that may be open. */
 	khv_debugfs_init();
 	WRITE_ONCE(khv_hooked, true);
 
@@ -279,8 +279,8 @@ err_hooks:
 }
 
 /*
- * KVM's functions still come here: what they come to must not be freed, and an exit that returns
- * frees it. No VM is ours, none becomes ours, and every call goes on to KVM.
+ * KVM's functions still call khv_dispatch, so the module's text must not be freed, but returning
+ * from module exit frees it. No VM is owned or will be, and every call goes on to KVM.
  */
 static void __noreturn stay(int err)
 {

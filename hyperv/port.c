@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The few pieces of KVM's register handling that are inline there and have no
- * function to import.
+ * Handling of guest registers, TLB and memory that is inline in KVM, so that there is no function
+ * to import; and the kick of vCPUs.
  */
 #include <linux/kvm_host.h>
 #include <linux/smp.h>
@@ -10,7 +10,7 @@
 
 #include "khv/port.h"
 
-/* The guest's vectors live in the registers while this thread may use them. */
+/* Mirrors kvm_fpu_get(): load the guest's FPU state into the registers and keep it there. */
 static void guest_fpu_lock(void)
 {
 	fpregs_lock();
@@ -67,7 +67,7 @@ void khv_write_xmm(u32 at, const u8 *buf, u32 len)
 
 void khv_flush_guest(struct kvm_vcpu *vcpu)
 {
-	/* Shadow page tables have to be brought in line first, which is KVM's business. */
+	/* KVM must synchronise its shadow page tables first: leave the flush to KVM. */
 	if (!*khv_tdp_enabled) {
 		kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
 		return;
@@ -76,7 +76,9 @@ void khv_flush_guest(struct kvm_vcpu *vcpu)
 	static_call(khv_x86_flush_tlb_guest)(vcpu);
 }
 
-/* Where a page is in user space does not change without the generation of the slots. */
+/*
+ * Find a page's host address, which changes only together with the generation of the memory slots.
+ */
 static bool find_page(struct kvm *kvm, struct gfn_to_hva_cache *page, gpa_t gpa)
 {
 	if (likely(page->gpa == gpa && page->generation == kvm_memslots(kvm)->generation))
@@ -90,7 +92,7 @@ static bool find_page(struct kvm *kvm, struct gfn_to_hva_cache *page, gpa_t gpa)
 bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa, void *data,
 		    unsigned long len)
 {
-	/* Memory that can only be read is not what the cache is for. */
+	/* The cache does not work for read-only memory slots. */
 	if (!find_page(vcpu->kvm, page, gpa & PAGE_MASK))
 		return !khv_kvm_read_guest(vcpu->kvm, gpa, data, len);
 	return !__copy_from_user(data, (const void __user *)(page->hva + offset_in_page(gpa)), len);
@@ -133,14 +135,14 @@ bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page
 	if (find_page(vcpu->kvm, page, gpa & PAGE_MASK))
 		ok = read_words((const u64 __user *)(page->hva + offset_in_page(gpa)), data, len);
 	else
-		/* Memory that can only be read is not what the cache is for. */
+		/* The cache does not work for read-only memory slots. */
 		ok = !khv_kvm_vcpu_read_guest_atomic(vcpu, gpa, data, len);
 	pagefault_enable();
 	kvm_vcpu_srcu_read_unlock(vcpu);
 	return ok;
 }
 
-/* To have taken the interrupt is all that is asked of a CPU. */
+/* No-op: the IPI itself forces the VM-Exit. */
 static void left_guest(void *unused)
 {
 }
