@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Walks every path through dispatch.o, as disassembled by objdump -dr, and fails the build unless
-#   - a path of khv_dispatch ends in exactly one return with the stack as it came: into the function
-#     that was called, or into that function's replacement, for which something must have been asked;
-#   - khv_vcpu_run_* compares the vCPU with khv_running, and jumps into the replacement if they are
-#     the same, to KVM if not;
-#   - nothing is called on the way but the function's own khv_asks_*(), no jump is computed, the
-#     owner is asked for by the first argument, and no register is written but RAX.
-# What goes on to KVM then has no frame of the module on its stack, which rmmod relies upon, and the
-# CPU's return stack has an entry for each return.
+#   - every path of khv_dispatch ends in exactly one return, with the stack as on entry: to the site
+#     of the function that was called, or into that function's replacement, and into the latter only
+#     after a test of the owner;
+#   - khv_vcpu_run_* compares the vCPU with khv_running, and jumps to the replacement if they are
+#     equal, to KVM if not;
+#   - a path calls nothing but the function's own khv_asks_*(), computes no jump, finds the owner by
+#     the first argument, and writes no register but RAX.
+# So a call that goes on to KVM has no frame of the module on its stack, which rmmod relies on, and
+# the CPU's return stack has an entry for each return.
 
 function bad(text) {
 	printf "dispatch.awk: %s+0x%s: %s: %s\n", fn, where[fn, at], line[fn, at], text
@@ -21,7 +22,7 @@ function bad(text) {
 	start = $1
 	next
 }
-# Relocation of the instruction above.
+# A relocation: the symbol of the instruction on the line before.
 /R_X86_64_/ {
 	name = $NF
 	sub(/[-+]0x[0-9a-f]+$/, "", name)
@@ -46,7 +47,7 @@ function visit(n, pushed, asked, hook) {
 	todo_state[nr_todo] = "." pushed "|" asked "|" hook
 }
 
-# The 64-bit name of an operand that is an argument register, or "".
+# Return: the 64-bit name of an operand that is an argument register, or "".
 function argument(operand) {
 	sub(/^%/, "", operand)
 	if (operand ~ /^([re]?di|dil)$/)
@@ -62,8 +63,9 @@ function argument(operand) {
 	return ""
 }
 
-# Is what this instruction leaves in the flags an answer? An owner is found by an argument, or in
-# the vCPU of this CPU, and doubled: bit 63 and 0 are both no owner. Offsets are all the same.
+# Do the flags after this instruction tell whose call it is? An owner is found by the first
+# argument, or by the vCPU of this CPU. The owner's word is added to itself, so that bit 63 and 0
+# both count as "no owner"; its offset must be the same everywhere.
 function asks(n,    before) {
 	if (line[fn, n] ~ /^test %al,%al$/)
 		return symbol[fn, n - 4] ~ /^khv_asks_/ || symbol[fn, n - 5] ~ /^khv_asks_/
@@ -81,8 +83,8 @@ function asks(n,    before) {
 	return before == owner
 }
 
-# Of what is neither a jump, a call nor a push: compare, count, or write RAX, the return address
-# or the frame pointer.
+# May this instruction, neither a jump, a call nor a push, stand here? It may compare, count, or
+# write RAX, the return address or the frame pointer.
 function harmless(op, args, last, sym) {
 	if (op ~ /^(cmp|test|nop|endbr64|data16|cs)/ || args == "%ax,%ax")
 		return 1
@@ -91,7 +93,7 @@ function harmless(op, args, last, sym) {
 	return op ~ /^(mov|add)/ && last ~ /^(%[re]ax|\(%rsp\)|%rbp)$/
 }
 
-# khv_vcpu_run_*: three instructions.
+# khv_vcpu_run_* has three instructions.
 function check_run(    n, want, i) {
 	want[1] = "^cmp %rdi,%gs:"
 	want[2] = "^je "
@@ -107,8 +109,8 @@ function check_run(    n, want, i) {
 		bad("is not what decides whose vCPU it is")
 }
 
-# What a path may carry from one instruction to the next: pushes that are not popped, whether the
-# owner was asked for and is one of ours, and the function whose site it is.
+# Walk all paths of one function. The state of a path: registers pushed and not popped, whether a
+# test found an owner, and the function whose site it is.
 function walk(    n, pushed, depth, asked, hook, into, word, op, args, sym, target, last, dispatch) {
 	dispatch = fn == "khv_dispatch"
 	nr_todo = 0
@@ -175,8 +177,8 @@ function walk(    n, pushed, depth, asked, hook, into, word, op, args, sym, targ
 					bad("jumps out of the function")
 					break
 				}
-				# The comparison with a site is no question about its owner, and an owner
-				# of ours is not 0.
+				# The comparison with a site does not test the owner; an owner is
+				# not 0.
 				if (line[fn, n - 1] ~ /^cmp/) {
 					if (op !~ /^jne/)
 						bad("takes the site of another function")

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Included ahead of every source file (-include): the supported range of kernels.
- * The only place that compares kernel versions. What differs between kernels is a
- * KHV_HAVE_* of Kbuild.include, or stands beside this file.
+ * Included ahead of every source file (-include): the supported range of kernels. Only this file
+ * compares kernel versions. All other differences between kernels are KHV_HAVE_* flags of
+ * Kbuild.include, or wrappers in this folder.
  */
 #ifndef KHV_COMPAT_H
 #define KHV_COMPAT_H
@@ -18,7 +18,7 @@
 #error "kvm-hyperv takes over code that needs CONFIG_KVM_HYPERV=y in this kernel"
 #endif
 
-/* There a function that is replaced may have been inlined into its callers, across files. */
+/* With LTO a replaced function may be inlined into its callers, even across files. */
 #if IS_ENABLED(CONFIG_LTO_CLANG)
 #error "kvm-hyperv replaces functions of KVM by their entry, which CONFIG_LTO_CLANG may inline"
 #endif

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * eventfd_signal() on all kernels: until 6.7 it took a count.
- */
+/* eventfd_signal() on all kernels. It takes a count before Linux 6.8. */
 #ifndef KHV_COMPAT_EVENTFD_H
 #define KHV_COMPAT_EVENTFD_H
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Functions of the host kernel that are found by name at load, because they are
- * KVM's (nothing of KVM is linked against) or not exported. Each becomes a static
- * call khv_<name>(). Every one is required: a missing name fails the load.
+ * Functions of the host kernel that are found by name at load, because they are KVM's, which the
+ * module does not link against, or are not exported. Each becomes a static call khv_<name>(). All
+ * are required: a missing name fails the load.
  *
  * KHV_IMPORT(module, return type, name, (parameters), (arguments))
- * module: "kvm", a vendor module (asked for where it is loaded), or NULL for the kernel itself
+ * module: "kvm", a vendor module (skipped unless it is loaded), or NULL for the kernel itself
  *
- * Origins (all of them the same on 6.1 and 6.12): kvm_main.c, x86.c, lapic.c, eventfd.c,
+ * Defined, with the same prototypes on 6.1 and 6.12, in kvm_main.c, x86.c, lapic.c, eventfd.c,
  * mmu/mmu.c, mmu/paging_tmpl.h, vmx/nested.c, vmx/vmx.c, svm/nested.c,
  * kernel/module/main.c, kernel/trace/ftrace.c.
  */
@@ -63,7 +63,7 @@ KHV_IMPORT("kvm_intel", void, nested_vmx_vmexit,
 	   (vcpu, reason, intr_info, qualification))
 KHV_IMPORT("kvm_intel", void, vmx_enable_intercept_for_msr,
 	   (struct kvm_vcpu *vcpu, u32 msr, int type), (vcpu, msr, type))
-/* Its parameter is struct vcpu_svm, which begins with the vCPU. */
+/* KVM's parameter is struct vcpu_svm, whose first member is the vCPU. */
 KHV_IMPORT("kvm_amd", int, nested_svm_vmexit, (struct kvm_vcpu *vcpu), (vcpu))
 #endif
 KHV_IMPORT("kvm", void, kvm_vcpu_on_spin, (struct kvm_vcpu *vcpu, bool yield_to_kernel_mode),

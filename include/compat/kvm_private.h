@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Declarations that KVM keeps in arch/x86/kvm/, which no headers package ships:
- * a structure, and the functions that are replaced, with what tells whose the call is, their return
- * type, parameters, arguments and the sentence to print when one is missing. The hook table is this
- * list.
+ * Declarations from arch/x86/kvm/, which headers packages do not contain: a structure, and the list
+ * of the functions that the module replaces (the hook table). A row has the means to find the owner
+ * of a call, return type, name, parameters, arguments, and the sentence to print if the function is
+ * missing.
  *
  * KHV_HOOK(module, owner, type, name, (parameters), (arguments), "what it would break")
- * owner: VCPU or KVM, which is the first argument; RUNNING, the vCPU of this thread; ASK, where
- * khv_asks_<name>() tells; ANY, where there is nobody yet. The replacement sees the calls that are
- * ours, and any other goes on to KVM. RUNNING and ASK save three parameters, and no more.
+ * owner: how hyperv/dispatch.S finds the VM of a call. VCPU, KVM: by the first argument. RUNNING:
+ * by the vCPU that this thread runs. ASK: khv_asks_<name>() tells. ANY: the VM has no owner yet.
+ * The replacement gets the calls for owned VMs; all others go on to KVM. RUNNING and ASK preserve
+ * three parameters only.
  *
- * Origin: hyperv.h, lapic.h, x86.h, cpuid.h, vmx/{hyperv,evmcs,nested}.h, svm/svm.h; the same on
- * 6.1 and 6.12 but where the row says so. The order is that in which hyperv/dispatch.S tells the
- * functions apart: those of exits first. All that are wanted (khv_hook_wanted()) are replaced in
- * one go; those of the vendor module that is not loaded never are.
+ * Declared in hyperv.h, lapic.h, x86.h, cpuid.h, vmx/{hyperv,evmcs,nested}.h and svm/svm.h; the
+ * same on 6.1 and 6.12 unless the row says otherwise. hyperv/dispatch.S compares the functions in
+ * this order: those that VM-Exits call come first. All wanted functions (khv_hook_wanted()) are
+ * replaced at once; those of the vendor module that is not loaded are not.
  */
 #ifndef KHV_COMPAT_KVM_PRIVATE_H
 #define KHV_COMPAT_KVM_PRIVATE_H
@@ -23,7 +24,7 @@
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
 
-/* What a hook's module is called. */
+/* Names of the hooks' modules. */
 #define KHV_MODULE_KVM	 "kvm"
 #define KHV_MODULE_INTEL "kvm_intel"
 #define KHV_MODULE_AMD	 "kvm_amd"
@@ -31,9 +32,9 @@
 struct vmcs12;
 
 /*
- * struct kvm_lapic as far as ending and posting an interrupt reaches; lapic.h, the same on 6.1
- * and 6.12.
- * Whoever uses it makes sure that @vcpu is what it should be.
+ * The beginning of struct kvm_lapic, up to what ending and posting an interrupt needs; lapic.h, the
+ * same on 6.1 and 6.12. Users must check that @vcpu is the expected one, in case the layout
+ * differs.
  */
 struct khv_kvm_lapic {
 	unsigned long base_address;
@@ -78,13 +79,13 @@ KHV_HOOK(KVM, VCPU, int, kvm_hv_hypercall, (struct kvm_vcpu *vcpu), (vcpu),
 KHV_HOOK(KVM, VCPU, void, kvm_hv_process_stimers, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire")
 #ifdef KHV_HAVE_L2_FLUSH
-/* Fills the page in struct kvm_vcpu_hv; 6.1 has another function of that name. */
+/* Fills vp_assist_page in struct kvm_vcpu_hv; 6.1 has a different function of this name. */
 KHV_HOOK(KVM, VCPU, int, kvm_hv_get_assist_page, (struct kvm_vcpu *vcpu), (vcpu),
 	 "the VP assist page could not be checked")
 #endif
 KHV_HOOK(INTEL, VCPU, bool, nested_vmx_reflect_vmexit, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would go to its hypervisor")
-/* Its parameter is struct vcpu_svm, which begins with the vCPU. */
+/* KVM's parameter is struct vcpu_svm, whose first member is the vCPU. */
 KHV_HOOK(AMD, VCPU, int, nested_svm_exit_special, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would go to its hypervisor")
 KHV_HOOK(AMD, VCPU, int, nested_svm_vmrun, (struct kvm_vcpu *vcpu), (vcpu),
@@ -157,7 +158,7 @@ KHV_HOOK(KVM, KVM, void, kvm_hv_irq_routing_update, (struct kvm *kvm), (kvm),
 KHV_HOOK(KVM, KVM, void, kvm_hv_setup_tsc_page,
 	 (struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock), (kvm, hv_clock),
 	 "the reference TSC page would not be written")
-/* An int on 6.12, of which the upper half of the register is nobody's. */
+/* Returns int on 6.12, which leaves the upper half of RAX undefined; the caller ignores it. */
 KHV_HOOK(KVM, ASK, long, kvm_arch_vm_ioctl,
 	 (struct file *filp, unsigned int ioctl, unsigned long arg), (filp, ioctl, arg),
 	 "timers of halted VPs would not follow KVM_SET_CLOCK")
@@ -169,8 +170,8 @@ KHV_HOOK(KVM, KVM, void, kvm_hv_destroy_vm, (struct kvm *kvm), (kvm),
 KHV_HOOK(KVM, ANY, void, kvm_hv_init_vm, (struct kvm *kvm), (kvm),
 	 "no VM could be taken over")
 /*
- * Only for rows that are being tried out (KHV_L2), so the last. In stable kernels of 6.12; before,
- * KVM's handler of the exit was kvm_emulate_hypercall().
+ * Last, because only rows that are being prototyped (KHV_L2) need it. Exists in stable kernels of
+ * 6.12; in earlier ones kvm_emulate_hypercall() handles the exit.
  */
 KHV_HOOK(AMD, VCPU, int, vmmcall_interception, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would be refused")

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * task_is_runnable() on all kernels: since 6.12 a task that sleeps may stay on the run queue.
- */
+/* task_is_runnable() on all kernels. Since 6.12 a sleeping task may stay on the run queue. */
 #ifndef KHV_COMPAT_SCHED_H
 #define KHV_COMPAT_SCHED_H
 
