@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY, HV_X64_MSR_TSC_INVARIANT_CONTROL
- * and the registers of reenlightenment. The reference time itself is in reftime.c.
- * TLFS chapters "Timers", "Partition Properties" and "Nested Virtualization".
+ * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY, HV_X64_MSR_TSC_INVARIANT_CONTROL and the
+ * reenlightenment registers. The reference time is in reftime.c. TLFS chapters "Timers", "Partition
+ * Properties" and "Nested Virtualization".
  */
 #include <linux/kvm_host.h>
 #include <linux/math64.h>
@@ -20,13 +20,15 @@ enum khv_msr_result khv_msr_apic_frequency_read(struct khv_msr_access *a)
 #ifdef KHV_HAVE_APIC_BUS_CYCLE
 	a->data = div64_u64(NSEC_PER_SEC, a->vcpu->kvm->arch.apic_bus_cycle_ns);
 #else
-	/* Where KVM's APIC bus cannot be configured a cycle takes one nanosecond. */
+	/* If KVM's APIC bus frequency is not configurable, a cycle takes 1 ns. */
 	a->data = NSEC_PER_SEC;
 #endif
 	return KHV_MSR_OK;
 }
 
-/* Where KVM knows the control itself, its CPUID code reads it from struct kvm_hv. */
+/*
+ * A KVM that implements the control reads it from struct kvm_hv in its CPUID code: keep it there.
+ */
 static u64 *tsc_invariant(struct khv_vm *vm)
 {
 #ifdef KHV_HAVE_TSC_INVARIANT
@@ -49,7 +51,7 @@ enum khv_msr_result khv_msr_tsc_invariant_write(struct khv_msr_access *a)
 	u64 *control = tsc_invariant(a->vm);
 
 	mutex_lock(lock);
-	/* A guest cannot take it back: software may rely on the bit by then. */
+	/* A guest cannot clear the control: its software may already rely on the CPUID bit. */
 	if (!a->host && *control && !a->data)
 		ret = KHV_MSR_FAULT;
 	else
@@ -65,7 +67,10 @@ bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp)
 	return khv_priv_held(&vp->cpuid, priv) && !READ_ONCE(*tsc_invariant(vp->vm));
 }
 
-/* Reenlightenment: kept for the guest and for migration; no TSC is ever emulated (D13). */
+/*
+ * Reenlightenment: the registers only hold values, for the guest and for migration. The module
+ * never emulates a TSC (D13).
+ */
 enum khv_msr_result khv_msr_reenlightenment_control_read(struct khv_msr_access *a)
 {
 	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_reenlightenment_control);
@@ -98,7 +103,7 @@ enum khv_msr_result khv_msr_tsc_emulation_status_read(struct khv_msr_access *a)
 
 enum khv_msr_result khv_msr_tsc_emulation_status_write(struct khv_msr_access *a)
 {
-	/* Only the hypervisor starts an emulation; the guest ends it. */
+	/* Only the hypervisor starts emulation; the guest ends it by writing 0. */
 	if (a->data && !a->host)
 		return KHV_MSR_FAULT;
 	WRITE_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_status, a->data);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HvPostMessage and HvSignalEvent. Events of connections that user space has bound to
- * an eventfd (KVM_HYPERV_EVENTFD) are signalled here; every message and every other
- * event is user space's, which gets a message as the guest posted it, and an event in one
- * form. The connections
- * live in the stock struct, changed under its hv_lock, read and used under RCU.
- * TLFS chapter "Inter-Partition Communication".
+ * HvPostMessage and HvSignalEvent. Signals events of connections that user space has bound to an
+ * eventfd (KVM_HYPERV_EVENTFD). All messages and all other events exit to user space: a message as
+ * the guest posted it, an event always in the fast form. Connections are kept in the stock struct,
+ * changed under its hv_lock, and read and used under RCU. TLFS chapter "Inter-Partition
+ * Communication".
  */
 #include <linux/eventfd.h>
 #include <linux/idr.h>
@@ -15,12 +14,12 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 
-/* HvSignalEvent's input, one word. */
+/* HvSignalEvent's input, one 64-bit word. */
 #define SIGNAL_FLAG_NUMBER GENMASK_ULL(47, 32)
 #define SIGNAL_RSVDZ	   (GENMASK_ULL(63, 48) | GENMASK_ULL(31, 24))
 static_assert((SIGNAL_RSVDZ & KVM_HYPERV_CONN_ID_MASK) == 0);
 
-/* Message types with the top bit are the hypervisor's own. */
+/* Message types with the top bit set are reserved for the hypervisor. */
 #define MESSAGE_TYPE_HYPERVISOR BIT(31)
 
 static int assign(struct kvm *kvm, u32 connection, int fd)
@@ -37,7 +36,7 @@ static int assign(struct kvm *kvm, u32 connection, int fd)
 	mutex_unlock(&hv->hv_lock);
 	if (ret < 0)
 		eventfd_ctx_put(eventfd);
-	/* The only number asked for is in use. */
+	/* -ENOSPC: the only number that was allowed is in use. */
 	if (ret == -ENOSPC)
 		return -EEXIST;
 	return ret < 0 ? ret : 0;
@@ -54,7 +53,7 @@ static int deassign(struct kvm *kvm, u32 connection)
 	if (!eventfd)
 		return -ENOENT;
 
-	/* Whoever found it before signals it inside the same read section. */
+	/* Wait for readers that found the eventfd: they signal it within their RCU read section. */
 	synchronize_rcu();
 	eventfd_ctx_put(eventfd);
 	return 0;
@@ -70,7 +69,7 @@ int khv_connection_eventfd(struct kvm *kvm, const struct kvm_hyperv_eventfd *arg
 	return assign(kvm, args->conn_id, args->fd);
 }
 
-/* User space without a SynIC has no way to answer: do not bother it. */
+/* Without an active SynIC user space cannot handle the call: do not exit to it. */
 static u16 to_user(struct kvm_vcpu *vcpu)
 {
 	return to_khv_vcpu(vcpu)->stock.synic.active ? KHV_STATUS_TO_USER :
@@ -78,8 +77,9 @@ static u16 to_user(struct kvm_vcpu *vcpu)
 }
 
 /*
- * One VMM looks at the fast bit and reads memory without it; another takes the first parameter for
- * the value, as stock loads it. The fast form of the same call is read alike by both.
+ * Exit with the fast form, whatever form the guest used. Some VMMs check the fast bit and read the
+ * input from memory without it; others take the first parameter for the value, as stock KVM loads
+ * it. Both handle the fast form the same way.
  */
 static u16 event_to_user(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 param)
 {
@@ -95,7 +95,7 @@ u16 khv_hc_signal_event(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 
 	if (param & SIGNAL_RSVDZ)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
-	/* An eventfd stands for the first flag of its connection only. */
+	/* An eventfd represents the first event flag of its connection only. */
 	if (param & SIGNAL_FLAG_NUMBER)
 		return event_to_user(vcpu, hc, param);
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * CPUID both ways: what KVM_GET_SUPPORTED_HV_CPUID may offer, derived from the
- * tables so that nothing is advertised that nobody implements, and what user space
- * set, kept per VP for the gate. TLFS chapter "Feature and Interface Discovery".
+ * CPUID: KVM_GET_SUPPORTED_HV_CPUID, derived from the tables so that nothing is offered that is not
+ * implemented, and each VP's copy of what user space set, for the gate. TLFS chapter "Feature and
+ * Interface Discovery".
  */
 #include <linux/cpu.h>
 #include <linux/kvm_host.h>
@@ -11,7 +11,7 @@
 #include "khv/parts.h"
 #include "khv/port.h"
 
-/* Retries before a guest's spinlock calls HvCallNotifyLongSpinWait, as Hyper-V 2016. */
+/* Spinlock retries before the guest calls HvCallNotifyLongSpinWait; same value as Hyper-V 2016. */
 #define SPINLOCK_RETRIES       0xfff
 #define MAX_LOGICAL_PROCESSORS 64
 #define EVMCS_VERSIONS	       GENMASK(15, 0)
@@ -63,7 +63,7 @@ u64 khv_nested_features_offered(void)
 
 static struct kvm_cpuid_entry2 signature_leaf(u32 leaf, u32 max)
 {
-	/* "Linux KVM Hv"; user space puts the vendor that guests look for. */
+	/* "Linux KVM Hv"; user space replaces it by the vendor that its guests expect. */
 	return (struct kvm_cpuid_entry2){
 		.function = leaf,
 		.eax = max,
@@ -86,7 +86,7 @@ int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 	const struct kvm_cpuid_entry2 leaves[] = {
 		signature_leaf(KHV_CPUID_LEAF_VENDOR, KHV_CPUID_LEAF_SYNDBG_CAPS),
 		{ .function = KHV_CPUID_LEAF_INTERFACE, .eax = KHV_CPUID_SIGNATURE },
-		/* Build 14393 of version 10.0, as KVM's own. */
+		/* Version 10.0, build 14393, as stock KVM. */
 		{ .function = KHV_CPUID_LEAF_VERSION, .eax = 0x3839, .ebx = 0xa0000 },
 		{ .function = KHV_CPUID_LEAF_FEATURES,
 		  .eax = reg[KHV_CPUID_FEATURES_EAX],
@@ -113,7 +113,7 @@ int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 	return copy_to_user(entries, leaves, sizeof(leaves)) ? -EFAULT : 0;
 }
 
-/* For reports: an enlightenment was shown once the first of its bits was set. */
+/* For reports: an enlightenment counts as shown once the first of its bits is set. */
 static void note_shown(struct khv_vcpu *vp)
 {
 	int i;
@@ -136,12 +136,12 @@ void khv_cpuid_update(struct kvm_vcpu *vcpu)
 	if (!vp)
 		return;
 
-	/* KVM's own code looks at its cache: what the parameter adds is in there, too. */
+	/* Add the bits of the module parameter to KVM's cache, too, which its own code reads. */
 	if (vp->stock.cpuid_cache.nested_eax) {
 		vp->stock.cpuid_cache.nested_eax |= (u32)khv_nested_features;
 		vp->stock.cpuid_cache.nested_ebx |= khv_nested_features >> 32;
 	}
-	/* From the stock cache, so that the two can never disagree. */
+	/* Copy from the stock cache, so that the two cannot disagree. */
 	reg = vp->cpuid.reg;
 	reg[KHV_CPUID_FEATURES_EAX] = vp->stock.cpuid_cache.features_eax;
 	reg[KHV_CPUID_FEATURES_EBX] = vp->stock.cpuid_cache.features_ebx;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_CRASH_P0 to P4, HV_X64_MSR_CRASH_CTL and HV_X64_MSR_RESET: how a
- * guest ends. The values are our own, single words without a lock; the word of stock
- * state for CRASH_CTL holds the owner (state.h). TLFS chapter "Guest Crash Enlightenment".
+ * HV_X64_MSR_CRASH_P0 to P4, HV_X64_MSR_CRASH_CTL and HV_X64_MSR_RESET: crash and reset of the
+ * guest. The values are in struct khv_vm, single words without a lock, because the stock word for
+ * CRASH_CTL holds the owner (state.h). TLFS chapter "Guest Crash Enlightenment".
  */
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>
@@ -27,8 +27,8 @@ enum khv_msr_result khv_msr_crash_p_write(struct khv_msr_access *a)
 }
 
 /*
- * The guest reads what is supported. User space, after a crash, reads what the
- * guest said: with KHV_CRASH_MESSAGE, P3 and P4 are address and length of a text.
+ * The guest reads the supported bits. User space reads, after a crash, what the guest wrote: with
+ * KHV_CRASH_MESSAGE, P3 and P4 are the address and length of a text.
  */
 enum khv_msr_result khv_msr_crash_ctl_read(struct khv_msr_access *a)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reports under /sys/kernel/debug/kvm-hyperv/: what is hooked, which row was used
- * how often, which enlightenment a guest was shown and who answered. Read only;
- * takes khv_vms_lock, which no hot path takes.
+ * Reports under /sys/kernel/debug/kvm-hyperv/: the hooks, the usage of each row, the enlightenments
+ * that guests were shown and who answers them, and the VMs. Read-only. Takes khv_vms_lock, which no
+ * hot path takes.
  */
 #include <linux/debugfs.h>
 #include <linux/kvm_host.h>
@@ -33,7 +33,7 @@ static const char *const fast_result[KHV_NR_FAST_RESULTS] = {
 	[KHV_FAST_PMU] = "slow: PMU counts",
 };
 
-/* Which accesses of a row may be answered in the fast path. */
+/* Accesses to a row that may be answered in the fast path. */
 static const char *msr_atomic(const struct khv_msr_row *row)
 {
 	static const char *const name[] = { "-", "r", "w", "rw" };
@@ -41,7 +41,7 @@ static const char *msr_atomic(const struct khv_msr_row *row)
 	return name[!!(row->flags & KHV_MSR_ATOMIC_RD) + 2 * !!(row->flags & KHV_MSR_ATOMIC_WR)];
 }
 
-/* Sum over the VMs that live and those that ended. */
+/* Sum over the VMs that exist and those that are destroyed. */
 static void collect(struct khv_counts *counts, u64 *shown)
 {
 	struct khv_vm *vm;
@@ -74,7 +74,7 @@ static u64 calls(const struct khv_counts *c, int row)
 	return c->hc[row] + c->hc_fast[row];
 }
 
-/* Uses of an enlightenment's rows. */
+/* Number of uses of an enlightenment's rows, or of its own counter. */
 static u64 count_enl(unsigned int enl, const struct khv_counts *counts)
 {
 	u64 uses = 0;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The calling convention of hypercalls: registers to fields, fields against the
- * row, status to result value. Pure; order of the checks as Documentation/hypercalls.rst says.
+ * The calling convention of hypercalls: checks the fields of a call against its row. Pure.
+ * Documentation/hypercalls.rst specifies the order of the checks.
  */
 #include <linux/kernel.h>
 
 #include "khv/hcall.h"
 
-/* A block in guest memory: none, or aligned and within one page. */
+/* Is a block in guest memory empty, or aligned and within one page? */
 static bool block_sound(u64 gpa, u32 len)
 {
 	return !len || (!(gpa % sizeof(u64)) && (gpa & 0xfff) + len <= 4096);
@@ -20,7 +20,7 @@ static u16 check_fast(const struct khv_hcall *hc, const struct khv_hc_row *row, 
 	if (!(row->flags & KHV_FAST))
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	if (row->out) {
-		/* Only 64-bit callers have output in registers. */
+		/* Only 64-bit callers get output in registers. */
 		if (!hc->longmode)
 			return HV_STATUS_INVALID_HYPERCALL_INPUT;
 		len = khv_fast_output_at(len) + row->out;

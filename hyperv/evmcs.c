@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The enlightened VMCS: which VMX controls an L1 may use with it, namely those whose
- * fields it has room for. Everything else about it is kvm_intel's, from the state that this
- * module keeps truthful. No state but the controls of the last entry. TLFS chapter
- * "Nested Virtualization", "Enlightened VMCS".
+ * The enlightened VMCS: the VMX controls that an L1 may use with it, namely those whose fields it
+ * has. kvm_intel handles everything else, from the state that this module keeps up to date. The
+ * only state is the controls of the last nested VM-Entry. TLFS chapter "Nested Virtualization",
+ * "Enlightened VMCS".
  */
 #include <linux/kvm_host.h>
 #include <asm/apicdef.h>
@@ -13,11 +13,12 @@
 #include "khv/port.h"
 
 /*
- * The VMX capability MSRs, plain and "true"; where their control stands in struct vmcs12,
- * whose layout is that of migration and does not change; what the control may not ask for,
- * because the enlightened VMCS has no field for it; what it got fields for later; and of these
- * what may be asked for all the same, as on stock: some Windows does not boot if it is offered
- * PERF_GLOBAL_CTRL without A.EBX.0, and some asks for it although it was not.
+ * A row per group of VMX controls. @msr, @true_msr: the capability MSRs. @at: offset of the control
+ * in struct vmcs12, whose layout is fixed for migration. @no_field: controls that are refused,
+ * because the enlightened VMCS has no field for them. @later_field: controls whose fields were
+ * added later; refused unless L1 knows these fields. @unoffered: likewise not offered, but
+ * accepted, as on stock KVM: some versions of Windows do not boot if they are offered
+ * PERF_GLOBAL_CTRL without CPUID 4000000AH:EBX[0], and some use it although it is not offered.
  */
 static const struct {
 	u32 msr;
@@ -46,8 +47,8 @@ static const struct {
 #define VMCS12_VM_FUNCTION_CONTROL 296
 
 /*
- * Is L1 told of the later fields? Hyper-V 2016 and 2019, which are not, scale the TSC by a field
- * that they leave 0.
+ * Does CPUID tell L1 of the later fields? Hyper-V 2016 and 2019, which do not know them, would
+ * enable TSC scaling and leave its field 0.
  */
 static bool knows_later_fields(const struct khv_vcpu *vp)
 {
@@ -69,12 +70,15 @@ void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 		hidden = controls[i].no_field;
 		if (!knows_later_fields(to_khv_vcpu(vcpu)))
 			hidden |= controls[i].later_field | controls[i].unoffered;
-		/* The upper half says what may be 1. */
+		/* The upper half of the MSR holds the allowed-1 settings. */
 		*data &= ~((u64)hidden << 32);
 	}
 }
 
-/* What the last entry asked for: on 6.1 KVM trusts a clean MSR bitmap whatever has changed. */
+/*
+ * Record the controls of this entry. KVM 6.1 trusts a clean MSR bitmap even if the controls have
+ * changed.
+ */
 static void note_controls(struct kvm_vcpu *vcpu, const u32 *asked)
 {
 #ifndef KHV_HAVE_L2_FLUSH
@@ -84,7 +88,7 @@ static void note_controls(struct kvm_vcpu *vcpu, const u32 *asked)
 	if (!memcmp(vp->vmx_controls, asked, sizeof(vp->vmx_controls)))
 		return;
 	memcpy(vp->vmx_controls, asked, sizeof(vp->vmx_controls));
-	/* Always intercepted; the call makes KVM merge the bitmaps at this entry. */
+	/* The MSR is always intercepted; the call makes KVM merge the MSR bitmaps at this entry. */
 	khv_vmx_enable_intercept_for_msr(vcpu, APIC_BASE_MSR + (APIC_TMCCT >> 4), BIT(0) | BIT(1));
 #endif
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Entries of flush lists to ranges of pages, and ranges to what waits. Pure.
- * Too much is always right, too little never: what does not fit becomes "all".
+ * Decodes entries of flush lists into ranges of pages, and merges them into a queue. Pure. Flushing
+ * too much is always correct, too little never is: what does not fit becomes "all".
  */
 #include <linux/bits.h>
 #include <linux/kernel.h>

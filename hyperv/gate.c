@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Which rows a VP may use, from its CPUID (KVM_CAP_HYPERV_ENFORCE_CPUID).
- * Pure. The answer is two masks, so that a check on a hot path is one bit test.
+ * Computes from a VP's CPUID the rows that it may use (KVM_CAP_HYPERV_ENFORCE_CPUID). Pure. The
+ * result is two masks, so that a check on a hot path is a single bit test.
  */
 #include <linux/kernel.h>
 
@@ -33,7 +33,7 @@ static bool hc_allowed(const struct khv_cpuid *cpuid, const struct khv_hc_row *r
 {
 	static const struct khv_priv syndbg = KHV_PRIV(SYNDBG_EAX, ALLOW_KERNEL_DEBUGGING);
 
-	/* With the debugger off the call answers "invalid code", not "access denied". */
+	/* With the debugger disabled the call must return "invalid code", not "access denied". */
 	if ((row->flags & KHV_NEED_IF_SYNDBG) && !khv_priv_held(cpuid, syndbg))
 		return true;
 	if (row->flags & KHV_NEED_ANY)

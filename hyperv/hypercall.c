@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The hypercall driver: mode and CPL, decode, gate, form, gather the input once,
- * handler, output, completion. The result is written by khv_complete() and by its
- * counterpart of the fast path, answer_call(), alone.
+ * The hypercall driver: check mode and CPL, decode, check gate and form, gather the input once,
+ * call the handler, write output and result. Only khv_complete() and its counterpart in the fast
+ * path, answer_call(), write the result.
  */
 #include <linux/kvm_host.h>
 
@@ -22,7 +22,7 @@ static int queue_ud(struct kvm_vcpu *vcpu)
 	return 1;
 }
 
-/* Bring the input into hc->input: from registers, XMM, or one read of guest memory. */
+/* Gather the input in hc->input: from registers, XMM registers, or one read of guest memory. */
 static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_hc_row *row)
 {
 	gpa_t gpa;
@@ -41,7 +41,7 @@ static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_
 		return HV_STATUS_SUCCESS;
 	}
 
-	/* The block is within one page: one translation is enough. */
+	/* The block is within one page, so one translation suffices. */
 	gpa = hc->l2 ? khv_nested_gpa(vcpu, hc->in) : hc->in;
 	return gpa != INVALID_GPA && khv_read_guest(vcpu, &to_khv_vcpu(vcpu)->input_page, gpa,
 						    hc->input, hc->input_len) ?
@@ -57,7 +57,7 @@ static int khv_complete(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u64 r
 	return khv_kvm_skip_emulated_instruction(vcpu);
 }
 
-/* What a call that succeeded leaves: in memory, or in the registers behind its input. */
+/* Write the output of a successful call: to memory, or to the registers after its input. */
 static u16 put_output(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 {
 	u32 at = khv_fast_output_at(hc->input_len), in_regs = 0;
@@ -83,8 +83,8 @@ static u16 put_output(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 }
 
 /*
- * User space that does not know HvExtCallQueryCapabilities has none of the extended
- * hypercalls: the guest is told so. Guests ask without having been invited (D24).
+ * User space that does not implement HvExtCallQueryCapabilities has no extended hypercalls: tell
+ * the guest so. Guests call it although CPUID does not offer it (D24).
  */
 static u64 no_capabilities(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
@@ -106,7 +106,9 @@ static int complete_from_user(struct kvm_vcpu *vcpu)
 	return khv_complete(vcpu, hc, result);
 }
 
-/* KVM_EXIT_HYPERV_HCALL: the registers as the guest passed them, but see event_to_user(). */
+/*
+ * KVM_EXIT_HYPERV_HCALL with the registers as the guest passed them, except as in event_to_user().
+ */
 static int exit_to_user(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 {
 	struct kvm_hyperv_exit *exit = &vcpu->run->hyperv;
@@ -156,14 +158,14 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		status = HV_STATUS_ACCESS_DENIED;
 		goto done;
 	}
-	/* Whether this call would bring input in XMM is not asked, as on stock. */
+	/* As on stock, do not test whether this call really has input in XMM registers. */
 	if (row && hc->fast && (row->flags & KHV_XMM) && !vp->gate.xmm &&
 	    !(hc->control & KHV_CTL_RSVDZ))
 		return queue_ud(vcpu);
 	status = khv_hcall_check(hc, row);
 	if (status)
 		goto done;
-	/* Until the handler says otherwise nothing after the start is done. */
+	/* Unless the handler changes it, no rep after the start index is done. */
 	if (row->flags & KHV_REP)
 		hc->reps_done = hc->rep_start;
 	status = gather(vcpu, hc, row);
@@ -185,10 +187,10 @@ done:
 	return ret;
 }
 
-/* TLFS "HvCallNotifyLongSpinWait": let a VP run that was preempted in its kernel. */
+/* TLFS "HvCallNotifyLongSpinWait": yield to a VP that was preempted in its kernel. */
 u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
-	/* The fast path knows that there is nobody to yield to, or leaves it to this one. */
+	/* The fast path only answers if no VP is preempted, so that there is none to yield to. */
 	if (hc->atomic)
 		return atomic_read(&to_khv_vm(vcpu->kvm)->preempted) ? KHV_STATUS_SLOW :
 								       HV_STATUS_SUCCESS;
@@ -196,7 +198,7 @@ u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	return HV_STATUS_SUCCESS;
 }
 
-/* The exit to user space has no room for register input beyond the two parameters. */
+/* The exit to user space passes two parameters only, so refuse input in further registers. */
 u16 khv_hc_ext_call(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	return hc->fast ? HV_STATUS_INVALID_PARAMETER : KHV_STATUS_TO_USER;

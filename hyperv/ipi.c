@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HvSendSyntheticClusterIpi and its Ex form: a fixed interrupt to each VP of a set.
- * No state, no lock. TLFS chapter "Virtual Interrupt Control".
+ * HvSendSyntheticClusterIpi and its Ex form: send a fixed interrupt to each VP of a set. No state,
+ * no lock. TLFS chapter "Virtual Interrupt Control".
  */
 #include <linux/kvm_host.h>
 
@@ -13,8 +13,8 @@
 #define LAST_VECTOR  0xff
 
 /*
- * To wake a thread takes as long as ten interrupts to running ones. Beyond one bank, see that
- * not too many are asleep before any gets its interrupt with interrupts off.
+ * Waking a thread takes as long as ten interrupts to running vCPUs. For more than one bank, count
+ * the blocked vCPUs before sending with interrupts off.
  */
 static bool too_many_asleep(struct kvm *kvm, const struct khv_vpset *set)
 {
@@ -43,12 +43,12 @@ static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc,
 		return KHV_STATUS_SLOW;
 
 	while ((vcpu = khv_next_target(caller->kvm, &targets)))
-		/* A disabled local APIC loses it, as on hardware. */
+		/* A disabled local APIC loses the interrupt, as on hardware. */
 		khv_apic_post(vcpu, vector);
 	return HV_STATUS_SUCCESS;
 }
 
-/* TargetVtl and the padding behind it; there is no other VTL. */
+/* TargetVtl and the padding after it must be 0, because there is no other VTL. */
 static bool ill_formed(struct kvm_vcpu *vcpu, u32 rsvdz)
 {
 	return !vcpu->arch.apic || rsvdz;
@@ -59,7 +59,7 @@ u16 khv_hc_send_ipi(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	const struct khv_send_ipi_input *in = (const void *)hc->input;
 	struct khv_vpset set;
 
-	/* An input of zeros is as on stock, where tests pin it (D26). */
+	/* An all-zero input gives the status of stock KVM, which existing tests expect (D26). */
 	if (ill_formed(vcpu, in->rsvdz) || !in->vector)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;
 	khv_vpset_mask(&set, in->processor_mask);
@@ -77,7 +77,7 @@ u16 khv_hc_send_ipi_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	status = khv_vpset_parse(&set, &in->vp_set, hc);
 	if (status)
 		return status;
-	/* As above: a call that names neither a vector nor a VP. */
+	/* As on stock KVM (D26): a call that names neither a vector nor a VP succeeds. */
 	if (!in->vector && !set.all && !set.banks)
 		return HV_STATUS_SUCCESS;
 	return send_set(vcpu, hc, &set, in->vector);

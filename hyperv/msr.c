@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The MSR driver: row, gate, read-only and reserved bits, count, handler, trace.
- * Handlers live with their part.
+ * The MSR driver: find the row, check the gate, read-only and reserved bits, count, call the
+ * handler, trace. The handlers are in the parts' files.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -22,14 +22,14 @@ const struct khv_msr_ops khv_msr_ops[KHV_NR_MSR_ROWS] = {
 };
 #undef KHV_MSR
 
-/* A guest that probes must not fill the log: one line for each load of the module. */
+/* Once per module load, so that a guest that probes MSRs cannot flood the log. */
 static void report_unknown(u32 msr)
 {
 	pr_info_once("no row for MSR 0x%x; to add one: KHV_MSR(<NAME>, 0x%x, <ops>, .enl = ..., .need = { ... })\n",
 		     msr, msr);
 }
 
-/* Fill in an access; false means #GP. */
+/* Fill in an access. Return: false for #GP. */
 static bool open_access(struct khv_msr_access *a, struct kvm_vcpu *vcpu, u32 msr, bool host)
 {
 	if (!host && !vcpu->arch.hyperv_enabled)
@@ -66,12 +66,15 @@ static enum khv_msr_result write_row(struct khv_msr_access *a)
 	if (!a->host && (row->flags & KHV_MSR_RO))
 		return KHV_MSR_FAULT;
 	if (a->data & row->reserved) {
-		/* What stock KVM let a guest set comes back when its VM is restored here. */
+		/* User space may restore what stock KVM let a guest set: drop the bits. */
 		if (!a->host || !(row->flags & KHV_MSR_RESTORE_ANY))
 			return KHV_MSR_FAULT;
 		a->data &= ~row->reserved;
 	}
-	/* A value that nobody can set is accepted from user space, for save and restore. */
+	/*
+	 * Accept and ignore a write by user space to a register without a write handler, for save
+	 * and restore.
+	 */
 	if (!khv_msr_ops[a->row].write)
 		return KHV_MSR_OK;
 	return khv_msr_ops[a->row].write(a);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What dispatch.S has to know of C, for offsets.h, which Kbuild writes. No code of the module.
+ * Offsets of C structures for dispatch.S. Kbuild turns them into offsets.h; this file is not linked
+ * into the module.
  */
 #define COMPILE_OFFSETS
 #include <linux/kbuild.h>

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest page that a register lays over the guest's RAM. A module cannot hide RAM
- * (memslots are user space's), so the image is written into it and the RAM's own
- * contents are put back afterwards; Documentation/divergences.rst, D1.
- * The caller holds the lock of the register.
+ * Overlay pages: guest pages that a register lays over the guest's RAM. A module cannot hide RAM,
+ * because user space owns the memslots. So write the image into the RAM, and restore the RAM's
+ * contents afterwards; Documentation/divergences.rst, D1. The caller holds the register's lock.
  */
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
@@ -26,7 +25,10 @@ int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 
 		ret = khv_kvm_read_guest(kvm, gpa, new.saved, PAGE_SIZE);
 		if (ret)
 			goto err_free;
-		/* The image stands there untouched: what it hides is known from before. */
+		/*
+		 * The RAM holds the old image unchanged: keep the contents that were saved below
+		 * it.
+		 */
 		if (o->mapped && !memcmp(new.saved, o->image, PAGE_SIZE))
 			swap(new.saved, o->saved);
 	}
@@ -57,8 +59,8 @@ void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore)
 		goto out;
 
 	/*
-	 * The guest could write to the page, which a true overlay forbids. What
-	 * it wrote is worth more than what the page hid.
+	 * The guest can write to the page, which a true overlay would prevent. Keep what it wrote
+	 * rather than restore what the page hid.
 	 */
 	now = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
 	if (now && !khv_kvm_read_guest(kvm, o->gpa, now, PAGE_SIZE) &&

@@ -14,8 +14,8 @@ bool khv_ref_params_compute(struct khv_ref_params *p, const struct khv_pvclock *
 	u64 scale;
 
 	/*
-	 * One TSC tick is mul * 2^(shift - 32) ns, so the scale, a fraction of 2^64,
-	 * is mul * 2^(32 + shift) / 100. It fits as long as a tick is below 100 ns.
+	 * One TSC tick is mul * 2^(shift - 32) ns, so the scale, a fraction of 2^64, is mul * 2^(32
+	 * + shift) / 100. It fits into 64 bits if a tick is shorter than 100 ns.
 	 */
 	if (clock->shift > 31 || clock->shift < -31)
 		return false;

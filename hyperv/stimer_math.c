@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * When a synthetic timer expires. Pure; see the header for the rules.
- */
+/* Expiry times of synthetic timers. Pure. See the header for the rules. */
 #include <linux/kernel.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
@@ -10,7 +8,7 @@
 
 #define CATCH_UP_SHARE 8
 
-/* A period beyond the signed range would lie in the past. */
+/* Limit a period to the signed range; a longer one would lie in the past. */
 static u64 clamp_period(u64 period)
 {
 	return min_t(u64, period, S64_MAX);

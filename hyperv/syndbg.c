@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The synthetic debugger: plain registers in the stock struct, written by one VP at a
- * time as single words; the work is user space's. TLFS chapter "Feature and Interface
- * Discovery", leaves 0x40000080 to 0x40000082; the registers are KVM's uAPI.
+ * The synthetic debugger: plain registers in the stock struct, written as single words; user space
+ * does the work. TLFS chapter "Feature and Interface Discovery", leaves 0x40000080 to 0x40000082;
+ * KVM's uAPI defines the registers.
  */
 #include <linux/kvm_host.h>
 
@@ -51,8 +51,9 @@ static int complete_from_user(struct kvm_vcpu *vcpu)
 }
 
 /*
- * KVM_EXIT_HYPERV_SYNDBG, when the instruction is done. A signal, a single step or an exit that
- * another request asks for may come before, and its answer is not for us.
+ * Request KVM_EXIT_HYPERV_SYNDBG, after the instruction completes. KVM_RUN may return for another
+ * reason first (a signal, a single step, another request); khv_syndbg_left() takes user space's
+ * answer only after this exit.
  */
 static void tell_user(struct khv_msr_access *a)
 {
@@ -80,7 +81,7 @@ void khv_syndbg_left(struct kvm_vcpu *vcpu)
 	vcpu->arch.complete_userspace_io = complete_from_user;
 }
 
-/* Without the debugger's CPUID leaves the registers are not there, for the guest. */
+/* For the guest the registers exist only if CPUID has the debugger's leaves. */
 enum khv_msr_result khv_msr_syndbg_read(struct khv_msr_access *a)
 {
 	if (!a->host && !enabled(a->vp))
@@ -100,7 +101,7 @@ enum khv_msr_result khv_msr_syndbg_write(struct khv_msr_access *a)
 	return KHV_MSR_OK;
 }
 
-/* To user space, if the guest has chosen calls over registers. */
+/* Exit to user space if the guest has chosen hypercalls over registers. */
 u16 khv_hc_reset_debug_session(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	if (!enabled(to_khv_vcpu(vcpu)))
@@ -110,7 +111,7 @@ u16 khv_hc_reset_debug_session(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	return KHV_STATUS_TO_USER;
 }
 
-/* HvCallPostDebugData and HvCallRetrieveDebugData work on pages. */
+/* HvCallPostDebugData and HvCallRetrieveDebugData pass pages, so they have no fast form. */
 u16 khv_hc_debug_data(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	return hc->fast ? HV_STATUS_INVALID_PARAMETER : khv_hc_reset_debug_session(vcpu, hc);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The tables as data, their check and the look-up indices.
- * Pure: compiled in the module, under KUnit and in user space. The indices are
- * written once by khv_tables_check() and only read afterwards.
+ * The tables as data, their check and the look-up indices. Pure: compiled in the module, under
+ * KUnit and in user space. khv_tables_check() writes the indices once; afterwards they are
+ * read-only.
  */
 #include <linux/build_bug.h>
 #include <linux/cache.h>
@@ -19,7 +19,7 @@ const struct khv_enl_row khv_enls[KHV_NR_ENLS] = {
 };
 #undef KHV_ENLIGHTENMENT
 
-/* A row overrides the defaults on purpose: count and stride are 1 unless it says more. */
+/* Rows override these defaults on purpose: count and stride are 1 unless the row says otherwise. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
 
@@ -97,18 +97,18 @@ static bool hc_row_sound(unsigned int row)
 		return false;
 	if (!(r->flags & KHV_REP) != !r->rep)
 		return false;
-	/* Nobody here may look at an input whose form nobody here has checked. */
+	/* The module must not read an input whose form it does not check. */
 	if ((r->flags & KHV_ANY_FORM) && (!(r->flags & KHV_USER_EXIT) || r->hdr))
 		return false;
 	if ((r->flags & (KHV_XMM | KHV_ATOMIC)) && !(r->flags & KHV_FAST))
 		return false;
 	if ((r->flags & KHV_ATOMIC) && r->out)
 		return false;
-	/* The fast path copies words, and does not look again at what fits. */
+	/* The fast path copies 64-bit words, and does not check again that they fit. */
 	if ((r->flags & KHV_ATOMIC) &&
 	    (r->hdr > KHV_FAST_MAX_BYTES || (r->hdr | r->rep) % sizeof(u64)))
 		return false;
-	/* Without XMM the fast form is the two registers. */
+	/* Without XMM the fast form has two registers only. */
 	if ((r->flags & KHV_FAST) && !(r->flags & KHV_XMM) && r->hdr > KHV_FAST_REGS_BYTES)
 		return false;
 	if (row && r->code < khv_hcs[row - 1].code + khv_hcs[row - 1].count)

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/*
- * Sets of VPs: from the wire to a walk. Pure; which VPs exist is the caller's matter.
- */
+/* Sets of VPs: parse a set and test membership. Pure: the caller finds out which VPs exist. */
 #include <linux/bitops.h>
 #include <linux/kernel.h>
 
