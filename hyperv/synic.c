@@ -2,9 +2,9 @@
 /*
  * The synthetic interrupt controller (SynIC): HV_X64_MSR_SCONTROL to EOM and SINT0 to 15, message
  * slots, and SINTs raised by user space. The registers are kept in the stock struct, because inline
- * functions of KVM read its bitmaps. Only the VP's thread writes them; khv_synic_set_irq() reads
- * them in any context. TLFS chapters "Inter-Partition Communication" and "Virtual Interrupt
- * Control".
+ * functions of KVM read the bitmaps of vectors there. Only the VP's thread writes the registers;
+ * khv_synic_set_irq() reads them in any context. TLFS chapters "Inter-Partition Communication" and
+ * "Virtual Interrupt Control".
  */
 #include <linux/bitmap.h>
 #include <linux/kvm_host.h>

@@ -245,7 +245,8 @@ bool khv_read_guest(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t 
  * @addr: the address, canonical
  *
  * Context: any, interrupts may be off; does not sleep or write guest memory.
- * Return: L1's guest-physical address, or INVALID_GPA if the walk needs KVM's walker.
+ * Return: guest-physical address in the VM's memory (L1's, for a nested guest), or INVALID_GPA if
+ * the walk needs KVM's walker.
  */
 gpa_t khv_walk_nofault(struct kvm_vcpu *vcpu, const struct khv_tables *t, u64 addr);
 
