@@ -66,7 +66,10 @@ void khv_vm_destroy(struct kvm *kvm)
 	module_put(THIS_MODULE);
 }
 
-/* Initialise the queues of KVM's flush code, which this VP may still run for flushes of an L2. */
+/*
+ * Initialise KVM's own flush queues. They stay empty, but kvm_hv_vcpu_flush_tlb() reads them after
+ * each switch between L1 and L2.
+ */
 static void init_flush_fifos(struct kvm_vcpu_hv *hv)
 {
 #ifdef KHV_HAVE_FLUSH_FIFO
