@@ -3,11 +3,7 @@
 # For people; Kbuild describes the module. Every target that needs more than a compiler is a
 # script in selftests/rig/ that can also be called on a machine without make.
 #
-#   make [KDIR=<kernel build folder>] [O=<folder>]   build kvm-hyperv.ko, here or in O
-#   make install | uninstall [KDIR=] [INSTALL_MOD_PATH=<root>]   into that kernel's modules, with depmod
-#   make test | run | check | bench                  see README.md
-#   make test-all                                    make test, with the long forms of its tests
-#   make clean
+#   make help        lists the targets
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
 TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
@@ -27,6 +23,20 @@ KBUILD = $(MAKE) -C $(KDIR) M=$(OUT) $(PASS)
 
 modules: sources
 	+$(KBUILD) modules
+
+help:
+	@echo 'Build, with KDIR=<kernel build folder> (of the running kernel) and O=<folder> (here):'
+	@echo '  modules          kvm-hyperv.ko (default)'
+	@echo '  install          into the modules of that kernel, with depmod; INSTALL_MOD_PATH=<root>'
+	@echo '  uninstall        takes it out again'
+	@echo '  clean            what was built'
+	@echo 'On a fresh Debian 12 or 13, as root; the hosts are emulated:'
+	@echo '  run              a real guest on a stock host with the module, and what it used'
+	@echo '  test             all tests; HOSTS="amd-6.12 ..." TESTS="stimer_test ..." for some'
+	@echo '  test-all         the same with the long forms'
+	@echo '  bench            host instructions, stock and module'
+	@echo '  check            style, documents and builds; selftests/rig/check names the parts'
+	@echo '  docs             Documentation/msrs.rst and hypercalls.rst from the tables'
 
 # The kernel's make builds an external module beside its sources: O= gets a copy of them.
 sources:
@@ -61,7 +71,7 @@ test run check bench:
 test-all:
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
-.PHONY: modules sources install uninstall clean test test-all run check bench
+.PHONY: modules help sources install uninstall clean test test-all run check bench
 
 # Reference documentation from the tables, as on a KVM that has everything.
 docs:
