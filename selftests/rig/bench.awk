@@ -99,7 +99,8 @@ function guest_document(    i) {
 	print "`testing-run.md` says how it is counted."
 	print ""
 	print "The mark is 0.8, or the floor. Idleness is not an amount of work: what a guest wakes up for in its minute differs from boot"
-	print "to boot, and its exits with it."
+	print "to boot, and its exits with it. Nor are the timers quite: ticks of both CPUs that fall together cost one wake-up, and by"
+	print "how many do so the totals of two boots differ by a tenth; divide by `ours`, which counts them on stock, or by the exits."
 	print ""
 	for (i = 1; i <= nr_works; i++)
 		print "* " works[i] ": " says[works[i]]
