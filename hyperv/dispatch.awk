@@ -94,15 +94,14 @@ function harmless(op, args, last, sym) {
 }
 
 # khv_vcpu_run_* has three instructions.
-function check_run(    n, want, i) {
+function check_run(    n, want) {
 	want[1] = "^cmp %rdi,%gs:"
 	want[2] = "^je "
 	want[3] = "^jmp "
-	for (i = n = 1; i <= 3; i++) {
+	for (n = 1; n <= 3; n++) {
 		at = n
-		if (line[fn, n] !~ want[i])
+		if (line[fn, n] !~ want[n])
 			bad("is not what decides whose vCPU it is")
-		n++
 	}
 	at = 1
 	if (symbol[fn, 1] != "khv_running")
