@@ -257,8 +257,7 @@ khv_kernel_suffix() {
 
 	for suffix in "$1-amd64" amd64; do
 		if khv_depends "linux-image-$suffix" 2>/dev/null | grep "^linux-image-$1[.]" >/dev/null; then
-			printf '%s
-' "$suffix"
+			printf '%s\n' "$suffix"
 			return
 		fi
 	done
@@ -748,7 +747,8 @@ khv_boot_bochs() {
 		root=$(khv_emulators)
 	fi
 	mapfile -t bochs < <(khv_run_in "$root" "$([ -z "$root" ] && echo bochs || echo bochs-bin)")
-	[ -z "$root" ] || export BXSHARE=$root/usr/share/bochs 		LTDL_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu/bochs/plugins
+	[ -z "$root" ] || export BXSHARE=$root/usr/share/bochs \
+		LTDL_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu/bochs/plugins
 	cat >"$dir/bochsrc" <<-CFG
 		config_interface: textconfig
 		display_library: rfb, options="timeout=0"
