@@ -77,7 +77,7 @@ test-all:
 docs:
 	@gen=$$(mktemp) && $(CC) -std=gnu11 -Wall -I$(TOP)/kunit/user/include -I$(TOP)/include \
 		-DKHV_HAVE_L2_FLUSH -DKHV_HAVE_TSC_INVARIANT -Wno-override-init -o $$gen \
-		$(TOP)/Documentation/generate.c $(TOP)/hyperv/tables.c && \
+		$(TOP)/Documentation/generate.c $(TOP)/hyperv/core/tables.c && \
 	$$gen msrs >$(TOP)/Documentation/msrs.rst && \
 	$$gen hypercalls >$(TOP)/Documentation/hypercalls.rst; rc=$$?; rm -f $$gen; exit $$rc
 

@@ -5,14 +5,14 @@
  */
 #include <linux/module.h>
 
-#include "hyperv/tables.c"
-#include "hyperv/decode.c"
-#include "hyperv/gate.c"
-#include "hyperv/vpset.c"
-#include "hyperv/flush.c"
-#include "hyperv/refclock.c"
-#include "hyperv/stimer_math.c"
-#include "hyperv/walk.c"
+#include "hyperv/core/tables.c"
+#include "hyperv/core/decode.c"
+#include "hyperv/core/gate.c"
+#include "hyperv/core/vpset.c"
+#include "hyperv/core/flush.c"
+#include "hyperv/core/refclock.c"
+#include "hyperv/core/stimer_math.c"
+#include "hyperv/core/walk.c"
 
 MODULE_DESCRIPTION("KUnit suites of kvm-hyperv's pure core");
 MODULE_LICENSE("GPL");

@@ -26,7 +26,7 @@ int spoiled_check(char **bad);
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdiscarded-qualifiers"
 #define const
-#include "hyperv/tables.c"
+#include "hyperv/core/tables.c"
 #undef const
 #pragma GCC diagnostic pop
 

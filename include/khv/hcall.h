@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A decoded hypercall. The calling convention and the form checks are pure (hyperv/decode.c);
- * gathering the input and completing the call need KVM (hyperv/hypercall.c). Handlers see this
+ * A decoded hypercall. The calling convention and the form checks are pure (hyperv/core/decode.c);
+ * gathering the input and completing the call need KVM (hyperv/takeover/hypercall.c). Handlers see this
  * struct only: they do not access registers, RIP or guest pages.
  */
 #ifndef KHV_HCALL_H

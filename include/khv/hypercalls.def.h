@@ -4,7 +4,7 @@
  *
  * KHV_HYPERCALL(NAME, code, handler, columns of struct khv_hc_row ...)
  *
- * hyperv/hypercall.c binds handler to khv_hc_<handler>().
+ * hyperv/takeover/hypercall.c binds handler to khv_hc_<handler>().
  */
 #ifdef KHV_HYPERCALL
 KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_SPACE, 0x0002, flush, .hdr = 24,

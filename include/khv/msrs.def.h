@@ -4,7 +4,7 @@
  *
  * KHV_MSR(NAME, first, ops, columns of struct khv_msr_row ...)
  *
- * ops names the handlers: hyperv/msr.c binds it to khv_msr_<ops>_read() and
+ * ops names the handlers: hyperv/takeover/msr.c binds it to khv_msr_<ops>_read() and
  * khv_msr_<ops>_write().
  */
 #ifdef KHV_MSR

@@ -772,7 +772,7 @@ void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore);
  */
 void khv_overlay_free(struct khv_overlay *o);
 
-/* debugfs files; see hyperv/debugfs.c. Called by hyperv/main.c. */
+/* debugfs files; see hyperv/takeover/debugfs.c. Called by hyperv/takeover/main.c. */
 void khv_debugfs_init(void);
 void khv_debugfs_exit(void);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Switches and drain of the takeover, for hyperv/main.c. */
+/* Switches and drain of the takeover, for hyperv/takeover/main.c. */
 #ifndef KHV_TAKEOVER_H
 #define KHV_TAKEOVER_H
 
@@ -8,7 +8,7 @@
 /* Does the module take over new VMs? May change at any time. */
 extern bool khv_takeover;
 
-/* All hooks are installed. Set and cleared by hyperv/main.c. */
+/* All hooks are installed. Set and cleared by hyperv/takeover/main.c. */
 extern bool khv_hooked;
 
 /**
