@@ -10,18 +10,13 @@
 #include <linux/static_call.h>
 #include <linux/stringhash.h>
 
-#include "khv/hooks.h"
+#include "compat/kvm_private.h"
 #include "khv/port.h"
 
 #define KHV_IMPORT(_mod, _ret, _name, _params, _args) \
 	DEFINE_STATIC_CALL_NULL(khv_import_##_name, khv_proto_##_name);
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
-
-#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
-	DEFINE_STATIC_CALL_NULL(khv_call_##_name, khv_hook_##_name);
-#include "compat/kvm_private.h"
-#undef KHV_HOOK
 
 DEFINE_STATIC_CALL_NULL(khv_x86_get_cpl, khv_proto_get_cpl);
 DEFINE_STATIC_CALL_NULL(khv_x86_get_cs_db_l_bits, khv_proto_get_cs_db_l_bits);
@@ -196,24 +191,9 @@ int khv_symbols_init(void (*report)(const char *name, const char *why))
 	return 0;
 }
 
-static int find_hooks(void (*report)(const char *name, const char *why))
-{
-	int missing = 0;
-
-#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why)                     \
-	khv_hooks[KHV_HOOK_##_name].addr = khv_symbol(KHV_MODULE_##_mod, #_name);     \
-	if (khv_hook_wanted(KHV_HOOK_##_name) && !khv_hooks[KHV_HOOK_##_name].addr) { \
-		report(#_name, _why);                                                 \
-		missing++;                                                            \
-	}
-#include "compat/kvm_private.h"
-#undef KHV_HOOK
-	return missing;
-}
-
 int khv_imports_find(void (*report)(const char *name, const char *why))
 {
-	int missing = find_imports("kvm", report) + find_hooks(report);
+	int missing = find_imports("kvm", report);
 
 	khv_svm = !strcmp(khv_vendor, KHV_MODULE_AMD);
 	missing += find_imports(khv_vendor, report);

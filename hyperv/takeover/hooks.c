@@ -17,10 +17,9 @@
 #include "khv/hooks.h"
 #include "khv/parts.h"
 
-/* khv_return_<function>: address behind the function's ftrace site. Read by khv_dispatch. */
+/* hyperv/takeover/originals.c */
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
-	extern unsigned long khv_return_##_name;                  \
-	unsigned long khv_return_##_name;
+	extern unsigned long khv_return_##_name;
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
 
@@ -38,8 +37,6 @@ struct khv_hook khv_hooks[KHV_NR_HOOKS] = {
 #undef KHV_HOOK
 
 static struct ftrace_ops ops;
-
-DEFINE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
 
 /* Is there a row that KVM does not route to its Hyper-V code? */
 static bool any_unrouted(void)
@@ -132,12 +129,12 @@ int khv_hooks_find(void (*report)(const char *name, const char *why))
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
 		struct khv_hook *hook = &khv_hooks[i];
 
-		/* khv_imports_find() reports a function that does not exist. */
-		if (!khv_hook_wanted(i) || !hook->addr)
+		hook->addr = khv_symbol(hook->module, hook->name);
+		if (!khv_hook_wanted(i))
 			continue;
-		hook->site = find_site(hook->addr);
+		hook->site = hook->addr ? find_site(hook->addr) : 0;
 		if (!hook->site) {
-			report(hook->name, "it has no ftrace site");
+			report(hook->name, hook->addr ? "it has no ftrace site" : hook->why);
 			missing++;
 		}
 	}

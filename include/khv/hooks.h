@@ -23,7 +23,7 @@ enum khv_hook_id {
  * @name: name of the function
  * @why: what would break without the hook, for the error message
  * @returns: variable in which khv_dispatch looks up the address behind the site
- * @addr: address of the function, set by khv_imports_find()
+ * @addr: address of the function, set by khv_hooks_find()
  * @site: address of its ftrace site, set by khv_hooks_find()
  * @before: text bytes of the site before it was hooked
  */
@@ -72,11 +72,11 @@ bool khv_hook_wanted(enum khv_hook_id id);
 int khv_hooks_nr(void);
 
 /**
- * khv_hooks_find() - find the ftrace site of every function to be replaced
- * @report: called once per function that has none
+ * khv_hooks_find() - find every function to be replaced, and its ftrace site
+ * @report: called once per function that does not exist or has no site, with what it would break
  *
  * Call after khv_imports_find(). Context: may sleep.
- * Return: number of functions without a site.
+ * Return: number of functions that cannot be replaced.
  */
 int khv_hooks_find(void (*report)(const char *name, const char *why));
 

@@ -399,7 +399,7 @@ void khv_write_xmm(u32 at, const u8 *buf, u32 len);
 int khv_symbols_init(void (*report)(const char *name, const char *why));
 
 /**
- * khv_imports_find() - find every function of KVM that the module calls or replaces
+ * khv_imports_find() - find every function of KVM that the module calls
  * @report: called once per missing name, with its purpose
  *
  * Call after khv_symbols_init(), with KVM pinned. Context: module load, may sleep.
