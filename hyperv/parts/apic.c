@@ -13,7 +13,7 @@
 #include <asm/vmx.h>
 
 #include "compat/kvm_private.h"
-#include "khv/fastpath.h"
+#include "khv/events.h"
 #include "khv/lapic.h"
 #include "khv/parts.h"
 #include "khv/port.h"

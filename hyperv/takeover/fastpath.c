@@ -11,13 +11,13 @@
 #include <linux/kvm_host.h>
 #include <linux/jump_label.h>
 #include <linux/static_call.h>
-#include <linux/tracepoint.h>
 #include <linux/uaccess.h>
 #include <asm/hypervisor.h>
 #include <asm/perf_event.h>
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
+#include "khv/events.h"
 #include "khv/fastpath.h"
 #include "khv/parts.h"
 #include "khv/pmu.h"
@@ -55,8 +55,6 @@ DEFINE_STATIC_CALL_NULL(khv_pmu_trigger_event, khv_proto_pmu_trigger_event);
 
 static struct static_call_key *kvm_key;
 static void *kvm_trampoline;
-static const struct tracepoint *kvm_msr_event, *kvm_exit_event, *kvm_nested_vmexit_event;
-const struct tracepoint *khv_eoi_event, *khv_apic_event, *khv_apic_ipi_event, *khv_accept_event;
 /* Does the CPU report the next RIP at a VM-Exit (NRIPS)? Intel always does. */
 static DEFINE_STATIC_KEY_FALSE(nrips);
 static const int *kvm_nrips;
@@ -117,7 +115,7 @@ static __always_inline enum khv_fast_result check_guest(struct kvm_vcpu *vcpu, e
 		return KHV_FAST_STATE;
 	if (unlikely(vcpu->arch.pmu.version) && !insn_retired && khv_pmu_counts(&vcpu->arch.pmu))
 		return KHV_FAST_PMU;
-	if (khv_event_on(kvm_exit_event) || (kind != EXIT_CALL && khv_event_on(kvm_msr_event)))
+	if (khv_event_on(khv_exit_event) || (kind != EXIT_CALL && khv_event_on(khv_msr_event)))
 		return KHV_FAST_TRACED;
 	return KHV_FAST_DONE;
 }
@@ -278,7 +276,7 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 		row = khv_hc_find(regs[longmode ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
 		if (unlikely(l2) &&
 		    (!longmode || row < 0 || !(khv_hcs[row].flags & KHV_L2) ||
-		     khv_event_on(kvm_nested_vmexit_event) || !khv_nested_is_direct(vp)))
+		     khv_event_on(khv_nested_vmexit_event) || !khv_nested_is_direct(vp)))
 			return EXIT_FASTPATH_NONE;
 	} else {
 		row = khv_msr_find(regs[VCPU_REGS_RCX]);
@@ -431,13 +429,6 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 
 	kvm_key = (void *)khv_symbol("kvm", "__SCK__kvm_x86_vcpu_run");
 	kvm_trampoline = (void *)khv_symbol("kvm", "__SCT__kvm_x86_vcpu_run");
-	kvm_msr_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_msr");
-	kvm_exit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_exit");
-	kvm_nested_vmexit_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_nested_vmexit");
-	khv_eoi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_eoi");
-	khv_accept_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_accept_irq");
-	khv_apic_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic");
-	khv_apic_ipi_event = (void *)khv_symbol("kvm", "__tracepoint_kvm_apic_ipi");
 	kvm_nrips = khv_svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
 	/*
 	 * A KVM that has kvm_pmu_eventsel, whose first member is the event of retired instructions,
@@ -448,12 +439,6 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 	insn_retired = pmu_trigger_event ? (void *)khv_symbol("kvm", "kvm_pmu_eventsel") : NULL;
 	if (!kvm_key || !kvm_trampoline || !khv_x86_ops || !khv_x86_ops->vcpu_run) {
 		report("kvm_x86_vcpu_run", "where the exit fast path begins");
-		missing++;
-	}
-	if (!kvm_msr_event || !kvm_exit_event || !kvm_nested_vmexit_event || !khv_eoi_event ||
-	    !khv_apic_event || !khv_apic_ipi_event || !khv_accept_event) {
-		report("kvm_msr, kvm_exit, kvm_nested_vmexit, kvm_eoi, kvm_apic*",
-		       "tracepoints that the fast path must not starve");
 		missing++;
 	}
 	if (khv_svm && !kvm_nrips) {

@@ -18,6 +18,7 @@
 #include <linux/utsname.h>
 #include <generated/utsrelease.h>
 
+#include "khv/events.h"
 #include "khv/fastpath.h"
 #include "khv/hooks.h"
 #include "khv/parts.h"
@@ -205,6 +206,7 @@ static int check(void)
 	}
 	khv_vendor = vendor_module->name;
 	bad = khv_imports_find(note_missing);
+	bad += khv_events_find(note_missing);
 	bad += khv_fastpath_check(note_missing);
 	bad += khv_hooks_find(note_missing);
 	ret = check_required();

@@ -4,7 +4,6 @@
 #define KHV_FASTPATH_H
 
 #include <linux/percpu.h>
-#include <linux/tracepoint-defs.h>
 #include <linux/types.h>
 
 struct kvm_vcpu;
@@ -24,43 +23,6 @@ void khv_fastpath_switched(void);
  * notifier with preemption disabled.
  */
 DECLARE_PER_CPU(struct kvm_vcpu *, khv_running);
-
-/* KVM's tracepoints kvm_eoi, kvm_apic, kvm_apic_ipi and kvm_apic_accept_irq. */
-extern const struct tracepoint *khv_eoi_event, *khv_apic_event, *khv_apic_ipi_event,
-	*khv_accept_event;
-
-/**
- * khv_event_on() - is a KVM tracepoint enabled?
- * @event: the tracepoint, found by khv_fastpath_check()
- *
- * Return: nonzero if it is. Context: any.
- */
-static __always_inline int khv_event_on(const struct tracepoint *event)
-{
-	return atomic_read(&event->key.enabled);
-}
-
-/**
- * khv_apic_traced() - is an access to KVM's local APIC traced?
- *
- * Return: true if so. kvm_eoi, kvm_apic and kvm_apic_ipi are emitted by KVM's local APIC only, so
- * the access must be left to it. Context: any.
- */
-static __always_inline bool khv_apic_traced(void)
-{
-	return khv_event_on(khv_eoi_event) | khv_event_on(khv_apic_event) |
-	       khv_event_on(khv_apic_ipi_event);
-}
-
-/**
- * khv_accept_traced() - is the acceptance of interrupts by KVM's local APICs traced?
- *
- * Return: true if so, see khv_apic_traced(). Context: any.
- */
-static __always_inline bool khv_accept_traced(void)
-{
-	return khv_event_on(khv_accept_event);
-}
 
 /**
  * khv_fastpath_check() - find the symbols that the fast path needs, without changing anything
