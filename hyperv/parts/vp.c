@@ -8,7 +8,6 @@
 #include <linux/sched/clock.h>
 
 #include "compat/sched.h"
-#include "khv/fastpath.h"
 #include "khv/parts.h"
 #include "khv/port.h"
 

@@ -72,9 +72,6 @@ enum exit_kind {
 	EXIT_CALL,
 };
 
-/* The vCPU whose khv_run() this CPU executes, or NULL. */
-DEFINE_PER_CPU(struct kvm_vcpu *, khv_running);
-
 /* Top byte of the number of every synthetic MSR. */
 #define SYNTHETIC (KHV_MSR_BASE >> 24)
 static_assert(KHV_MSR_NESTED_BASE >> 24 == SYNTHETIC);

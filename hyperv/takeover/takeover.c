@@ -13,7 +13,6 @@
 #include <linux/srcu.h>
 #include <asm/vmx.h>
 
-#include "khv/fastpath.h"
 #include "khv/hooks.h"
 #include "khv/parts.h"
 #include "khv/port.h"

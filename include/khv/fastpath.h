@@ -3,10 +3,7 @@
 #ifndef KHV_FASTPATH_H
 #define KHV_FASTPATH_H
 
-#include <linux/percpu.h>
 #include <linux/types.h>
-
-struct kvm_vcpu;
 
 /* Are exits answered in the fast path? May change at any time. */
 extern bool khv_fastpath;
@@ -17,12 +14,6 @@ extern bool khv_fastpath;
  * Context: may sleep. Calls must not overlap.
  */
 void khv_fastpath_switched(void);
-
-/*
- * The vCPU with a struct khv_vcpu that this CPU runs, or NULL. Written by khv_run() and its preempt
- * notifier with preemption disabled.
- */
-DECLARE_PER_CPU(struct kvm_vcpu *, khv_running);
 
 /**
  * khv_fastpath_check() - find the symbols that the fast path needs, without changing anything

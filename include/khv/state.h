@@ -10,6 +10,7 @@
 
 #include <linux/kvm_host.h>
 #include <linux/list.h>
+#include <linux/percpu.h>
 
 #include "khv/flush.h"
 #include "khv/hcall.h"
@@ -360,6 +361,12 @@ static inline struct khv_vcpu *to_khv_vcpu(struct kvm_vcpu *vcpu)
 	 */
 	return container_of(READ_ONCE(vcpu->arch.hyperv), struct khv_vcpu, stock);
 }
+
+/*
+ * The vCPU with a struct khv_vcpu that this CPU runs, or NULL. Written by khv_run() and its preempt
+ * notifier with preemption disabled.
+ */
+DECLARE_PER_CPU(struct kvm_vcpu *, khv_running);
 
 /* All owned VMs, and the counts of those that ended; for reports. */
 extern struct list_head khv_vms;

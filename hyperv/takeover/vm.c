@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Ownership of VMs, and creation and destruction of struct khv_vm and struct khv_vcpu. */
+#include <linux/kfifo.h>
+#include <linux/kvm_host.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "khv/parts.h"
+#include "khv/port.h"
+#include "khv/state.h"
+
+int khv_vm_create(struct kvm *kvm)
+{
+	struct khv_vm *vm;
+
+	/* Fails once the module is being unloaded; the VM then stays with KVM. */
+	if (!try_module_get(THIS_MODULE))
+		return -ENODEV;
+
+	vm = kvzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	if (!vm) {
+		module_put(THIS_MODULE);
+		return -ENOMEM;
+	}
+	vm->kvm = kvm;
+	vm->pid = current->pid;
+	vm->crash_ctl = KHV_CRASH_NOTIFY | KHV_CRASH_MESSAGE;
+	INIT_LIST_HEAD(&vm->vps);
+	INIT_LIST_HEAD(&vm->aside);
+	khv_reftime_init(vm);
+
+	mutex_lock(&khv_vms_lock);
+	vm->id = khv_vms_created++;
+	list_add_tail(&vm->link, &khv_vms);
+	mutex_unlock(&khv_vms_lock);
+
+	/* No barrier needed: the VM is not visible to any other thread yet. */
+	WRITE_ONCE(kvm->arch.hyperv.hv_crash_ctl, (u64)vm);
+	return 0;
+}
+
+void khv_vm_destroy(struct kvm *kvm)
+{
+	struct khv_vm *vm = to_khv_vm(kvm);
+
+	mutex_lock(&khv_vms_lock);
+	WARN_ON_ONCE(!list_empty(&vm->vps) || !list_empty(&vm->aside));
+	list_del(&vm->link);
+	khv_counts_add(&khv_ended_counts, &vm->ended);
+	khv_ended_shown |= vm->shown;
+	mutex_unlock(&khv_vms_lock);
+
+	WRITE_ONCE(kvm->arch.hyperv.hv_crash_ctl, 0);
+	khv_overlay_free(&vm->hypercall_page);
+	kvfree(vm);
+	module_put(THIS_MODULE);
+}
+
+/*
+ * Initialise KVM's own flush queues. They stay empty, but kvm_hv_vcpu_flush_tlb() reads them after
+ * each switch between L1 and L2.
+ */
+static void init_flush_fifos(struct kvm_vcpu_hv *hv)
+{
+#ifdef KHV_HAVE_FLUSH_FIFO
+	int i;
+
+	for (i = 0; i < HV_NR_TLB_FLUSH_FIFOS; i++) {
+		INIT_KFIFO(hv->tlb_flush_fifo[i].entries);
+		spin_lock_init(&hv->tlb_flush_fifo[i].write_lock);
+	}
+#endif
+}
+
+/* Return: the vCPU's VP that was put aside, or NULL. */
+static struct khv_vcpu *find_aside(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp, *found = NULL;
+
+	mutex_lock(&khv_vms_lock);
+	list_for_each_entry(vp, &to_khv_vm(vcpu->kvm)->aside, link) {
+		if (vp->stock.vcpu == vcpu)
+			found = vp;
+	}
+	mutex_unlock(&khv_vms_lock);
+	return found;
+}
+
+static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
+{
+	mutex_lock(&khv_vms_lock);
+	list_move_tail(&vp->link, &vp->vm->vps);
+	/* Enter the VP in by_index first: otherwise a look-up by its index could miss it. */
+	khv_vp_claim(vp);
+	/* GPA flushes requested while the vCPU had no VP are in no queue. */
+	khv_nested_gpa_flush_all(vp);
+	/*
+	 * Pairs with READ_ONCE() in to_khv_vcpu(): other vCPUs that find the VP without a lock see
+	 * it complete.
+	 */
+	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
+	mutex_unlock(&khv_vms_lock);
+}
+
+int khv_vcpu_create(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp;
+
+	if (to_khv_vcpu(vcpu))
+		return 0;
+
+	vp = find_aside(vcpu);
+	if (vp) {
+		publish(vcpu, vp);
+		return 0;
+	}
+	vp = kzalloc(sizeof(*vp), GFP_KERNEL_ACCOUNT);
+	if (!vp)
+		return -ENOMEM;
+	if (!zalloc_cpumask_var(&vp->kick_cpus, GFP_KERNEL_ACCOUNT)) {
+		kfree(vp);
+		return -ENOMEM;
+	}
+
+	INIT_LIST_HEAD(&vp->link);
+	vp->stock.vcpu = vcpu;
+	vp->stock.vp_index = vcpu->vcpu_idx;
+	vp->vm = to_khv_vm(vcpu->kvm);
+	vp->msr_fast = (struct khv_msr_access){
+		.vcpu = vcpu,
+		.vp = vp,
+		.vm = vp->vm,
+		.atomic = true,
+	};
+	vp->input_page.gpa = INVALID_GPA;
+	vp->lock_page.gpa = INVALID_GPA;
+	init_flush_fifos(&vp->stock);
+	khv_tlbflush_init(vp);
+	khv_synic_init(vp);
+	khv_stimers_init(vp);
+	khv_vp_init(vp);
+
+	publish(vcpu, vp);
+	return 0;
+}
+
+void khv_vcpu_put_aside(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	if (!vp)
+		return;
+	mutex_lock(&khv_vms_lock);
+	list_move_tail(&vp->link, &vp->vm->aside);
+	WRITE_ONCE(vcpu->arch.hyperv, NULL);
+	khv_vp_disclaim(vp, vp->stock.vp_index);
+	mutex_unlock(&khv_vms_lock);
+}
+
+void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
+{
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu) ?: find_aside(vcpu);
+
+	if (!vp)
+		return;
+
+	khv_stimers_uninit(vp);
+
+	mutex_lock(&khv_vms_lock);
+	list_del(&vp->link);
+	khv_vp_disclaim(vp, vp->stock.vp_index);
+	khv_counts_add(&vp->vm->ended, &vp->counts);
+	mutex_unlock(&khv_vms_lock);
+
+	vcpu->arch.hyperv = NULL;
+	free_cpumask_var(vp->kick_cpus);
+	kfree(vp);
+}
