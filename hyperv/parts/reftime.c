@@ -373,6 +373,16 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 		khv_stimers_clock_changed(kvm);
 }
 
+void khv_reftime_check_rate(struct khv_vcpu *vp)
+{
+	struct kvm_vcpu *vcpu = vp->stock.vcpu;
+
+	if (vp->tsc_ratio == vcpu->arch.l1_tsc_scaling_ratio)
+		return;
+	vp->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
+	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+}
+
 static bool page_is_at(const struct kvm *kvm, const struct khv_refclock *clock, gpa_t gpa)
 {
 	return clock->page != KHV_TSC_PAGE_OFF && page_gpa(&kvm->arch.hyperv) == gpa;

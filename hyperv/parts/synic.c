@@ -42,19 +42,14 @@ void khv_synic_init(struct khv_vcpu *vp)
 	}
 }
 
-int khv_synic_activate(struct kvm_vcpu *vcpu, bool dont_zero_pages)
+void khv_synic_activate(struct khv_vcpu *vp, bool dont_zero_pages)
 {
-	struct kvm_vcpu_hv_synic *synic;
-	int ret = khv_vcpu_create(vcpu);
+	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
 
-	if (ret)
-		return ret;
-	synic = &to_khv_vcpu(vcpu)->stock.synic;
 	synic->dont_zero_synic_pages = dont_zero_pages;
 	WRITE_ONCE(synic->control, KHV_SCONTROL_ENABLE);
 	/* Pairs with smp_load_acquire() in khv_synic_set_irq(). */
 	smp_store_release(&synic->active, true);
-	return 0;
 }
 
 static u64 read_sint(const struct kvm_vcpu_hv_synic *synic, u32 sint)

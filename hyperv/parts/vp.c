@@ -164,39 +164,22 @@ void khv_vp_init(struct khv_vcpu *vp)
 	preempt_notifier_init(&vp->notifier, &preempt_ops);
 }
 
-int khv_run(struct kvm_vcpu *vcpu)
+void khv_vp_run_begin(struct khv_vcpu *vp)
 {
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	int ret;
-
-	/* User space may have enabled the local APIC while the VP was halted. */
-	khv_synic_apic_changed(vp);
-	/*
-	 * User space may have changed the TSC frequency, in which case KVM updates no clock by
-	 * itself.
-	 */
-	if (vp->tsc_ratio != vcpu->arch.l1_tsc_scaling_ratio) {
-		vp->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-	}
-	/*
-	 * User space has restored nested state since the last KVM_RUN: the L2 may be another one.
-	 */
-	if (kvm_test_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu))
-		khv_nested_restored(vp);
 	preempt_disable();
 	preempt_notifier_register(&vp->notifier);
 	vp->on_cpu_since = local_clock();
 	vp->running = true;
-	this_cpu_write(khv_running, vcpu);
+	this_cpu_write(khv_running, vp->stock.vcpu);
 	preempt_enable();
-	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
-	khv_syndbg_left(vcpu);
+}
+
+void khv_vp_run_end(struct khv_vcpu *vp)
+{
 	preempt_disable();
 	this_cpu_write(khv_running, NULL);
 	vp->running = false;
 	vp->runtime_ns += local_clock() - vp->on_cpu_since;
 	preempt_notifier_unregister(&vp->notifier);
 	preempt_enable();
-	return ret;
 }

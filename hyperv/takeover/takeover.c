@@ -191,7 +191,12 @@ bool khv_hook_kvm_vcpu_block(struct kvm_vcpu *vcpu)
 
 int khv_hook_kvm_hv_activate_synic(struct kvm_vcpu *vcpu, bool dont_zero_synic_pages)
 {
-	return khv_synic_activate(vcpu, dont_zero_synic_pages);
+	int ret = khv_vcpu_create(vcpu);
+
+	if (ret)
+		return ret;
+	khv_synic_activate(to_khv_vcpu(vcpu), dont_zero_synic_pages);
+	return 0;
 }
 
 int khv_hook_kvm_hv_synic_set_irq(struct kvm *kvm, u32 vp_id, u32 sint)
@@ -247,9 +252,24 @@ int khv_hook_kvm_vm_ioctl_hv_eventfd(struct kvm *kvm, struct kvm_hyperv_eventfd 
 
 int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 {
-	if (!to_khv_vcpu(vcpu) || !vcpu->arch.hyperv_enabled)
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	int ret;
+
+	if (!vp || !vcpu->arch.hyperv_enabled)
 		return khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
-	return khv_run(vcpu);
+	/* User space may have enabled the local APIC while the VP was halted. */
+	khv_synic_apic_changed(vp);
+	khv_reftime_check_rate(vp);
+	/*
+	 * User space has restored nested state since the last KVM_RUN: the L2 may be another one.
+	 */
+	if (kvm_test_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu))
+		khv_nested_restored(vp);
+	khv_vp_run_begin(vp);
+	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
+	khv_syndbg_left(vcpu);
+	khv_vp_run_end(vp);
+	return ret;
 }
 
 static bool unrouted(u32 msr)

@@ -193,18 +193,24 @@ void khv_cpuid_update(struct kvm_vcpu *vcpu);
 bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp);
 
 /**
- * khv_vp_init() - initialise what khv_run() needs
+ * khv_vp_init() - initialise what khv_vp_run_begin() needs
  * @vp: a new VP
  */
 void khv_vp_init(struct khv_vcpu *vp);
 
 /**
- * khv_run() - run a VP (KVM_RUN) and account its CPU time
- * @vcpu: the vCPU
+ * khv_vp_run_begin() - account CPU time from here on
+ * @vp: the VP, whose thread is about to run it
  *
- * Return: what KVM_RUN returns. Context: the vCPU's thread, vcpu->mutex held, sleeps.
+ * Context: the VP's thread, vcpu->mutex held.
  */
-int khv_run(struct kvm_vcpu *vcpu);
+void khv_vp_run_begin(struct khv_vcpu *vp);
+
+/**
+ * khv_vp_run_end() - end what khv_vp_run_begin() began
+ * @vp: the VP
+ */
+void khv_vp_run_end(struct khv_vcpu *vp);
 
 /**
  * khv_vp_claim() - enter a VP in the table of VP indices
@@ -551,6 +557,14 @@ bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu);
 void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock);
 
 /**
+ * khv_reftime_check_rate() - have KVM update its clock after user space changed the TSC frequency
+ * @vp: the VP
+ *
+ * KVM does not do so by itself. Context: the VP's thread at the beginning of KVM_RUN.
+ */
+void khv_reftime_check_rate(struct khv_vcpu *vp);
+
+/**
  * khv_reftime_cover() - note that the hypercall page now covers the reference TSC page, if it does
  * @vcpu: a vCPU of an owned VM
  * @gpa: address of the hypercall page
@@ -579,12 +593,12 @@ void khv_synic_init(struct khv_vcpu *vp);
 
 /**
  * khv_synic_activate() - enable KVM_CAP_HYPERV_SYNIC or KVM_CAP_HYPERV_SYNIC2
- * @vcpu: a vCPU of an owned VM
+ * @vp: the VP
  * @dont_zero_pages: SYNIC2: keep the contents of SIMP and SIEFP when the guest enables them
  *
- * Return: 0, -ENOMEM. Context: vcpu->mutex held, may sleep.
+ * Context: vcpu->mutex held.
  */
-int khv_synic_activate(struct kvm_vcpu *vcpu, bool dont_zero_pages);
+void khv_synic_activate(struct khv_vcpu *vp, bool dont_zero_pages);
 
 /**
  * khv_synic_deliver() - write a message to a SINT's slot and raise its interrupt

@@ -363,8 +363,8 @@ static inline struct khv_vcpu *to_khv_vcpu(struct kvm_vcpu *vcpu)
 }
 
 /*
- * The vCPU with a struct khv_vcpu that this CPU runs, or NULL. Written by khv_run() and its preempt
- * notifier with preemption disabled.
+ * The vCPU with a struct khv_vcpu that this CPU runs, or NULL. Written by
+ * khv_vp_run_begin(), khv_vp_run_end() and the preempt notifier with preemption disabled.
  */
 DECLARE_PER_CPU(struct kvm_vcpu *, khv_running);
 
