@@ -12,7 +12,7 @@
 #include <asm/kvm_para.h>
 #include <asm/vmx.h>
 
-#include "compat/kvm_private.h"
+#include "khv/apic.h"
 #include "khv/events.h"
 #include "khv/lapic.h"
 #include "khv/parts.h"
@@ -46,41 +46,6 @@ static struct khv_kvm_lapic *lapic_at_hand(const struct khv_msr_access *a)
 	return apic;
 }
 
-static u32 *lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
-{
-	return apic->regs + reg;
-}
-
-static bool enabled(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
-{
-	return apic->sw_enabled && (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE);
-}
-
-/* Mirrors __apic_accept_irq() for APIC_DM_FIXED. */
-bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector)
-{
-	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
-	unsigned long *tmr;
-
-	if (unlikely(!apic))
-		return false;
-	if (unlikely(apic->vcpu != vcpu || khv_accept_traced())) {
-		struct kvm_lapic_irq irq = {
-			.delivery_mode = APIC_DM_FIXED,
-			.vector = vector,
-		};
-
-		return khv_kvm_apic_set_irq(vcpu, &irq, NULL);
-	}
-	if (!enabled(vcpu, apic))
-		return false;
-	tmr = (unsigned long *)lapic_reg(apic, APIC_TMR + vector / 32 * KHV_LAPIC_WORD);
-	if (unlikely(test_bit(vector % 32, tmr)))
-		clear_bit(vector % 32, tmr);
-	static_call(khv_x86_deliver_interrupt)((void *)apic, APIC_DM_FIXED, 0, vector);
-	return true;
-}
-
 /* Mirrors apic_find_highest_isr(). Return: the highest vector in service, or -1. */
 static int highest_isr(struct khv_kvm_lapic *apic)
 {
@@ -89,16 +54,16 @@ static int highest_isr(struct khv_kvm_lapic *apic)
 		return -1;
 	if (apic->highest_isr_cache != -1)
 		return apic->highest_isr_cache;
-	return khv_lapic_highest(lapic_reg(apic, APIC_ISR));
+	return khv_lapic_highest(khv_lapic_reg(apic, APIC_ISR));
 }
 
 /* Mirrors __apic_update_ppr(). */
 static void update_ppr(struct khv_kvm_lapic *apic)
 {
-	u32 tpr = *lapic_reg(apic, APIC_TASKPRI) & APIC_TPRI_MASK;
+	u32 tpr = *khv_lapic_reg(apic, APIC_TASKPRI) & APIC_TPRI_MASK;
 	u32 isr = max(highest_isr(apic), 0) & 0xf0;
 
-	*lapic_reg(apic, APIC_PROCPRI) = (tpr & 0xf0) >= isr ? tpr : isr;
+	*khv_lapic_reg(apic, APIC_PROCPRI) = (tpr & 0xf0) >= isr ? tpr : isr;
 }
 
 /*
@@ -143,7 +108,7 @@ static enum khv_msr_result eoi_fast(struct khv_msr_access *a)
 	if (eoi_is_awaited(a, vector))
 		return KHV_MSR_SLOW;
 
-	*lapic_reg(apic, APIC_ISR + vector / 32 * KHV_LAPIC_WORD) &= ~BIT(vector % 32);
+	*khv_lapic_reg(apic, APIC_ISR + vector / 32 * KHV_LAPIC_WORD) &= ~BIT(vector % 32);
 	effects = khv_eoi_effects(apic->apicv_active, khv_svm);
 	if (effects & KHV_EOI_COUNT) {
 		apic->isr_count--;
@@ -208,12 +173,12 @@ static bool xapic_mode(const struct kvm_vcpu *vcpu)
 static u32 *icr_upper(const struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 {
 	if (xapic_mode(vcpu))
-		return lapic_reg(apic, APIC_ICR2);
+		return khv_lapic_reg(apic, APIC_ICR2);
 #ifdef KHV_HAVE_ICR_SPLIT
 	if (khv_x86_ops->x2apic_icr_is_split)
-		return lapic_reg(apic, APIC_ICR2);
+		return khv_lapic_reg(apic, APIC_ICR2);
 #endif
-	return lapic_reg(apic, APIC_ICR + 4);
+	return khv_lapic_reg(apic, APIC_ICR + 4);
 }
 
 /* The bits that ICR2 implements. */
@@ -232,7 +197,7 @@ static enum khv_msr_result icr_read_slow(struct khv_msr_access *a)
 	if (lapic_read(a, APIC_ICR) == KHV_MSR_FAULT)
 		return KHV_MSR_FAULT;
 	if (upper_is_icr2(a->vcpu, apic))
-		a->data = (u32)a->data | (u64)*lapic_reg(apic, APIC_ICR2) << 32;
+		a->data = (u32)a->data | (u64)*khv_lapic_reg(apic, APIC_ICR2) << 32;
 	return KHV_MSR_OK;
 }
 
@@ -245,7 +210,7 @@ enum khv_msr_result khv_msr_icr_read(struct khv_msr_access *a)
 	apic = lapic_at_hand(a);
 	if (!apic || khv_apic_traced())
 		return KHV_MSR_SLOW;
-	a->data = *lapic_reg(apic, APIC_ICR) | (u64)*icr_upper(a->vcpu, apic) << 32;
+	a->data = *khv_lapic_reg(apic, APIC_ICR) | (u64)*icr_upper(a->vcpu, apic) << 32;
 	return KHV_MSR_OK;
 }
 
@@ -256,7 +221,7 @@ static enum khv_msr_result icr_fast(struct khv_msr_access *a)
 
 	if (!apic || (a->data & ICR_OTHER) || khv_apic_traced() || !icr_send(a->vcpu, a->data))
 		return KHV_MSR_SLOW;
-	*lapic_reg(apic, APIC_ICR) = a->data & ~APIC_ICR_BUSY;
+	*khv_lapic_reg(apic, APIC_ICR) = a->data & ~APIC_ICR_BUSY;
 	*icr_upper(a->vcpu, apic) = a->data >> 32 & (xapic_mode(a->vcpu) ? ICR2_DEST : U32_MAX);
 	return KHV_MSR_OK;
 }
@@ -268,7 +233,7 @@ static enum khv_msr_result icr_write_slow(struct khv_msr_access *a)
 	if (lapic_write(a, APIC_ICR) == KHV_MSR_FAULT)
 		return KHV_MSR_FAULT;
 	if (upper_is_icr2(a->vcpu, apic))
-		*lapic_reg(apic, APIC_ICR2) = a->data >> 32 & ICR2_DEST;
+		*khv_lapic_reg(apic, APIC_ICR2) = a->data >> 32 & ICR2_DEST;
 	return KHV_MSR_OK;
 }
 
@@ -292,7 +257,7 @@ enum khv_msr_result khv_msr_tpr_read(struct khv_msr_access *a)
 	apic = tpr_at_hand(a);
 	if (!apic)
 		return KHV_MSR_SLOW;
-	a->data = *lapic_reg(apic, APIC_TASKPRI);
+	a->data = *khv_lapic_reg(apic, APIC_TASKPRI);
 	return KHV_MSR_OK;
 }
 
@@ -304,7 +269,7 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 		apic = tpr_at_hand(a);
 		if (!apic || a->data > U32_MAX)
 			return KHV_MSR_SLOW;
-		*lapic_reg(apic, APIC_TASKPRI) = a->data & APIC_TPRI_MASK;
+		*khv_lapic_reg(apic, APIC_TASKPRI) = a->data & APIC_TPRI_MASK;
 		update_ppr(apic);
 	} else if (lapic_write(a, APIC_TASKPRI) == KHV_MSR_OK) {
 		apic = (void *)a->vcpu->arch.apic;

@@ -5,6 +5,7 @@
  */
 #include <linux/kvm_host.h>
 
+#include "khv/apic.h"
 #include "khv/parts.h"
 #include "khv/port.h"
 #include "khv/vpset.h"

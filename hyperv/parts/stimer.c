@@ -10,6 +10,7 @@
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
 
+#include "khv/apic.h"
 #include "khv/parts.h"
 #include "khv/port.h"
 #include "khv/stimer_math.h"

@@ -12,6 +12,7 @@
 #include <linux/rculist.h>
 #include <linux/srcu.h>
 
+#include "khv/apic.h"
 #include "khv/parts.h"
 #include "khv/port.h"
 

@@ -374,15 +374,6 @@ void khv_nested_restored(struct khv_vcpu *vp);
 bool khv_nested_call_is_ours(const struct khv_vcpu *vp);
 
 /**
- * khv_apic_post() - send a VP a fixed, edge-triggered interrupt
- * @vcpu: any vCPU; the interrupt is lost without an in-kernel local APIC
- * @vector: the vector
- *
- * Return: false if the local APIC is disabled or absent. Context: any.
- */
-bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
-
-/**
  * khv_stimer_waits() - does a timer's message wait for the message slot of a SINT?
  * @vp: the VP
  * @sint: the SINT

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* KVM's local APIC: its registers, and posting an interrupt to it. */
+#ifndef KHV_APIC_H
+#define KHV_APIC_H
+
+#include <linux/types.h>
+
+#include "compat/kvm_private.h"
+
+/**
+ * khv_lapic_reg() - find a register of a local APIC
+ * @apic: the local APIC
+ * @reg: offset of the register in the APIC page
+ *
+ * Return: the register.
+ */
+static inline u32 *khv_lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
+{
+	return apic->regs + reg;
+}
+
+/**
+ * khv_apic_post() - send a VP a fixed, edge-triggered interrupt
+ * @vcpu: any vCPU; the interrupt is lost without an in-kernel local APIC
+ * @vector: the vector
+ *
+ * Return: false if the local APIC is disabled or absent. Context: any.
+ */
+bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
+
+#endif
