@@ -170,7 +170,7 @@ static bool signal_direct(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer
 		return false;
 	if (khv_apic_post(vcpu, t->config.apic_vector))
 		return true;
-	/* The local APIC is disabled. khv_synic_apic_changed() retries once it is enabled. */
+	/* The local APIC is disabled. khv_stimers_apic_changed() retries once it is enabled. */
 	to_khv_vcpu(vcpu)->apic_waits = true;
 	return false;
 }
@@ -340,6 +340,14 @@ void khv_stimers_retry(struct khv_vcpu *vp)
 		if (READ_ONCE(vp->stock.stimer[i].msg_pending))
 			request(vp->stock.vcpu, &vp->stock.stimer[i]);
 	}
+}
+
+void khv_stimers_apic_changed(struct khv_vcpu *vp)
+{
+	if (!vp->apic_waits)
+		return;
+	vp->apic_waits = false;
+	khv_stimers_retry(vp);
 }
 
 bool khv_stimer_waits(const struct khv_vcpu *vp, u32 sint)

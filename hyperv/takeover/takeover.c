@@ -221,7 +221,7 @@ void khv_hook_kvm_hv_irq_routing_update(struct kvm *kvm)
 void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 {
 	if (to_khv_vcpu(vcpu))
-		khv_synic_apic_changed(to_khv_vcpu(vcpu));
+		khv_stimers_apic_changed(to_khv_vcpu(vcpu));
 	khv_orig_kvm_check_async_pf_completion(vcpu);
 }
 
@@ -258,7 +258,7 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	if (!vp || !vcpu->arch.hyperv_enabled)
 		return khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
 	/* User space may have enabled the local APIC while the VP was halted. */
-	khv_synic_apic_changed(vp);
+	khv_stimers_apic_changed(vp);
 	khv_reftime_check_rate(vp);
 	/*
 	 * User space has restored nested state since the last KVM_RUN: the L2 may be another one.

@@ -577,6 +577,29 @@ bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa);
 void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
+ * khv_sint() - read a SINT register
+ * @synic: the SynIC
+ * @sint: 0 to 15
+ *
+ * Return: the register. Context: any.
+ */
+static inline u64 khv_sint(const struct kvm_vcpu_hv_synic *synic, u32 sint)
+{
+	return atomic64_read(&synic->sint[sint]);
+}
+
+/**
+ * khv_sint_vector() - vector of the interrupt that a SINT raises
+ * @value: the SINT register
+ *
+ * Return: the vector, or 0 if the SINT is masked or polled.
+ */
+static inline u8 khv_sint_vector(u64 value)
+{
+	return value & (KHV_SINT_MASKED | KHV_SINT_POLLING) ? 0 : value & KHV_SINT_VECTOR;
+}
+
+/**
  * khv_synic_init() - set the reset values of a new VP's SynIC
  * @vp: the VP
  */
@@ -636,12 +659,12 @@ void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector);
 bool khv_synic_anybody_waits(const struct khv_vcpu *vp);
 
 /**
- * khv_synic_apic_changed() - retry expiries that waited for the local APIC to be enabled
+ * khv_synic_notify_all() - notify the irqfds of all SINTs of an EOM
  * @vp: the VP
  *
- * Context: the VP's thread.
+ * Context: the VP's thread, may sleep.
  */
-void khv_synic_apic_changed(struct khv_vcpu *vp);
+void khv_synic_notify_all(struct khv_vcpu *vp);
 
 /**
  * khv_synic_routing_update() - adopt the interrupt routes after user space changed them
@@ -697,6 +720,14 @@ void khv_stimers_halt(struct kvm_vcpu *vcpu);
  * Context: any, no lock. A caller outside the VP's thread must kick the vCPU.
  */
 void khv_stimers_retry(struct khv_vcpu *vp);
+
+/**
+ * khv_stimers_apic_changed() - retry expiries that waited for the local APIC to be enabled
+ * @vp: the VP
+ *
+ * Context: the VP's thread.
+ */
+void khv_stimers_apic_changed(struct khv_vcpu *vp);
 
 /**
  * khv_stimers_clock_changed() - recompute all deadlines after the reference time took a step

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Message slots, and SINTs raised by user space. Messages are written by the VP's thread;
+ * khv_synic_set_irq() reads the registers in any context. TLFS chapter "Inter-Partition
+ * Communication", "SynIC Message Page".
+ */
+#include <linux/kvm_host.h>
+#include <linux/nospec.h>
+
+#include "khv/apic.h"
+#include "khv/parts.h"
+#include "khv/port.h"
+
+/* Does the vCPU's in-kernel local APIC accept interrupts? */
+static bool apic_enabled(struct kvm_vcpu *vcpu)
+{
+	u64 spiv;
+
+	return (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE) &&
+	       !khv_kvm_hv_vapic_msr_read(vcpu, APIC_SPIV, &spiv) &&
+	       (spiv & APIC_SPIV_APIC_ENABLED);
+}
+
+/*
+ * Return: 1 if delivered, 0 if lost in a disabled local APIC, -ENOENT if the SINT raises no
+ * interrupt or there is no in-kernel local APIC.
+ */
+static int raise(struct kvm_vcpu *vcpu, u64 sint)
+{
+	u8 vector = khv_sint_vector(sint);
+
+	return vector && vcpu->arch.apic ? khv_apic_post(vcpu, vector) : -ENOENT;
+}
+
+/*
+ * May a message be delivered? It waits until its slot may be written and its interrupt would not be
+ * lost.
+ */
+static bool ready(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, u64 sint)
+{
+	if (!(synic->control & KHV_SCONTROL_ENABLE) || !(synic->msg_page & KHV_SIMP_ENABLE) ||
+	    (sint & KHV_SINT_MASKED))
+		return false;
+	if ((sint & KHV_SINT_POLLING) || !vcpu->arch.apic)
+		return true;
+	if (apic_enabled(vcpu))
+		return true;
+	/* No write to a SynIC register ends this condition: have khv_synic_apic_changed() retry. */
+	to_khv_vcpu(vcpu)->apic_waits = true;
+	return false;
+}
+
+/* Set MessagePending, so that the guest writes EOM after it has emptied the slot. */
+static void ask_for_eom(struct kvm_vcpu *vcpu, gpa_t slot)
+{
+	gpa_t gpa = slot + offsetof(struct hv_message, header.message_flags);
+	const u8 pending = BIT(0);
+	u8 flags;
+
+	/* Read first: a needless write would dirty the page. */
+	if (khv_kvm_read_guest(vcpu->kvm, gpa, &flags, sizeof(flags)) || flags != pending)
+		khv_kvm_write_guest(vcpu->kvm, gpa, &pending, sizeof(pending));
+}
+
+static bool slot_empty(struct kvm_vcpu *vcpu, gpa_t slot)
+{
+	u32 type;
+
+	return !khv_kvm_read_guest(vcpu->kvm, slot, &type, sizeof(type)) && type == HVMSG_NONE;
+}
+
+bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message *msg)
+{
+	struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;
+	u64 sint = khv_sint(synic, sintx);
+	gpa_t slot = (synic->msg_page & KHV_PAGE_GPFN) + sintx * sizeof(*msg);
+	const u32 type = msg->header.message_type;
+
+	if (!ready(vcpu, synic, sint))
+		return false;
+
+	if (!slot_empty(vcpu, slot)) {
+		ask_for_eom(vcpu, slot);
+		/*
+		 * Another VP may have emptied the slot just before the flag became visible, and
+		 * will then not write EOM. Pairs with the guest's barrier between emptying the slot
+		 * and reading the flag.
+		 */
+		smp_mb();
+		if (!slot_empty(vcpu, slot))
+			return false;
+	}
+
+	/* Write the message type last: it marks the slot as full. */
+	if (khv_kvm_write_guest(vcpu->kvm, slot + sizeof(type), (const u8 *)msg + sizeof(type),
+				sizeof(msg->header) + msg->header.payload_size - sizeof(type)))
+		return false;
+	/* Pairs with the guest's read barrier between message_type and the rest of the message. */
+	smp_wmb();
+	if (khv_kvm_write_guest(vcpu->kvm, slot, &type, sizeof(type)))
+		return false;
+	raise(vcpu, sint);
+	return true;
+}
+
+int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint)
+{
+	struct khv_vcpu *vp = khv_vp_by_index(kvm, vp_index);
+	struct kvm_vcpu_hv_synic *synic;
+
+	if (!vp || sint >= HV_SYNIC_SINT_COUNT)
+		return -EINVAL;
+	synic = &vp->stock.synic;
+	/* Pairs with smp_store_release() in khv_synic_activate(). */
+	if (!smp_load_acquire(&synic->active))
+		return -EINVAL;
+	if (!(READ_ONCE(synic->control) & KHV_SCONTROL_ENABLE))
+		return -ENOENT;
+	return raise(vp->stock.vcpu,
+		     khv_sint(synic, array_index_nospec(sint, HV_SYNIC_SINT_COUNT)));
+}
