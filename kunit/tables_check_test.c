@@ -104,6 +104,7 @@ static void msr_rows(struct kunit *test)
 	SPOIL_MSR(TSC_INVARIANT_CONTROL, row->first = 0x50000000);
 	SPOIL_MSR(GUEST_OS_ID, row->first = 0x3fffffff);
 	SPOIL_MSR(VP_INDEX, row->flags |= KHV_MSR_ATOMIC_WR);
+	SPOIL_MSR(SIMP, row->flags |= KHV_MSR_ATOMIC_WR);
 }
 
 static void hc_rows(struct kunit *test)

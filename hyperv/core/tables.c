@@ -64,7 +64,8 @@ static bool msr_row_sound(unsigned int row)
 		return false;
 	if (!r->need[0].reg)
 		return false;
-	if ((r->flags & KHV_MSR_RO) && (r->flags & KHV_MSR_ATOMIC_WR))
+	/* The fast path checks neither. */
+	if ((r->flags & KHV_MSR_ATOMIC_WR) && (r->flags & (KHV_MSR_RO | KHV_MSR_OVERLAY)))
 		return false;
 	if (row && r->first <= khv_msrs[row - 1].first)
 		return false;

@@ -290,15 +290,14 @@ enum khv_msr_result khv_msr_vp_assist_page_read(struct khv_msr_access *a)
 enum khv_msr_result khv_msr_vp_assist_page_write(struct khv_msr_access *a)
 {
 	gpa_t gpa = a->data & KHV_PAGE_GPFN;
-	u64 was = a->vp->stock.hv_vapic;
 	const u32 apic_assist = 0;
 
+	a->was = a->vp->stock.hv_vapic;
 	if (!(a->data & KHV_VP_ASSIST_ENABLE)) {
 		if (khv_kvm_lapic_set_pv_eoi(a->vcpu, 0, 0))
 			return KHV_MSR_FAULT;
 		a->vp->stock.hv_vapic = a->data;
 		khv_nested_assist_off(a->vp);
-		khv_hypercall_page_left(a->vcpu, was, a->data);
 		return KHV_MSR_OK;
 	}
 
@@ -309,6 +308,5 @@ enum khv_msr_result khv_msr_vp_assist_page_write(struct khv_msr_access *a)
 				     sizeof(struct hv_vp_assist_page)))
 		return KHV_MSR_FAULT;
 	a->vp->stock.hv_vapic = a->data;
-	khv_hypercall_page_left(a->vcpu, was, a->data);
 	return KHV_MSR_OK;
 }

@@ -436,10 +436,9 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	bool enable = a->data & KHV_REFERENCE_TSC_ENABLE;
 	struct khv_ref_source kvm_clock = {};
 	bool given_up, stepped = false;
-	u64 was;
 
 	mutex_lock(&hv->hv_lock);
-	was = hv->hv_tsc_page;
+	a->was = hv->hv_tsc_page;
 	WRITE_ONCE(hv->hv_tsc_page, a->data);
 	clock->covered = false;
 	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
@@ -452,7 +451,6 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	if (given_up)
 		stepped = set_source(a->vcpu, &kvm_clock, NULL);
 	mutex_unlock(&hv->hv_lock);
-	khv_hypercall_page_left(a->vcpu, was, a->data);
 
 	/* The clock by which deadlines were computed may have changed. */
 	if (stepped)

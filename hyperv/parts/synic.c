@@ -144,15 +144,13 @@ enum khv_msr_result khv_msr_sversion_write(struct khv_msr_access *a)
 /* SIMP and SIEFP share one format. Clear a page that the guest enables, but not with SYNIC2. */
 static enum khv_msr_result write_page_register(struct khv_msr_access *a, u64 *reg)
 {
-	u64 was = *reg;
-
 	if (!writable(a))
 		return KHV_MSR_FAULT;
 	if ((a->data & KHV_SIMP_ENABLE) && !a->host && !a->vp->stock.synic.dont_zero_synic_pages &&
 	    khv_kvm_clear_guest(a->vcpu->kvm, a->data & KHV_PAGE_GPFN, PAGE_SIZE))
 		return KHV_MSR_FAULT;
+	a->was = *reg;
 	*reg = a->data;
-	khv_hypercall_page_left(a->vcpu, was, a->data);
 	return KHV_MSR_OK;
 }
 

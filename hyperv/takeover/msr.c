@@ -60,6 +60,7 @@ static enum khv_msr_result read_row(struct khv_msr_access *a)
 static enum khv_msr_result write_row(struct khv_msr_access *a)
 {
 	const struct khv_msr_row *row = &khv_msrs[a->row];
+	enum khv_msr_result ret;
 
 	if (!a->host)
 		a->vp->counts.msr_write[a->row]++;
@@ -77,7 +78,10 @@ static enum khv_msr_result write_row(struct khv_msr_access *a)
 	 */
 	if (!khv_msr_ops[a->row].write)
 		return KHV_MSR_OK;
-	return khv_msr_ops[a->row].write(a);
+	ret = khv_msr_ops[a->row].write(a);
+	if (ret == KHV_MSR_OK && (row->flags & KHV_MSR_OVERLAY))
+		khv_hypercall_page_left(a->vcpu, a->was, a->data);
+	return ret;
 }
 
 int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host)

@@ -241,6 +241,7 @@ struct khv_gpa_flush {
  * @row: &enum khv_msr_id
  * @index: index of the register within the row
  * @data: value to write, or the value read
+ * @was: old value, set by the write handler of a row with KHV_MSR_OVERLAY
  * @host: access by user space (KVM_GET_MSRS, KVM_SET_MSRS), not by the guest
  * @atomic: called in the fast path, see &enum khv_msr_flags
  */
@@ -251,6 +252,7 @@ struct khv_msr_access {
 	int row;
 	unsigned int index;
 	u64 data;
+	u64 was;
 	bool host;
 	bool atomic;
 };

@@ -144,6 +144,7 @@ struct khv_enl_row {
  * @KHV_MSR_ATOMIC_WR: a guest write may be answered in the fast path, likewise
  * @KHV_MSR_RESTORE_ANY: reserved bits in a write by user space are dropped, because stock KVM lets
  *	guests set them
+ * @KHV_MSR_OVERLAY: the register lays a page over guest memory, below the hypercall page
  */
 enum khv_msr_flags {
 	KHV_MSR_RO = BIT(0),
@@ -152,6 +153,7 @@ enum khv_msr_flags {
 	KHV_MSR_ATOMIC_RD = BIT(3),
 	KHV_MSR_ATOMIC_WR = BIT(4),
 	KHV_MSR_RESTORE_ANY = BIT(5),
+	KHV_MSR_OVERLAY = BIT(6),
 };
 
 /**
