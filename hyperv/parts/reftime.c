@@ -1,24 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Partition reference time: HV_X64_MSR_TIME_REF_COUNT, HV_X64_MSR_REFERENCE_TSC, and the one clock
- * that the register, the page and the timers share. The clock follows KVM's master clock; while KVM
- * has none, it follows KVM's clock without using the TSC. Readers take no lock. Writers hold
- * kvm->arch.hyperv.hv_lock. TLFS chapter "Timers".
+ * Partition reference time: HV_X64_MSR_TIME_REF_COUNT, and the one clock that the register, the
+ * reference TSC page and the timers share. Readers take no lock. What the clock follows is chosen
+ * in tsc_page.c. TLFS chapter "Timers", "Partition Reference Time".
  */
 #include <linux/kvm_host.h>
-#include <asm/pvclock-abi.h>
 
 #include "khv/parts.h"
 #include "khv/port.h"
-
-#define TICK_NS	      100
-#define TICKS_PER_SEC ((s64)(NSEC_PER_SEC / TICK_NS))
-/* Ignore a step of the clock up to 1 us: timers that are armed stay within that error. */
-#define STEP_TICKS    10
-/* A lag of more than a minute is not due to an inexact TSC rate: the TSC has jumped. */
-#define MAX_LAG_TICKS (60 * TICKS_PER_SEC)
-/* Number of attempts to read both clocks together; at least one should not be interrupted. */
-#define LOOKS	      3
 
 void khv_reftime_init(struct khv_vm *vm)
 {
@@ -26,58 +15,15 @@ void khv_reftime_init(struct khv_vm *vm)
 	seqcount_mutex_init(&vm->refclock.seq, &vm->kvm->arch.hyperv.hv_lock);
 }
 
-/* Read a consistent copy of KVM's master clock. Return: false if KVM has none. */
-static bool get_master_clock(struct kvm *kvm, struct khv_master_clock *master)
-{
-	struct kvm_arch *ka = &kvm->arch;
-	unsigned int seq;
-	bool has;
-
-	do {
-		seq = read_seqcount_begin(&ka->pvclock_sc);
-		has = ka->use_master_clock;
-		master->cycle = ka->master_cycle_now;
-		master->kernel_ns = ka->master_kernel_ns;
-		master->offset = ka->kvmclock_offset;
-	} while (read_seqcount_retry(&ka->pvclock_sc, seq));
-	return has;
-}
-
-/*
- * Is this still KVM's master clock? Reads without KVM's seqcount: a torn read differs, and the
- * caller looks again under hv_lock.
- */
-static bool is_master_clock(const struct kvm *kvm, const struct khv_master_clock *master)
-{
-	return READ_ONCE(kvm->arch.use_master_clock) &&
-	       READ_ONCE(kvm->arch.master_cycle_now) == master->cycle &&
-	       READ_ONCE(kvm->arch.master_kernel_ns) == master->kernel_ns &&
-	       READ_ONCE(kvm->arch.kvmclock_offset) == master->offset;
-}
-
-/*
- * The vCPU whose TSC the page describes. KVM gives all vCPUs the same TSC, but a guest may write a
- * single vCPU's.
- */
-static const struct kvm_vcpu *first_vcpu(const struct kvm_vcpu *vcpu)
-{
-	return kvm_get_vcpu(vcpu->kvm, 0) ?: vcpu;
-}
-
-static u64 guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
-{
-	return khv_kvm_scale_tsc(tsc, READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio)) +
-	       READ_ONCE(vcpu->arch.l1_tsc_offset);
-}
-
 /* Reference time by @source at the host's @tsc, which was just read. */
-static u64 read_source(const struct khv_ref_source *source, struct kvm_vcpu *vcpu, u64 tsc)
+static __always_inline u64 read_source(const struct khv_ref_source *source, struct kvm_vcpu *vcpu,
+				       u64 tsc)
 {
 	struct kvm *kvm = vcpu->kvm;
 
 	/* vCPU 0's current TSC parameters: without a master clock they may change. */
 	if (source->valid && source->adopted)
-		return khv_ref_at(&source->params, guest_tsc(tsc, first_vcpu(vcpu)));
+		return khv_ref_at(&source->params, khv_guest_tsc(tsc, khv_first_vcpu(vcpu)));
 	/*
 	 * Use the saved TSC parameters, not this vCPU's: a guest may set a vCPU's TSC, but the time
 	 * is the VM's. KVM may have another master clock by now; the source stays valid until
@@ -87,7 +33,12 @@ static u64 read_source(const struct khv_ref_source *source, struct kvm_vcpu *vcp
 		return khv_ref_at(&source->params,
 				  khv_kvm_scale_tsc(tsc, source->tsc_ratio) + source->tsc_offset) +
 		       source->ahead;
-	return div_u64(khv_get_kvmclock_ns(kvm), TICK_NS) + source->ahead;
+	return div_u64(khv_get_kvmclock_ns(kvm), KHV_TICK_NS) + source->ahead;
+}
+
+u64 khv_ref_source_read(const struct khv_ref_source *source, struct kvm_vcpu *vcpu, u64 tsc)
+{
+	return read_source(source, vcpu, tsc);
 }
 
 bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu)
@@ -116,263 +67,6 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 	return now;
 }
 
-/*
- * Replace the source of the time. Pairs with the read_seqcount_begin() section in khv_ref_time().
- *
- * The time must not go back, unless user space has set the clock. A new master clock of KVM may lag
- * behind the old one, because KVM knows the TSC's rate with limited precision only, and so may
- * KVM's clock without a master clock: make up for the lag with @next->ahead. @restored is the
- * reference TSC page that user space restored, or NULL: the time must not go back behind it either,
- * if it lags by less than a second. Return: true if the time took a step.
- */
-static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
-		       const struct khv_ref_params *restored)
-{
-	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
-	s64 lag = S64_MAX, page_lag = S64_MAX, ahead = 0;
-	struct khv_ref_source *source = &clock->source;
-	unsigned long flags;
-	u64 tsc, after;
-	int i;
-
-	/*
-	 * Another vCPU's exit fast path may spin on the seqcount with interrupts off: let no
-	 * interrupt delay its end.
-	 */
-	local_irq_save(flags);
-	write_seqcount_begin(&clock->seq);
-	next->ahead = 0;
-	/*
-	 * A delay between the two reads makes the lag too large, never too small: take the minimum.
-	 */
-	for (i = 0; i < LOOKS; i++) {
-		tsc = rdtsc_ordered();
-		after = read_source(next, vcpu, tsc);
-		/*
-		 * Without a TSC source, read_source() reads KVM's clock now: read the TSC for the
-		 * old source after it.
-		 */
-		if (!next->valid)
-			tsc = rdtsc_ordered();
-		lag = min_t(s64, lag, read_source(source, vcpu, tsc) - after);
-		if (restored)
-			page_lag = min_t(s64, page_lag,
-					 khv_ref_at(restored, guest_tsc(tsc, first_vcpu(vcpu))) -
-						 after);
-	}
-	if (source->adopted || next->adopted || !(source->valid || next->valid) ||
-	    source->master.offset != next->master.offset || lag >= MAX_LAG_TICKS)
-		next->ahead = source->ahead;
-	else
-		next->ahead = max_t(s64, lag, 0);
-	if (restored && page_lag < TICKS_PER_SEC)
-		next->ahead = max_t(s64, next->ahead, page_lag);
-	if (!next->adopted)
-		ahead = next->ahead;
-	*source = *next;
-	write_seqcount_end(&clock->seq);
-	local_irq_restore(flags);
-	return abs(ahead - lag) > STEP_TICKS;
-}
-
-static gpa_t page_gpa(const struct kvm_hv *hv)
-{
-	return hv->hv_tsc_page & KHV_PAGE_GPFN;
-}
-
-/*
- * Must the page stay as it is? A guest with TSC emulation enabled relies on that: TLFS
- * "Reenlightenment".
- */
-static bool frozen(const struct khv_refclock *clock, const struct kvm_hv *hv)
-{
-	return READ_ONCE(hv->hv_tsc_emulation_control) && !clock->by_guest;
-}
-
-/*
- * Begin an update of the page: set TscSequence to 0 while the rest changes; validate_page() sets a
- * new one. The source of the time changes in between, so that a guest never reads an older time
- * than before.
- */
-static void invalidate_page(struct kvm *kvm, struct khv_refclock *clock)
-{
-	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
-	const u32 invalid = 0;
-	u32 sequence;
-
-	clock->page = KHV_TSC_PAGE_STALE;
-	if (clock->covered || khv_kvm_read_guest(kvm, gpa, &sequence, sizeof(sequence)) ||
-	    khv_kvm_write_guest(kvm, gpa, &invalid, sizeof(invalid)))
-		return;
-	if (sequence)
-		clock->sequence = sequence;
-	clock->page = KHV_TSC_PAGE_INVALID;
-}
-
-static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
-{
-	const struct khv_ref_source *source = &clock->source;
-	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
-	struct ms_hyperv_tsc_page page = {
-		.tsc_scale = source->params.scale,
-		.tsc_offset = source->params.offset + source->ahead,
-	};
-	u32 sequence = khv_ref_next_sequence(clock->sequence);
-
-	clock->page = KHV_TSC_PAGE_STALE;
-	/*
-	 * Order sequence 0 before the parameters. Pairs with the guest's read barrier between the
-	 * parameters and its second read of the sequence.
-	 */
-	smp_wmb();
-	if (khv_kvm_write_guest(kvm, gpa, &page, sizeof(page)))
-		return;
-	/*
-	 * Order the parameters before the new sequence. Pairs with the guest's read barrier between
-	 * its first read of the sequence and the parameters.
-	 */
-	smp_wmb();
-	clock->sequence = sequence;
-	if (khv_kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence)))
-		return;
-	clock->page = KHV_TSC_PAGE_LIVE;
-}
-
-/*
- * Read the page that user space restored; a frozen page determines the clock. Return: false if
- * there is no valid page.
- */
-static bool read_page(struct kvm *kvm, const struct khv_refclock *clock,
-		      struct khv_ref_params *params)
-{
-	struct ms_hyperv_tsc_page page;
-
-	if (clock->covered ||
-	    khv_kvm_read_guest(kvm, page_gpa(&kvm->arch.hyperv), &page, sizeof(page)) ||
-	    !page.tsc_sequence)
-		return false;
-	params->scale = page.tsc_scale;
-	params->offset = page.tsc_offset;
-	return true;
-}
-
-/* Does the time follow from a single TSC? User space may give each vCPU another TSC rate. */
-static bool one_tsc(struct kvm_vcpu *vcpu)
-{
-	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
-	struct kvm_vcpu *other;
-	unsigned long i;
-
-	if (!READ_ONCE(vcpu->kvm->arch.use_master_clock) || vcpu->arch.tsc_catchup)
-		return false;
-	kvm_for_each_vcpu(i, other, vcpu->kvm) {
-		if (READ_ONCE(other->arch.l1_tsc_scaling_ratio) != ratio ||
-		    READ_ONCE(other->arch.tsc_catchup))
-			return false;
-	}
-	return true;
-}
-
-/* Does the source agree with KVM's clock and TSC parameters? */
-static bool source_is_current(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
-{
-	const struct khv_ref_source *source = &clock->source;
-	const struct kvm_vcpu *first = first_vcpu(vcpu);
-	struct kvm *kvm = vcpu->kvm;
-
-	if (READ_ONCE(source->adopted))
-		return frozen(clock, &kvm->arch.hyperv);
-	if (!READ_ONCE(source->valid))
-		return READ_ONCE(source->master.offset) == READ_ONCE(kvm->arch.kvmclock_offset) &&
-		       !one_tsc(vcpu);
-	/* A torn read is harmless: it differs, and the caller looks again under hv_lock. */
-	return is_master_clock(kvm, &source->master) && !vcpu->arch.tsc_catchup &&
-	       vcpu->arch.l1_tsc_scaling_ratio == READ_ONCE(source->tsc_ratio) &&
-	       READ_ONCE(first->arch.l1_tsc_scaling_ratio) == READ_ONCE(source->tsc_ratio) &&
-	       READ_ONCE(first->arch.l1_tsc_offset) == READ_ONCE(source->tsc_offset);
-}
-
-static bool up_to_date(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
-{
-	return READ_ONCE(clock->page) != KHV_TSC_PAGE_STALE && source_is_current(vcpu, clock);
-}
-
-/* Choose the source of the time: vCPU 0's TSC if KVM has a master clock, else KVM's clock. */
-static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock,
-			struct khv_ref_source *source)
-{
-	const struct kvm_vcpu *first = first_vcpu(vcpu);
-	struct khv_pvclock pvclock = {
-		/* All vCPUs have the same TSC rate, see one_tsc(). */
-		.mul = hv_clock->tsc_to_system_mul,
-		.shift = hv_clock->tsc_shift,
-	};
-
-	source->valid = get_master_clock(vcpu->kvm, &source->master) && one_tsc(vcpu);
-	if (!source->valid)
-		return;
-	source->tsc_ratio = READ_ONCE(first->arch.l1_tsc_scaling_ratio);
-	source->tsc_offset = READ_ONCE(first->arch.l1_tsc_offset);
-	pvclock.tsc =
-		khv_kvm_scale_tsc(source->master.cycle, source->tsc_ratio) + source->tsc_offset;
-	pvclock.ns = source->master.kernel_ns + source->master.offset;
-	source->valid = khv_ref_params_compute(&source->params, &pvclock);
-}
-
-/* Update the source and the page, under hv_lock. Return: true if the time took a step. */
-static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock,
-		   struct khv_refclock *clock)
-{
-	struct kvm *kvm = vcpu->kvm;
-	struct khv_ref_source next = {};
-	struct khv_ref_params page;
-	bool restored, stepped = false;
-
-	if (clock->page != KHV_TSC_PAGE_OFF && frozen(clock, &kvm->arch.hyperv) &&
-	    read_page(kvm, clock, &next.params)) {
-		next.valid = true;
-		next.adopted = true;
-		clock->page = KHV_TSC_PAGE_LIVE;
-		return set_source(vcpu, &next, NULL);
-	}
-
-	/*
-	 * A page that user space restored with guest memory: the guest must not see its time go
-	 * back behind it.
-	 */
-	restored = clock->page == KHV_TSC_PAGE_STALE && !clock->by_guest &&
-		   read_page(kvm, clock, &page);
-	if (clock->page != KHV_TSC_PAGE_OFF)
-		invalidate_page(kvm, clock);
-	if (restored || !source_is_current(vcpu, clock)) {
-		find_source(vcpu, hv_clock, &next);
-		stepped = set_source(vcpu, &next, restored ? &page : NULL);
-	}
-	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
-		validate_page(kvm, clock);
-	if (clock->page != KHV_TSC_PAGE_STALE)
-		clock->by_guest = false;
-	return stepped;
-}
-
-void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock)
-{
-	struct kvm *kvm = vcpu->kvm;
-	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
-	struct mutex *lock = &kvm->arch.hyperv.hv_lock;
-	bool stepped;
-
-	/* Without a master clock, KVM calls this whenever a vCPU moves to another CPU. */
-	if (up_to_date(vcpu, clock))
-		return;
-	mutex_lock(lock);
-	stepped = !up_to_date(vcpu, clock) && update(vcpu, hv_clock, clock);
-	mutex_unlock(lock);
-	/* Call outside hv_lock. Deadlines were computed with the old time. */
-	if (stepped)
-		khv_stimers_clock_changed(kvm);
-}
-
 void khv_reftime_check_rate(struct khv_vcpu *vp)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
@@ -383,80 +77,10 @@ void khv_reftime_check_rate(struct khv_vcpu *vp)
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
-static bool page_is_at(const struct kvm *kvm, const struct khv_refclock *clock, gpa_t gpa)
-{
-	return clock->page != KHV_TSC_PAGE_OFF && page_gpa(&kvm->arch.hyperv) == gpa;
-}
-
-bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa)
-{
-	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
-
-	if (clock->covered || !page_is_at(vcpu->kvm, clock, gpa))
-		return false;
-	clock->covered = true;
-	return true;
-}
-
-void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
-{
-	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
-
-	if (!page_is_at(vcpu->kvm, clock, gpa))
-		return;
-	clock->covered = false;
-	/*
-	 * The RAM under the hypercall page holds old parameters, and the time may have changed
-	 * since.
-	 */
-	if (!frozen(clock, &vcpu->kvm->arch.hyperv))
-		invalidate_page(vcpu->kvm, clock);
-	clock->page = KHV_TSC_PAGE_STALE;
-	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
-}
-
 enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)
 {
 	if (a->atomic && !khv_ref_time_at_hand(a->vcpu))
 		return KHV_MSR_SLOW;
 	a->data = khv_ref_time(a->vcpu);
-	return KHV_MSR_OK;
-}
-
-enum khv_msr_result khv_msr_reference_tsc_read(struct khv_msr_access *a)
-{
-	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_page);
-	return KHV_MSR_OK;
-}
-
-enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
-{
-	struct khv_refclock *clock = &a->vm->refclock;
-	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
-	bool enable = a->data & KHV_REFERENCE_TSC_ENABLE;
-	struct khv_ref_source kvm_clock = {};
-	bool given_up, stepped = false;
-
-	mutex_lock(&hv->hv_lock);
-	a->was = hv->hv_tsc_page;
-	WRITE_ONCE(hv->hv_tsc_page, a->data);
-	clock->covered = false;
-	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
-	clock->by_guest = !a->host;
-	/*
-	 * A clock that was adopted from a frozen page need not differ from KVM's clock once the
-	 * page is disabled.
-	 */
-	given_up = clock->source.adopted && !enable;
-	if (given_up)
-		stepped = set_source(a->vcpu, &kvm_clock, NULL);
-	mutex_unlock(&hv->hv_lock);
-
-	/* The clock by which deadlines were computed may have changed. */
-	if (stepped)
-		khv_stimers_clock_changed(a->vcpu->kvm);
-	/* KVM calls khv_reftime_update() before the guest resumes. */
-	if (enable || given_up)
-		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);
 	return KHV_MSR_OK;
 }

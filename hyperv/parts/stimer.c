@@ -16,7 +16,6 @@
 #include "khv/stimer_math.h"
 #include "khv/trace.h"
 
-#define TICK_NS	     100
 #define LONG_WAIT_NS (100 * NSEC_PER_MSEC)
 
 /* Number of times in a row that a one-shot may be due when it is started, before it is delayed. */
@@ -139,7 +138,7 @@ static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *
  */
 static void arm(struct kvm_vcpu_hv_stimer *t, u64 ticks)
 {
-	ktime_t wait = ticks < KTIME_MAX / TICK_NS ? ticks * TICK_NS : KTIME_MAX;
+	ktime_t wait = ticks < KTIME_MAX / KHV_TICK_NS ? ticks * KHV_TICK_NS : KTIME_MAX;
 
 	if (wait > LONG_WAIT_NS)
 		wait -= wait / 8;

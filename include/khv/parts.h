@@ -513,6 +513,9 @@ void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
  */
 int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12);
 
+/* Unit of the reference time and of timers, in ns. */
+#define KHV_TICK_NS 100
+
 /**
  * khv_reftime_init() - initialise the reference clock of a new VM
  * @vm: the VM
@@ -536,6 +539,43 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu);
  * Return: false if it would read KVM's clock, whose readers wait for its writers. Context: any.
  */
 bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu);
+
+/**
+ * khv_first_vcpu() - the vCPU whose TSC the reference TSC page describes
+ * @vcpu: any vCPU of the VM
+ *
+ * KVM gives all vCPUs the same TSC, but a guest may write a single vCPU's.
+ *
+ * Return: vCPU 0, or @vcpu while there is none. Context: any.
+ */
+static inline const struct kvm_vcpu *khv_first_vcpu(const struct kvm_vcpu *vcpu)
+{
+	return kvm_get_vcpu(vcpu->kvm, 0) ?: vcpu;
+}
+
+/**
+ * khv_guest_tsc() - convert the host's TSC to a vCPU's
+ * @tsc: the host's TSC
+ * @vcpu: the vCPU
+ *
+ * Return: the TSC that the vCPU's guest reads, outside of its L2. Context: any.
+ */
+static inline u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
+{
+	return khv_kvm_scale_tsc(tsc, READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio)) +
+	       READ_ONCE(vcpu->arch.l1_tsc_offset);
+}
+
+/**
+ * khv_ref_source_read() - reference time by a source
+ * @source: the source, which need not be the VM's current one
+ * @vcpu: any vCPU of an owned VM
+ * @tsc: the host's TSC, read just now
+ *
+ * Return: the time, in units of 100 ns. Context: any; a caller that holds no lock must be in a read
+ * section of the clock's seqcount.
+ */
+u64 khv_ref_source_read(const struct khv_ref_source *source, struct kvm_vcpu *vcpu, u64 tsc);
 
 /**
  * khv_reftime_update() - follow KVM's clock and update the reference TSC page
