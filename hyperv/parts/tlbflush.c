@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * HvFlushVirtualAddressSpace, -List and their Ex forms. The caller adds ranges to its targets'
- * queues, each under the queue's spinlock; each VP flushes its own TLB before it enters the guest
- * again. The call returns once every target has left the guest, or has not entered it since.
- * AddressSpace is ignored, because the CR3 of a running VP is not known. TLFS chapter "Virtual
- * MMU".
+ * queues (flush_queue.c). The call returns once every target has left the guest, or has not entered
+ * it since. AddressSpace is ignored, because the CR3 of a running VP is not known. TLFS chapter
+ * "Virtual MMU".
  */
 #include <linux/kvm_host.h>
 
@@ -16,11 +15,6 @@
 	(HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_ALL_VIRTUAL_ADDRESS_SPACES | \
 	 HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY | HV_FLUSH_USE_EXTENDED_RANGE_FORMAT)
 
-void khv_tlbflush_init(struct khv_vcpu *vp)
-{
-	raw_spin_lock_init(&vp->flush_lock);
-}
-
 static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u64 flags)
 {
 	u64 known = FLUSH_FLAGS;
@@ -31,31 +25,6 @@ static u16 check_flags(const struct khv_vcpu *vp, const struct khv_hcall *hc, u6
 	if (hc->rep_count)
 		known &= ~HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY;
 	return flags & ~known ? HV_STATUS_INVALID_PARAMETER : HV_STATUS_SUCCESS;
-}
-
-/*
- * KVM's flush for a guest leaves the other level's translations alone; on Intel nothing flushes
- * those later. Shadow page tables need it all the same: it has KVM sync them.
- */
-unsigned int khv_flush_all(struct kvm_vcpu *vcpu)
-{
-	if (!*khv_tdp_enabled)
-		kvm_make_request(KVM_REQ_TLB_FLUSH_GUEST, vcpu);
-	return KVM_REQ_TLB_FLUSH;
-}
-
-unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	unsigned long flags;
-
-	if (!vp)
-		return khv_flush_all(vcpu);
-	raw_spin_lock_irqsave(&vp->flush_lock, flags);
-	khv_flush_merge(&vp->flush[l2], what);
-	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
-	/* The module handles this request, see khv_hook_kvm_hv_process_stimers(). */
-	return KVM_REQ_HV_STIMER;
 }
 
 /*
@@ -118,104 +87,6 @@ static bool outside_guest(const struct kvm_vcpu *vcpu)
 	return READ_ONCE(vcpu->mode) == OUTSIDE_GUEST_MODE;
 }
 
-static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range)
-{
-	u8 bits = vcpu->arch.cr4 & X86_CR4_LA57 ? 57 : 48;
-	u64 gva = range->start;
-	u64 i;
-
-	/* The guest may pass any address, but INVVPID fails on a non-canonical one. */
-	for (i = 0; i < range->pages; i++, gva += PAGE_SIZE) {
-		if (__is_canonical_address(gva, bits))
-			static_call(khv_x86_flush_tlb_gva)(vcpu, gva);
-	}
-}
-
-/*
- * Flush by address, which affects this CPU's TLB only. The vCPU may have last run on another CPU
- * and return there before it enters the guest again; INVLPGA here would leave that CPU's TLB as it
- * is, without KVM noticing. A flush on the CPU that last ran the vCPU stays valid wherever the
- * thread goes. Return: false if the vCPU last ran on another CPU.
- */
-static bool flush_ranges(struct kvm_vcpu *vcpu, const struct khv_flush *what)
-{
-	bool here;
-	int i;
-
-	preempt_disable();
-	here = vcpu->arch.last_vmentry_cpu == smp_processor_id();
-	for (i = 0; here && i < what->nr; i++)
-		flush_range(vcpu, &what->range[i]);
-	preempt_enable();
-	if (here)
-		vcpu->stat.tlb_flush += what->nr;
-	return here;
-}
-
-/*
- * The VP is in L1 and the addresses are L2's, or the reverse. Free the other level's roots, so that
- * KVM flushes their translations when it loads the roots on the change of level. The current
- * level's translations stay, and so do other VMs'.
- */
-static void flush_other_level(struct kvm_vcpu *vcpu)
-{
-	const ulong others = KVM_MMU_ROOTS_ALL & ~KVM_MMU_ROOT_CURRENT;
-	struct kvm_mmu *const mmus[] = { &vcpu->arch.root_mmu, &vcpu->arch.guest_mmu };
-	int i;
-
-	/* On AMD, KVM flushes at every change of level: nested_svm_transition_tlb_flush(). */
-	if (khv_svm)
-		return;
-	for (i = 0; i < ARRAY_SIZE(mmus); i++)
-		khv_kvm_mmu_free_roots(vcpu->kvm, mmus[i],
-				       mmus[i] == vcpu->arch.mmu ? others : KVM_MMU_ROOTS_ALL);
-}
-
-/* Flush the VP's own addresses, or its nested guest's, before either runs again. */
-static void flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
-{
-	/* The current level's translations are not those to be flushed. */
-	bool elsewhere = khv_in_l2(vcpu) != l2;
-
-	if (!*khv_tdp_enabled) {
-		/*
-		 * Shadow paging: KVM synchronises its shadow page tables, whichever level runs
-		 * next.
-		 */
-		if (elsewhere)
-			kvm_make_request(KVM_REQ_TLB_FLUSH, vcpu);
-		khv_flush_guest(vcpu);
-	} else if (elsewhere) {
-		flush_other_level(vcpu);
-	} else if (what->all || !flush_ranges(vcpu, what)) {
-		khv_flush_guest(vcpu);
-	}
-}
-
-/* Process one of the two queues: the VP's own addresses, or its nested guest's. */
-static void process_queue(struct kvm_vcpu *vcpu, bool l2)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	struct khv_flush *queue = &vp->flush[l2];
-	struct khv_flush what;
-	unsigned long flags;
-
-	/* The queue was filled before the request was made, so an unlocked read suffices. */
-	if (!READ_ONCE(queue->all) && !READ_ONCE(queue->nr))
-		return;
-
-	raw_spin_lock_irqsave(&vp->flush_lock, flags);
-	what.all = queue->all;
-	what.nr = queue->nr;
-	if (!what.all)
-		memcpy(what.range, queue->range, what.nr * sizeof(what.range[0]));
-	queue->all = false;
-	queue->nr = 0;
-	queue->pages = 0;
-	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
-	flush_vp(vcpu, &what, l2);
-}
-
 /*
  * Flush in the fast path: the caller flushes at once, and a target that is outside the guest
  * flushes before it enters. If any target is in the guest, the caller would have to wait: leave the
@@ -252,7 +123,7 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 			return KHV_STATUS_SLOW;
 	}
 	if (self)
-		flush_vp(caller, what, l2);
+		khv_flush_vp(caller, what, l2);
 	return HV_STATUS_SUCCESS;
 }
 
@@ -311,34 +182,4 @@ u16 khv_hc_flush_ex(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 	if (in->flags & HV_FLUSH_ALL_PROCESSORS)
 		set.all = true;
 	return flush(vcpu, hc, in->flags, &set, in->vp_set.bank_contents + hc->varhdr);
-}
-
-static void process_gpa_flush(struct kvm_vcpu *vcpu)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	struct khv_gpa_flush flush;
-	unsigned long flags;
-
-	if (!READ_ONCE(vp->gpa_flush.pending))
-		return;
-	raw_spin_lock_irqsave(&vp->flush_lock, flags);
-	flush = vp->gpa_flush;
-	vp->gpa_flush = (struct khv_gpa_flush){};
-	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
-	khv_nested_gpa_flush_process(vcpu, flush.all, flush.space);
-}
-
-void khv_tlbflush_process(struct kvm_vcpu *vcpu)
-{
-	if (!to_khv_vcpu(vcpu)) {
-		/*
-		 * The only flush that is requested of a vCPU without a VP under this request is one
-		 * of GPAs.
-		 */
-		khv_nested_gpa_flush_process(vcpu, true, 0);
-		return;
-	}
-	process_queue(vcpu, false);
-	process_queue(vcpu, true);
-	process_gpa_flush(vcpu);
 }

@@ -93,7 +93,7 @@ static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
 	/* Enter the VP in by_index first: otherwise a look-up by its index could miss it. */
 	khv_vp_claim(vp);
 	/* GPA flushes requested while the vCPU had no VP are in no queue. */
-	khv_nested_gpa_flush_all(vp);
+	khv_gpa_flush_all(vp);
 	/*
 	 * Pairs with READ_ONCE() in to_khv_vcpu(): other vCPUs that find the VP without a lock see
 	 * it complete.

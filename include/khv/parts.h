@@ -277,6 +277,16 @@ void khv_tlbflush_init(struct khv_vcpu *vp);
 void khv_tlbflush_process(struct kvm_vcpu *vcpu);
 
 /**
+ * khv_flush_vp() - flush a VP's own addresses, or its nested guest's, before either runs again
+ * @vcpu: the vCPU
+ * @what: the flush
+ * @l2: the addresses are of the vCPU's nested guest
+ *
+ * Context: the vCPU's thread before it enters the guest, interrupts may be off.
+ */
+void khv_flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2);
+
+/**
  * khv_flush_all() - have a vCPU flush every translation, of its L2 as well
  * @vcpu: any vCPU of a VM of ours
  *
@@ -442,12 +452,12 @@ gpa_t khv_nested_gpa_nofault(struct kvm_vcpu *vcpu, gpa_t gpa);
 bool khv_nested_tables(struct kvm_vcpu *vcpu, struct khv_tables *t);
 
 /**
- * khv_nested_gpa_flush_all() - have a VP forget the shadows of second-level page tables, if any
+ * khv_gpa_flush_all() - have a VP forget the shadows of second-level page tables, if any
  * @vp: state that is published next
  *
  * Context: any.
  */
-void khv_nested_gpa_flush_all(struct khv_vcpu *vp);
+void khv_gpa_flush_all(struct khv_vcpu *vp);
 
 /**
  * khv_nested_is_target() - is this vCPU a target of a flush hypercall made by an L2?
@@ -487,14 +497,12 @@ bool khv_nested_tlb_unlocked_nofault(struct kvm_vcpu *vcpu);
 void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu);
 
 /**
- * khv_nested_gpa_flush_process() - free shadow roots of L1's second-level page tables
- * @vcpu: any vCPU
- * @all: free the shadows of every root
- * @space: otherwise, the root whose shadow to free
+ * khv_gpa_flush_process() - do the flushes of second-level page tables that were queued
+ * @vcpu: any vCPU of an owned VM; without a VP, everything is flushed
  *
  * Context: the vCPU's thread before it enters the guest.
  */
-void khv_nested_gpa_flush_process(struct kvm_vcpu *vcpu, bool all, u64 space);
+void khv_gpa_flush_process(struct kvm_vcpu *vcpu);
 
 /**
  * khv_evmcs_filter_msr() - hide VMX controls that the enlightened VMCS has no field for
