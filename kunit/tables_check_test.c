@@ -14,12 +14,13 @@
 
 #include "khv/tables.h"
 
-#define khv_enls	 spoiled_enls
-#define khv_msrs	 spoiled_msrs
-#define khv_hcs		 spoiled_hcs
-#define khv_msr_index	 spoiled_msr_index
-#define khv_hc_index	 spoiled_hc_index
-#define khv_tables_check spoiled_check
+#define khv_enls	    spoiled_enls
+#define khv_msrs	    spoiled_msrs
+#define khv_hcs		    spoiled_hcs
+#define khv_msr_index	    spoiled_msr_index
+#define khv_hc_index	    spoiled_hc_index
+#define khv_l2_calls_hooked spoiled_l2_calls_hooked
+#define khv_tables_check    spoiled_check
 
 int spoiled_check(char **bad);
 

@@ -43,6 +43,7 @@ const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS] = {
 
 u8 khv_msr_index[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN] __read_mostly;
 u8 khv_hc_index[KHV_HC_SPAN] __read_mostly;
+bool khv_l2_calls_hooked __read_mostly;
 
 static bool privs_sound(const struct khv_priv *priv)
 {
@@ -131,6 +132,7 @@ int khv_tables_check(const char **bad)
 
 	memset(khv_msr_index, 0, sizeof(khv_msr_index));
 	memset(khv_hc_index, 0, sizeof(khv_hc_index));
+	khv_l2_calls_hooked = false;
 
 	for (i = 0; i < KHV_NR_ENLS; i++) {
 		*bad = khv_enls[i].name;
@@ -146,6 +148,8 @@ int khv_tables_check(const char **bad)
 		*bad = khv_hcs[i].name;
 		if (!hc_row_sound(i))
 			return -EINVAL;
+		if ((khv_hcs[i].flags & KHV_L2) && khv_hcs[i].enl != KHV_STOCK_L2_CALLS)
+			khv_l2_calls_hooked = true;
 	}
 	*bad = NULL;
 	return 0;

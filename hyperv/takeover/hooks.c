@@ -50,21 +50,6 @@ static bool any_unrouted(void)
 	return false;
 }
 
-/*
- * Is there a row for hypercalls of an L2 that KVM does not route here itself? A KVM that implements
- * direct flush routes the flushes.
- */
-static bool any_l2_call(void)
-{
-	int i;
-
-	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
-		if ((khv_hcs[i].flags & KHV_L2) && khv_hcs[i].enl != KHV_STOCK_L2_CALLS)
-			return true;
-	}
-	return false;
-}
-
 bool khv_hook_wanted(enum khv_hook_id id)
 {
 	const char *module = khv_hooks[id].module;
@@ -78,9 +63,9 @@ bool khv_hook_wanted(enum khv_hook_id id)
 	case KHV_HOOK_nested_vmx_reflect_vmexit:
 	case KHV_HOOK_nested_svm_exit_special:
 	case KHV_HOOK_nested_svm_vmrun:
-		return any_l2_call();
+		return khv_l2_calls_hooked;
 	case KHV_HOOK_vmmcall_interception:
-		return any_l2_call() && khv_hooks[id].addr;
+		return khv_l2_calls_hooked && khv_hooks[id].addr;
 	case KHV_HOOK_kvm_cpuid:
 		return KHV_TSC_INVARIANT_ROUTE || khv_nested_features;
 	default:

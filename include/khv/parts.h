@@ -319,16 +319,6 @@ extern u64 khv_nested_features;
 u64 khv_nested_features_offered(void);
 
 /**
- * khv_assist_read() - read the VP assist page
- * @vcpu: the vCPU; has a struct khv_vcpu
- * @assist: result
- *
- * Context: the vCPU's thread, may sleep.
- * Return: false if the page is not enabled or not in guest memory.
- */
-bool khv_assist_read(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist);
-
-/**
  * khv_nested_assist_off() - end what the VP assist page allowed, after it is disabled
  * @vp: the VP
  *

@@ -281,6 +281,13 @@ int khv_tables_check(const char **bad);
 extern u8 khv_msr_index[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN];
 extern u8 khv_hc_index[KHV_HC_SPAN];
 
+/*
+ * Is there a row for hypercalls of an L2 that KVM does not route here itself, so that the functions
+ * must be hooked that decide whose call it is? A KVM that implements direct flush routes the
+ * flushes. Written by khv_tables_check() only.
+ */
+extern bool khv_l2_calls_hooked;
+
 /**
  * khv_msr_find() - look up the row of an MSR
  * @msr: MSR number, chosen by the guest: bounds are checked, under speculation too
