@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The drivers of msr.c and hypercall.c for the exit fast path: the same tables and handlers, with
- * interrupts off, and without what only the slow path can do. Included by hyperv/takeover/fastpath.c only,
- * which inlines them: a call with its saved registers takes a tenth of the time of an answer. The
+ * interrupts off, and without what only the slow path can do. Included by exit_policy.h only, which
+ * inlines them: a call with its saved registers takes a tenth of the time of an answer. The
  * caller advances RIP. An exit that is not answered leaves no change that the guest can see, except
  * that a TLB may have been flushed.
  */

@@ -8,6 +8,8 @@
 
 #include "khv/hooks.h"
 
+#include "fastpath_exit.h"
+
 /* khv_return_<function>: address behind the function's ftrace site. Read by khv_dispatch. */
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
 	extern unsigned long khv_return_##_name;                  \
@@ -19,5 +21,7 @@
 	DEFINE_STATIC_CALL_NULL(khv_call_##_name, khv_hook_##_name);
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
+
+DEFINE_STATIC_CALL_NULL(khv_call_vcpu_run, khv_proto_vcpu_run);
 
 DEFINE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
