@@ -14,9 +14,13 @@
 
 #include "khv/apic.h"
 #include "khv/events.h"
+#include "khv/handlers.h"
 #include "khv/lapic.h"
-#include "khv/parts.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/stimer.h"
+#include "khv/synic.h"
 
 /* Must KVM's slow path first synchronise its local APIC with the assist page or the TPR shadow? */
 static bool out_of_sync(const struct khv_msr_access *a)

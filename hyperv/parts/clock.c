@@ -7,7 +7,9 @@
 #include <linux/kvm_host.h>
 #include <linux/math64.h>
 
-#include "khv/parts.h"
+#include "khv/cpuid.h"
+#include "khv/handlers.h"
+#include "khv/state.h"
 
 enum khv_msr_result khv_msr_tsc_frequency_read(struct khv_msr_access *a)
 {

@@ -11,8 +11,9 @@
 #include <linux/kvm_host.h>
 
 #include "compat/eventfd.h"
-#include "khv/parts.h"
-#include "khv/port.h"
+#include "khv/connection.h"
+#include "khv/handlers.h"
+#include "khv/hcall.h"
 
 /* HvSignalEvent's input, one 64-bit word. */
 #define SIGNAL_FLAG_NUMBER GENMASK_ULL(47, 32)

@@ -8,8 +8,10 @@
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
 
-#include "khv/parts.h"
+#include "khv/cpuid.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
 
 /* Spinlock retries before the guest calls HvCallNotifyLongSpinWait; same value as Hyper-V 2016. */
 #define SPINLOCK_RETRIES       0xfff

@@ -7,7 +7,8 @@
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>
 
-#include "khv/parts.h"
+#include "khv/handlers.h"
+#include "khv/state.h"
 
 static u64 *crash_p(struct khv_msr_access *a)
 {

@@ -9,8 +9,9 @@
 #include <asm/apicdef.h>
 #include <asm/vmx.h>
 
-#include "khv/parts.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
 
 /*
  * A row per group of VMX controls. @msr, @true_msr: the capability MSRs. @at: offset of the control

@@ -5,8 +5,9 @@
  */
 #include <linux/kvm_host.h>
 
-#include "khv/parts.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/tlbflush.h"
 
 void khv_tlbflush_init(struct khv_vcpu *vp)
 {

@@ -6,8 +6,10 @@
  */
 #include <linux/kvm_host.h>
 
-#include "khv/parts.h"
+#include "khv/handlers.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/tlbflush.h"
 
 /* Does this root belong to the address space? The low bits depend on the format. */
 static bool of_space(u64 root, u64 space)

@@ -7,8 +7,11 @@
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
 
-#include "khv/parts.h"
+#include "khv/handlers.h"
+#include "khv/overlay.h"
 #include "khv/port.h"
+#include "khv/reftime.h"
+#include "khv/state.h"
 
 #define INSN_RET	0xc3
 #define INSN_INT3	0xcc

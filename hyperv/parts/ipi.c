@@ -6,8 +6,9 @@
 #include <linux/kvm_host.h>
 
 #include "khv/apic.h"
-#include "khv/parts.h"
-#include "khv/port.h"
+#include "khv/handlers.h"
+#include "khv/hcall.h"
+#include "khv/vp.h"
 #include "khv/vpset.h"
 
 #define FIRST_VECTOR 0x10

@@ -8,8 +8,10 @@
 #include <linux/nospec.h>
 
 #include "khv/apic.h"
-#include "khv/parts.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/synic.h"
+#include "khv/vp.h"
 
 /* Does the vCPU's in-kernel local APIC accept interrupts? */
 static bool apic_enabled(struct kvm_vcpu *vcpu)

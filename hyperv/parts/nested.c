@@ -9,8 +9,12 @@
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
-#include "khv/parts.h"
+#include "khv/handlers.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/vpset.h"
+#include "khv/walk.h"
 
 #include "nested.h"
 

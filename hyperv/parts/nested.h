@@ -5,7 +5,7 @@
 
 #include <asm/kvm_para.h>
 
-#include "khv/parts.h"
+#include "khv/state.h"
 
 /* Does the guest's CPUID offer L1 to declare its MSR bitmap unchanged? */
 static inline bool khv_nested_shows_bitmap(const struct khv_vcpu *vp)

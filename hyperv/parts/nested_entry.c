@@ -8,8 +8,10 @@
 #include <asm/kvm_para.h>
 #include <asm/svm.h>
 
-#include "khv/parts.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/tlbflush.h"
 
 #include "nested.h"
 

@@ -7,8 +7,9 @@
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
-#include "khv/parts.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
 
 #include "nested.h"
 

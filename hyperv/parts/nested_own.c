@@ -6,8 +6,9 @@
 #include <linux/kvm_host.h>
 #include <asm/svm.h>
 
-#include "khv/parts.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
 
 #include "nested.h"
 

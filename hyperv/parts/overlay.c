@@ -7,8 +7,9 @@
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
 
-#include "khv/parts.h"
+#include "khv/overlay.h"
 #include "khv/port.h"
+#include "khv/state.h"
 
 int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep)
 {

@@ -6,8 +6,10 @@
  */
 #include <linux/kvm_host.h>
 
-#include "khv/parts.h"
+#include "khv/handlers.h"
 #include "khv/port.h"
+#include "khv/reftime.h"
+#include "khv/state.h"
 
 void khv_reftime_init(struct khv_vm *vm)
 {

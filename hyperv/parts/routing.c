@@ -7,8 +7,11 @@
 #include <linux/rculist.h>
 #include <linux/srcu.h>
 
-#include "khv/parts.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/stimer.h"
+#include "khv/synic.h"
+#include "khv/vp.h"
 
 /* Notify the irqfds with a resample eventfd that wait for the EOI of the SINT. */
 static void notify_acked(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, int sint)

@@ -11,9 +11,13 @@
 #include <linux/kvm_host.h>
 
 #include "khv/apic.h"
-#include "khv/parts.h"
+#include "khv/handlers.h"
 #include "khv/port.h"
+#include "khv/reftime.h"
+#include "khv/state.h"
+#include "khv/stimer.h"
 #include "khv/stimer_math.h"
+#include "khv/synic.h"
 #include "khv/trace.h"
 
 #define LONG_WAIT_NS (100 * NSEC_PER_MSEC)

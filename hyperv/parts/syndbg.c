@@ -6,8 +6,9 @@
  */
 #include <linux/kvm_host.h>
 
-#include "khv/parts.h"
-#include "khv/port.h"
+#include "khv/handlers.h"
+#include "khv/state.h"
+#include "khv/syndbg.h"
 
 static bool enabled(const struct khv_vcpu *vp)
 {

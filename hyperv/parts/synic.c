@@ -9,8 +9,11 @@
 #include <linux/kvm_host.h>
 
 #include "khv/apic.h"
-#include "khv/parts.h"
+#include "khv/handlers.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/stimer.h"
+#include "khv/synic.h"
 
 /*
  * AutoEOI of any VP inhibits APICv for the whole VM, because KVM must see the delivery of the

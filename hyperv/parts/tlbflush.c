@@ -7,8 +7,12 @@
  */
 #include <linux/kvm_host.h>
 
-#include "khv/parts.h"
+#include "khv/handlers.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/tlbflush.h"
+#include "khv/vp.h"
 #include "khv/vpset.h"
 
 #define FLUSH_FLAGS                                                      \

@@ -8,8 +8,11 @@
 #include <linux/kvm_host.h>
 #include <asm/pvclock-abi.h>
 
-#include "khv/parts.h"
+#include "khv/handlers.h"
 #include "khv/port.h"
+#include "khv/reftime.h"
+#include "khv/state.h"
+#include "khv/stimer.h"
 
 #define TICKS_PER_SEC ((s64)(NSEC_PER_SEC / KHV_TICK_NS))
 /* Ignore a step of the clock up to 1 us: timers that are armed stay within that error. */

@@ -8,8 +8,10 @@
 #include <linux/sched/clock.h>
 
 #include "compat/sched.h"
-#include "khv/parts.h"
-#include "khv/port.h"
+#include "khv/handlers.h"
+#include "khv/state.h"
+#include "khv/vp.h"
+#include "khv/vpset.h"
 
 void khv_vp_claim(struct khv_vcpu *vp)
 {

@@ -9,8 +9,10 @@
 #ifndef KHV_ANSWER_H
 #define KHV_ANSWER_H
 
-#include "khv/parts.h"
+#include "khv/handlers.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
 #include "khv/trace.h"
 
 /* Return: KHV_FAST_DONE, with RAX and RDX written by a read, or the reason for the slow path. */

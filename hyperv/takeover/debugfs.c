@@ -9,8 +9,9 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
+#include "khv/debugfs.h"
 #include "khv/hooks.h"
-#include "khv/parts.h"
+#include "khv/state.h"
 
 static struct dentry *root;
 

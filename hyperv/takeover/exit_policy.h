@@ -14,9 +14,11 @@
 #define KHV_EXIT_POLICY_H
 
 #include "khv/events.h"
-#include "khv/parts.h"
+#include "khv/handlers.h"
+#include "khv/nested.h"
 #include "khv/pmu.h"
 #include "khv/port.h"
+#include "khv/state.h"
 
 #include "answer.h"
 

@@ -4,8 +4,10 @@
 #include <linux/uaccess.h>
 #include <asm/svm.h>
 
-#include "khv/parts.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
+#include "khv/walk.h"
 
 #include "fastpath_exit.h"
 

@@ -3,8 +3,8 @@
 #include <linux/kvm_host.h>
 #include <asm/vmx.h>
 
-#include "khv/parts.h"
 #include "khv/port.h"
+#include "khv/state.h"
 
 #include "fastpath_exit.h"
 

@@ -15,7 +15,9 @@
 
 #include "compat/ftrace.h"
 #include "khv/hooks.h"
-#include "khv/parts.h"
+#include "khv/nested.h"
+#include "khv/port.h"
+#include "khv/tables.h"
 
 /* hyperv/takeover/originals.c */
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \

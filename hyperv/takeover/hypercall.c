@@ -6,8 +6,11 @@
  */
 #include <linux/kvm_host.h>
 
-#include "khv/parts.h"
+#include "khv/drivers.h"
+#include "khv/handlers.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
 #include "khv/trace.h"
 
 #define KHV_HYPERCALL(_name, _code, _handler, ...) [KHV_HC_ROW_##_name] = khv_hc_##_handler,

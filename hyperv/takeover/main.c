@@ -18,11 +18,13 @@
 #include <linux/utsname.h>
 #include <generated/utsrelease.h>
 
+#include "khv/debugfs.h"
 #include "khv/events.h"
 #include "khv/fastpath.h"
 #include "khv/hooks.h"
-#include "khv/parts.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/tables.h"
 #include "khv/takeover.h"
 
 #define KHV_VERSION "0.1"

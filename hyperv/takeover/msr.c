@@ -7,8 +7,10 @@
 
 #include <linux/kvm_host.h>
 
-#include "khv/parts.h"
-#include "khv/port.h"
+#include "khv/drivers.h"
+#include "khv/handlers.h"
+#include "khv/overlay.h"
+#include "khv/state.h"
 #include "khv/trace.h"
 
 #define khv_msr_tsc_frequency_write  NULL

@@ -13,10 +13,20 @@
 #include <linux/srcu.h>
 #include <asm/vmx.h>
 
+#include "khv/connection.h"
+#include "khv/cpuid.h"
+#include "khv/drivers.h"
 #include "khv/hooks.h"
-#include "khv/parts.h"
+#include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/reftime.h"
+#include "khv/state.h"
+#include "khv/stimer.h"
+#include "khv/syndbg.h"
+#include "khv/synic.h"
 #include "khv/takeover.h"
+#include "khv/tlbflush.h"
+#include "khv/vp.h"
 
 DEFINE_STATIC_SRCU(khv_inflight);
 

@@ -5,9 +5,13 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-#include "khv/parts.h"
-#include "khv/port.h"
+#include "khv/overlay.h"
+#include "khv/reftime.h"
 #include "khv/state.h"
+#include "khv/stimer.h"
+#include "khv/synic.h"
+#include "khv/tlbflush.h"
+#include "khv/vp.h"
 
 int khv_vm_create(struct kvm *kvm)
 {

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* CPUID, as the module offers it and as a guest sees it. */
+#ifndef KHV_CPUID_H
+#define KHV_CPUID_H
+
+#include "khv/state.h"
+
+/**
+ * khv_supported_cpuid() - handle KVM_GET_SUPPORTED_HV_CPUID from the tables
+ * @vcpu: the vCPU, or NULL for the system ioctl
+ * @cpuid: user space's header; @cpuid->nent is the number of entries that fit, set to the number
+ *	written
+ * @entries: user space's array
+ *
+ * Return: 0, -E2BIG, -EFAULT. Context: may sleep.
+ */
+int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
+			struct kvm_cpuid_entry2 __user *entries);
+
+/**
+ * khv_cpuid_update() - adopt a VP's new CPUID or new enforcement of CPUID
+ * @vcpu: a vCPU of an owned VM
+ *
+ * Context: vcpu->mutex held.
+ */
+void khv_cpuid_update(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_tsc_invariant_hidden() - must CPUID 80000007H:EDX[8] read 0?
+ * @vp: the VP
+ *
+ * Return: true while CPUID shows the VP HV_X64_MSR_TSC_INVARIANT_CONTROL and the register is 0.
+ * Context: any.
+ */
+bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The drivers of MSRs and hypercalls, on the slow path. */
+#ifndef KHV_DRIVERS_H
+#define KHV_DRIVERS_H
+
+#include "khv/state.h"
+
+/**
+ * khv_msr_read() - handle RDMSR and KVM_GET_MSRS in an owned VM
+ * @vcpu: the vCPU
+ * @msr: MSR number
+ * @data: set to the value read
+ * @host: access by user space, not by the guest
+ *
+ * Return: 0, or 1 for #GP (for user space "no such MSR").
+ * Context: vcpu->mutex held, may sleep.
+ */
+int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host);
+
+/**
+ * khv_msr_write() - handle WRMSR and KVM_SET_MSRS in an owned VM
+ * @vcpu: the vCPU
+ * @msr: MSR number
+ * @data: value to write
+ * @host: access by user space, not by the guest
+ *
+ * Return: 0, or 1 for #GP (for user space "not set"); nothing is changed if 1.
+ * Context: vcpu->mutex held, may sleep.
+ */
+int khv_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host);
+
+/**
+ * khv_hypercall() - handle VMCALL and VMMCALL in an owned VM
+ * @vcpu: the vCPU; in guest mode only for a call of its L2 that is answered here
+ *
+ * Return: as KVM's exit handlers: 1 to resume the guest, 0 to exit to user space.
+ * Context: the vCPU's thread, may sleep.
+ */
+int khv_hypercall(struct kvm_vcpu *vcpu);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A hypervisor in the guest (L1) and its own guest (L2). */
+#ifndef KHV_NESTED_H
+#define KHV_NESTED_H
+
+#include "khv/state.h"
+
+struct khv_tables;
+struct khv_vpset;
+
+/*
+ * Bits that the module adds to CPUID leaf 0x4000000A, EBX in the upper half, EAX in the lower.
+ * Constant from load on.
+ */
+extern u64 khv_nested_features;
+
+/*
+ * The bits of khv_nested_features that this host supports. Context: module load, after
+ * khv_imports_find().
+ */
+u64 khv_nested_features_offered(void);
+
+/**
+ * khv_nested_assist_off() - end what the VP assist page allowed, after it is disabled
+ * @vp: the VP
+ *
+ * Context: the VP's thread.
+ */
+void khv_nested_assist_off(struct khv_vcpu *vp);
+
+/**
+ * khv_nested_svm_entry() - record which L2 a VMRUN enters
+ * @vcpu: the vCPU; has a struct khv_vcpu
+ *
+ * Context: the vCPU's thread, may sleep.
+ * Return: false if the VP assist page cannot be read; #GP is queued and VMRUN must not go on.
+ */
+bool khv_nested_svm_entry(struct kvm_vcpu *vcpu);
+
+#ifdef KHV_HAVE_L2_FLUSH
+/**
+ * khv_nested_get_assist_page() - update KVM's copy of the VP assist page
+ * @vcpu: the vCPU; has a struct khv_vcpu
+ *
+ * Context: the vCPU's thread, may sleep.
+ * Return: 0, or 1 if the page is not enabled or not in guest memory, which fails the nested entry.
+ * Always 0 in guest mode, where KVM calls it to restore L2.
+ */
+int khv_nested_get_assist_page(struct kvm_vcpu *vcpu);
+#else
+/**
+ * khv_nested_vmx_entry() - find the current enlightened VMCS and record which L2 is entered
+ * @vcpu: the vCPU; has a struct khv_vcpu
+ * @evmcs_gpa: set to the address of the enlightened VMCS, or to all ones
+ *
+ * Context: the vCPU's thread, may sleep.
+ * Return: false if there is no enlightened VMCS.
+ */
+bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa);
+#endif
+
+/**
+ * khv_nested_restored() - forget the identity of a VP's L2 after user space replaced the L2
+ * @vp: the VP, whose nested state user space has set
+ *
+ * Context: the vCPU's thread.
+ */
+void khv_nested_restored(struct khv_vcpu *vp);
+
+/**
+ * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that the module answers?
+ * @vp: the VP; its L1 asked for direct flush
+ *
+ * Return: true if the call's row has KHV_L2. Context: the vCPU's thread, in guest mode.
+ */
+bool khv_nested_call_is_ours(const struct khv_vcpu *vp);
+
+/**
+ * khv_nested_call_seen() - record that KVM routed a hypercall of an L2 to the module
+ * @vp: the VP
+ *
+ * Context: the VP's thread, in guest mode.
+ */
+void khv_nested_call_seen(struct khv_vcpu *vp);
+
+/**
+ * khv_nested_is_direct() - would KVM route flush hypercalls of this L2 to the module?
+ * @vp: the VP
+ *
+ * TLFS chapter "Nested Virtualization", "Direct Virtual Flush".
+ *
+ * Return: true if L1 enabled direct flush in its VP assist page and for this L2; false may also
+ * mean that this is not known yet. Context: the VP's thread, in guest mode; interrupts may be off.
+ */
+bool khv_nested_is_direct(struct khv_vcpu *vp);
+
+/**
+ * khv_nested_gpa() - translate an L2 guest-physical address to L1's
+ * @vcpu: a vCPU in guest mode
+ * @gpa: L2's guest-physical address
+ *
+ * Context: the vCPU's thread, may sleep.
+ * Return: the address, or INVALID_GPA.
+ */
+gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
+ * khv_nested_gpa_nofault() - khv_nested_gpa() without faulting on L1's page tables
+ * @vcpu: a vCPU in guest mode
+ * @gpa: L2's guest-physical address
+ *
+ * Context: the vCPU's thread, interrupts may be off.
+ * Return: L1's guest-physical address; INVALID_GPA also if a table is not present.
+ */
+gpa_t khv_nested_gpa_nofault(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
+ * khv_nested_tables() - describe the second-level page tables that L1 uses for the running L2
+ * @vcpu: a vCPU in guest mode
+ * @t: result
+ *
+ * Context: the vCPU's thread, interrupts may be off.
+ * Return: false if there are none; L2-physical addresses are then L1-physical.
+ */
+bool khv_nested_tables(struct kvm_vcpu *vcpu, struct khv_tables *t);
+
+/**
+ * khv_nested_is_target() - is this vCPU a target of a flush hypercall made by an L2?
+ * @caller: the vCPU that makes the call, in guest mode
+ * @vcpu: any vCPU of the VM
+ * @set: VP ids within the L2's VM; parsed and not yet walked
+ *
+ * Return: true if the vCPU's L2 belongs to the caller's VM and is in the set, or if its identity is
+ * unknown. Context: any.
+ */
+bool khv_nested_is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu,
+			  const struct khv_vpset *set);
+
+/**
+ * khv_nested_tlb_locked() - does L1 hold a TLB lock, so that it must learn of the flush?
+ * @vcpu: a vCPU in guest mode
+ * @locked: set to true if L1 holds a TLB lock
+ *
+ * Context: the vCPU's thread, may sleep.
+ * Return: false if the partition assist page is not in guest memory.
+ */
+bool khv_nested_tlb_locked(struct kvm_vcpu *vcpu, bool *locked);
+
+/**
+ * khv_nested_tlb_unlocked_nofault() - can L1 be shown to hold no TLB lock, without faulting?
+ * @vcpu: a vCPU in guest mode
+ *
+ * Context: the vCPU's thread.
+ * Return: true if L1 holds no TLB lock; false if it holds one or the page cannot be read.
+ */
+bool khv_nested_tlb_unlocked_nofault(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_nested_synthetic_exit() - exit from L2 to L1, which holds a TLB lock, after a flush
+ * @vcpu: a vCPU in guest mode, its hypercall completed
+ */
+void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_evmcs_filter_msr() - hide VMX controls that the enlightened VMCS has no field for
+ * @vcpu: the vCPU
+ * @msr: a VMX capability MSR
+ * @data: its value; bits are cleared
+ */
+void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
+
+/**
+ * khv_evmcs_check_controls() - may L1 enter L2 with these VMX controls?
+ * @vcpu: the vCPU
+ * @vmcs12: KVM's copy of L1's VMCS
+ *
+ * Return: 0, or -EINVAL, which fails the nested entry. Context: the vCPU's thread.
+ */
+int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Pages that a register lays over guest memory. */
+#ifndef KHV_OVERLAY_H
+#define KHV_OVERLAY_H
+
+#include "khv/state.h"
+
+/**
+ * khv_hypercall_page_left() - restore the hypercall page after another overlay left it
+ * @vcpu: a vCPU of an owned VM
+ * @was: old value of the register that was written: page, and bit 0 for enabled
+ * @is: its new value
+ *
+ * If the register's old page lay over the hypercall page and the new one does not, the guest sees
+ * the code again.
+ * Context: may sleep, hv_lock not held.
+ */
+void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is);
+
+/**
+ * khv_overlay_map() - write an image over a guest page, replacing an earlier image
+ * @kvm: the VM
+ * @o: the overlay, either not mapped or mapped at @gpa
+ * @gpa: page-aligned address in address space 0
+ * @image: PAGE_SIZE bytes
+ * @keep: save the RAM's contents, to restore them on unmap
+ *
+ * Return: 0, -EFAULT for a page outside guest memory, -ENOMEM; nothing is changed on error.
+ * Context: the register's lock held, may sleep.
+ */
+int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep);
+
+/**
+ * khv_overlay_show() - write the image of a mapped overlay again
+ * @kvm: the VM
+ * @o: the overlay
+ *
+ * Context: the register's lock held, may sleep.
+ */
+void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o);
+
+/**
+ * khv_overlay_unmap() - remove the image from guest memory
+ * @kvm: the VM
+ * @o: the overlay
+ * @restore: write back the saved contents if the guest has not changed the image
+ *
+ * Context: the register's lock held, may sleep.
+ */
+void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore);
+
+/**
+ * khv_overlay_free() - free an overlay's buffers without touching guest memory
+ * @o: the overlay
+ */
+void khv_overlay_free(struct khv_overlay *o);
+
+#endif

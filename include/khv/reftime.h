@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Partition reference time. */
+#ifndef KHV_REFTIME_H
+#define KHV_REFTIME_H
+
+#include "khv/port.h"
+#include "khv/state.h"
+
+/* Unit of the reference time and of timers, in ns. */
+#define KHV_TICK_NS 100
+
+/**
+ * khv_reftime_init() - initialise the reference clock of a new VM
+ * @vm: the VM
+ */
+void khv_reftime_init(struct khv_vm *vm);
+
+/**
+ * khv_ref_time() - read the partition reference time
+ * @vcpu: any vCPU of an owned VM
+ *
+ * TLFS chapter "Timers", "Partition Reference Time".
+ *
+ * Return: the time since the partition was created, in units of 100 ns. Context: any, no lock.
+ */
+u64 khv_ref_time(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_ref_time_at_hand() - can khv_ref_time() do with the TSC alone?
+ * @vcpu: a vCPU of an owned VM
+ *
+ * Return: false if it would read KVM's clock, whose readers wait for its writers. Context: any.
+ */
+bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu);
+
+/**
+ * khv_first_vcpu() - the vCPU whose TSC the reference TSC page describes
+ * @vcpu: any vCPU of the VM
+ *
+ * KVM gives all vCPUs the same TSC, but a guest may write a single vCPU's.
+ *
+ * Return: vCPU 0, or @vcpu while there is none. Context: any.
+ */
+static inline const struct kvm_vcpu *khv_first_vcpu(const struct kvm_vcpu *vcpu)
+{
+	return kvm_get_vcpu(vcpu->kvm, 0) ?: vcpu;
+}
+
+/**
+ * khv_guest_tsc() - convert the host's TSC to a vCPU's
+ * @tsc: the host's TSC
+ * @vcpu: the vCPU
+ *
+ * Return: the TSC that the vCPU's guest reads, outside of its L2. Context: any.
+ */
+static inline u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
+{
+	return khv_kvm_scale_tsc(tsc, READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio)) +
+	       READ_ONCE(vcpu->arch.l1_tsc_offset);
+}
+
+/**
+ * khv_ref_source_read() - reference time by a source
+ * @source: the source, which need not be the VM's current one
+ * @vcpu: any vCPU of an owned VM
+ * @tsc: the host's TSC, read just now
+ *
+ * Return: the time, in units of 100 ns. Context: any; a caller that holds no lock must be in a read
+ * section of the clock's seqcount.
+ */
+u64 khv_ref_source_read(const struct khv_ref_source *source, struct kvm_vcpu *vcpu, u64 tsc);
+
+/**
+ * khv_reftime_update() - follow KVM's clock and update the reference TSC page
+ * @vcpu: a vCPU of an owned VM
+ * @hv_clock: the vCPU's new clock
+ *
+ * Does nothing if the clock and the page are up to date.
+ * Context: the vCPU's thread before it enters the guest, may sleep.
+ */
+void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock);
+
+/**
+ * khv_reftime_check_rate() - have KVM update its clock after user space changed the TSC frequency
+ * @vp: the VP
+ *
+ * KVM does not do so by itself. Context: the VP's thread at the beginning of KVM_RUN.
+ */
+void khv_reftime_check_rate(struct khv_vcpu *vp);
+
+/**
+ * khv_reftime_cover() - note that the hypercall page now covers the reference TSC page, if it does
+ * @vcpu: a vCPU of an owned VM
+ * @gpa: address of the hypercall page
+ *
+ * The reference TSC page is not written until khv_reftime_uncover(), or until the guest enables it
+ * again.
+ *
+ * Return: true if it is at @gpa and was not covered. Context: hv_lock held.
+ */
+bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
+ * khv_reftime_uncover() - write the reference TSC page again after the hypercall page has left it
+ * @vcpu: a vCPU of an owned VM
+ * @gpa: address that the hypercall page has left
+ *
+ * Context: hv_lock held.
+ */
+void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Synthetic timers. */
+#ifndef KHV_STIMER_H
+#define KHV_STIMER_H
+
+#include "khv/state.h"
+
+/**
+ * khv_stimer_waits() - does a timer's message wait for the message slot of a SINT?
+ * @vp: the VP
+ * @sint: the SINT
+ *
+ * Return: true if one does. Context: the VP's thread.
+ */
+bool khv_stimer_waits(const struct khv_vcpu *vp, u32 sint);
+
+/**
+ * khv_stimers_init() - initialise the timers of a new VP
+ * @vp: the VP
+ */
+void khv_stimers_init(struct khv_vcpu *vp);
+
+/**
+ * khv_stimers_uninit() - stop the timers for good
+ * @vp: the VP
+ *
+ * Context: may sleep.
+ */
+void khv_stimers_uninit(struct khv_vcpu *vp);
+
+/**
+ * khv_stimers_process() - signal timers that have expired, arm the others (KVM_REQ_HV_STIMER)
+ * @vcpu: a vCPU of an owned VM
+ *
+ * Context: the vCPU's thread before it enters the guest, may sleep.
+ */
+void khv_stimers_process(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_stimers_woken() - the same for a VP that KVM has just woken from a HLT
+ * @vcpu: a vCPU of a VM of ours that has its state
+ *
+ * Does not end the HLT itself; a signalled interrupt does. Context: the vCPU's thread, may sleep.
+ */
+void khv_stimers_woken(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_stimers_halt() - the same for a VP that is about to halt
+ * @vcpu: a vCPU of a VM of ours that has its state
+ *
+ * Ends the HLT where a timer cannot be served before an entry into the guest.
+ * Context: thread of this vCPU, may sleep.
+ */
+void khv_stimers_halt(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_stimers_retry() - retry expiries after something they may have waited for changed
+ * @vp: the VP
+ *
+ * Context: any, no lock. A caller outside the VP's thread must kick the vCPU.
+ */
+void khv_stimers_retry(struct khv_vcpu *vp);
+
+/**
+ * khv_stimers_apic_changed() - retry expiries that waited for the local APIC to be enabled
+ * @vp: the VP
+ *
+ * Context: the VP's thread.
+ */
+void khv_stimers_apic_changed(struct khv_vcpu *vp);
+
+/**
+ * khv_stimers_clock_changed() - recompute all deadlines after the reference time took a step
+ * @kvm: an owned VM
+ *
+ * Includes the deadlines of halted VPs. Context: takes no lock, does not sleep.
+ */
+void khv_stimers_clock_changed(struct kvm *kvm);
+
+#endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* VP indices, and the CPU time of a VP. */
+#ifndef KHV_VP_H
+#define KHV_VP_H
+
+#include "khv/state.h"
+#include "khv/vpset.h"
+
+/**
+ * khv_vp_init() - initialise what khv_vp_run_begin() needs
+ * @vp: a new VP
+ */
+void khv_vp_init(struct khv_vcpu *vp);
+
+/**
+ * khv_vp_run_begin() - account CPU time from here on
+ * @vp: the VP, whose thread is about to run it
+ *
+ * Context: the VP's thread, vcpu->mutex held.
+ */
+void khv_vp_run_begin(struct khv_vcpu *vp);
+
+/**
+ * khv_vp_run_end() - end what khv_vp_run_begin() began
+ * @vp: the VP
+ */
+void khv_vp_run_end(struct khv_vcpu *vp);
+
+/**
+ * khv_vp_claim() - enter a VP in the table of VP indices
+ * @vp: the VP, with stock.vp_index set
+ *
+ * Only user space can give two VPs the same index; the VP that claimed it last wins.
+ *
+ * Context: khv_vms_lock held.
+ */
+void khv_vp_claim(struct khv_vcpu *vp);
+
+/**
+ * khv_vp_disclaim() - remove a VP from the table of VP indices
+ * @vp: the VP
+ * @vp_index: the index that the VP gives up
+ *
+ * Context: khv_vms_lock held.
+ */
+void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index);
+
+/**
+ * khv_vp_by_index() - look up a VP by its VP index
+ * @kvm: an owned VM
+ * @vp_index: HV_X64_MSR_VP_INDEX
+ *
+ * Return: the VP, or NULL. Context: any, no lock. O(1).
+ */
+struct khv_vcpu *khv_vp_by_index(struct kvm *kvm, u32 vp_index);
+
+/**
+ * struct khv_targets - iterator over the vCPUs that a hypercall names
+ * @set: the VPs that are still to be visited
+ * @next: the next vCPU if the set is "all"
+ */
+struct khv_targets {
+	struct khv_vpset set;
+	u32 next;
+};
+
+/**
+ * khv_next_target() - advance to the next vCPU of a hypercall's targets
+ * @kvm: an owned VM
+ * @targets: the iterator; initialise @targets->set, and the rest to 0
+ *
+ * Skips VPs that do not exist. A vCPU without a struct khv_vcpu has its vcpu_idx as its VP index.
+ *
+ * Return: the vCPU, which may lack a struct khv_vcpu, or NULL at the end. Context: any, no lock.
+ * O(1) per target.
+ */
+struct kvm_vcpu *khv_next_target(struct kvm *kvm, struct khv_targets *targets);
+
+#endif
