@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# One host of make test: carry out its plan (plan.sh) and judge what came of it (report.awk). What
+# prepare of the script test has built is named in files of KHV_LOGS. Source it after plan.sh.
+
+# run_host HOST: plan, boot and judge it, in KHV_LOGS/HOST.
+run_host() {
+	local host=$1 dir=$KHV_LOGS/$1
+
+	mkdir -p "$dir"
+	if [ "$host" = here ]; then
+		plan_host here "$dir"
+		run_here "$dir"
+	else
+		boot_host "$host" "$dir"
+	fi
+}
+
+# judge HOST TITLE DIED: the report of the results in KHV_LOGS/HOST.
+judge() {
+	local host=$1 title=$2 died=$3 dir=$KHV_LOGS/$1
+
+	tr -d '\r\000' <"$dir/results" >"$dir/results.txt"
+	awk -v host="$host" -v title="$title" -v died="$died" -v counts="$dir/counts" -v skips="$dir/skips" \
+		-v failures="$dir/failures" -f "$KHV_RIG/report.awk" "$dir/plan" "$dir/results.txt" >"$dir/report"
+}
+
+# run_here DIR: this machine as a host, for what needs no KVM; results in the form of a boot.
+run_here() {
+	local dir=$1 step name seconds path args program rc start
+
+	start=$(date +%s)
+	{
+		echo "@ begin here"
+		echo "@ phase here"
+		while read -r step name seconds path args; do
+			[ "$step" = run ] || continue
+			echo "@ start $name"
+			program=$KHV_RIG/$path rc=0
+			[ -x "$program" ] || program=$(cat "$KHV_LOGS/user")/$path
+			# shellcheck disable=SC2086
+			khv_limited "$seconds" "$program" $args >"$dir/out" 2>&1 || rc=$?
+			sed 's/^/| /' "$dir/out"
+			echo "@ done $name exit:$rc $((($(date +%s) - start) * 1000))"
+		done <"$dir/steps"
+		echo "@ end"
+	} >"$dir/results"
+	judge here "== here ($(uname -m), user space, ASAN and UBSAN)" ""
+}
+
+# boot_host HOST DIR: pack the host, boot it and judge it.
+boot_host() {
+	local host=$1 dir=$2 root start seconds title died='' STRIP='' KERNEL
+
+	root=$(mktemp -d "${TMPDIR:-/tmp}/khv-$host.XXXXXX")
+	# shellcheck disable=SC2064
+	trap "rm -rf '$root'" EXIT
+	mkdir -p "$root"/{bin,modules,etc}
+	KERNEL=$(cat "$KHV_LOGS/kernel-$host")
+	# Against a hang that PID 1 does not see, in the emulator's own time: several times what a boot takes.
+	seconds=${KHV_BOOT_SECONDS:-600}
+	case $host in
+	intel-* | amd-nrips-*)
+		STRIP="strip"
+		seconds=${KHV_BOOT_SECONDS:-900}
+		touch "$root/etc/bochs"
+		;;
+	esac
+	cp "$(khv_build_init)" "$root/init"
+	plan_host "$host" "$dir"
+	cp "$dir/steps" "$root/etc/steps"
+	! have_module || host_modules
+	host_needs
+	khv_libraries "$root"
+	khv_initramfs "$root" "$dir/initrd"
+	: >"$dir/results"
+	: >"$dir/console"
+
+	start=$(date +%s)
+	host_emulator "$KERNEL" "$dir/initrd" "$dir" "$seconds"
+	rm -f "$dir/initrd"
+	[ ! -s "$dir/died" ] || died=$(cat "$dir/died")
+	# What the children took of the processor; "times" itself must not run in a subshell.
+	times >"$dir/times"
+	judge_leave "$dir"
+	title="== $host ($(cat "$KERNEL/release"), $(($(date +%s) - start)) s, $(awk 'END { print $1 }' "$dir/times") of CPU)"
+
+	judge "$host" "$title" "$died"
+	# The console has the last word on a panic, which PID 1 cannot report.
+	if ! grep -q '^@ end' "$dir/results.txt" || [ -n "$died" ]; then
+		{
+			echo "  last lines of the console:"
+			tail -n 25 "$dir/console" | tr -d '\r' | sed 's/^/      /'
+			echo "  last lines of the results:"
+			tail -n 8 "$dir/results.txt" | sed 's/^/      /'
+		} >>"$dir/report"
+	fi
+}
+
+# The module of boot_host, its variants that must be refused, and modules that only tests insert.
+host_modules() {
+	local m
+
+	cp "$(cat "$KHV_LOGS/module-$host")" "$root/modules/kvm-hyperv.ko"
+	cp "$(cat "$KHV_LOGS/other-$host")" "$root/modules/other.ko"
+	# As if beside a kvm.ko of other structures.
+	sed 's/kvm_vcpu_halt=0x......../kvm_vcpu_halt=0x4b485621/' "$root/modules/kvm-hyperv.ko" \
+		>"$root/modules/altered.ko"
+	m=$(cat "$KHV_LOGS/fake-$host")
+	cp "$m/kvm.ko" "$root/modules/fake-kvm.ko"
+	cp "$m/kvm-amd.ko" "$root/modules/fake-vendor.ko"
+	cp "$(cat "$KHV_LOGS/floor-$host")/khv-floor.ko" "$root/modules/"
+	cp "$(cat "$KHV_LOGS/dead-$host")/dead-ftrace.ko" "$root/modules/"
+	m=$KHV_LOGS/prototype-$(basename "$KERNEL")
+	[ ! -e "$m" ] || cp "$(cat "$m")" "$root/modules/prototype.ko"
+	for m in kvm-hyperv other altered khv-floor prototype; do
+		[ -e "$root/modules/$m.ko" ] || continue
+		objcopy --strip-debug ${STRIP:+-R .BTF -R .BTF.ext} "$root/modules/$m.ko"
+	done
+}
+
+# What the plan of boot_host needs: programs, and modules of the kernel's own.
+host_needs() {
+	local kind name file
+
+	while read -r kind name; do
+		case $kind in
+		module)
+			file=$(khv_module "$KERNEL" "$name" $STRIP)
+			cp "$file" "$root/modules/$name.ko"
+			;;
+		kunit) cp "$(cat "$KHV_LOGS/kunit")/khv-kunit.ko" "$root/modules/" ;;
+		own)
+			# A quarter less for the emulated disk and the kernel to unpack.
+			strip -o "$root/bin/$name" "$(cat "$KHV_LOGS/own")/$name"
+			;;
+		upstream-*)
+			mkdir -p "$root/bin/$kind"
+			cp "$(cat "$KHV_LOGS/$kind")/$name" "$root/bin/$kind/"
+			;;
+		esac
+	done <"$dir/needs"
+}
+
+# host_emulator KERNEL INITRD DIR SECONDS: boot the host of boot_host.
+host_emulator() {
+	local fix
+
+	# The emulated Intel CPU draws a warning of its own at boot: panic_on_warn comes later, by PID 1.
+	if [[ $host == *-debug ]]; then
+		# shellcheck source=selftests/rig/debug-kernel.sh
+		. "$KHV_RIG/debug-kernel.sh"
+		KHV_APPEND="${KHV_DEBUG_APPEND/panic_on_warn=1/} ${KHV_APPEND:-}"
+	fi
+	# One scan for leaks takes many minutes at Bochs' speed: the AMD host does it.
+	[ "$host" != intel-debug ] || KHV_APPEND="${KHV_DEBUG_APPEND_INTEL:-} kmemleak=off $KHV_APPEND"
+	case $host in
+	# These are closer to what people run, so they also have the kernel's own mitigations.
+	amd-nrips-*) KHV_MITIGATIONS=${KHV_MITIGATIONS-} khv_boot_amd-nrips "$@" ;;
+	intel-apicv-*) KHV_MITIGATIONS=${KHV_MITIGATIONS-} khv_boot_intel-apicv "$@" ;;
+	intel-apicv2-*) KHV_MITIGATIONS='' KHV_CPUS=2 khv_boot_intel-apicv "$@" ;;
+	intel-*) khv_boot_intel "$@" ;;
+	amd-*)
+		fix=$(khv_svm_fix)
+		[ -z "$fix" ] || export LD_PRELOAD=$fix KHV_SVM_FIX=1
+		case $host in
+		amd-icount-*) KHV_CPUS=1 khv_boot_amd "$@" -icount shift=0,sleep=off ;;
+		*) khv_boot_amd "$@" ;;
+		esac
+		;;
+	esac
+	unset LD_PRELOAD
+}
+
+# judge_leave DIR: what came of a boot whose last step left under running guests. After PID 1's last
+# word the console must hold what the kernel says of reboot or power-off, and nothing else but KVM's one
+# line of an entry that failed, which is all that it says of a CPU that left VMX operation. A kexec is
+# reported by what it enters.
+judge_leave() {
+	local dir=$1 id how
+
+	read -r id how < <(sed -n 's/^@ leave //p' "$dir/results" | tr -d '\r') || return 0
+	tr -d '\r\000' <"$dir/console" | awk -v id="$id" -v how="$how" \
+		-v entered="$(grep -c '^@ kexec' "$dir/results")" '
+		BEGIN {
+			word["reboot"] = "reboot: Restarting system"
+			word["poweroff"] = "reboot: Power down"
+		}
+		/^rig: leaving by / { left = 1; next }
+		!left || /^$/ || /set kvm_intel.dump_invalid_vmcs=1/ { next }
+		how in word && index($0, word[how]) { said = 1; next }
+		{ print "@ kernel " $0 }
+		END {
+			if (how == "kexec" ? entered : said)
+				print "@ done " id " ok 0"
+			else
+				print "@ done " id " error:no_word_of_the_" how " 0"
+		}' >"$dir/left"
+	cat "$dir/left" >>"$dir/results"
+}

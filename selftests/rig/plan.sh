@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# From tests.list to the plan of each host: the steps that its PID 1 carries out, what must come of
+# them, and the files that they need. Source it after lib.sh. Nothing here builds or boots.
+
+# By duration, longest first, the two emulators in turns; "here" is this machine.
+ALL_HOSTS="amd-debug intel-6.12 amd-6.12 intel-apicv-6.12 intel-debug amd-6.1 amd-nrips-6.12 intel-6.1"
+ALL_HOSTS+=" intel-apicv2-6.12 amd-icount-6.12 here"
+LIST=$KHV_RIG/tests.list
+
+# matches VALUE PATTERNS: VALUE matches one of the shell patterns, which blanks or commas separate.
+matches() {
+	local value=$1 pattern patterns
+
+	read -r -a patterns <<<"${2//,/ }"
+	for pattern in "${patterns[@]}"; do
+		# shellcheck disable=SC2254
+		case $value in
+		$pattern) return 0 ;;
+		esac
+	done
+	return 1
+}
+
+# on_host HOST PATTERNS: as matches, but a pattern must name QEMU's counting host, the host of two
+# Bochs processors and this machine explicitly.
+on_host() {
+	local pattern patterns
+
+	read -r -a patterns <<<"${2//,/ }"
+	for pattern in "${patterns[@]}"; do
+		case $1:$pattern in
+		*icount*:*icount* | *apicv2*:*apicv2* | here:here) ;;
+		*icount*:* | *apicv2*:* | here:*) continue ;;
+		esac
+		! matches "$1" "$pattern" || return 0
+	done
+	return 1
+}
+
+have_module() { [ "$KHV_PHASES" = all ]; }
+# Compare KVM's code before and after on the stock hosts: the proof has to hold for what people run.
+compares_text() { have_module && [[ $1 != *-debug ]]; }
+
+# ---------------------------------------------------------------------------------------------
+# The list
+
+# The project's own selftest programs: selftests/Makefile builds one from each of these files.
+own_names() { (cd "$KHV_TOP/selftests" && printf '%s\n' *_test.c | sed 's/\.c$//'); }
+
+# The rows of the list without comments.
+list_rows() { grep -v -e '^#' -e '^[[:space:]]*$' "$LIST"; }
+
+# The rows that apply to this run, for one test each: an "own" row whose name is a pattern becomes one
+# row for each program that matches it.
+rows() {
+	local kind name rest program programs
+
+	mapfile -t programs < <(own_names)
+	while read -r kind name rest; do
+		case $kind in
+		bench) [ -n "${KHV_BENCH:-}" ] || continue ;;
+		long) [ -n "${KHV_LONG:-}" ] || continue ;;
+		esac
+		[[ $kind != @(bench|long) ]] || kind=own
+		case $kind:$name in
+		own:*[*?]*)
+			for program in "${programs[@]}"; do
+				! matches "$program" "$name" || printf '%s %s %s\n' "$kind" "$program" "$rest"
+			done
+			;;
+		*) printf '%s %s %s\n' "$kind" "$name" "$rest" ;;
+		esac
+	done < <(list_rows)
+}
+
+# The hosts that the list has a row for.
+listed_hosts() {
+	local host kind name hosts rest
+
+	for host in $ALL_HOSTS; do
+		while read -r kind name hosts rest; do
+			if on_host "$host" "$hosts"; then
+				echo "$host"
+				break
+			fi
+		done < <(list_rows)
+	done
+}
+
+# Names of upstream's selftests that the list wants from linux-source-$1.
+upstream_names() { rows | awk -v kind="upstream-$1" '$1 == kind { print $2 }' | sort -u; }
+
+# The series that TESTS wants an upstream selftest of: building them takes a minute.
+wanted_series() {
+	local kind name rest
+
+	while read -r kind name rest; do
+		[[ $kind != upstream-* ]] || ! matches "$name" "$TESTS" || echo "${kind#upstream-}"
+	done < <(rows) | sort -u
+}
+
+# Every program has a row.
+check_list() {
+	local name
+
+	for name in $(own_names); do
+		rows | awk -v name="$name" '$1 == "own" && $2 == name { found = 1 } END { exit !found }' ||
+			khv_die "tests.list: add a row for the selftest $name"
+	done
+}
+
+# ---------------------------------------------------------------------------------------------
+# The plan of a host
+
+# plan_host HOST DIR: translate the list into DIR/steps (for PID 1, see init.c), DIR/plan (for
+# report.awk), DIR/needs (one file or module a line, see host.sh) and, when a row leaves a program out,
+# DIR/not-here. With KERNEL, a kernel folder, the steps load what KVM's modules depend on.
+plan_host() {
+	local host=$1 dir=$2 vendor=kvm-amd line kind name hosts rest reason seen=" " loaded=" "
+	local -A part=() retry=()
+
+	[[ $host != intel-* ]] || vendor=kvm-intel
+	: >"$dir/plan"
+	: >"$dir/needs"
+	rm -f "$dir/not-here"
+	while IFS= read -r line; do
+		reason=
+		case $line in
+		*' -- '* | *$'\t-- '*) reason=${line#*-- } line=${line%%-- *} ;;
+		esac
+		read -r kind name hosts rest <<<"$line"
+		on_host "$host" "$hosts" || continue
+		case $seen in
+		*" $kind:$name "*) continue ;;
+		esac
+		seen+="$kind:$name "
+		[[ $kind == @(known|write|retry) ]] || matches "$name" "$TESTS" || continue
+		plan_row
+	done < <(rows)
+	if [ "$host" = here ]; then
+		printf '%s' "phase here"$'\n' "${part[here]:-}" >"$dir/steps"
+	else
+		plan_boot >"$dir/steps"
+	fi
+}
+
+# plan_add PHASE ID KIND EXPECTED COUNTED REASON STEP: a step, and what must come of it.
+plan_add() {
+	printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "$5" "$6" >>"$dir/plan"
+	part[$1]+="$7"$'\n'
+}
+
+plan_need() { printf '%s\n' "$*" >>"$dir/needs"; }
+
+# The row of plan_host.
+plan_row() {
+	local phase errno module seconds args
+
+	case $kind in
+	upstream-*) plan_program "$kind/$name" ;;
+	own) plan_program "$name" ;;
+	user)
+		read -r seconds args <<<"$rest"
+		plan_add here "$name" own pass yes "" "run $name $seconds $name $args"
+		;;
+	kunit)
+		plan_need kunit
+		plan_add stock "$name" kunit pass yes "$reason" "kunit $name khv-kunit"
+		;;
+	refuse)
+		have_module || return 0
+		read -r phase errno rest <<<"$rest"
+		module="kvm-hyperv"
+		case $rest in
+		other*) module=other rest=${rest#other} ;;
+		altered*) module=altered rest=${rest#altered} ;;
+		esac
+		plan_add "$phase" "$name" step ok yes "$reason" "insmod $name $errno $module $rest"
+		[ -z "$reason" ] || plan_add "$phase" "$name-says" step ok yes "" "log $name-says $reason"
+		;;
+	write)
+		read -r phase rest <<<"$rest"
+		part[$phase]+="write $rest"$'\n'
+		;;
+	retry)
+		retry[$name]="retry $rest"$'\n'
+		printf '\t%s\tretry\t\t\t%s\n' "$name" "$reason" >>"$dir/plan"
+		;;
+	known)
+		# The text is matched as a whole; the name has no meaning of its own.
+		printf '\t\tknown\t%s\t\t%s\n' "$rest" "$reason" >>"$dir/plan"
+		;;
+	cycle)
+		! have_module || plan_add after "$name" step ok yes "$reason" "cycle $name $rest kvm-hyperv"
+		;;
+	stay)
+		have_module || return 0
+		plan_add leave dead-ftrace step ok yes "" "insmod dead-ftrace 0 dead-ftrace ${rest:+spoil=$rest}"
+		plan_add leave "$name" step ok yes "" "stay $name kvm-hyperv"
+		plan_add leave "$name-says" step ok yes "" "log $name-says $reason"
+		;;
+	leave)
+		plan_need own spin
+		plan_add leave "$name" step ok yes "$reason" "leave $name $rest 60 spin"
+		;;
+	*) khv_die "tests.list: unknown kind $kind" ;;
+	esac
+}
+
+# plan_program PATH: the program of the row, below /bin of the host.
+plan_program() {
+	local path=$1 stock module seconds args alone=no id n step
+
+	read -r stock module seconds args <<<"$rest"
+	if [ "$stock$module" = -- ]; then
+		printf '%s: %s: %s\n' "$host" "$name" "$reason" >>"$dir/not-here"
+		return
+	fi
+	plan_need "$kind" "$name"
+	have_module || alone=yes
+	# An upstream program counts with the module only: stock is its oracle. The cases of an own
+	# program count in both phases.
+	# The debug hosts look for faults under the checkers; the stock hosts are the oracle.
+	[[ $host != *-debug ]] || ! have_module || [ "$module" = - ] || stock=-
+	for ((n = 1; n <= KHV_REPEAT; n++)); do
+		id=$name
+		[ "$n" = 1 ] || id=$name#$n
+		step="${retry[$name]:-}run $id $seconds $path $args"
+		[ "$stock" = - ] || plan_add stock "$id" "$kind" "$stock" "$alone" "$reason" "$step"
+		[ "$module" = - ] || ! have_module || plan_add module "$id" "$kind" "$module" yes "$reason" "$step"
+	done
+}
+
+# rig_step PHASE ID STEP [ARGUMENTS]: a step of the rig itself, planned like any test.
+rig_step() {
+	printf '%s\t%s\tstep\tok\tyes\t\n' "$1" "$2" >>"$dir/plan"
+	shift
+	printf '%s\n' "$2 $1 ${*:3}"
+}
+
+# loads MODULE: a module of the kernel's own, and what it depends on before it.
+loads() {
+	local m order=$1
+
+	[ -z "${KERNEL:-}" ] || order=$(khv_module_order "$KERNEL" "$1")
+	for m in $order; do
+		case $loaded in
+		*" $m "*) continue ;;
+		esac
+		loaded+="$m "
+		plan_need module "$m"
+		case $m in
+		"${vendor/-/_}" | "$vendor") echo "load $m nested=1" ;;
+		*) echo "load $m" ;;
+		esac
+	done
+}
+
+# The order of one boot.
+plan_boot() {
+	[[ $host != *-debug ]] || echo "write /proc/sys/kernel/panic_on_warn 1"
+	echo "phase nokvm"
+	printf '%s' "${part[nokvm]:-}"
+	if have_module; then
+		echo "phase fakekvm"
+		rig_step fakekvm fake-kvm insmod 0 fake-kvm
+		rig_step fakekvm fake-vendor insmod 0 fake-vendor
+		printf '%s' "${part[fakekvm]:-}"
+		rig_step fakekvm fake-vendor-out rmmod 0 kvm-amd
+		rig_step fakekvm fake-kvm-out rmmod 0 kvm
+	fi
+	loads kvm
+	echo "phase novendor"
+	printf '%s' "${part[novendor]:-}"
+	loads "$vendor"
+	echo "phase stock"
+	! compares_text "$host" || rig_step stock text-save text-save kvm "$vendor"
+	printf '%s' "${part[stock]:-}"
+	if have_module; then
+		echo "phase module"
+		[ "$host" != amd-debug ] || echo "kmemleak-clear"
+		rig_step module insmod insmod 0 kvm-hyperv
+		printf '%s' "${part[module]:-}"
+		# The module holds KVM: only after it has gone can KVM go.
+		rig_step module pinned-vendor rmmod EAGAIN "$vendor"
+		rig_step module pinned-kvm rmmod EAGAIN kvm
+		rig_step module rmmod rmmod 0 kvm-hyperv
+		echo "phase after"
+		! compares_text "$host" || rig_step after text-compare text-compare
+		printf '%s' "${part[after]:-}"
+		[ -z "${part[after]:-}" ] || ! compares_text "$host" ||
+			rig_step after text-compare-again text-compare
+		[ "$host" != amd-debug ] || rig_step after kmemleak kmemleak-scan
+		rig_step after unpinned-vendor rmmod 0 "$vendor"
+		rig_step after unpinned-kvm rmmod 0 kvm
+	fi
+	[ -n "${part[leave]:-}" ] || return 0
+	echo "phase leave"
+	if have_module; then
+		echo "load kvm"
+		echo "load $vendor nested=1"
+		rig_step leave insmod-again insmod 0 kvm-hyperv
+	fi
+	printf '%s' "${part[leave]}"
+}
+
+# plan_print HOST DIR: the plan of plan_host for people, one step a line: host, phase, what must come of
+# it, the step; then what the list leaves out and what it excuses.
+plan_print() {
+	awk -F '\t' -v host="$1" '
+		function line(phase, expected, text) { printf "%-17s %-8s %-4s %s\n", host, phase, expected, text }
+		FILENAME == ARGV[1] {
+			if ($3 == "known")
+				excuses[++n] = "kernel log: " $4 " (" $6 ")"
+			else if ($3 != "retry")
+				expected[$1, $2] = $4
+			next
+		}
+		{ split($0, word, " ") }
+		word[1] == "phase" { phase = word[2]; next }
+		{ line(phase, (phase, word[2]) in expected ? expected[phase, word[2]] : "-", $0) }
+		END {
+			for (i = 1; i <= n; i++)
+				line("-", "-", excuses[i])
+		}' "$2/plan" "$2/steps"
+	[ ! -s "$2/not-here" ] || sed -n "s/^$1: \\([^:]*\\): /\\1 (/p" "$2/not-here" |
+		while IFS= read -r line; do printf '%-17s %-8s %-4s %s)\n' "$1" - none "$line"; done
+}
