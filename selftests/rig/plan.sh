@@ -49,29 +49,37 @@ compares_text() { have_module && [[ $1 != *-debug ]]; }
 # The project's own selftest programs: selftests/Makefile builds one from each of these files.
 own_names() { (cd "$KHV_TOP/selftests" && printf '%s\n' *_test.c | sed 's/\.c$//'); }
 
-# The rows of the list without comments.
-list_rows() { grep -v -e '^#' -e '^[[:space:]]*$' "$LIST"; }
+# The rows of the list without comments, one a line.
+list_rows() {
+	awk '/^#/ || /^[ \t]*$/ { next }
+	     held != "" { sub(/^[ \t]*/, "") }
+	     / -- / || !/,[ \t]*$/ { print held $0; held = ""; next }
+	     { sub(/[ \t]*$/, ""); held = held $0 }' "$LIST"
+}
 
-# The rows that apply to this run, for one test each: an "own" row whose name is a pattern becomes one
-# row for each program that matches it.
+# The rows that apply to this run, for one test each: a row that names several becomes one row for
+# each, and a pattern in an "own" row stands for each program that matches it.
 rows() {
-	local kind name rest program programs
+	local kind list name names rest program programs
 
 	mapfile -t programs < <(own_names)
-	while read -r kind name rest; do
+	while read -r kind list rest; do
 		case $kind in
 		bench) [ -n "${KHV_BENCH:-}" ] || continue ;;
 		long) [ -n "${KHV_LONG:-}" ] || continue ;;
 		esac
 		[[ $kind != @(bench|long) ]] || kind=own
-		case $kind:$name in
-		own:*[*?]*)
-			for program in "${programs[@]}"; do
-				! matches "$program" "$name" || printf '%s %s %s\n' "$kind" "$program" "$rest"
-			done
-			;;
-		*) printf '%s %s %s\n' "$kind" "$name" "$rest" ;;
-		esac
+		read -r -a names <<<"${list//,/ }"
+		for name in "${names[@]}"; do
+			case $kind:$name in
+			own:*[*?]*)
+				for program in "${programs[@]}"; do
+					! matches "$program" "$name" || printf '%s %s %s\n' "$kind" "$program" "$rest"
+				done
+				;;
+			*) printf '%s %s %s\n' "$kind" "$name" "$rest" ;;
+			esac
+		done
 	done < <(list_rows)
 }
 
@@ -101,14 +109,22 @@ wanted_series() {
 	done < <(rows) | sort -u
 }
 
-# Every program has a row.
+# Every program has a row, and every row its programs.
 check_list() {
-	local name
+	local kind list name names rest
 
 	for name in $(own_names); do
 		rows | awk -v name="$name" '$1 == "own" && $2 == name { found = 1 } END { exit !found }' ||
 			khv_die "tests.list: add a row for the selftest $name"
 	done
+	while read -r kind list rest; do
+		[[ $kind == @(own|bench|long) ]] || continue
+		read -r -a names <<<"${list//,/ }"
+		for name in "${names[@]}"; do
+			compgen -G "$KHV_TOP/selftests/$name.c" >/dev/null ||
+				khv_die "tests.list: no selftest is called $name; correct the row or remove it"
+		done
+	done < <(list_rows)
 }
 
 # ---------------------------------------------------------------------------------------------
