@@ -3,7 +3,7 @@
 #
 # The debug host's kernel, built from linux-source and kept in the cache: KASAN, UBSAN, lockdep,
 # kmemleak, fault injection and KUnit around the same KVM. debug.config says what is in it.
-# Executed ("debug-kernel.sh 6.12") it prints the kernel folder (see lib.sh); sourced after lib.sh
+# Executed ("debug-kernel.sh 6.12") it prints the kernel folder (see kernels.sh); sourced after lib.sh
 # it gives khv_debug_kernel. It must not touch the source tree, which others read.
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Builds: the module, modules and programs for the tests, upstream's selftests. Sourced by lib.sh.
+
+# khv_kernel_cc KERNEL: the compiler's name as the kernel was built with, if it is here: another
+# name of the same compiler draws a warning.
+khv_kernel_cc() {
+	local cc
+
+	cc=$(sed -n 's/^#define CONFIG_CC_VERSION_TEXT "\([^ ]*\) .*/\1/p' "$1/build/include/generated/autoconf.h")
+	command -v "${cc:-none}" || command -v gcc
+}
+
+# khv_build_module KERNEL [make arguments]: build the module out of tree, in a copy of the sources
+# kept below the cache, one per kernel; a warning is an error. Prints the path of kvm-hyperv.ko.
+khv_build_module() {
+	local kernel=$1
+
+	shift
+	khv_locked "build-$(basename "$kernel")" khv_build_module_locked "$kernel" "$@"
+}
+
+khv_build_module_locked() {
+	local kernel=$1 release dir warnings
+
+	shift
+	release=$(cat "$kernel/release")
+	dir=$KHV_CACHE/build/$(basename "$kernel")
+	khv_say "building kvm-hyperv.ko for $release"
+	mkdir -p "$dir"
+	# By content, not by time: what is as it was in an earlier checkout is not built again.
+	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' \
+		--exclude='.*.cmd' --exclude='*.order' --exclude='*.symvers' --exclude='.git' \
+		--exclude='offsets.[hs]' --exclude='.dispatch.proved' \
+		"$KHV_TOP/" "$dir/"
+	rm -f "$dir/kvm-hyperv.ko"
+	khv_quiet "build-$release" make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
+		CC="$(khv_kernel_cc "$kernel")" W=1 "$@" modules ||
+		khv_die "the module does not build for $release"
+	[ -s "$dir/kvm-hyperv.ko" ] || khv_die "the build for $release left no kvm-hyperv.ko"
+	warnings=$(grep -i 'warning' "$KHV_LOGS/build-$release.log" | grep -v 'Skipping BTF generation' || true)
+	if [ -n "$warnings" ]; then
+		# What was compiled would not warn again.
+		rm -rf "$dir"
+		khv_die "the build for $release warns:"$'\n'"$warnings"
+	fi
+	khv_check_symbols "$kernel" "$dir/kvm-hyperv.ko"
+	printf '%s\n' "$dir/kvm-hyperv.ko"
+}
+
+# khv_check_symbols KERNEL FILE: the module finds KVM when it is inserted; it must not need it for that.
+# So it depends on no module, and uses nothing that kvm.ko exports.
+khv_check_symbols() {
+	local file=$2 exported used
+
+	exported=$(nm "$(khv_module "$1" kvm)" | sed -n 's/.* __ksymtab_//p' | sort)
+	[ -n "$exported" ] || khv_die "kvm.ko of $(basename "$1") exports nothing"
+	used=$(
+		modinfo -F depends "$file"
+		comm -12 <(nm -u "$file" | awk '{ print $2 }' | sort) <(printf '%s\n' "$exported")
+	)
+	[ -z "$used" ] || khv_die "$(basename "$file") depends on:"$'\n'"$used"
+}
+
+# khv_build_helper KERNEL FOLDER: modules that only tests insert, from that folder beside this file;
+# prints the folder that holds them.
+khv_build_helper() {
+	local kernel=$1 name=$2 out stamp
+
+	out=$KHV_CACHE/build/$name-$(basename "$kernel")
+	stamp=$out/.built
+	if [ ! -e "$stamp" ] || [ -n "$(find "$KHV_RIG/$name" -newer "$stamp" -type f)" ]; then
+		mkdir -p "$out"
+		cp "$KHV_RIG/$name"/* "$out/"
+		khv_quiet "build-$name" make -C "$kernel/build" M="$out" \
+			CC="$(khv_kernel_cc "$kernel")" modules ||
+			khv_die "$name does not build for $(basename "$kernel")"
+		touch "$stamp"
+	fi
+	printf '%s\n' "$out"
+}
+
+# khv_build_prototype KERNEL: the module with the example of Documentation/prototyping.rst applied;
+# prints the path of its kvm-hyperv.ko.
+khv_build_prototype() {
+	local kernel=$1 dir
+
+	dir=$KHV_CACHE/build/prototype-$(basename "$kernel")
+	mkdir -p "$dir"
+	rm -rf "$dir.src"
+	mkdir "$dir.src"
+	cp -a "$KHV_TOP/Kbuild" "$KHV_TOP/Makefile" "$KHV_TOP/hyperv" "$KHV_TOP/include" "$dir.src/"
+	khv_quiet build-prototype patch -d "$dir.src" -p1 -i "$KHV_TOP/selftests/prototype/nested.patch" ||
+		khv_die "selftests/prototype/nested.patch does not apply"
+	rsync -rlp --checksum "$dir.src/" "$dir/"
+	khv_quiet build-prototype make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
+		CC="$(khv_kernel_cc "$kernel")" modules ||
+		khv_die "the prototype does not build for $(basename "$kernel")"
+	printf '%s\n' "$dir/kvm-hyperv.ko"
+}
+
+# khv_build_init: PID 1 of the hosts.
+khv_build_init() {
+	local out=$KHV_CACHE/build/init
+
+	mkdir -p "$KHV_CACHE/build"
+	if [ ! -x "$out" ] || [ "$KHV_RIG/init.c" -nt "$out" ]; then
+		khv_quiet build-init gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s \
+			-o "$out.$$" "$KHV_RIG/init.c" || khv_die "init.c does not build"
+		mv "$out.$$" "$out"
+	fi
+	printf '%s\n' "$out"
+}
+
+# khv_build_own: the project's selftest programs; prints the folder that holds them.
+khv_build_own() { khv_locked build-own khv_build_own_locked; }
+
+khv_build_own_locked() {
+	local out=$KHV_CACHE/build/selftests key
+
+	khv_say "building the project's selftests"
+	key=$(cd "$KHV_TOP/selftests" && find Makefile ./*.[ch] lib guest -type f -print0 | sort -z |
+		xargs -0 sha256sum | sha256sum)
+	if [ "$(cat "$out/.key" 2>/dev/null)" != "$key" ]; then
+		rm -rf "$out"
+		mkdir -p "$out"
+		khv_quiet build-selftests make -C "$KHV_TOP/selftests" -j"$KHV_JOBS" O="$out" all ||
+			khv_die "the selftests do not build"
+		printf '%s\n' "$key" >"$out/.key"
+	fi
+	printf '%s\n' "$out"
+}
+
+# khv_build_upstream SERIES NAME...: upstream's KVM selftests NAME from linux-source-SERIES,
+# linked through ioctl_wrap.c. Prints the folder that holds them.
+khv_build_upstream() {
+	local series=$1
+
+	khv_locked "upstream-$series" khv_build_upstream_locked "$@"
+}
+
+khv_build_upstream_locked() {
+	local series=$1 source dir key tmp name targets=() flags="-pthread -no-pie -Wl,--wrap=ioctl"
+
+	shift
+	source=$(khv_source "$series")
+	key=$(printf '%s\n' "$flags" "$@" | cat - "$KHV_RIG/ioctl_wrap.c" | sha256sum | cut -c 1-12)
+	dir=$KHV_CACHE/upstream-${source##*/source-}-$key
+	if [ ! -d "$dir" ]; then
+		khv_say "building upstream's selftests of linux-source-$series"
+		tmp=$dir.tmp
+		rm -rf "$tmp"
+		mkdir -p "$tmp/obj"
+		# "make headers" writes into the tree: give it a copy of the little that it needs.
+		mkdir "$tmp/src"
+		(cd "$source" && cp -a Makefile Kbuild scripts include usr tools "$tmp/src/" &&
+			mkdir "$tmp/src/arch" && cp -a arch/x86 "$tmp/src/arch/")
+		khv_quiet "upstream-$series" make -C "$tmp/src" -j"$KHV_JOBS" ARCH=x86 headers ||
+			khv_die "make headers failed in linux-source-$series"
+		khv_quiet "upstream-$series" gcc -O2 -Wall -Werror -isystem "$tmp/src/usr/include" \
+			-c -o "$tmp/obj/ioctl_wrap.o" "$KHV_RIG/ioctl_wrap.c" || khv_die "ioctl_wrap.c does not build"
+		for name in "$@"; do
+			targets+=("$tmp/obj/x86_64/$name")
+		done
+		khv_quiet "upstream-$series" make -C "$tmp/src/tools/testing/selftests/kvm" -j"$KHV_JOBS" \
+			ARCH=x86 OUTPUT="$tmp/obj" LDFLAGS="$flags" \
+			LDLIBS="$tmp/obj/ioctl_wrap.o -ldl" "${targets[@]}" ||
+			khv_die "upstream's selftests of linux-source-$series do not build"
+		for name in "$@"; do
+			strip -o "$tmp/$name" "$tmp/obj/x86_64/$name"
+		done
+		rm -rf "$tmp/obj" "$tmp/src"
+		mv "$tmp" "$dir"
+	fi
+	printf '%s\n' "$dir"
+}

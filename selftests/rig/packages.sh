@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# Packages of Debian: install what the rig needs on this machine, and unpack other releases' packages
+# below the cache without installing them. Sourced by lib.sh.
+
+# The lists are asked for once a day, or when a package is not known at all; KHV_UPDATE=1 forces.
+khv_apt_update() {
+	local stamp=$KHV_CACHE/.apt-update
+
+	[ "${KHV_UPDATE:-0}" = 1 ] || [ -z "$(find "$stamp" -mmin -1440 2>/dev/null)" ] ||
+		return 0
+	[ "$(id -u)" = 0 ] || khv_die "root is needed to update the package lists (apt-get update)"
+	khv_say "apt-get update"
+	if khv_quiet apt apt-get -q update; then
+		touch "$stamp"
+	else
+		khv_say "apt-get update failed: going on with the package lists that are there"
+	fi
+	unset KHV_UPDATE
+}
+
+khv_have_package() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# khv_need_packages PACKAGE...: install by apt what is not installed.
+khv_need_packages() {
+	local p missing=()
+
+	for p in "$@"; do
+		khv_have_package "$p" || missing+=("$p")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	[ "$(id -u)" = 0 ] || khv_die "packages are missing and only root can install them: ${missing[*]}"
+	khv_apt_update
+	khv_say "installing packages: ${missing[*]}"
+	DEBIAN_FRONTEND=noninteractive khv_quiet apt apt-get -q -y --no-install-recommends \
+		-o DPkg::Lock::Timeout=300 install "${missing[@]}" ||
+		khv_die "apt could not install: ${missing[*]}"
+}
+
+# What the build of the module and of the tests needs, and what the emulated hosts need.
+khv_need_build() {
+	khv_need_packages gcc make libc6-dev libelf-dev pahole bc bison flex rsync cpio kmod xz-utils \
+		binutils util-linux perl python3-minimal patch
+}
+
+khv_need_emulators() {
+	khv_need_packages xorriso isolinux syslinux-common
+	khv_emulators >/dev/null
+}
+
+# khv_suite SUITE: a root of its own for apt, with the lists of Debian's SUITE and of its security
+# updates from the mirrors that this machine asks; the machine's own lists and packages stay as they
+# are. Prints apt's configuration (APT_CONFIG), whose lists are asked for once a day as well.
+khv_suite() { khv_once "suite-$1" khv_locked "suite-$1" khv_suite_locked "$1"; }
+
+khv_suite_locked() {
+	local suite=$1 dir=$KHV_CACHE/apt-$1 signed=/usr/share/keyrings/debian-archive-keyring.gpg label uri
+
+	if [ -z "$(find "$dir/.apt-update" -mmin -1440 2>/dev/null)" ]; then
+		mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
+		: >"$dir/status"
+		# $( is apt's here.
+		# shellcheck disable=SC2016
+		apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sort -u |
+			while read -r label uri; do
+				case $label in
+				Debian) echo "deb [signed-by=$signed] $uri $suite main" ;;
+				Debian-Security) echo "deb [signed-by=$signed] $uri $suite-security main" ;;
+				esac
+			done >"$dir/sources.list"
+		[ -s "$dir/sources.list" ] || khv_die "apt knows no mirror of Debian"
+		cat >"$dir/apt.conf" <<-CFG
+			Dir::Etc::sourcelist "$dir/sources.list";
+			Dir::Etc::sourceparts "-";
+			Dir::State::lists "$dir/lists";
+			Dir::State::status "$dir/status";
+			Dir::Cache "$dir/cache";
+			APT::Architecture "amd64";
+			Acquire::Languages "none";
+		CFG
+		khv_say "apt-get update for $suite"
+		if APT_CONFIG=$dir/apt.conf khv_quiet apt apt-get -q update; then
+			touch "$dir/.apt-update"
+		elif [ -n "$(find "$dir/lists" -name '*Packages*')" ]; then
+			khv_say "apt-get update failed: going on with the lists of $suite that are there"
+		else
+			khv_die "no package lists of $suite"
+		fi
+	fi
+	printf '%s\n' "$dir/apt.conf"
+}
+
+khv_depends() { apt-cache depends "$1" | awk '$1 == "Depends:" && !/</ { print $2 }'; }
+khv_known() { [ -n "$(khv_version "$1")" ]; }
+# To apt, a name that it does not know is a pattern.
+khv_version() { apt-cache policy "$1" | awk -v name="$1:" '/^[^ ]/ { it = $0 == name } it && $1 == "Candidate:" { print $2 }'; }
+
+# khv_unpack DIR PACKAGE...: download the packages and unpack them side by side below DIR.
+khv_unpack() {
+	local dir=$1 deb
+
+	shift
+	mkdir -p "$dir/.debs"
+	khv_say "downloading $*"
+	(cd "$dir/.debs" && khv_quiet apt apt-get -q -o APT::Sandbox::User=root download "$@") ||
+		khv_die "apt could not download: $*"
+	for deb in "$dir"/.debs/*.deb; do
+		khv_quiet apt dpkg-deb -x "$deb" "$dir" || khv_die "cannot unpack $deb"
+	done
+	rm -rf "$dir/.debs"
+}
+
+# khv_root SUITE PACKAGE...: the packages of Debian's SUITE, unpacked in one folder with all that they
+# depend on, the C library too; prints the folder. khv_run_in starts a program of it.
+khv_root() {
+	local name=root-$1-$2
+
+	khv_once "$name" khv_locked "$name" khv_root_locked "$@"
+}
+
+khv_root_locked() {
+	local suite=$1 dir debs deb
+
+	shift
+	APT_CONFIG=$(khv_suite "$suite") || return
+	export APT_CONFIG
+	dir=$KHV_CACHE/root-$suite-$(khv_key "$1-$(khv_version "$1")-$(khv_version libc6)")
+	if [ ! -d "$dir" ]; then
+		debs=$dir.debs
+		rm -rf "$dir.tmp" "$debs"
+		mkdir -p "$dir.tmp" "$debs/partial"
+		khv_say "downloading $* of $suite"
+		khv_quiet apt apt-get -q -y --no-install-recommends --download-only \
+			-o APT::Sandbox::User=root -o Debug::NoLocking=1 -o Dir::Cache::archives="$debs" \
+			install "$@" || khv_die "apt could not download $* of $suite"
+		for deb in "$debs"/*.deb; do
+			khv_quiet apt dpkg-deb -x "$deb" "$dir.tmp" || khv_die "cannot unpack $deb"
+		done
+		rm -rf "$debs" "$dir.tmp"/usr/share/{doc,man,locale}
+		mv "$dir.tmp" "$dir"
+	fi
+	printf '%s\n' "$dir"
+}
+
+# khv_run_in ROOT PROGRAM: the words, one a line, that start PROGRAM of that root of khv_root with its
+# own libraries, or of this machine if ROOT is empty.
+khv_run_in() {
+	local root=$1 libs=usr/lib/x86_64-linux-gnu
+
+	if [ -n "$root" ]; then
+		# Before Debian 13 the C library is packaged for /lib.
+		find "$root/lib/x86_64-linux-gnu" "$root/$libs" -name 'ld-linux-x86-64.so.2' 2>/dev/null |
+			head -n 1 || true
+		printf '%s\n' --library-path "$root/$libs:$root/${libs#usr/}:$root/$libs/pulseaudio"
+	fi
+	printf '%s\n' "$root/usr/bin/$2"
+}
+
+# khv_emulators: where Debian 12's emulators are, whose faults are known and mended here: empty on
+# Debian 12, else the root that they were unpacked in.
+khv_emulators() {
+	if [ "$(khv_release)" = bookworm ]; then
+		khv_need_packages qemu-system-x86 bochs bochs-term bochsbios vgabios
+	else
+		khv_root bookworm qemu-system-x86 bochs bochs-term bochsbios vgabios
+	fi
+}
+
+khv_release() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
+
+# khv_bochs3: the root of Bochs 3.0, which has APICv and NRIPS; Debian 12's 2.7 has neither.
+khv_bochs3() { khv_root trixie bochs bochs-term bochsbios vgabios; }
