@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Guests that make exits without end, one vCPU of each kind on each CPU, for whoever pulls the host
- * from under them: rig/init.c leaves a boot while they run. Prints "ready" once all of them do.
+ * from under them: rig/init/ leaves a boot while they run. Prints "ready" once all of them do.
  * Judges nothing; ends when it is killed.
  */
 #include <sched.h>

@@ -105,9 +105,9 @@ khv_build_init() {
 	local out=$KHV_CACHE/build/init
 
 	mkdir -p "$KHV_CACHE/build"
-	if [ ! -x "$out" ] || [ "$KHV_RIG/init.c" -nt "$out" ]; then
-		khv_quiet build-init gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s \
-			-o "$out.$$" "$KHV_RIG/init.c" || khv_die "init.c does not build"
+	if [ ! -x "$out" ] || [ -n "$(find "$KHV_RIG/init" -type f -newer "$out")" ]; then
+		khv_quiet build-init gcc -D_GNU_SOURCE -std=gnu11 -O2 -Wall -Wextra -Werror -static -s \
+			-o "$out.$$" "$KHV_RIG"/init/*.c || khv_die "PID 1 of the hosts (init/) does not build"
 		mv "$out.$$" "$out"
 	fi
 	printf '%s\n' "$out"

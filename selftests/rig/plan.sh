@@ -130,7 +130,7 @@ check_list() {
 # ---------------------------------------------------------------------------------------------
 # The plan of a host
 
-# plan_host HOST DIR: translate the list into DIR/steps (for PID 1, see init.c), DIR/plan (for
+# plan_host HOST DIR: translate the list into DIR/steps (for PID 1, see init/init.c), DIR/plan (for
 # report.awk), DIR/needs (one file or module a line, see host.sh) and, when a row leaves a program out,
 # DIR/not-here. With KERNEL, a kernel folder, the steps load what KVM's modules depend on.
 plan_host() {
