@@ -36,6 +36,7 @@ help:
 	@echo '  test-all         the same with the long forms'
 	@echo '  bench            host instructions, stock and module'
 	@echo '  check            style, documents and builds; selftests/rig/check names the parts'
+	@echo '  check-commits    each commit of RANGE=origin..HEAD builds; check does so, too, with RANGE='
 	@echo '  docs             Documentation/msrs.rst and hypercalls.rst from the tables'
 
 # The kernel's make builds an external module beside its sources: O= gets a copy of them.
@@ -68,10 +69,13 @@ clean:
 test run check bench:
 	@$(TOP)/selftests/rig/$@
 
+check-commits:
+	@RANGE='$(RANGE)' $(TOP)/selftests/rig/check commits
+
 test-all:
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
-.PHONY: modules help sources install uninstall clean test test-all run check bench
+.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench
 
 # Reference documentation from the tables, as on a KVM that has everything.
 docs:
