@@ -122,7 +122,7 @@ host_modules() {
 
 # What the plan of boot_host needs: programs, and modules of the kernel's own.
 host_needs() {
-	local kind name file
+	local kind name file shell=''
 
 	while read -r kind name; do
 		case $kind in
@@ -135,12 +135,65 @@ host_needs() {
 			# A quarter less for the emulated disk and the kernel to unpack.
 			strip -o "$root/bin/$name" "$(cat "$KHV_LOGS/own")/$name"
 			;;
+		shell) shell=$name ;;
 		upstream-*)
 			mkdir -p "$root/bin/$kind"
 			cp "$(cat "$KHV_LOGS/$kind")/$name" "$root/bin/$kind/"
 			;;
 		esac
 	done <"$dir/needs"
+	[ -z "$shell" ] || host_shell "$shell"
+}
+
+# host_shell NAME: a program of boot_host that runs the commands of doc-commands.list and prints KTAP,
+# with this machine's shell and tools, and modules where modprobe looks.
+host_shell() {
+	local tool file release
+
+	for tool in sh cat diff dmesg grep sleep tail timeout kmod; do
+		file=$(readlink -f "$(command -v "$tool")")
+		cp "$file" "$root/bin/$tool"
+		ldd "$file" | grep -o '/[^ ]*' | while read -r file; do
+			install -D "$(realpath "$file")" "$root/lib/x86_64-linux-gnu/$(basename "$file")"
+		done
+	done
+	for tool in insmod modprobe rmmod; do
+		ln -s kmod "$root/bin/$tool"
+	done
+	release=$(cat "$KERNEL/release")
+	mkdir -p "$root/lib/modules"
+	ln -s ../../modules "$root/lib/modules/$release"
+	khv_quiet depmod depmod -b "$root" "$release" || khv_die "depmod fails on the modules of $host"
+	awk -F '\t' '
+		BEGIN {
+			print "#!/bin/sh"
+			print "run() {"
+			print "	nr=$((nr + 1))"
+			print "	if eval \"$2\" >/tmp/out 2>&1; then"
+			print "		echo \"ok $nr $1\""
+			print "	else"
+			print "		while read -r line; do echo \"# $line\"; done </tmp/out"
+			print "		echo \"not ok $nr $1\""
+			print "		failed=1"
+			print "	fi"
+			print "}"
+			print "nr=0 failed=0"
+			print "echo TAP version 13"
+		}
+		$1 == "host" {
+			gsub(/\047/, "\047\\\047\047", $2)
+			n = index($2, " => ")
+			name = n ? substr($2, 1, n - 1) : $2
+			runs[++nr] = "run \047" name "\047 \047" (n ? substr($2, n + 4) : $2) "\047"
+		}
+		END {
+			print "echo 1.." nr
+			for (i = 1; i <= nr; i++)
+				print runs[i]
+			print "exit $failed"
+		}' "$KHV_RIG/doc-commands.list" >"$root/bin/$1"
+	chmod +x "$root/bin/$1"
+	cp "$root/bin/$1" "$dir/"
 }
 
 # host_emulator KERNEL INITRD DIR SECONDS: boot the host of boot_host.

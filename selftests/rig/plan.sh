@@ -181,6 +181,11 @@ plan_row() {
 		read -r seconds args <<<"$rest"
 		plan_add here "$name" own pass yes "" "run $name $seconds $name $args"
 		;;
+	shell)
+		have_module || return 0
+		plan_need shell "$name"
+		plan_add after "$name" own pass yes "" "run $name $rest $name"
+		;;
 	kunit)
 		plan_need kunit
 		plan_add stock "$name" kunit pass yes "$reason" "kunit $name khv-kunit"
