@@ -3,8 +3,8 @@
 #
 # Initramfs and emulators: pack a host and boot it. Sourced by lib.sh.
 
-# khv_libraries ROOT: the shared libraries of the programs in ROOT/bin, which all have the same, and
-# the one that pthread_exit() asks for by itself.
+# khv_libraries ROOT: copy the shared libraries of one program in ROOT/bin (all have the same), and the
+# one that pthread_exit() loads by itself.
 khv_libraries() {
 	local root=$1 program file
 
@@ -30,9 +30,8 @@ khv_initramfs() {
 		gzip -1 >"$out" || khv_die "cannot pack $out"
 }
 
-# khv_limited SECONDS COMMAND...: run it with a limit on the processor's time that each of its processes
-# takes, because a busy or a slow machine is no fault of theirs, and have it killed when this shell
-# dies, whatever kills it. Status 152: the limit was reached.
+# khv_limited SECONDS COMMAND...: limit the processor's time of each process of COMMAND, so that a busy or
+# slow machine fails nothing; the kernel kills it when this shell dies. Status 152: the limit was reached.
 khv_limited() {
 	local seconds=$1
 
@@ -41,15 +40,15 @@ khv_limited() {
 }
 
 # khv_watch PID DIR SECONDS: kill the emulator PID, and say so in DIR/died, when its host has written
-# nothing to the console or the results while the emulator took SECONDS of the processor, or slept that
-# long; while it waits for a busy machine it does neither.
+# nothing to the console or the results while the emulator ran or slept for SECONDS. Time in which it
+# waits for a busy machine does not count.
 khv_watch() {
 	local pid=$1 dir=$2 limit=$3 hz stat fields size old='' used last=0 quiet=0
 
 	hz=$(getconf CLK_TCK)
 	limit=$((limit * hz))
 	while stat=$(cat "/proc/$pid/stat" 2>/dev/null); do
-		# After the name: the state, ten others, user's and system's time.
+		# Behind the name: the state, ten other fields, user time, system time.
 		read -r -a fields <<<"${stat##*) }"
 		used=$((fields[11] + fields[12]))
 		size=$(stat -c %s "$dir/console" "$dir/results")
@@ -71,9 +70,9 @@ khv_watch() {
 	done
 }
 
-# khv_emulate DIR SECONDS STATUS COMMAND...: run the emulator COMMAND with its output in DIR/emulator, for
-# SECONDS of the processor's time, of which at most half may pass without a word of its host. STATUS is
-# what a power-off ends it with. What else it died of goes to DIR/died.
+# khv_emulate DIR SECONDS STATUS COMMAND...: run the emulator COMMAND with its output in DIR/emulator for at
+# most SECONDS of the processor's time; its host may be silent for half of them. STATUS is the status after
+# a power-off; write any other end to DIR/died.
 khv_emulate() {
 	local dir=$1 seconds=$2 status=$3 pid watch rc=0
 
@@ -85,7 +84,7 @@ khv_emulate() {
 	wait "$pid" || rc=$?
 	kill "$watch" 2>/dev/null || true
 	wait "$watch" || true
-	# By a triple fault the host restarts. It is a panic to Bochs, which its debugger may not survive.
+	# A host restarts by a triple fault, which is a panic to Bochs; its debugger may crash then.
 	! grep -qs 'exception with no resolution' "$dir/emulator" "$dir/bochs.log" || rc=$status
 	case $rc in
 	0 | "$status") ;;
@@ -98,8 +97,8 @@ khv_emulate() {
 }
 
 # khv_boot_amd KERNEL INITRD DIR SECONDS [qemu arguments]: the AMD host. Console in DIR/console,
-# results in DIR/results. KHV_APPEND adds kernel arguments, KHV_CPUS processors (2). On a busy machine
-# the emulated timer may be too late for the kernel's look at it at boot: no_timer_check.
+# results in DIR/results. KHV_APPEND adds kernel arguments, KHV_CPUS processors (2). no_timer_check:
+# on a busy machine the emulated timer may be too late for the kernel's check at boot.
 khv_boot_amd() {
 	local kernel=$1 initrd=$2 dir=$3 seconds=$4 root qemu
 
@@ -114,9 +113,9 @@ khv_boot_amd() {
 		-append "console=ttyS0 panic=-1 mitigations=off loglevel=5 tsc=reliable no_timer_check ${KHV_APPEND:-}" "$@"
 }
 
-# khv_preload NAME VARIABLE WORDS COMMAND...: build run-NAME.c, an object that changes the running
-# emulator COMMAND when it is preloaded with VARIABLE=1, and ask it whether it can; WORDS are those
-# before its answer. Prints its path, or says what is missing without it, or in it.
+# khv_preload NAME VARIABLE WORDS COMMAND...: build run-NAME.c, an object that patches the running emulator
+# COMMAND when it is preloaded with VARIABLE=1. Ask it whether it can; its answer follows WORDS. Print its
+# path, or say that the emulator runs without it.
 khv_preload() {
 	local name=$1 variable=$2 words=$3 out=$KHV_CACHE/build/$1.so state
 
@@ -137,20 +136,20 @@ khv_preload() {
 	esac
 }
 
-# Faults of its SVM taken out of QEMU (Documentation/testing-run.md).
+# Corrects faults of QEMU's SVM (Documentation/testing-run.md).
 khv_svm_fix() {
 	local qemu
 
 	mapfile -t qemu < <(khv_run_in "$(khv_emulators)" qemu-system-x86_64)
 	khv_preload svm-fix KHV_SVM_FIX "svm fix" "${qemu[@]}" --version
 }
-# The looks of its debugger after each instruction taken out of Bochs.
+# Removes the checks of Bochs's debugger after each instruction.
 khv_bochs_fast() { khv_preload bochs-fast KHV_BOCHS_FAST "bochs fast" "$@" --help; }
-# Faults of its interrupts and traps taken out of Bochs 3.0 (run-bochs-fix.c).
+# Corrects faults of Bochs 3.0 in interrupts and traps.
 khv_bochs_fix() { khv_preload bochs-fix KHV_BOCHS_FIX "bochs fix" "$@" --help; }
 
-# What a kernel does at boot that no test here needs, a fifth of the time that Bochs takes for it:
-# self-tests of the crypto API, certificates, names for trace events; ACPI, which only guests need.
+# Leave out what no test needs of a kernel's boot, a fifth of its time on Bochs: self-tests of the crypto
+# API, certificates, names for trace events, and ACPI, which only guests need.
 KHV_INTEL_APPEND=cryptomgr.notests
 KHV_INTEL_APPEND+=" initcall_blacklist=jent_mod_init,load_system_certificate_list,crypto_algapi_init"
 KHV_INTEL_APPEND+=,trace_eval_init,bpf_tcp_ca_kfunc_init,pci_resource_alignment_sysfs_init
@@ -159,17 +158,17 @@ KHV_INTEL_APPEND+=,trace_eval_init,bpf_tcp_ca_kfunc_init,pci_resource_alignment_
 khv_boot_intel() { KHV_BOCHS=2 khv_boot_bochs corei7_skylake_x "$@"; }
 
 # khv_boot_bochs3 KERNEL INITRD DIR SECONDS: a host in Bochs 3.0, by KHV_MODEL: corei7_skylake_x, an
-# Intel CPU with APICv, posted interrupts, TSC scaling and PML, or ryzen, an AMD one with NRIPS. With
-# half of these instructions a second, a tick each 100 us of guest time leaves the guest none of it.
+# Intel CPU with APICv, posted interrupts, TSC scaling and PML, or ryzen, an AMD one with NRIPS. At
+# half of these instructions a second, ticks would take all of the time of a guest.
 khv_boot_bochs3() {
 	KHV_BOCHS=3 KHV_IPS=${KHV_IPS:-200} khv_boot_bochs "${KHV_MODEL:-corei7_skylake_x}" "$@"
 }
 khv_boot_intel-apicv() { KHV_MODEL=corei7_skylake_x khv_boot_bochs3 "$@"; }
 khv_boot_amd-nrips() { KHV_MODEL=ryzen khv_boot_bochs3 "$@"; }
 
-# khv_boot_bochs MODEL KERNEL INITRD DIR SECONDS: TSC counts instructions with one processor
-# (KHV_CPUS=1, the default); KHV_IPS millions of them are a second (100). Nothing there depends on real
-# time: it takes what the AMD hosts leave.
+# khv_boot_bochs MODEL KERNEL INITRD DIR SECONDS: with one processor (KHV_CPUS=1, the default) TSC counts
+# instructions; KHV_IPS millions of them are a second (100). Nothing there depends on real time, so it runs
+# with a lower priority than the AMD hosts.
 khv_boot_bochs() {
 	local model=$1 kernel=$2 initrd=$3 dir=$4 seconds=$5 iso=$4/iso root bochs preload
 
@@ -218,7 +217,7 @@ khv_boot_bochs() {
 	echo c >"$dir/bochs.rc"
 	preload=$(khv_bochs_fast "${bochs[@]}")
 	[ "$KHV_BOCHS" != 3 ] || preload+=" $(khv_bochs_fix "${bochs[@]}")"
-	# Power-off through its port is an error to Bochs.
+	# Bochs ends with status 1 after a power-off through its port.
 	khv_emulate "$dir" "$seconds" 1 nice env LD_PRELOAD="$preload" KHV_BOCHS_FAST=1 KHV_BOCHS_FIX=1 \
 		"${bochs[@]}" -q -f "$dir/bochsrc" -rc "$dir/bochs.rc"
 	rm -f "$dir/boot.iso"

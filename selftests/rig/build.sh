@@ -3,8 +3,8 @@
 #
 # Builds: the module, modules and programs for the tests, upstream's selftests. Sourced by lib.sh.
 
-# khv_kernel_cc KERNEL: the compiler's name as the kernel was built with, if it is here: another
-# name of the same compiler draws a warning.
+# khv_kernel_cc KERNEL: print the compiler by the name that the kernel was built with, if it is here:
+# Kbuild warns of another name of the same compiler.
 khv_kernel_cc() {
 	local cc
 
@@ -12,8 +12,8 @@ khv_kernel_cc() {
 	command -v "${cc:-none}" || command -v gcc
 }
 
-# khv_build_module KERNEL [make arguments]: build the module out of tree, in a copy of the sources
-# kept below the cache, one per kernel; a warning is an error. Prints the path of kvm-hyperv.ko.
+# khv_build_module KERNEL [make arguments]: build the module in a copy of the sources below the cache, one
+# for each kernel; fail on a warning. Print the path of kvm-hyperv.ko.
 khv_build_module() {
 	local kernel=$1
 
@@ -29,7 +29,7 @@ khv_build_module_locked() {
 	dir=$KHV_CACHE/build/$(basename "$kernel")
 	khv_say "building kvm-hyperv.ko for $release"
 	mkdir -p "$dir"
-	# By content, not by time: what is as it was in an earlier checkout is not built again.
+	# Compare contents, not times: do not build again what an earlier checkout had, too.
 	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' \
 		--exclude='.*.cmd' --exclude='*.order' --exclude='*.symvers' --exclude='.git' \
 		--exclude='offsets.[hs]' --exclude='.dispatch.proved' \
@@ -41,7 +41,7 @@ khv_build_module_locked() {
 	[ -s "$dir/kvm-hyperv.ko" ] || khv_die "the build for $release left no kvm-hyperv.ko"
 	warnings=$(grep -i 'warning' "$KHV_LOGS/build-$release.log" | grep -v 'Skipping BTF generation' || true)
 	if [ -n "$warnings" ]; then
-		# What was compiled would not warn again.
+		# A second build would not warn: start from nothing then.
 		rm -rf "$dir"
 		khv_die "the build for $release warns:"$'\n'"$warnings"
 	fi
@@ -49,8 +49,8 @@ khv_build_module_locked() {
 	printf '%s\n' "$dir/kvm-hyperv.ko"
 }
 
-# khv_check_symbols KERNEL FILE: the module finds KVM when it is inserted; it must not need it for that.
-# So it depends on no module, and uses nothing that kvm.ko exports.
+# khv_check_symbols KERNEL FILE: the module must insert without KVM and say what is missing, so it may
+# depend on no module and use nothing that kvm.ko exports.
 khv_check_symbols() {
 	local file=$2 exported used
 
@@ -60,11 +60,11 @@ khv_check_symbols() {
 		modinfo -F depends "$file"
 		comm -12 <(nm -u "$file" | awk '{ print $2 }' | sort) <(printf '%s\n' "$exported")
 	)
-	[ -z "$used" ] || khv_die "$(basename "$file") depends on:"$'\n'"$used"
+	[ -z "$used" ] || khv_die "$(basename "$file") must not depend on these modules or symbols of KVM:"$'\n'"$used"
 }
 
-# khv_build_helper KERNEL FOLDER: modules that only tests insert, from that folder beside this file;
-# prints the folder that holds them.
+# khv_build_helper KERNEL FOLDER: build modules that only tests insert, from FOLDER of selftests/rig/;
+# print the folder that holds them.
 khv_build_helper() {
 	local kernel=$1 name=$2 out stamp
 
@@ -81,8 +81,8 @@ khv_build_helper() {
 	printf '%s\n' "$out"
 }
 
-# khv_build_prototype KERNEL: the module with the example of Documentation/prototyping.rst applied;
-# prints the path of its kvm-hyperv.ko.
+# khv_build_prototype KERNEL: build the module with the example of Documentation/prototyping.rst; print
+# the path of its kvm-hyperv.ko.
 khv_build_prototype() {
 	local kernel=$1 dir
 
@@ -92,7 +92,7 @@ khv_build_prototype() {
 	mkdir "$dir.src"
 	cp -a "$KHV_TOP/Kbuild" "$KHV_TOP/Makefile" "$KHV_TOP/hyperv" "$KHV_TOP/include" "$dir.src/"
 	khv_quiet build-prototype patch -d "$dir.src" -p1 -i "$KHV_TOP/selftests/prototype/nested.patch" ||
-		khv_die "selftests/prototype/nested.patch does not apply"
+		khv_die "selftests/prototype/nested.patch does not apply: make it again from this tree"
 	rsync -rlp --checksum "$dir.src/" "$dir/"
 	khv_quiet build-prototype make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
 		CC="$(khv_kernel_cc "$kernel")" modules ||
@@ -100,7 +100,7 @@ khv_build_prototype() {
 	printf '%s\n' "$dir/kvm-hyperv.ko"
 }
 
-# khv_build_init: PID 1 of the hosts.
+# khv_build_init: build PID 1 of the hosts.
 khv_build_init() {
 	local out=$KHV_CACHE/build/init
 
@@ -113,7 +113,7 @@ khv_build_init() {
 	printf '%s\n' "$out"
 }
 
-# khv_build_own: the project's selftest programs; prints the folder that holds them.
+# khv_build_own: build the project's selftests; print the folder that holds them.
 khv_build_own() { khv_locked build-own khv_build_own_locked; }
 
 khv_build_own_locked() {
@@ -132,8 +132,8 @@ khv_build_own_locked() {
 	printf '%s\n' "$out"
 }
 
-# khv_build_upstream SERIES NAME...: upstream's KVM selftests NAME from linux-source-SERIES,
-# linked through ioctl_wrap.c. Prints the folder that holds them.
+# khv_build_upstream SERIES NAME...: build upstream's KVM selftests NAME of linux-source-SERIES, linked
+# with ioctl_wrap.c; print the folder that holds them.
 khv_build_upstream() {
 	local series=$1
 
@@ -152,7 +152,7 @@ khv_build_upstream_locked() {
 		tmp=$dir.tmp
 		rm -rf "$tmp"
 		mkdir -p "$tmp/obj"
-		# "make headers" writes into the tree: give it a copy of the little that it needs.
+		# "make headers" writes into the tree: copy what it needs.
 		mkdir "$tmp/src"
 		(cd "$source" && cp -a Makefile Kbuild scripts include usr tools "$tmp/src/" &&
 			mkdir "$tmp/src/arch" && cp -a arch/x86 "$tmp/src/arch/")

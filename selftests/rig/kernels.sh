@@ -8,8 +8,7 @@
 #   build      the folder for make -C (headers and Kbuild)
 #   lib/modules/<release>/**/*.ko   the modules, .ko.xz as well
 
-# khv_use_apt_of QUERY...: have apt ask for Debian 12's packages from here on, if what this machine's
-# own apt knows makes QUERY fail.
+# khv_use_apt_of QUERY...: from here on use Debian 12's packages if QUERY fails with this machine's own.
 khv_use_apt_of() {
 	! "$@" >/dev/null || return 0
 	APT_CONFIG=$(khv_suite bookworm) || return
@@ -17,8 +16,8 @@ khv_use_apt_of() {
 	"$@" >/dev/null
 }
 
-# khv_kernel_suffix SERIES: what follows linux-image- in the name of the package that depends on the
-# newest kernel of SERIES.
+# khv_kernel_suffix SERIES: print SUFFIX where the package linux-image-SUFFIX depends on the newest
+# kernel of SERIES.
 khv_kernel_suffix() {
 	local suffix
 
@@ -31,8 +30,8 @@ khv_kernel_suffix() {
 	return 1
 }
 
-# khv_kernel 6.12|6.1: the newest stock kernel of that series that this release serves, or Debian 12,
-# as a kernel folder.
+# khv_kernel 6.12|6.1: the newest stock kernel of that series in this release, or else in Debian 12, as a
+# kernel folder.
 khv_kernel() { khv_once "kernel-$1" khv_locked "kernel-$1" khv_kernel_locked "$1"; }
 
 khv_kernel_locked() {
@@ -40,13 +39,13 @@ khv_kernel_locked() {
 
 	khv_apt_update
 	khv_use_apt_of khv_kernel_suffix "$series" ||
-		khv_die "no package linux-image-$series-amd64, here or in Debian 12"
+		khv_die "no package linux-image-$series-amd64, neither here nor in Debian 12"
 	suffix=$(khv_kernel_suffix "$series")
 	image=$(khv_depends "linux-image-$suffix" | grep '^linux-image-' | head -n 1)
 	headers=$(khv_depends "linux-headers-$suffix" | grep '^linux-headers-' | head -n 1)
 	[ -n "$headers" ] || khv_die "no package linux-headers-$suffix"
 	release=${image#linux-image-}
-	[ "$release" = "${headers#linux-headers-}" ] || khv_die "$image and $headers are not of one version"
+	[ "$release" = "${headers#linux-headers-}" ] || khv_die "$image and $headers differ in version: update the package lists (KHV_UPDATE=1)"
 
 	dir=$KHV_CACHE/kernel-$(khv_key "$release-$(khv_version "$image")")
 	if [ ! -d "$dir" ]; then
@@ -55,10 +54,10 @@ khv_kernel_locked() {
 		packages=$(khv_depends "$headers" | grep -E '^linux-(headers|kbuild)-.*' | sort -u)
 		# shellcheck disable=SC2086
 		khv_unpack "$tmp" "$image" "$headers" $packages
-		# The packages mean to live in /usr/src: their absolute references become relative.
+		# Make the packages' absolute references to /usr/src relative.
 		sed -i "s|/usr/src/|\$(dir \$(lastword \$(MAKEFILE_LIST)))../|" \
 			"$tmp/usr/src/linux-headers-$release/Makefile"
-		# Since Debian 13 modules are packaged for /usr/lib.
+		# Debian 13 packages modules for /usr/lib.
 		[ -e "$tmp/lib" ] || ln -s usr/lib "$tmp/lib"
 		ln -sfn "$(realpath --relative-to="$tmp/lib/modules/$release" "$tmp/usr/src/linux-headers-$release")" \
 			"$tmp/lib/modules/$release/build"
@@ -67,7 +66,7 @@ khv_kernel_locked() {
 		printf '%s\n' "$release" >"$tmp/release"
 		rm -rf "$tmp/usr/share/doc"
 		[ -s "$tmp/vmlinuz" ] && [ -s "$tmp/build/Makefile" ] && [ -d "$tmp/build/scripts" ] ||
-			khv_die "$image or $headers does not hold what is expected"
+			khv_die "$image or $headers lacks vmlinuz, Makefile or scripts"
 		mv "$tmp" "$dir"
 	fi
 	printf '%s\n' "$dir"
@@ -81,7 +80,7 @@ khv_source_locked() {
 
 	khv_apt_update
 	khv_use_apt_of khv_known "linux-source-$series" ||
-		khv_die "no package linux-source-$series, here or in Debian 12"
+		khv_die "no package linux-source-$series, neither here nor in Debian 12"
 	version=$(khv_version "linux-source-$series")
 	dir=$KHV_CACHE/source-$(khv_key "$version")
 	if [ ! -d "$dir" ]; then
@@ -98,8 +97,8 @@ khv_source_locked() {
 	printf '%s\n' "$dir"
 }
 
-# khv_module KERNEL NAME [strip]: one of the kernel's modules, decompressed; with "strip" also
-# without BTF and debug sections, which halves its load time where every instruction counts.
+# khv_module KERNEL NAME [strip]: one of the kernel's modules, decompressed; "strip" also removes BTF and
+# debug sections, which halves its load time on the slow hosts.
 khv_module() {
 	local kernel=$1 name=$2 strip=${3:-} src out pattern
 
@@ -119,8 +118,8 @@ khv_module() {
 	printf '%s\n' "$out"
 }
 
-# khv_module_order KERNEL NAME...: the modules and all they depend on, dependencies first.
-# A dependency that is built in is left out; a name asked for must exist.
+# khv_module_order KERNEL NAME...: the modules and all they depend on, dependencies first. Leave out a
+# dependency that is built in; fail on a NAME that does not exist.
 khv_module_order() {
 	local kernel=$1 name file dep list=" "
 

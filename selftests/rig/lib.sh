@@ -40,7 +40,8 @@ khv_quiet() {
 	return "$rc"
 }
 
-# khv_locked NAME FUNCTION ARGS...: one builder of a cache entry at a time, over all rigs.
+# khv_locked NAME FUNCTION ARGS...: run FUNCTION under the lock NAME of the cache, which several runs may
+# share.
 khv_locked() {
 	local name=$1
 
@@ -48,8 +49,8 @@ khv_locked() {
 	( flock 9; "$@" 9>&- ) 9>"$KHV_CACHE/.lock-$name"
 }
 
-# khv_once NAME FUNCTION ARGS...: what it printed the first time in this run; apt takes seconds to
-# answer.
+# khv_once NAME FUNCTION ARGS...: run FUNCTION once in this run, and print that answer again later: apt
+# takes seconds for one.
 khv_once() {
 	local answer=$KHV_LOGS/.answer-$1
 
@@ -61,7 +62,7 @@ khv_once() {
 	cat "$answer"
 }
 
-# khv_key STRING: a string as part of a folder name that make can bear.
+# khv_key STRING: replace the characters that make does not accept in the name of a folder.
 khv_key() { printf '%s' "$1" | tr ':~/ ' '____'; }
 
 # shellcheck source=selftests/rig/packages.sh

@@ -4,18 +4,18 @@
 # Packages of Debian: install what the rig needs on this machine, and unpack other releases' packages
 # below the cache without installing them. Sourced by lib.sh.
 
-# The lists are asked for once a day, or when a package is not known at all; KHV_UPDATE=1 forces.
+# Update the package lists once a day, or now with KHV_UPDATE=1.
 khv_apt_update() {
 	local stamp=$KHV_CACHE/.apt-update
 
 	[ "${KHV_UPDATE:-0}" = 1 ] || [ -z "$(find "$stamp" -mmin -1440 2>/dev/null)" ] ||
 		return 0
-	[ "$(id -u)" = 0 ] || khv_die "root is needed to update the package lists (apt-get update)"
+	[ "$(id -u)" = 0 ] || khv_die "cannot update the package lists: run this script, or 'apt-get update', as root"
 	khv_say "apt-get update"
 	if khv_quiet apt apt-get -q update; then
 		touch "$stamp"
 	else
-		khv_say "apt-get update failed: going on with the package lists that are there"
+		khv_say "apt-get update failed: using the package lists of the last update"
 	fi
 	unset KHV_UPDATE
 }
@@ -30,15 +30,15 @@ khv_need_packages() {
 		khv_have_package "$p" || missing+=("$p")
 	done
 	[ ${#missing[@]} -gt 0 ] || return 0
-	[ "$(id -u)" = 0 ] || khv_die "packages are missing and only root can install them: ${missing[*]}"
+	[ "$(id -u)" = 0 ] || khv_die "packages are missing; run as root: apt-get install ${missing[*]}"
 	khv_apt_update
 	khv_say "installing packages: ${missing[*]}"
 	DEBIAN_FRONTEND=noninteractive khv_quiet apt apt-get -q -y --no-install-recommends \
 		-o DPkg::Lock::Timeout=300 install "${missing[@]}" ||
-		khv_die "apt could not install: ${missing[*]}"
+		khv_die "apt cannot install ${missing[*]}"
 }
 
-# What the build of the module and of the tests needs, and what the emulated hosts need.
+# What builds the module and the tests.
 khv_need_build() {
 	khv_need_packages gcc make libc6-dev libelf-dev pahole bc bison flex rsync cpio kmod xz-utils \
 		binutils util-linux perl python3-minimal patch
@@ -49,9 +49,9 @@ khv_need_emulators() {
 	khv_emulators >/dev/null
 }
 
-# khv_suite SUITE: a root of its own for apt, with the lists of Debian's SUITE and of its security
-# updates from the mirrors that this machine asks; the machine's own lists and packages stay as they
-# are. Prints apt's configuration (APT_CONFIG), whose lists are asked for once a day as well.
+# khv_suite SUITE: give apt a second root below the cache, with the lists of Debian's SUITE and its
+# security updates from the mirrors of this machine, whose own lists and packages do not change. Print
+# apt's configuration (APT_CONFIG). Update the lists once a day.
 khv_suite() { khv_once "suite-$1" khv_locked "suite-$1" khv_suite_locked "$1"; }
 
 khv_suite_locked() {
@@ -60,7 +60,7 @@ khv_suite_locked() {
 	if [ -z "$(find "$dir/.apt-update" -mmin -1440 2>/dev/null)" ]; then
 		mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
 		: >"$dir/status"
-		# $( is apt's here.
+		# apt expands $(, not the shell.
 		# shellcheck disable=SC2016
 		apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sort -u |
 			while read -r label uri; do
@@ -69,7 +69,7 @@ khv_suite_locked() {
 				Debian-Security) echo "deb [signed-by=$signed] $uri $suite-security main" ;;
 				esac
 			done >"$dir/sources.list"
-		[ -s "$dir/sources.list" ] || khv_die "apt knows no mirror of Debian"
+		[ -s "$dir/sources.list" ] || khv_die "apt has no mirror of Debian: add one to /etc/apt/sources.list"
 		cat >"$dir/apt.conf" <<-CFG
 			Dir::Etc::sourcelist "$dir/sources.list";
 			Dir::Etc::sourceparts "-";
@@ -83,9 +83,9 @@ khv_suite_locked() {
 		if APT_CONFIG=$dir/apt.conf khv_quiet apt apt-get -q update; then
 			touch "$dir/.apt-update"
 		elif [ -n "$(find "$dir/lists" -name '*Packages*')" ]; then
-			khv_say "apt-get update failed: going on with the lists of $suite that are there"
+			khv_say "apt-get update failed: using the lists of $suite of the last update"
 		else
-			khv_die "no package lists of $suite"
+			khv_die "cannot download the package lists of $suite: see apt.log in $KHV_LOGS"
 		fi
 	fi
 	printf '%s\n' "$dir/apt.conf"
@@ -93,10 +93,10 @@ khv_suite_locked() {
 
 khv_depends() { apt-cache depends "$1" | awk '$1 == "Depends:" && !/</ { print $2 }'; }
 khv_known() { [ -n "$(khv_version "$1")" ]; }
-# To apt, a name that it does not know is a pattern.
+# apt takes a name that it does not know for a pattern: compare the names.
 khv_version() { apt-cache policy "$1" | awk -v name="$1:" '/^[^ ]/ { it = $0 == name } it && $1 == "Candidate:" { print $2 }'; }
 
-# khv_unpack DIR PACKAGE...: download the packages and unpack them side by side below DIR.
+# khv_unpack DIR PACKAGE...: download the packages and unpack all of them in DIR.
 khv_unpack() {
 	local dir=$1 deb
 
@@ -104,15 +104,15 @@ khv_unpack() {
 	mkdir -p "$dir/.debs"
 	khv_say "downloading $*"
 	(cd "$dir/.debs" && khv_quiet apt apt-get -q -o APT::Sandbox::User=root download "$@") ||
-		khv_die "apt could not download: $*"
+		khv_die "apt cannot download $*"
 	for deb in "$dir"/.debs/*.deb; do
 		khv_quiet apt dpkg-deb -x "$deb" "$dir" || khv_die "cannot unpack $deb"
 	done
 	rm -rf "$dir/.debs"
 }
 
-# khv_root SUITE PACKAGE...: the packages of Debian's SUITE, unpacked in one folder with all that they
-# depend on, the C library too; prints the folder. khv_run_in starts a program of it.
+# khv_root SUITE PACKAGE...: unpack packages of Debian's SUITE in one folder, with all that they depend
+# on, including the C library; print the folder. khv_run_in starts its programs.
 khv_root() {
 	local name=root-$1-$2
 
@@ -133,7 +133,7 @@ khv_root_locked() {
 		khv_say "downloading $* of $suite"
 		khv_quiet apt apt-get -q -y --no-install-recommends --download-only \
 			-o APT::Sandbox::User=root -o Debug::NoLocking=1 -o Dir::Cache::archives="$debs" \
-			install "$@" || khv_die "apt could not download $* of $suite"
+			install "$@" || khv_die "apt cannot download $* of $suite"
 		for deb in "$debs"/*.deb; do
 			khv_quiet apt dpkg-deb -x "$deb" "$dir.tmp" || khv_die "cannot unpack $deb"
 		done
@@ -143,13 +143,13 @@ khv_root_locked() {
 	printf '%s\n' "$dir"
 }
 
-# khv_run_in ROOT PROGRAM: the words, one a line, that start PROGRAM of that root of khv_root with its
-# own libraries, or of this machine if ROOT is empty.
+# khv_run_in ROOT PROGRAM: print the words, one a line, that start PROGRAM of ROOT (of khv_root) with the
+# libraries there; an empty ROOT is this machine.
 khv_run_in() {
 	local root=$1 libs=usr/lib/x86_64-linux-gnu
 
 	if [ -n "$root" ]; then
-		# Before Debian 13 the C library is packaged for /lib.
+		# Debian 12 packages the C library for /lib.
 		find "$root/lib/x86_64-linux-gnu" "$root/$libs" -name 'ld-linux-x86-64.so.2' 2>/dev/null |
 			head -n 1 || true
 		printf '%s\n' --library-path "$root/$libs:$root/${libs#usr/}:$root/$libs/pulseaudio"
@@ -157,8 +157,8 @@ khv_run_in() {
 	printf '%s\n' "$root/usr/bin/$2"
 }
 
-# khv_emulators: where Debian 12's emulators are, whose faults are known and mended here: empty on
-# Debian 12, else the root that they were unpacked in.
+# khv_emulators: print the root of Debian 12's emulators, the ones whose faults are known and corrected
+# here (run-svm-fix.c, run-bochs-fast.c); empty on Debian 12.
 khv_emulators() {
 	if [ "$(khv_release)" = bookworm ]; then
 		khv_need_packages qemu-system-x86 bochs bochs-term bochsbios vgabios

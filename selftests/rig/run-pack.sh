@@ -4,7 +4,7 @@
 # What make run boots: programs, QEMU and the guest in the initramfs of the host. Sourced by run, whose
 # settings it reads.
 
-# run_tools: the programs of this script, statically linked; prints their folder.
+# run_tools: build the programs of make run, statically linked; print their folder.
 run_tools() {
 	local out=$KHV_CACHE/build/run name sources
 
@@ -24,13 +24,12 @@ run_tools() {
 	printf '%s\n' "$out"
 }
 
-# pack ROOT OUT: an uncompressed archive. Unpacking compressed ones costs an emulated host more
-# than reading them.
+# pack ROOT OUT: write an archive, uncompressed: to unpack costs an emulated host more than to read.
 pack() {
 	(cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null --quiet -o -H newc -R 0:0) >"$2"
 }
 
-# run_qemu_archive: the QEMU of KHV_QEMU with all that it loads, as an archive; prints its path.
+# run_qemu_archive: pack the QEMU of KHV_QEMU with all that it loads; print the path of the archive.
 run_qemu_archive() {
 	local version from out
 
@@ -106,8 +105,7 @@ run_initrd() {
 	for name in $(khv_module_order "$kernel" "$vendor"); do
 		args=''
 		[ "$name" != kvm-intel ] && [ "$name" != kvm_intel ] || args=' nested=1'
-		# A halted vCPU would be waited for by a loop that runs for a time, not for a piece of
-		# work.
+		# KVM would poll for a halted vCPU by the clock, and its instructions would be counted.
 		[ -z "$KHV_MEASURE" ] || [ "$name" != kvm ] || args=' halt_poll_ns=0'
 		cp "$(khv_module "$kernel" "$name" "$MODULE_STRIP")" "$root/modules/$name.ko"
 		echo "/modules/$name.ko$args"
@@ -117,7 +115,7 @@ run_initrd() {
 		cp "$module" "$root/modules/kvm-hyperv.ko"
 	fi
 	if [ -n "$KHV_MEASURE" ]; then
-		# The host's PID 1 inserts the module when its turn comes.
+		# PID 1 of the host inserts the module when its turn comes.
 		cp "$(khv_build_helper "$kernel" meter)/khv-meter.ko" "$root/modules/"
 		echo /modules/khv-meter.ko >>"$root/etc/khv-modules"
 	elif [ "$KHV_RUN_STOCK" = 0 ]; then
