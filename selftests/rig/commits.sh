@@ -61,7 +61,7 @@ bring() {
 rig_programs() {
 	local file
 
-	for file in "$1"/*.c "$1"/init/*.c; do
+	for file in "$1"/*.c "$1"/init/*.c "$1"/run-host/*.c; do
 		[ ! -e "$file" ] || gcc -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Werror -fsyntax-only "$file" || return
 	done
 }

@@ -11,13 +11,14 @@ run_tools() {
 	mkdir -p "$out"
 	for name in host-init guest-init nested; do
 		sources=("$KHV_RIG/run-$name.c")
+		[ "$name" != host-init ] || sources=("$KHV_RIG"/run-host/*.c)
 		[ "$name" != nested ] || sources+=("$KHV_RIG/run-nested-guest.S")
 		[ "$name" != guest-init ] || sources+=("$KHV_RIG/run-work.c")
 		if [ ! -x "$out/$name" ] ||
-			[ -n "$(find "${sources[@]}" -newer "$out/$name")" ]; then
-			khv_quiet run-tools gcc -std=gnu11 -O2 -Wall -Wextra -Werror -static -s \
+			[ -n "$(find "${sources[@]}" "$KHV_RIG/run-host" "$KHV_RIG/run-work.h" -newer "$out/$name")" ]; then
+			khv_quiet run-tools gcc -D_GNU_SOURCE= -std=gnu11 -O2 -Wall -Wextra -Werror -static -s \
 				-pthread -o "$out/$name.$$" "${sources[@]}" ||
-				khv_die "run-$name.c does not build"
+				khv_die "the program $name of make run does not build"
 			mv "$out/$name.$$" "$out/$name"
 		fi
 	done

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # What came of make run: show what the guest and the host reported, and say what is missing. Sourced by
-# run; DIR/results has lines "WORD text" of the PID 1 of the host (run-host-init.c).
+# run; DIR/results has lines "WORD text" of the PID 1 of the host (run-host/).
 
 # had WORD TEXT: is there a line WORD with that text? TEXT is a basic regular expression.
 had() { grep -q "^$1 .*$2" "$dir/results"; }

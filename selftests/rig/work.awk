@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# From what one boot of a counting host reports (run-host-init.c, KHV_PHASES) to lines for bench.awk:
+# From what one boot of a counting host reports (run-host/, KHV_PHASES) to lines for bench.awk:
 #   WORK name total_stock total_module own_stock own_module exits_stock exits_module
 #        msr_stock msr_module call_stock call_module
 #   CHECK text value

@@ -1,44 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the host (L1) of `make run`. Inserts the modules of /etc/khv-modules, starts the QEMU
- * of /etc/khv-qemu, follows the guest's console until the guest is up, and reports in lines "WORD
- * text" over the second serial port; the script on the other end formats and judges. The only hang
- * that is tried again is the emulator's own, recognised by its signature: a guest CPU that spins
- * with interrupts off. Environment (from the kernel command line): KHV_LIMIT, seconds for the
- * guest to come up; KHV_ATTEMPTS; KHV_STOCK=1, leave the project's module out. With
- * KHV_PHASES="stock module ..." the same guest is run once for each word, without the module and
- * with it, and every mark of khv-meter (meter/meter.c) is reported; a guest that is measured is not
- * looked at before its time is over.
+ * The guest of make run: start its QEMU, follow its console, recognise the hang that is the
+ * emulator's own, and end it.
  */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/io.h>
-#include <sys/mount.h>
-#include <sys/reboot.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
-#define TABLE	    "/sys/kernel/debug/kvm-hyperv/enlightenments"
-#define ROWS	    "/sys/kernel/debug/kvm-hyperv/rows"
-#define NESTED_RUN  "/sys/kernel/debug/kvm/nested_run"
-#define MARKS	    "/sys/kernel/debug/khv-meter/marks"
-#define OWN_MODULE  "/modules/kvm-hyperv.ko"
+#include "run-host.h"
+
 #define MONITOR	    "/tmp/monitor"
 #define MAX_ARGS    128
 #define MAX_CPUS    8
@@ -48,116 +29,12 @@
 #define KERNEL_TEXT 0xffffffff80000000ull
 #define LOOP_BYTES  256
 #define OFF_MS	    20000
-#define BOCHS_PORT  0x8900
 
-/* Numbers of marks; the guest's are in run-work.c. */
-#define MARK_QEMU  1
-#define MARK_ENTRY 2
-#define MARK_LOOP  20
-#define MARK_SLEEP 22
-#define LOOPS	   10000000ul
-
-static FILE *report;
-static int measured;
+static int guest_pid, guest_in, guest_out;
 static char line[4096];
 static size_t line_len;
 
-static uint64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ull + ts.tv_nsec / 1000000;
-}
-
-static void say(const char *word, const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(report, "%s ", word);
-	va_start(ap, fmt);
-	vfprintf(report, fmt, ap);
-	va_end(ap);
-	fputc('\n', report);
-	fflush(report);
-}
-
-static void power_off(void)
-{
-	static const char bochs[] = "Shutdown";
-
-	say("END", "after %llu ms", (unsigned long long)now_ms());
-	fflush(report);
-	tcdrain(fileno(report));
-	sync();
-	/* Bochs knows no ACPI power-off; on QEMU nothing listens on this port. */
-	if (!ioperm(BOCHS_PORT, 1, 1))
-		for (const char *p = bochs; *p; p++)
-			outb(*p, BOCHS_PORT);
-	reboot(RB_POWER_OFF);
-	for (;;)
-		pause();
-}
-
-static void say_marks(const char *phase);
-
-static void fail(const char *fmt, ...)
-{
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	say("FAIL", "%s", text);
-	/* How far it came. */
-	if (measured)
-		say_marks("failed");
-	power_off();
-}
-
-static void mount_at(const char *type, const char *path)
-{
-	mkdir(path, 0755);
-	if (mount(type, path, type, 0, NULL) && errno != EBUSY)
-		fail("mount %s: %s", path, strerror(errno));
-}
-
-/* TEXT: path of the module, then its parameters. */
-static void insert(char *text)
-{
-	char *args = text + strcspn(text, " ");
-	int fd;
-
-	if (*args)
-		*args++ = 0;
-	fd = open(text, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		fail("%s: %s", text, strerror(errno));
-	/* A dependency that is not for this machine may be there already or refuse. */
-	if (syscall(SYS_finit_module, fd, args, 0) && errno != EEXIST)
-		fail("insmod %s: %s", text, strerror(errno));
-	close(fd);
-	say("STEP", "inserted %s", strrchr(text, '/') + 1);
-}
-
-static void insert_modules(void)
-{
-	char buf[512];
-	FILE *f = fopen("/etc/khv-modules", "r");
-
-	if (!f)
-		fail("/etc/khv-modules: %s", strerror(errno));
-	while (fgets(buf, sizeof(buf), f)) {
-		buf[strcspn(buf, "\n")] = 0;
-		insert(buf);
-	}
-	fclose(f);
-}
-
-static int guest_pid, guest_in, guest_out;
-
-static void start_guest(void)
+void start_guest(void)
 {
 	static char text[16384];
 	char *argv[MAX_ARGS + 1], *save, *p;
@@ -220,7 +97,7 @@ static void let_guest_wake_without_preemption(void)
 	closedir(dir);
 }
 
-static void end_guest(void)
+void end_guest(void)
 {
 	kill(guest_pid, SIGKILL);
 	waitpid(guest_pid, NULL, 0);
@@ -348,12 +225,27 @@ static int has_signature(void)
 	return hit;
 }
 
+/* What the guest says of itself goes to the report as it stands. */
+static void say_told(const char *text)
+{
+	static const char *const words[] = { "DMESG", "CLOCK", "FLUSH", "TIMER", "IRQ", NULL };
+	char mark[16];
+
+	for (const char *const *word = words; *word; word++) {
+		int len = snprintf(mark, sizeof(mark), "KHV-%s ", *word);
+		const char *told = strstr(text, mark);
+
+		if (told)
+			say(*word, "%s", told + len);
+	}
+}
+
 /*
  * 1: up, 0: the emulator's hang; does not return on any other failure. A guest that falls silent is
  * looked at early: with the signature it is lost already, otherwise it may just be slow, up to the
  * limit.
  */
-static int wait_up(uint64_t limit_ms)
+int wait_up(uint64_t limit_ms)
 {
 	uint64_t deadline = now_ms() + limit_ms, look;
 	int status, eof, lines = 0;
@@ -386,14 +278,7 @@ static int wait_up(uint64_t limit_ms)
 			if (measured)
 				let_guest_wake_without_preemption();
 		}
-		if (strstr(p, "KHV-DMESG "))
-			say("DMESG", "%s", strstr(p, "KHV-DMESG ") + 10);
-		if (strstr(p, "KHV-CLOCK "))
-			say("CLOCK", "%s", strstr(p, "KHV-CLOCK ") + 10);
-		if (strstr(p, "KHV-FLUSH "))
-			say("FLUSH", "%s", strstr(p, "KHV-FLUSH ") + 10);
-		if (strstr(p, "KHV-TIMER "))
-			say("TIMER", "%s", strstr(p, "KHV-TIMER ") + 10);
+		say_told(p);
 		if (strstr(p, "KHV-WORK ")) {
 			say("STEP", "the guest works: %s", strstr(p, "KHV-WORK ") + 9);
 			say("WORK", "%s", strstr(p, "KHV-WORK ") + 9);
@@ -402,26 +287,10 @@ static int wait_up(uint64_t limit_ms)
 			say("STEP", "in the guest: %s", strstr(p, "step ") + 5);
 		else if (strstr(p, "KHV-NESTED "))
 			say("NESTED", "%s", strstr(p, "KHV-NESTED ") + 11);
-		if (strstr(p, "KHV-IRQ "))
-			say("IRQ", "%s", strstr(p, "KHV-IRQ ") + 8);
 	}
 }
 
-static void say_file(const char *word, const char *path)
-{
-	char buf[512];
-	FILE *f = fopen(path, "r");
-
-	if (!f)
-		fail("%s: %s", path, strerror(errno));
-	while (fgets(buf, sizeof(buf), f)) {
-		buf[strcspn(buf, "\n")] = 0;
-		say(word, "%s", buf);
-	}
-	fclose(f);
-}
-
-static void guest_off(void)
+void guest_off(void)
 {
 	uint64_t deadline = now_ms() + OFF_MS;
 	int status, eof = 0;
@@ -438,137 +307,4 @@ static void guest_off(void)
 	if (waitpid(guest_pid, &status, 0) != guest_pid || status)
 		fail("the guest's QEMU ended with status %#x", status);
 	say("STEP", "the guest has powered off");
-}
-
-static void tell_meter(const char *word, unsigned long number)
-{
-	char text[32];
-	int fd = open(MARKS, O_WRONLY | O_CLOEXEC), len;
-
-	len = snprintf(text, sizeof(text), "%s %lu", word, number);
-	if (fd < 0 || write(fd, text, len) != len)
-		fail("%s: %s", MARKS, strerror(errno));
-	close(fd);
-}
-
-/* Two instructions a turn, and a second in which nothing is executed: what the meter must say. */
-static void check_meter(void)
-{
-	struct timespec second = { .tv_sec = 1 };
-	uint64_t n = LOOPS;
-
-	tell_meter("mark", MARK_LOOP);
-	asm volatile("1: dec %0\n\tjnz 1b" : "+r"(n));
-	tell_meter("mark", MARK_LOOP + 1);
-	tell_meter("mark", MARK_SLEEP);
-	nanosleep(&second, NULL);
-	tell_meter("mark", MARK_SLEEP + 1);
-}
-
-static void say_marks(const char *phase)
-{
-	static int told;
-	char buf[512];
-	FILE *f = fopen(MARKS, "r");
-	int n = 0;
-
-	if (!f) {
-		measured = 0;
-		fail("%s: %s", MARKS, strerror(errno));
-	}
-	while (fgets(buf, sizeof(buf), f)) {
-		buf[strcspn(buf, "\n")] = 0;
-		if (n++ >= told)
-			say("MARK", "%s %s", phase, buf);
-	}
-	told = n;
-	fclose(f);
-}
-
-/* One guest after the other in the same boot, for each word of PHASES. */
-static void measure(char *phases, uint64_t limit_ms)
-{
-	/* What the kernel puts off at boot is done by then; one loop was seen to take it in. */
-	struct timespec settle = { .tv_sec = 10 };
-	char own[] = OWN_MODULE, *save, *phase;
-	int loaded = 0;
-
-	nanosleep(&settle, NULL);
-	check_meter();
-	say_marks("host");
-	for (phase = strtok_r(phases, " ,", &save); phase; phase = strtok_r(NULL, " ,", &save)) {
-		int wanted = !strcmp(phase, "module");
-
-		if (wanted && !loaded)
-			insert(own);
-		if (!wanted && loaded && syscall(SYS_delete_module, "kvm_hyperv", O_NONBLOCK))
-			fail("rmmod kvm-hyperv: %s", strerror(errno));
-		loaded = wanted;
-		say("STEP", "starting the guest: %s", phase);
-		tell_meter("mark", MARK_QEMU);
-		tell_meter("arm", MARK_ENTRY);
-		start_guest();
-		if (!wait_up(limit_ms))
-			fail("the guest hung, a CPU spinning with interrupts off");
-		say_marks(phase);
-		if (loaded)
-			say_file("ROW", ROWS);
-		guest_off();
-	}
-}
-
-int main(void)
-{
-	char *phases = getenv("KHV_PHASES");
-	const char *limit = getenv("KHV_LIMIT"), *attempts = getenv("KHV_ATTEMPTS");
-	int stock = getenv("KHV_STOCK") && *getenv("KHV_STOCK") == '1';
-	int max = attempts ? atoi(attempts) : 1, n;
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	mkdir("/dev", 0755);
-	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
-	report = fopen("/dev/ttyS1", "w");
-	if (!report)
-		report = stdout;
-	signal(SIGPIPE, SIG_IGN);
-	mount_at("proc", "/proc");
-	mount_at("sysfs", "/sys");
-	mount_at("tmpfs", "/tmp");
-	mount_at("debugfs", "/sys/kernel/debug");
-
-	/*
-	 * What the kernel complains of before this mark is the emulated machine's, not KVM's or
-	 * the module's.
-	 */
-	printf("L1| init\n");
-	say("STEP", "the host's init runs");
-	insert_modules();
-	if (phases) {
-		measured = 1;
-		measure(phases, (limit ? atoi(limit) : 60) * 1000ull);
-		say("DONE", "measured");
-		power_off();
-	}
-	for (n = 1; n <= max; n++) {
-		say("STEP", "starting the guest");
-		start_guest();
-		if (wait_up((limit ? atoi(limit) : 60) * 1000ull))
-			break;
-		say("RETRY", "attempt %d of %d hung with the signature of the emulator's fault", n,
-		    max);
-		end_guest();
-	}
-	if (n > max)
-		fail("the guest hung each time, a CPU spinning with interrupts off: %d attempts",
-		     max);
-	say("UP", "attempt %d", n);
-	/* The tables are read while the guest lives: their rows are of running VMs too. */
-	if (!stock) {
-		say_file("TABLE", TABLE);
-		say_file("ROW", ROWS);
-	}
-	say_file("ENTRIES", NESTED_RUN);
-	guest_off();
-	say("DONE", "attempt %d", n);
-	power_off();
 }
