@@ -285,12 +285,6 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 	return KHV_MSR_OK;
 }
 
-enum khv_msr_result khv_msr_vp_assist_page_read(struct khv_msr_access *a)
-{
-	a->data = a->vp->stock.hv_vapic;
-	return KHV_MSR_OK;
-}
-
 enum khv_msr_result khv_msr_vp_assist_page_write(struct khv_msr_access *a)
 {
 	gpa_t gpa = a->data & KHV_PAGE_GPFN;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY, HV_X64_MSR_TSC_INVARIANT_CONTROL and the
- * reenlightenment registers. The reference time is in reftime.c. TLFS chapters "Timers", "Partition
+ * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY, HV_X64_MSR_TSC_INVARIANT_CONTROL and
+ * HV_X64_MSR_TSC_EMULATION_STATUS. The reference time is in reftime.c. TLFS chapters "Timers", "Partition
  * Properties" and "Nested Virtualization".
  */
 #include <linux/kvm_host.h>
@@ -67,40 +67,6 @@ bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp)
 	static const struct khv_priv priv = KHV_PRIV(FEATURES_EAX, TSC_INVARIANT);
 
 	return khv_priv_held(&vp->cpuid, priv) && !READ_ONCE(*tsc_invariant(vp->vm));
-}
-
-/*
- * Reenlightenment: the registers only hold values, for the guest and for migration. The module
- * never emulates a TSC (D13).
- */
-enum khv_msr_result khv_msr_reenlightenment_control_read(struct khv_msr_access *a)
-{
-	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_reenlightenment_control);
-	return KHV_MSR_OK;
-}
-
-enum khv_msr_result khv_msr_reenlightenment_control_write(struct khv_msr_access *a)
-{
-	WRITE_ONCE(a->vcpu->kvm->arch.hyperv.hv_reenlightenment_control, a->data);
-	return KHV_MSR_OK;
-}
-
-enum khv_msr_result khv_msr_tsc_emulation_control_read(struct khv_msr_access *a)
-{
-	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_control);
-	return KHV_MSR_OK;
-}
-
-enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a)
-{
-	WRITE_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_control, a->data);
-	return KHV_MSR_OK;
-}
-
-enum khv_msr_result khv_msr_tsc_emulation_status_read(struct khv_msr_access *a)
-{
-	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_status);
-	return KHV_MSR_OK;
 }
 
 enum khv_msr_result khv_msr_tsc_emulation_status_write(struct khv_msr_access *a)

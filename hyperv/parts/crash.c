@@ -1,31 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_CRASH_P0 to P4, HV_X64_MSR_CRASH_CTL and HV_X64_MSR_RESET: crash and reset of the
- * guest. The values are in struct khv_vm, single words without a lock, because the stock word for
+ * HV_X64_MSR_CRASH_CTL and HV_X64_MSR_RESET: crash and reset of the guest. The values, and those of
+ * HV_X64_MSR_CRASH_P0 to P4, are in struct khv_vm, single words without a lock, because the stock word for
  * CRASH_CTL holds the owner (state.h). TLFS chapter "Guest Crash Enlightenment".
  */
 #include <linux/kvm_host.h>
-#include <linux/nospec.h>
 
 #include "khv/handlers.h"
 #include "khv/state.h"
-
-static u64 *crash_p(struct khv_msr_access *a)
-{
-	return &a->vm->crash_p[array_index_nospec(a->index, ARRAY_SIZE(a->vm->crash_p))];
-}
-
-enum khv_msr_result khv_msr_crash_p_read(struct khv_msr_access *a)
-{
-	a->data = READ_ONCE(*crash_p(a));
-	return KHV_MSR_OK;
-}
-
-enum khv_msr_result khv_msr_crash_p_write(struct khv_msr_access *a)
-{
-	WRITE_ONCE(*crash_p(a), a->data);
-	return KHV_MSR_OK;
-}
 
 /*
  * The guest reads the supported bits. User space reads, after a crash, what the guest wrote: with

@@ -118,12 +118,6 @@ void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is)
 	mutex_unlock(lock);
 }
 
-enum khv_msr_result khv_msr_guest_os_id_read(struct khv_msr_access *a)
-{
-	a->data = a->vcpu->kvm->arch.hyperv.hv_guest_os_id;
-	return KHV_MSR_OK;
-}
-
 enum khv_msr_result khv_msr_guest_os_id_write(struct khv_msr_access *a)
 {
 	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
@@ -135,12 +129,6 @@ enum khv_msr_result khv_msr_guest_os_id_write(struct khv_msr_access *a)
 		hide_page(a);
 	}
 	mutex_unlock(&hv->hv_lock);
-	return KHV_MSR_OK;
-}
-
-enum khv_msr_result khv_msr_hypercall_read(struct khv_msr_access *a)
-{
-	a->data = a->vcpu->kvm->arch.hyperv.hv_hypercall;
 	return KHV_MSR_OK;
 }
 

@@ -341,12 +341,6 @@ void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
 	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 
-enum khv_msr_result khv_msr_reference_tsc_read(struct khv_msr_access *a)
-{
-	a->data = READ_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_page);
-	return KHV_MSR_OK;
-}
-
 enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 {
 	struct khv_refclock *clock = &a->vm->refclock;

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The MSR driver: find the row, check the gate, read-only and reserved bits, count, call the
- * handler, trace. The handlers are in the parts' files.
+ * handler, trace. The handlers are in the parts' files, but those of registers that are plain words
+ * are here.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kvm_host.h>
+#include <linux/nospec.h>
+#include <asm/hyperv-tlfs.h>
 
 #include "khv/drivers.h"
 #include "khv/handlers.h"
@@ -13,21 +16,91 @@
 #include "khv/state.h"
 #include "khv/trace.h"
 
-#define khv_msr_tsc_frequency_write  NULL
-#define khv_msr_apic_frequency_write NULL
-#define khv_msr_time_ref_count_write NULL
+#define KHV_STRUCT_KVM struct kvm
+#define KHV_STRUCT_VM  struct khv_vm
+#define KHV_STRUCT_VP  struct khv_vcpu
 
-#define KHV_MSR(_name, _first, _ops, ...) \
-	[KHV_MSR_ROW_##_name] = { khv_msr_##_ops##_read, khv_msr_##_ops##_write },
+/* Offset of the word of each row that has one. */
+#define KHV_OFFSET_HANDLERS(_x) 0
+#define KHV_OFFSET_READER(_x)	0
+#define KHV_OFFSET_WORD(_where, _member)          \
+	(offsetof(KHV_STRUCT_##_where, _member) + \
+	 BUILD_BUG_ON_ZERO(sizeof_field(KHV_STRUCT_##_where, _member) % sizeof(u64)))
+#define KHV_OFFSET_WRITER(_x, _where, _member) KHV_OFFSET_WORD(_where, _member)
+#define KHV_MSR(_name, _first, _access, ...)   [KHV_MSR_ROW_##_name] = KHV_OFFSET_##_access,
+static const u32 words[KHV_NR_MSR_ROWS] = {
+#include "khv/msrs.def.h"
+};
+#undef KHV_MSR
+
+static u64 *word(void *base, const struct khv_msr_access *a)
+{
+	return base + words[a->row] + array_index_nospec(a->index, khv_msrs[a->row].count) * 8;
+}
+
+#define KHV_WORD_OPS(_where, _base)                                                        \
+	static enum khv_msr_result read_##_where(struct khv_msr_access *a)                 \
+	{                                                                                  \
+		a->data = READ_ONCE(*word(_base, a));                                      \
+		return KHV_MSR_OK;                                                         \
+	}                                                                                  \
+	static __maybe_unused enum khv_msr_result write_##_where(struct khv_msr_access *a) \
+	{                                                                                  \
+		WRITE_ONCE(*word(_base, a), a->data);                                      \
+		return KHV_MSR_OK;                                                         \
+	}
+KHV_WORD_OPS(KVM, a->vcpu->kvm)
+KHV_WORD_OPS(VM, a->vm)
+KHV_WORD_OPS(VP, a->vp)
+
+#define KHV_OPS_READER(_x)		     .read = khv_msr_##_x##_read
+#define KHV_OPS_WRITER(_x, _where, _member)  .read = read_##_where, .write = khv_msr_##_x##_write
+#define KHV_OPS_HANDLERS(_x)		     KHV_OPS_READER(_x), .write = khv_msr_##_x##_write
+#define KHV_OPS_WORD(_where, _member)	     .read = read_##_where, .write = write_##_where
+#define KHV_MSR(_name, _first, _access, ...) [KHV_MSR_ROW_##_name] = { KHV_OPS_##_access },
 const struct khv_msr_ops khv_msr_ops[KHV_NR_MSR_ROWS] = {
 #include "khv/msrs.def.h"
 };
 #undef KHV_MSR
 
+/* The numbers are the TLFS's, by the kernel's names for them. */
+#define KHV_MSR(_name, _first, ...) FIRST_##_name = (_first),
+enum {
+#include "khv/msrs.def.h"
+};
+#undef KHV_MSR
+static_assert(FIRST_GUEST_OS_ID == HV_X64_MSR_GUEST_OS_ID);
+static_assert(FIRST_HYPERCALL == HV_X64_MSR_HYPERCALL);
+static_assert(FIRST_VP_INDEX == HV_X64_MSR_VP_INDEX);
+static_assert(FIRST_RESET == HV_X64_MSR_RESET);
+static_assert(FIRST_VP_RUNTIME == HV_X64_MSR_VP_RUNTIME);
+static_assert(FIRST_TIME_REF_COUNT == HV_X64_MSR_TIME_REF_COUNT);
+static_assert(FIRST_REFERENCE_TSC == HV_X64_MSR_REFERENCE_TSC);
+static_assert(FIRST_TSC_FREQUENCY == HV_X64_MSR_TSC_FREQUENCY);
+static_assert(FIRST_APIC_FREQUENCY == HV_X64_MSR_APIC_FREQUENCY);
+static_assert(FIRST_EOI == HV_X64_MSR_EOI);
+static_assert(FIRST_ICR == HV_X64_MSR_ICR);
+static_assert(FIRST_TPR == HV_X64_MSR_TPR);
+static_assert(FIRST_VP_ASSIST_PAGE == HV_X64_MSR_VP_ASSIST_PAGE);
+static_assert(FIRST_SCONTROL == HV_X64_MSR_SCONTROL);
+static_assert(FIRST_SVERSION == HV_X64_MSR_SVERSION);
+static_assert(FIRST_SIEFP == HV_X64_MSR_SIEFP);
+static_assert(FIRST_SIMP == HV_X64_MSR_SIMP);
+static_assert(FIRST_EOM == HV_X64_MSR_EOM);
+static_assert(FIRST_SINT == HV_X64_MSR_SINT0);
+static_assert(FIRST_STIMER_CONFIG == HV_X64_MSR_STIMER0_CONFIG);
+static_assert(FIRST_STIMER_COUNT == HV_X64_MSR_STIMER0_COUNT);
+static_assert(FIRST_CRASH_P == HV_X64_MSR_CRASH_P0);
+static_assert(FIRST_CRASH_CTL == HV_X64_MSR_CRASH_CTL);
+static_assert(FIRST_REENLIGHTENMENT_CONTROL == HV_X64_MSR_REENLIGHTENMENT_CONTROL);
+static_assert(FIRST_TSC_EMULATION_CONTROL == HV_X64_MSR_TSC_EMULATION_CONTROL);
+static_assert(FIRST_TSC_EMULATION_STATUS == HV_X64_MSR_TSC_EMULATION_STATUS);
+static_assert(FIRST_TSC_INVARIANT_CONTROL == HV_X64_MSR_TSC_INVARIANT_CONTROL);
+
 /* Once per module load, so that a guest that probes MSRs cannot flood the log. */
 static void report_unknown(u32 msr)
 {
-	pr_info_once("no row for MSR 0x%x; to add one: KHV_MSR(<NAME>, 0x%x, <ops>, .enl = ..., .need = { ... })\n",
+	pr_info_once("no row for MSR 0x%x; to add one: KHV_MSR(<NAME>, 0x%x, <access>, .enl = ..., .need = { ... })\n",
 		     msr, msr);
 }
 

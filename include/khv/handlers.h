@@ -31,9 +31,13 @@ enum khv_msr_result {
  */
 typedef enum khv_msr_result (*khv_msr_fn)(struct khv_msr_access *a);
 
-#define KHV_MSR(_name, _first, _ops, ...)                                    \
-	enum khv_msr_result khv_msr_##_ops##_read(struct khv_msr_access *a); \
-	enum khv_msr_result khv_msr_##_ops##_write(struct khv_msr_access *a);
+#define KHV_DECLARE_READER(_x) enum khv_msr_result khv_msr_##_x##_read(struct khv_msr_access *a);
+#define KHV_DECLARE_WRITER(_x, _where, _member) \
+	enum khv_msr_result khv_msr_##_x##_write(struct khv_msr_access *a);
+#define KHV_DECLARE_HANDLERS(_x) KHV_DECLARE_READER(_x) KHV_DECLARE_WRITER(_x, , )
+#define KHV_DECLARE_WORD(_where, _member)
+
+#define KHV_MSR(_name, _first, _access, ...) KHV_DECLARE_##_access
 #include "khv/msrs.def.h"
 #undef KHV_MSR
 
