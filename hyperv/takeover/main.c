@@ -27,8 +27,6 @@
 #include "khv/tables.h"
 #include "khv/takeover.h"
 
-#define KHV_VERSION "0.1"
-
 static int set_switch(const char *val, const struct kernel_param *kp)
 {
 	int ret = param_set_bool(val, kp);
@@ -319,6 +317,7 @@ static void __exit khv_exit(void)
 
 module_init(khv_init);
 module_exit(khv_exit);
+MODULE_AUTHOR("The kvm-hyperv project");
 MODULE_LICENSE("GPL");
 MODULE_VERSION(KHV_VERSION);
 MODULE_DESCRIPTION("Takes over KVM's Hyper-V enlightenments");
