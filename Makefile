@@ -11,7 +11,7 @@ TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 # O= is ours: the kernel's make must not take it for its own, so no variable of the command line
 # is handed down but these.
 MAKEOVERRIDES =
-PASS := $(foreach v,CC LD NM AR OBJCOPY OBJDUMP AWK CROSS_COMPILE W C CF CHECK V LLVM ARCH KCFLAGS INSTALL_MOD_PATH,$(if $(filter command line,$(origin $v)),$v='$($v)'))
+PASS := $(foreach v,CC LD NM AR OBJCOPY OBJDUMP AWK CROSS_COMPILE W C CF CHECK V LLVM ARCH KCFLAGS INSTALL_MOD_PATH COVERAGE KBUILD_EXTRA_SYMBOLS,$(if $(filter command line,$(origin $v)),$v='$($v)'))
 
 ifneq ($(filter command line,$(origin O)),)
 OUT := $(abspath $(O))
@@ -35,6 +35,7 @@ help:
 	@echo '  test             all tests; HOSTS="amd-6.12 ..." TESTS="stimer_test ..." for some'
 	@echo '  test-all         the same with the long forms'
 	@echo '  bench            host instructions, stock and module'
+	@echo '  coverage         lines of the module that the suites and two hosts run; HOSTS, TESTS'
 	@echo '  check            style, documents and builds; selftests/rig/check names the parts'
 	@echo '  check-commits    each commit of RANGE=origin..HEAD builds; check does so, too, with RANGE='
 	@echo '  docs             Documentation/msrs.rst and hypercalls.rst from the tables'
@@ -72,10 +73,13 @@ test run check bench:
 check-commits:
 	@RANGE='$(RANGE)' $(TOP)/selftests/rig/check commits
 
+coverage:
+	@$(TOP)/selftests/rig/coverage/measure
+
 test-all:
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
-.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench
+.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage
 
 # Reference documentation from the tables, as on a KVM that has everything.
 docs:

@@ -26,11 +26,13 @@ khv_build_module_locked() {
 
 	shift
 	release=$(cat "$kernel/release")
-	dir=$KHV_CACHE/build/$(basename "$kernel")
+	dir=$KHV_CACHE/build/$(basename "$kernel")${KHV_COVERAGE:+-coverage}
+	[ -z "${KHV_COVERAGE:-}" ] ||
+		set -- COVERAGE=1 KBUILD_EXTRA_SYMBOLS="$(khv_build_helper "$kernel" coverage)/Module.symvers" "$@"
 	khv_say "building kvm-hyperv.ko for $release"
 	mkdir -p "$dir"
 	# Compare contents, not times: do not build again what an earlier checkout had, too.
-	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' \
+	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' --exclude='*.gcno' \
 		--exclude='.*.cmd' --exclude='*.order' --exclude='*.symvers' --exclude='.git' \
 		--exclude='offsets.[hs]' --exclude='.dispatch.proved' \
 		"$KHV_TOP/" "$dir/"
@@ -45,7 +47,7 @@ khv_build_module_locked() {
 		rm -rf "$dir"
 		khv_die "the build for $release warns:"$'\n'"$warnings"
 	fi
-	khv_check_symbols "$kernel" "$dir/kvm-hyperv.ko"
+	[ -n "${KHV_COVERAGE:-}" ] || khv_check_symbols "$kernel" "$dir/kvm-hyperv.ko"
 	printf '%s\n' "$dir/kvm-hyperv.ko"
 }
 

@@ -52,7 +52,7 @@ build_commit() {
 
 # bring FROM TO: what differs, by content; what make has built there stays.
 bring() {
-	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' \
+	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' --exclude='*.gcno' \
 		--exclude='.*.cmd' --exclude='*.order' --exclude='*.symvers' --exclude='offsets.[hs]' \
 		--exclude='.dispatch.proved' "$1" "$2"
 }

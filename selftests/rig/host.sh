@@ -105,13 +105,15 @@ host_modules() {
 	cp "$(cat "$KHV_LOGS/module-$host")" "$root/modules/kvm-hyperv.ko"
 	cp "$(cat "$KHV_LOGS/other-$host")" "$root/modules/other.ko"
 	# As if beside a kvm.ko of other structures.
-	sed 's/kvm_vcpu_halt=0x......../kvm_vcpu_halt=0x4b485621/' "$root/modules/kvm-hyperv.ko" \
+	sed 's/kvm_vcpu_halt=0x[0-9a-f]\{8\}/kvm_vcpu_halt=0x4b485621/' "$root/modules/kvm-hyperv.ko" \
 		>"$root/modules/altered.ko"
 	m=$(cat "$KHV_LOGS/fake-$host")
 	cp "$m/kvm.ko" "$root/modules/fake-kvm.ko"
 	cp "$m/kvm-amd.ko" "$root/modules/fake-vendor.ko"
 	cp "$(cat "$KHV_LOGS/floor-$host")/khv-floor.ko" "$root/modules/"
 	cp "$(cat "$KHV_LOGS/dead-$host")/dead-ftrace.ko" "$root/modules/"
+	[ -z "${KHV_COVERAGE:-}" ] ||
+		cp "$(khv_build_helper "$KERNEL" coverage)/khv-coverage.ko" "$root/modules/"
 	m=$KHV_LOGS/prototype-$(basename "$KERNEL")
 	[ ! -e "$m" ] || cp "$(cat "$m")" "$root/modules/prototype.ko"
 	for m in kvm-hyperv other altered khv-floor prototype; do

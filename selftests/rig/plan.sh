@@ -244,7 +244,7 @@ plan_program() {
 	# An upstream program counts with the module only: stock is its oracle. The cases of an own
 	# program count in both phases.
 	# The debug hosts look for faults under the checkers; the stock hosts are the oracle.
-	[[ $host != *-debug ]] || ! have_module || [ "$module" = - ] || stock=-
+	[[ $host != *-debug && -z ${KHV_COVERAGE:-} ]] || ! have_module || [ "$module" = - ] || stock=-
 	for ((n = 1; n <= KHV_REPEAT; n++)); do
 		id=$name
 		[ "$n" = 1 ] || id=$name#$n
@@ -282,6 +282,7 @@ loads() {
 # The order of one boot.
 plan_boot() {
 	[[ $host != *-debug ]] || echo "write /proc/sys/kernel/panic_on_warn 1"
+	[ -z "${KHV_COVERAGE:-}" ] || echo "load khv-coverage"
 	echo "phase nokvm"
 	printf '%s' "${part[nokvm]:-}"
 	if have_module; then
@@ -314,6 +315,11 @@ plan_boot() {
 		[ -z "${part[after]:-}" ] || ! compares_text "$host" ||
 			rig_step after text-compare-again text-compare
 		[ "$host" != amd-debug ] || rig_step after kmemleak kmemleak-scan
+		if [ -n "${KHV_COVERAGE:-}" ]; then
+			plan_need own coverage
+			printf 'after\tcoverage\town\tpass\tyes\t\n' >>"$plan"
+			echo "run coverage 60 coverage"
+		fi
 		rig_step after unpinned-vendor rmmod 0 "$vendor"
 		rig_step after unpinned-kvm rmmod 0 kvm
 	fi
