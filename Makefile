@@ -29,6 +29,7 @@ help:
 	@echo '  modules          kvm-hyperv.ko (default)'
 	@echo '  install          into the modules of that kernel, with depmod; INSTALL_MOD_PATH=<root>'
 	@echo '  uninstall        takes it out again'
+	@echo '  clangd           compile_commands.json for clangd, from a build of the module'
 	@echo '  clean            what was built'
 	@echo 'On a fresh Debian 12 or 13, as root; the hosts are emulated:'
 	@echo '  run              a real guest on a stock host with the module, and what it used'
@@ -46,6 +47,13 @@ ifneq ($(OUT),$(TOP))
 	@mkdir -p $(OUT)
 	@cp -au $(TOP)/Kbuild $(TOP)/hyperv $(TOP)/include $(wildcard $(TOP)/kunit) $(OUT)/
 endif
+
+# Built first: Kbuild leaves the commands.
+clangd: modules
+	+@{ find $(OUT)/hyperv -name '.*.o.cmd' -exec cat {} +; $(MAKE) -s -n -B -C $(TOP)/selftests O=build; } | \
+		awk -v kdir="$$(readlink -f $(KDIR))" -v out=$(OUT) -v top=$(TOP) \
+			-f $(TOP)/selftests/rig/clangd.awk >$(TOP)/compile_commands.json
+	@echo "written: compile_commands.json"
 
 RELEASE = "$$(cat $(KDIR)/include/config/kernel.release)"
 DEPMOD = depmod -a $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(RELEASE)
@@ -79,7 +87,7 @@ coverage:
 test-all:
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
-.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage
+.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage clangd
 
 # Reference documentation from the tables, as on a KVM that has everything.
 docs:

@@ -317,7 +317,7 @@ plan_boot() {
 		[ "$host" != amd-debug ] || rig_step after kmemleak kmemleak-scan
 		if [ -n "${KHV_COVERAGE:-}" ]; then
 			plan_need own coverage
-			printf 'after\tcoverage\town\tpass\tyes\t\n' >>"$plan"
+			printf 'after\tcoverage\town\tpass\tyes\t\n' >>"$dir/plan"
 			echo "run coverage 60 coverage"
 		fi
 		rig_step after unpinned-vendor rmmod 0 "$vendor"
