@@ -89,12 +89,17 @@ test-all:
 
 .PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage clangd
 
-# Reference documentation from the tables, as on a KVM that has everything.
+# Reference documentation from the tables, as on a KVM that has everything, and from the sources.
+WHERE = awk -f $(TOP)/Documentation/where.awk -v kind=$(1) $(TOP)/include/khv/*.def.h \
+	$$(find $(TOP)/hyperv -name '*.c' | sort) \
+	$(addprefix $(TOP)/selftests/,lib/uapi.h guest/*.h *_test.c)
+
 docs:
 	@gen=$$(mktemp) && $(CC) -std=gnu11 -Wall -I$(TOP)/kunit/user/include -I$(TOP)/include \
 		-DKHV_HAVE_L2_FLUSH -DKHV_HAVE_TSC_INVARIANT -Wno-override-init -o $$gen \
-		$(TOP)/Documentation/generate.c $(TOP)/hyperv/core/tables.c && \
-	$$gen msrs >$(TOP)/Documentation/msrs.rst && \
-	$$gen hypercalls >$(TOP)/Documentation/hypercalls.rst; rc=$$?; rm -f $$gen; exit $$rc
+		$(TOP)/Documentation/generate.c $$(find $(TOP)/hyperv -name tables.c) && \
+	{ $$gen msrs && $(call WHERE,MSR); } >$(TOP)/Documentation/msrs.rst && \
+	{ $$gen hypercalls && $(call WHERE,HYPERCALL); } >$(TOP)/Documentation/hypercalls.rst; \
+	rc=$$?; rm -f $$gen; exit $$rc
 
 .PHONY: docs

@@ -51,6 +51,16 @@ static void rule(const int *width)
 		       "================================================", width[1] ? "  " : "\n");
 }
 
+/* The title of the table that where.awk makes. */
+static void where(const char *rows, const char *name, const char *example)
+{
+	printf("\nWhere\n=====\n\n");
+	printf("The rows are in ``include/khv/%s``, where a grep for the name\n"
+	       "finds them. Handlers, their file, and the test programs (``selftests/``) that name the row most.\n"
+	       "%s is row %s.\n\n",
+	       rows, name, example);
+}
+
 static int longer(int width, const char *name)
 {
 	int len = strlen(name);
@@ -94,6 +104,7 @@ static void msrs(void)
 		       r->count, scope, fast_accesses(r->flags), need, khv_enls[r->enl].name);
 	}
 	rule(widths);
+	where("msrs.def.h", "HV_X64_MSR_STIMER0_CONFIG", "STIMER_CONFIG");
 }
 
 static void hypercalls(void)
@@ -130,6 +141,7 @@ static void hypercalls(void)
 		       r->hdr, r->rep, need);
 	}
 	rule(widths);
+	where("hypercalls.def.h", "HvCallFlushVirtualAddressList", "FLUSH_VIRTUAL_ADDRESS_LIST");
 }
 
 int main(int argc, char **argv)
