@@ -35,6 +35,7 @@ help:
 	@echo '  run              a real guest on a stock host with the module, and what it used'
 	@echo '  test             all tests; HOSTS="amd-6.12 ..." TESTS="stimer_test ..." for some'
 	@echo '  test-all         the same with the long forms'
+	@echo '  results          Documentation/test-results.rst from the logs of the last whole run'
 	@echo '  bench            host instructions, stock and module'
 	@echo '  coverage         lines of the module that the suites and two hosts run; HOSTS, TESTS'
 	@echo '  check            style, documents and builds; selftests/rig/check names the parts'
@@ -75,7 +76,7 @@ clean:
 			-not -path '*/.git/*' -delete; fi
 	@rm -rf $(TOP)/selftests/build
 
-test run check bench:
+test run check bench results:
 	@$(TOP)/selftests/rig/$@
 
 check-commits:
@@ -87,7 +88,7 @@ coverage:
 test-all:
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
-.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage clangd
+.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage clangd results
 
 # Reference documentation from the tables, as on a KVM that has everything, and from the sources.
 WHERE = awk -f $(TOP)/Documentation/where.awk -v kind=$(1) $(TOP)/include/khv/*.def.h \
