@@ -96,7 +96,7 @@ function guest_document(    i) {
 	print "the other: KVM, QEMU and the host's kernel. `exits` are all of them, on stock and with the module; `ours` are MSR exits"
 	print "and calls, on stock; `floor` is what would be left of `less` if each of those cost the bare world switch, and on amd,"
 	print "which does not tell where the next instruction is, a look at the instruction."
-	print "`testing-run.md` says how it is counted."
+	print "`guest-run.rst` says how it is counted."
 	print ""
 	print "The mark is 0.8, or the floor. Idleness is not an amount of work: what a guest wakes up for in its minute differs from boot"
 	print "to boot, and its exits with it. Nor are the timers quite: ticks of both CPUs that fall together cost one wake-up, and by"

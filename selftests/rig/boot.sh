@@ -136,7 +136,7 @@ khv_preload() {
 	esac
 }
 
-# Corrects faults of QEMU's SVM (Documentation/testing-run.md).
+# Corrects faults of QEMU's SVM (Documentation/emulator-faults.rst).
 khv_svm_fix() {
 	local qemu
 

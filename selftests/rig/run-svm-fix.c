@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Preload object for the emulator of the AMD hosts: takes three faults of SVM out of the running
- * emulator (testing-run.md tells their stories). Works on the memory of its own process only; the
+ * emulator (Documentation/emulator-faults.rst). Works on the memory of its own process only; the
  * packaged file is never touched.
  *
  * An interrupt that VMRUN injects is delivered a second time: one store is taken out.
