@@ -3,6 +3,7 @@
 # From what exit_cost_test, target_cost_test and the guests of make bench print to a table for people
 # (out=text), a document (out=md), its plots (out=svg, out=guest-svg) or what README.md says
 # (out=readme). Input, one a line: HOST and
+#   EXITS_MEASURED day commit release, GUESTS_MEASURED likewise
 #   RELEASE release
 #   FLOOR bare N skip N look N x2apic N
 #   ROW name kind stock not-ours slow fast
@@ -12,6 +13,9 @@
 #   CHECK text value...
 
 /^#/ { next }
+$2 == "EXITS_MEASURED" || $2 == "GUESTS_MEASURED" {
+	measured[$2, $1] = "Measured on " $3 " at commit " $4 " on kernel " $5 "."
+}
 $2 == "RELEASE" { release[$1] = $3 }
 # QEMU's host without NRIPS is only there for the floor of the guest on QEMU's host.
 $2 == "FLOOR" && $1 !~ /icount/ { hosts[++nr_hosts] = $1 }
@@ -69,10 +73,13 @@ function floor_of(h, k,    e, msr, call, least) {
 	return sprintf("%.2f", 1 - (w[h, k, 7] * msr + w[h, k, 9] * call) / less_stock(h, k))
 }
 
+function measured_on(what, h) { return (what, h) in measured ? measured[what, h] "\n\n" : "" }
+
 function guest_table(bar, line,    i, j, h, k) {
 	for (j = 1; j <= nr_guest_hosts; j++) {
 		h = guest_hosts[j]
 		printf "%s\n", heading(h ": a whole guest")
+		printf "%s", measured_on("GUESTS_MEASURED", h)
 		printf bar "%-8s" bar "%12s" bar "%12s" bar "%6s" bar "%12s" bar "%12s" bar "%12s" bar "%12s" bar "%6s" bar "%6s" bar "%8s" bar "%8s" bar "%8s" bar "\n", "work", "stock", "module", "ratio", "own, stock", "own, module", "less, stock", "less, module", "ratio", "floor", "exits", "module", "ours"
 		printf line
 		for (i = 1; i <= nr_works; i++) {
@@ -177,6 +184,7 @@ function table(bar, line,    i, j, h, r, s) {
 	for (j = 1; j <= nr_hosts; j++) {
 		h = hosts[j]
 		printf "%s\n", heading(h " (" release[h] ")")
+		printf "%s", measured_on("EXITS_MEASURED", h)
 		printf "bare world switch %d, KVM's skip %d, look at the instruction %d, x2APIC ICR in KVM's own fast path %d\n\n", bare[h], skip[h], look[h], x2apic[h]
 		printf bar "%-32s" bar "%8s" bar "%9s" bar "%8s" bar "%8s" bar "%6s" bar "\n", "exit", "stock", "not ours", "slow", "fast", "%"
 		printf line
