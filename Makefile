@@ -72,7 +72,7 @@ uninstall: SHELL := /bin/bash
 clean:
 	+@if [ -d $(KDIR) ]; then $(KBUILD) clean; else \
 		find $(OUT) \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
-			-o -name '.*.cmd' -o -name 'offsets.[hs]' -o -name '.dispatch.proved' -o -name modules.order -o -name Module.symvers \) \
+			-o -name '.*.cmd' -o -name '*.gcno' -o -name 'offsets.[hs]' -o -name '.dispatch.proved' -o -name modules.order -o -name Module.symvers \) \
 			-not -path '*/.git/*' -delete; fi
 	@rm -rf $(TOP)/selftests/build
 
