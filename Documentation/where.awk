@@ -12,13 +12,22 @@ function number(text) {
 	return tolower(text)
 }
 
-function add_row(line,    part) {
+# MSRs: HANDLERS(x), READER(x), WORD(where, member) or WRITER(x, where, member); calls: x.
+function add_row(line,    part, access, member, more) {
 	sub(/^[A-Z_]*\(/, "", line)
+	if (line ~ /,$/ && split(line, part, ",") == 3 && (getline more) > 0)
+		line = line more
 	split(line, part, /, */)
-	gsub(/[ )].*/, "", part[3])
 	row[++nr_rows] = part[1]
 	row_of_number[number(part[2])] = part[1]
-	ops[part[1]] = part[3]
+	access = part[3]
+	gsub(/[ \t]|\(.*/, "", access)
+	member = access == "WORD" ? part[4] : access == "WRITER" ? part[5] : ""
+	gsub(/[()]/, "", member)
+	word_of[part[1]] = member
+	sub(/^[ \t]*[A-Z]+\(/, "", part[3])
+	gsub(/[ )].*/, "", part[3])
+	ops[part[1]] = access == "WORD" ? "" : part[3]
 }
 
 function base(path) {
@@ -127,6 +136,8 @@ function best(id,    test, i, list, score, highest, found, n) {
 }
 
 function handlers(id,    i, n, word, list, where) {
+	list = word_of[id] ? "word " word_of[id] : ""
+	where = list ? "hyperv/takeover/msr.c" : ""
 	n = split(kind == "MSR" ? "msr_" ops[id] "_read msr_" ops[id] "_write" : "hc_" ops[id], word, " ")
 	for (i = 1; i <= n; i++) {
 		if (("khv_" word[i]) in defined_in) {
