@@ -33,7 +33,7 @@ help:
 	@echo '  clean            what was built'
 	@echo 'On a fresh Debian 12 or 13, as root; the hosts are emulated:'
 	@echo '  run              a real guest on a stock host with the module, and what it used'
-	@echo '  test             all tests; HOSTS="amd-6.12 ..." TESTS="stimer_test ..." for some'
+	@echo '  test             all tests; HOSTS="amd-6.12 ..." TESTS="stimer_* ..." for some'
 	@echo '  test-all         the same with the long forms'
 	@echo '  results          Documentation/test-results.rst from the logs of the last whole run'
 	@echo '  bench            host instructions, stock and module'

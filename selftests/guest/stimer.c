@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Taking the messages of synthetic timers: see stimer.h. */
 #include <sched.h>
+#include <time.h>
 
 #include "stimer.h"
+
+/* The stage of timer_pause(): "pause". */
+#define STAGE_PAUSE 0x7061757365ULL
 
 volatile u32 nr_taken;
 struct taken taken[MSG_SLOTS];
@@ -26,6 +30,36 @@ struct vm *timer_vm(void)
 	timer_prepare();
 	guest_irq_handlers[VEC] = on_message;
 	return synic_vm(1);
+}
+
+void timer_host_pause(u32 ms)
+{
+	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000L };
+
+	ASSERT_EQ(clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL), 0);
+}
+
+void timer_run_to_end(struct vcpu *v)
+{
+	u32 cmd;
+
+	for (;;) {
+		cmd = synic_run(v);
+		if (cmd == GUEST_DONE)
+			return;
+		ASSERT_EQ(cmd, GUEST_SYNC_CMD);
+		ASSERT_EQ(v->cpu->msg.args[0], STAGE_PAUSE);
+		timer_host_pause((u32)v->cpu->msg.args[1]);
+	}
+}
+
+void timer_run(void (*entry)(void))
+{
+	struct vm *vm = timer_vm();
+
+	vcpu_entry(vm->vcpus[0], entry);
+	timer_run_to_end(vm->vcpus[0]);
+	vm_free(vm);
 }
 
 /* --- guest code --------------------------------------------------------- */
@@ -65,6 +99,12 @@ void on_message(struct guest_frame *f)
 	guest_irqs[f->vector]++;
 	take(SINT);
 	apic_eoi();
+}
+
+void timer_pause(u32 ms)
+{
+	GUEST_SYNC_ARGS(STAGE_PAUSE, ms, 0);
+	ref_now();
 }
 
 bool wait_slot(u32 sint)

@@ -2,6 +2,10 @@
 /*
  * Synthetic timers as the bare guest uses them: one vCPU, messages of one SINT, taken
  * by the TLFS's protocol and checked.
+ *
+ * Time is the guest's reference time; a bound is never tighter than what an emulated host under
+ * load can keep. "Nothing comes" means: not while some milliseconds and a hundred exits passed
+ * after it was due.
  */
 #ifndef KHV_SELFTEST_STIMER_H
 #define KHV_SELFTEST_STIMER_H
@@ -45,11 +49,42 @@ extern u32 known_ms;
 void timer_prepare(void);
 /* Host: timer_prepare(), then a VM whose SynIC is on and whose messages are taken. */
 struct vm *timer_vm(void);
+/*
+ * Host: let @ms pass in which the vCPU does not run. The sleeper and the vCPU are one thread on one
+ * CPU, whose timers expire in order: a timer of the VM that was due before the end of the sleep has
+ * expired when this returns.
+ */
+void timer_host_pause(u32 ms);
+/* Host: run to the end, and make the pauses that the guest asks for by timer_pause(). */
+void timer_run_to_end(struct vcpu *v);
+/* Host: run @entry in a timer_vm(). */
+void timer_run(void (*entry)(void));
+
+/* A whole test in one guest whose SynIC is on. */
+#define STIMER_TEST(name)                \
+	static void name##_guest(void);  \
+	TEST(name)                       \
+	{                                \
+		timer_run(name##_guest); \
+	}                                \
+	GUEST_CODE(name##_guest)
+#define STIMER_TEST_KNOWN(name, id)      \
+	static void name##_guest(void);  \
+	TEST_KNOWN(name, id)             \
+	{                                \
+		timer_run(name##_guest); \
+	}                                \
+	GUEST_CODE(name##_guest)
 
 /* Guest: take the message of @sint if there is one: check it, free the slot, tell if asked to. */
 bool take(u32 sint);
 /* Guest: handler of VEC: take the message of SINT. */
 void on_message(struct guest_frame *f);
+/*
+ * Guest: do not run for @ms. Unlike after guest_settle(), a timer that was due is certain to be
+ * seen as expired: see timer_host_pause().
+ */
+void timer_pause(u32 ms);
 /* Guest: enable the local APIC and SINT. */
 void setup(void);
 /* Guest: put something in the way of a timer's interrupt, and take it away. */

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Synthetic timers when time passes in another way than the guest sees: the vCPU does not run for a
+ * while, user space sets the clock, the host sleeps.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "rows.h"
+#include "stimer.h"
+
+/* --- a vCPU that was not run for a while --------------------------------- */
+
+#define GAP_MS	      150
+#define GAP_PERIOD_MS 5
+#define GAP_TICKS     (GAP_MS / GAP_PERIOD_MS)
+
+static u64 gap_begin;
+
+/* Ticks behind those that the reference time asks for: never less than none. */
+static s64 behind(void)
+{
+	u32 ticks = guest_irqs[VEC];
+	s64 lost = (s64)((ref_now() - gap_begin) / REF_MS(GAP_PERIOD_MS)) - ticks;
+
+	GUEST_ASSERT(lost >= 0);
+	return lost;
+}
+
+static void gap(u64 config)
+{
+	setup();
+	irqs_on();
+	gap_begin = ref_now();
+	start(0, config, REF_MS(GAP_PERIOD_MS));
+	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], 3, WAIT_MS));
+	GUEST_SYNC(1);
+}
+
+/* Caught up by shorter periods: soon there are as many ticks as periods. */
+static void gap_caught_up(void)
+{
+	u64 end = in_ms(known_ms);
+	u32 exits = 0;
+	s64 lost;
+
+	do {
+		lost = behind();
+	} while (lost > 2 && (ref_now() < end || ++exits < 100));
+	GUEST_ASSERT_KNOWN_EQ(lost <= 2, true);
+}
+
+GUEST_CODE(gap_messages)
+{
+	u32 i;
+
+	gap(ONE_SHOT | PERIODIC);
+	gap_caught_up();
+	irqs_off();
+	for (i = 1; i < nr_taken; i++)
+		GUEST_ASSERT(taken[i].expiration > taken[i - 1].expiration);
+}
+
+GUEST_CODE(gap_direct)
+{
+	gap(ON | PERIODIC | DIRECT);
+	gap_caught_up();
+}
+
+static void gap_skipped(u64 config)
+{
+	gap(config | HV_STIMER_LAZY);
+	guest_settle(10 * GAP_PERIOD_MS);
+	/* It goes on, without the ticks of the gap. */
+	GUEST_ASSERT(guest_irqs[VEC] >= 4);
+	GUEST_ASSERT(behind() >= GAP_TICKS - 5);
+}
+
+GUEST_CODE(gap_lazy_messages)
+{
+	gap_skipped(ONE_SHOT | PERIODIC);
+}
+
+GUEST_CODE(gap_lazy_direct)
+{
+	gap_skipped(ON | PERIODIC | DIRECT);
+}
+
+static void run_with_gap(void (*entry)(void))
+{
+	struct vm *vm = timer_vm();
+
+	vcpu_entry(vm->vcpus[0], entry);
+	synic_run_sync(vm->vcpus[0], 1);
+	timer_host_pause(GAP_MS);
+	synic_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+TEST_KNOWN(periodic_catches_up, "K1")
+{
+	run_with_gap(gap_messages);
+}
+
+TEST_KNOWN(periodic_direct_catches_up, "K1")
+{
+	run_with_gap(gap_direct);
+}
+
+TEST(lazy_skips)
+{
+	run_with_gap(gap_lazy_messages);
+}
+
+TEST(lazy_direct_skips)
+{
+	run_with_gap(gap_lazy_direct);
+}
+
+GUEST_CODE(gap_one_shot)
+{
+	u64 count;
+
+	setup();
+	irqs_on();
+	count = in_ms(GAP_MS / 2);
+	start(0, ONE_SHOT, count);
+	GUEST_SYNC(1);
+	GUEST_ASSERT(guest_wait(&nr_taken, 1, WAIT_MS));
+	GUEST_ASSERT_EQ(taken[0].expiration, count);
+	guest_settle(SETTLE_MS);
+	GUEST_ASSERT_EQ(nr_taken, 1);
+}
+
+/* Late, but once. */
+TEST(one_shot_expires_in_a_gap)
+{
+	run_with_gap(gap_one_shot);
+}
+
+/* --- user space sets the clock ------------------------------------------ */
+
+/* User space sets the reference time back: there is a tick a period later all the same. */
+GUEST_CODE(ticks_on)
+{
+	u32 ticks;
+
+	apic_enable();
+	irqs_on();
+	start(0, ON | PERIODIC | DIRECT, REF_MS(10));
+	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], 3, WAIT_MS));
+	GUEST_SYNC(1);
+	ticks = guest_irqs[VEC];
+	GUEST_ASSERT_KNOWN_EQ(guest_wait(&guest_irqs[VEC], ticks + 5, known_ms), true);
+}
+
+static void move_clock(struct vm *vm, s64 seconds)
+{
+	struct kvm_clock_data c = { 0 };
+
+	ASSERT(!ioctl(vm->fd, KVM_GET_CLOCK, &c), "KVM_GET_CLOCK: %s", strerror(errno));
+	c.clock += (u64)(seconds * 1000000000);
+	c.flags = 0;
+	ASSERT(!ioctl(vm->fd, KVM_SET_CLOCK, &c), "KVM_SET_CLOCK: %s", strerror(errno));
+}
+
+TEST_KNOWN(periodic_goes_on_when_the_clock_is_set_back, "D40")
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+
+	move_clock(vm, 3600);
+	vcpu_entry(v, ticks_on);
+	synic_run_sync(v, 1);
+	move_clock(vm, -1800);
+	synic_run_done(v);
+	vm_free(vm);
+}
+
+/*
+ * Set forward, the clock has a timer expire before its hrtimer goes off, which must not end a HLT
+ * of later. Whatever the guest does with the timer meanwhile.
+ */
+#define OLD_MS	  30
+#define NEW_MS	  90
+#define FORWARD_S 10
+
+enum afterwards { LEAVE, DISABLE, REWRITE, NR_AFTERWARDS };
+
+static void expires_early(enum afterwards what, u64 config)
+{
+	u32 irqs = guest_irqs[VEC], waker = what != REWRITE;
+	u64 count = in_ms(OLD_MS);
+
+	start(0, config, count);
+	GUEST_SYNC(1); /* set the clock */
+	irqs_on();
+	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], irqs + 1, WAIT_MS));
+	irqs_off();
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), config & ~ON);
+	if (what == DISABLE)
+		wrmsr(CONFIG(0), 0);
+	count = in_ms(NEW_MS);
+	start(waker, config, count);
+	irqs_halt();
+	GUEST_ASSERT(ref_now() >= count);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[VEC], irqs + 2);
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(waker)), config & ~ON);
+}
+
+GUEST_CODE(expire_early)
+{
+	u32 i;
+
+	setup();
+	for (i = 0; i < 2 * NR_AFTERWARDS; i++)
+		expires_early(i / 2, i & 1 ? ONE_SHOT : ON | DIRECT);
+}
+
+TEST(one_shot_and_halt_when_the_clock_is_set_forward)
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+	u32 i;
+
+	vcpu_entry(v, expire_early);
+	for (i = 0; i < 2 * NR_AFTERWARDS; i++) {
+		synic_run_sync(v, 1);
+		move_clock(vm, FORWARD_S);
+	}
+	synic_run_done(v);
+	vm_free(vm);
+}
+
+/* The same, with the VP halted all the time: nobody but the host sees the clock change. */
+#define FAR_AHEAD_S 30
+#define SOON_S	    5
+
+GUEST_CODE(halt_for_long)
+{
+	u64 count = in_ms(FAR_AHEAD_S * 1000);
+
+	apic_enable();
+	start(0, ON | DIRECT, count);
+	GUEST_SYNC(1);
+	irqs_halt();
+	GUEST_ASSERT_EQ(guest_irqs[VEC], 1);
+	GUEST_ASSERT(ref_now() >= count);
+	GUEST_ASSERT(ref_now() < count + REF_MS(2 * FAR_AHEAD_S * 1000));
+}
+
+TEST_KNOWN(one_shot_of_a_halted_vp_when_the_clock_is_set_forward, "K30")
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_stat blocking;
+	struct timespec t;
+	bool in_time;
+
+	blocking = stat_open(v, "blocking");
+	vcpu_entry(v, halt_for_long);
+	synic_run_sync(v, 1);
+	vcpu_start(v);
+	wait_halted(&blocking);
+	move_clock(vm, 2 * FAR_AHEAD_S);
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_sec += SOON_S;
+	in_time = !pthread_timedjoin_np(v->worker, NULL, &t);
+	ASSERT_KNOWN(in_time, "not within %u s", SOON_S);
+	stat_close(&blocking);
+	vm_free(vm);
+}
+
+/* The guest arms a timer while the host sets the clock: it is due whichever came first. */
+#define RACE_ROUNDS 150
+
+static volatile u32 race_round;
+
+GUEST_CODE(arm_while_the_clock_is_set)
+{
+	u64 count;
+	u32 i;
+
+	apic_enable();
+	irqs_on();
+	for (i = 1; i <= RACE_ROUNDS; i++) {
+		count = in_ms(FAR_AHEAD_S * 1000);
+		race_round = i;
+		start(i % 4, ON | DIRECT, count);
+		GUEST_ASSERT_KNOWN_EQ(guest_wait(&guest_irqs[VEC], i, WAIT_MS), true);
+		GUEST_ASSERT_EQ(guest_irqs[VEC], i);
+	}
+}
+
+TEST_KNOWN(one_shot_begins_while_the_clock_is_set, "K30")
+{
+	struct vm *vm = timer_vm();
+	u32 seen = 0;
+
+	vcpu_entry(vm->vcpus[0], arm_while_the_clock_is_set);
+	vcpu_start(vm->vcpus[0]);
+	while (seen < RACE_ROUNDS) {
+		if (race_round == seen)
+			continue;
+		seen = race_round;
+		move_clock(vm, 2 * FAR_AHEAD_S);
+	}
+	vcpu_join(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+/* --- while the host sleeps ------------------------------------------------ */
+
+/*
+ * The reference time goes on while the host sleeps, so a timer's hrtimer has to count that in, too.
+ * No emulated host sleeps: look which of the kernel's clocks it is on.
+ */
+GUEST_CODE(leave_one_running)
+{
+	apic_enable();
+	start(0, ON | DIRECT, ref_now() + FAR);
+	GUEST_SYNC(1);
+}
+
+TEST_KNOWN(counts_the_sleep_of_the_host, "K31")
+{
+	struct vm *vm = timer_vm();
+	char line[256], clock[64] = "";
+	bool found = false;
+	FILE *f;
+
+	vcpu_entry(vm->vcpus[0], leave_one_running);
+	synic_run_sync(vm->vcpus[0], 1);
+	/* Armed on the way into the guest, or in the fast path. */
+	vcpu_start(vm->vcpus[0]);
+	vcpu_join(vm->vcpus[0]);
+	f = fopen("/proc/timer_list", "r");
+	ASSERT(f, "/proc/timer_list: %s", strerror(errno));
+	while (!found && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " .get_time: %63s", clock) == 1)
+			continue;
+		found = strstr(line, module_loaded() ? "timer_fired" : "stimer_timer_callback");
+	}
+	fclose(f);
+	ASSERT(found, "no hrtimer of a synthetic timer");
+	ASSERT_KNOWN(!strcmp(clock, "ktime_get_boottime"), "by %s", clock);
+	vm_free(vm);
+}
