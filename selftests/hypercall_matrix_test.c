@@ -4,7 +4,7 @@
  * get the form or a parameter wrong, against the answer of the TLFS (chapter "Hypercall
  * Interface" and each call's page) and, where it differs, against that of stock KVM.
  * A cell with a defect's id must be as declared on stock, too. Privileges are
- * enforce_cpuid_test's, what a flush or an IPI does is flush_test's and ipi_test's.
+ * enforce_cpuid_test's; what a flush or an IPI does, flush_*_test and ipi_test show.
  */
 #include <errno.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /*
  * Direct flush: L2's four flush calls are answered by L0, without L1, when L1 has allowed
  * it in the VP assist page, in the VMCB or eVMCS, and L0 in CPUID. TLFS chapter "Nested
- * Virtualization", "Direct Virtual Flush". Who is flushed is judged as in flush_test.c.
+ * Virtualization", "Direct Virtual Flush". Who is flushed is judged as in guest/flush.h.
  */
 #include <errno.h>
 #include <sched.h>
@@ -1066,12 +1066,5 @@ TEST_DIRECT(monitor_trap_behind_the_call)
 
 int main(int argc, char **argv)
 {
-	int r;
-
-	if (kvm_fd() < 0)
-		return KTAP_EXIT_FAIL;
-	probes_install();
-	r = ktap_main(argc, argv);
-	probes_remove();
-	return r;
+	return probes_main(argc, argv);
 }

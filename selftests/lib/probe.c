@@ -22,7 +22,7 @@ struct invalidation invalidations[INVALIDATIONS];
 u32 nr_invalidations;
 static char no_probes[256]; /* why there are none */
 
-void probes_remove(void)
+static void probes_remove(void)
 {
 	char text[64];
 	u32 i;
@@ -38,7 +38,7 @@ void probes_remove(void)
 	file_write(TRACING "/kprobe_events", "-:khv_probe/all", O_APPEND);
 }
 
-int probes_install(void)
+static int probes_install(void)
 {
 	const char *vendor = host_is_amd() ? "svm" : "vmx";
 	char text[128];
@@ -159,4 +159,16 @@ u32 invalidated_all(u64 vcpu)
 	for (i = 0; i < nr_invalidations; i++)
 		n += invalidations[i].vcpu == vcpu && invalidations[i].all;
 	return n;
+}
+
+int probes_main(int argc, char **argv)
+{
+	int r;
+
+	if (kvm_fd() < 0)
+		return KTAP_EXIT_FAIL;
+	probes_install();
+	r = ktap_main(argc, argv);
+	probes_remove();
+	return r;
 }

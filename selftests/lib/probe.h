@@ -20,9 +20,8 @@ struct invalidation {
 extern struct invalidation invalidations[];
 extern u32 nr_invalidations;
 
-/* By main(), around ktap_main(). */
-int probes_install(void);
-void probes_remove(void);
+/* By main(): ktap_main() with the probes installed. */
+int probes_main(int argc, char **argv);
 /* Skip the case where there are none. */
 void probes_require(void);
 /* Everything since the last look. */
