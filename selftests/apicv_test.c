@@ -47,11 +47,6 @@ static void eoi(enum eoi_by how)
 /* The input of calls in memory, one for each VP. */
 static u64 call_input[2][8] __attribute__((aligned(64)));
 
-static u64 gpa(const void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 enum send_by {
 	BY_ICR_MSR,
 	BY_ICR_REGISTER,
@@ -127,12 +122,6 @@ static void run_one(void (*entry)(void))
 	vcpu_entry(vm->vcpus[0], entry);
 	synic_run_done(vm->vcpus[0]);
 	vm_free(vm);
-}
-
-static void require_two_cpus(void)
-{
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		ktap_skip("a target that runs while another VP sends needs two CPUs");
 }
 
 /* --- random sequences against a model ------------------------------------- */

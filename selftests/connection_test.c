@@ -42,11 +42,6 @@ struct one {
 	struct post_input *post;
 };
 
-static u64 gpa(void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 static struct one one_vcpu(u32 flags, bool synic)
 {
 	struct one o = { .vm = vm_create(1, flags) };

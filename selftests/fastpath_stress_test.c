@@ -30,12 +30,6 @@ static volatile bool stop;
 /* What each vCPU did: proof that none of them stood still. */
 static volatile u64 rounds[2];
 
-static void require_two_cpus(void)
-{
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		ktap_skip("two vCPUs that run at the same time need two CPUs");
-}
-
 static void start_pinned(struct vcpu *v, void (*entry)(void), void *(*run)(void *))
 {
 	int cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);

@@ -25,11 +25,6 @@
 static struct vcpu *v;
 static struct nested *n;
 
-static u64 gpa(const volatile void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 /* A vCPU that is to run @l1 with an eVMCS, or with what @flags say. */
 static void create(void (*l1)(void), u32 flags)
 {

@@ -46,11 +46,6 @@ struct call {
 static const u64 codes[] = { HVCALL_FLUSH_SPACE, HVCALL_FLUSH_LIST, HVCALL_FLUSH_SPACE_EX,
 			     HVCALL_FLUSH_LIST_EX };
 
-static u64 gpa(const void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 static bool host_is_6_12(void)
 {
 	return !host_is_6_1();

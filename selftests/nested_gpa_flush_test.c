@@ -35,11 +35,6 @@ struct world {
 	struct xmm_block *xmm;
 };
 
-static u64 gpa(const volatile void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 static struct world *world_create(u32 vm_flags, u32 flags)
 {
 	struct world *w = calloc(1, sizeof(*w));

@@ -33,11 +33,6 @@ struct assist_page {
 static struct assist_page assist __attribute__((aligned(4096)));
 static struct assist_page assist2 __attribute__((aligned(4096)));
 
-static u64 gpa(void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 /* --- guest --------------------------------------------------------------- */
 
 static void self_ipi(u32 vector)

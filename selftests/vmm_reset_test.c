@@ -23,11 +23,6 @@ enum vmm { QEMU, CLOUD_HYPERVISOR, OPENVMM, NR_VMMS };
 /* The shared pages; those of a VP are synic_messages, synic_events and assist. */
 static u8 *code_page, *tsc_page, *assist[NR_VPS];
 
-static u64 gpa(const void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 /* --- guest --------------------------------------------------------------- */
 
 static volatile u32 direct[NR_VPS], lived[NR_VPS];

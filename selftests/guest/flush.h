@@ -76,11 +76,6 @@ struct call {
 	const u64 *list;
 };
 
-static inline u64 gpa(const void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 /* Pages of the area: address, where it is read, entry of its table, and what that holds. */
 u64 page_gva(struct page p);
 /* Large pages are read at different offsets: the emulated TLB is indexed by bits 12 and up. */

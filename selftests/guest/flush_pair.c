@@ -2,7 +2,6 @@
 /* See flush_pair.h. */
 #include <sched.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "flush_pair.h"
 
@@ -97,12 +96,6 @@ void pin_thread(pthread_t thread, int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	ASSERT_EQ(pthread_setaffinity_np(thread, sizeof(set), &set), 0);
-}
-
-void require_two_cpus(void)
-{
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		ktap_skip("two vCPUs that run at the same time need two CPUs");
 }
 
 const struct page read_pages[NR_READ] = {

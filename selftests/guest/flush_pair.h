@@ -44,7 +44,6 @@ struct world *world_of_two(const struct page *p, u32 nr);
 /* Put @c into shared, for guest code that calls. */
 void set_call(struct world *w, const struct call *c);
 void pin_thread(pthread_t thread, int cpu);
-void require_two_cpus(void);
 
 extern const struct page read_pages[NR_READ];
 /* A call of each kind that covers read_pages[]; the lists are long, or of ranges. */

@@ -26,11 +26,6 @@
 extern struct tsc_page ref_page;
 extern struct tsc_page ref_page2;
 
-static inline u64 gpa(void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 static inline u64 ref_tsc(struct tsc_page *p)
 {
 	return gpa(p) | REF_TSC_ENABLE;

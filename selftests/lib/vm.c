@@ -133,6 +133,12 @@ bool host_tells_next_rip(void)
 	return tells;
 }
 
+void require_two_cpus(void)
+{
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		ktap_skip("two vCPUs that run at the same time need two CPUs");
+}
+
 int kvm_check_cap(int cap)
 {
 	int r = ioctl(kvm_fd(), KVM_CHECK_EXTENSION, cap);
@@ -221,25 +227,20 @@ void vm_add_low(struct vm *vm)
 	vm_add_memslot(vm, 0, vm->low, VM_LOW_SIZE, 0);
 }
 
-static u64 gpa_of(const void *p)
-{
-	return (u64)(uintptr_t)p;
-}
-
 /* Identity map of the low 4 GB with 2 MB pages, open to CPL 3 as well. */
 static void build_page_tables(struct vm *vm)
 {
 	u64 *pml4 = vm_alloc(vm, PAGE_SIZE), *pdpt = vm_alloc(vm, PAGE_SIZE);
 	u64 i, j, *pd;
 
-	pml4[0] = gpa_of(pdpt) | 7;
+	pml4[0] = gpa(pdpt) | 7;
 	for (i = 0; i < 4; i++) {
 		pd = vm_alloc(vm, PAGE_SIZE);
-		pdpt[i] = gpa_of(pd) | 7;
+		pdpt[i] = gpa(pd) | 7;
 		for (j = 0; j < 512; j++)
 			pd[j] = i << 30 | j << 21 | 0x87;
 	}
-	vm->cr3 = gpa_of(pml4);
+	vm->cr3 = gpa(pml4);
 }
 
 struct idt_gate {
@@ -266,7 +267,7 @@ static void build_tables(struct vm *vm)
 
 	idt = (struct idt_gate *)vm->idt;
 	for (i = 0; i < 256; i++) {
-		stub = gpa_of(guest_idt_stubs) + 16 * i;
+		stub = gpa(guest_idt_stubs) + 16 * i;
 		idt[i] = (struct idt_gate){
 			.off0 = (u16)stub,
 			.sel = SEL_CODE64,
@@ -369,8 +370,8 @@ struct vm *vm_create(u32 nr_vcpus, u32 flags)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	ASSERT(vm->ram == (void *)base, "the window of guest RAM is taken");
 	vm_add_memslot(vm, base, vm->ram, vm->ram_size, 0);
-	start = gpa_of(__executable_start) & ~(PAGE_SIZE - 1);
-	end = (gpa_of(_end) + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
+	start = gpa(__executable_start) & ~(PAGE_SIZE - 1);
+	end = (gpa(_end) + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);
 	vm_add_memslot(vm, start, (void *)start, end - start, 0);
 
 	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0 ||
@@ -448,16 +449,16 @@ void vcpu_entry(struct vcpu *v, void (*entry)(void))
 	s.es = data;
 	s.fs = data;
 	s.gs = data;
-	s.gs.base = gpa_of(v->cpu);
+	s.gs.base = gpa(v->cpu);
 	s.ss = data;
 	s.ss.selector = SEL_DATA;
 	s.ss.dpl = 0;
-	s.gdt.base = gpa_of(vm->gdt);
+	s.gdt.base = gpa(vm->gdt);
 	s.gdt.limit = PAGE_SIZE - 1;
-	s.idt.base = gpa_of(vm->idt);
+	s.idt.base = gpa(vm->idt);
 	s.idt.limit = PAGE_SIZE - 1;
 	memset(&s.tr, 0, sizeof(s.tr));
-	s.tr.base = gpa_of(tss);
+	s.tr.base = gpa(tss);
 	s.tr.limit = 0x67;
 	s.tr.selector = SEL_TSS;
 	s.tr.type = 11;
@@ -469,12 +470,12 @@ void vcpu_entry(struct vcpu *v, void (*entry)(void))
 	vcpu_ioctl(v, KVM_SET_SREGS, &s);
 
 	/* Three stacks: CPL 0, traps from CPL 3, CPL 3. */
-	*(u64 *)(tss + 4) = gpa_of(stack + 2 * STACK_SIZE);
-	v->cpu->user_rsp = gpa_of(stack + 3 * STACK_SIZE);
+	*(u64 *)(tss + 4) = gpa(stack + 2 * STACK_SIZE);
+	v->cpu->user_rsp = gpa(stack + 3 * STACK_SIZE);
 
-	regs.rip = gpa_of((void *)(uintptr_t)guest_start);
-	regs.rbx = gpa_of((void *)(uintptr_t)entry);
-	regs.rsp = gpa_of(stack + STACK_SIZE);
+	regs.rip = gpa((void *)(uintptr_t)guest_start);
+	regs.rbx = gpa((void *)(uintptr_t)entry);
+	regs.rsp = gpa(stack + STACK_SIZE);
 	vcpu_ioctl(v, KVM_SET_REGS, &regs);
 }
 

@@ -71,6 +71,12 @@ struct vm {
 /* vcpu_run() returns an enum guest_cmd or this. */
 #define RUN_EXIT(reason) (0x1000 + (reason))
 
+/* The address in the guest of what the host has at @p. */
+static inline u64 gpa(const volatile void *p)
+{
+	return (u64)(uintptr_t)p;
+}
+
 int kvm_fd(void);
 bool host_is_amd(void);
 /* The CPU keeps IRR, ISR and TPR itself (APICv or AVIC), and KVM uses it. */
@@ -79,6 +85,9 @@ bool host_has_apicv(void);
 bool host_tells_next_rip(void);
 int kvm_check_cap(int cap);
 int vm_check_cap(struct vm *vm, int cap);
+
+/* Skip the case on a host of one CPU: its vCPUs have to run at the same time. */
+void require_two_cpus(void);
 
 struct vm *vm_create(u32 nr_vcpus, u32 flags);
 /* One vCPU more, after vm_create(). */
