@@ -74,21 +74,27 @@ struct guest_test {
 
 #define GUEST_TEST_AUTO 1 /* a whole test: run on one vCPU until done */
 
-#define __GUEST_TEST(_name, _flags, _known)                           \
-	static void _name(void);                                      \
+#define __GUEST_ENTRY(_name, _flags, _known)                          \
 	static const struct guest_test __guest_##_name                \
 		__attribute__((section("khv_guest_tests"), used)) = { \
 			.name = #_name,                               \
 			.entry = _name,                               \
 			.flags = _flags,                              \
 			.known = _known,                              \
-		};                                                    \
+		}
+#define __GUEST_TEST(_name, _flags, _known)   \
+	static void _name(void);              \
+	__GUEST_ENTRY(_name, _flags, _known); \
 	static void _name(void)
 /* A whole test of its own. */
 #define GUEST_TEST(name)	   __GUEST_TEST(name, GUEST_TEST_AUTO, NULL)
 #define GUEST_TEST_KNOWN(name, id) __GUEST_TEST(name, GUEST_TEST_AUTO, id)
 /* An entry point that a host case uses. */
 #define GUEST_CODE(name)	   __GUEST_TEST(name, 0, NULL)
+/* The same of a harness, which declares it in its header. */
+#define GUEST_CODE_GLOBAL(name)       \
+	__GUEST_ENTRY(name, 0, NULL); \
+	void name(void)
 
 /* Set by the host before the first guest runs. */
 extern u32 guest_use_vmmcall;

@@ -66,3 +66,10 @@ int irqfd_new(struct vm *vm, u32 gsi, int *resample)
 		FAIL("KVM_IRQFD: %s", strerror(errno));
 	return fd;
 }
+
+void irqfd_remove(struct vm *vm, u32 gsi, int fd)
+{
+	struct kvm_irqfd f = { .gsi = gsi, .fd = (u32)fd, .flags = KVM_IRQFD_FLAG_DEASSIGN };
+
+	ASSERT(!ioctl(vm->fd, KVM_IRQFD, &f), "KVM_IRQFD: %s", strerror(errno));
+}

@@ -17,5 +17,7 @@ u64 eventfd_count(int fd);
 void route_sints(struct vm *vm, u32 vp, const u32 *sints, u32 nr);
 /* An eventfd that raises @gsi; with @resample, *@resample is one that tells of the ack. */
 int irqfd_new(struct vm *vm, u32 gsi, int *resample);
+/* Take it off @gsi again. */
+void irqfd_remove(struct vm *vm, u32 gsi, int fd);
 
 #endif
