@@ -24,8 +24,6 @@
 #define SINT_VEC    0x81
 #define MESSAGE_VEC 0x91
 
-#define ICR_TO(id, vector) ((u64)(id) << 56 | 1 << 14 | (vector))
-
 static volatile bool stop;
 /* What each vCPU did: proof that none of them stood still. */
 static volatile u64 rounds[2];

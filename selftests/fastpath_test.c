@@ -485,8 +485,7 @@ TEST(trap_flag_traps_behind_the_instruction)
 
 /* --- interrupts ---------------------------------------------------------------- */
 
-#define ICR_TO(id, vector) ((u64)(id) << 56 | 1 << 14 | (vector))
-#define NR_INTERRUPTED	   20
+#define NR_INTERRUPTED 20
 
 static void on_interrupt(struct guest_frame *f)
 {

@@ -25,6 +25,9 @@
 #define ICR_ALL	   (2ULL << 18)
 #define ICR_OTHERS (3ULL << 18)
 
+/* The value of HV_X64_MSR_ICR, in xAPIC mode: an edge-triggered, fixed interrupt. */
+#define ICR_TO(id, vector) ((u64)(id) << 56 | 1 << 14 | (vector))
+
 #define MSR_APIC_BASE	     0x1bu
 #define MSR_APIC_BASE_X2APIC BIT64(10)
 #define MSR_X2APIC	     0x800u

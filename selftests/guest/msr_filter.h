@@ -18,8 +18,6 @@
 #define SPIN_FAST  (HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST)
 #define CORE_COUNT 0x35u /* MSR_CORE_THREAD_COUNT, the one that QEMU filters */
 
-#define ICR_TO(id, vector) ((u64)(id) << 56 | 1 << 14 | (vector))
-
 #define RD    KVM_MSR_FILTER_READ
 #define WR    KVM_MSR_FILTER_WRITE
 #define RDWR  (RD | WR)
