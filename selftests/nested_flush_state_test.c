@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Direct flush when L2 is restored, and when a VP assist page, or the VMCB, goes away. Stock 6.1
+ * has no direct flush (N0).
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "nested_flush.h"
+
+/* --- save and restore, in L2 ---------------------------------------------- */
+
+/* The first call after the move, without any entry by L1 in between. */
+TEST_KNOWN(restored_caller, "N1")
+{
+	struct world *w;
+	struct call c = { .code = HVCALL_FLUSH_SPACE, .mask = MASK(0), .fast = true };
+	struct guest_op o;
+	u32 before;
+
+	if (host_is_amd())
+		ktap_skip("L1 is asked until it enters L2 again, and that is right");
+	w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
+	direct_world_start(w);
+	direct_call(w, 0, &c);
+	*w->n[0]->lock_page = 1;
+	direct_world_move(w);
+	before = w->n[0]->exits;
+	o = l2_op(w, 0, l2_call_op(w, &c));
+	ASSERT_KNOWN(o.result == success_of(&o), "result 0x%llx", (unsigned long long)o.result);
+	ASSERT_KNOWN(w->n[0]->exits == before + 1, "TlbLockCount is not seen");
+	ASSERT_EQ(w->n[0]->exit, NESTED_SYNTHETIC);
+	direct_world_free(w);
+}
+
+/*
+ * Nothing of the L2 before counts for one that is restored onto a vCPU that is in use, until L1,
+ * which is asked therefore, enters it again.
+ */
+TEST(restored_in_place)
+{
+	struct world *w;
+	u32 i;
+
+	if (!host_is_amd())
+		ktap_skip("the enlightened VMCS tells who L2 is, and is read again");
+	w = direct_world_create(NESTED_DIRECT);
+	direct_world_start(w);
+	for (i = 0; i < ARRAY_SIZE(direct_codes); i++) {
+		struct call c = { .code = direct_codes[i], .fast = true, .mask = MASK(0) };
+
+		nested_restore_in_place(w->vm->vcpus[0]);
+		assert_reflected(w, l2_call_op(w, &c), "restored in place");
+	}
+	direct_world_free(w);
+}
+
+/* vCPU 1 is in L2 ever since, vCPU 0 has gone through L1. */
+TEST_KNOWN(restored_target, "N2")
+{
+	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
+	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(1) };
+	u32 i;
+
+	direct_world_start(w);
+	direct_world_move(w);
+	/* Whatever the move itself asked for. */
+	for (i = 0; i < NR_VCPUS; i++)
+		l2_op(w, i, (struct guest_op){ .op = OP_RDTSC });
+	probes_read();
+	nested_reenter(w->vm->vcpus[0]);
+	probes_read();
+	w->address[0] = invalidations[0].vcpu;
+	direct_call(w, 0, &c);
+	l2_op(w, 1, (struct guest_op){ .op = OP_RDTSC });
+	probes_read();
+	for (i = 0; i < nr_invalidations; i++)
+		if (invalidations[i].vcpu != w->address[0])
+			break;
+	ASSERT_KNOWN(i < nr_invalidations, "vCPU 1 keeps its translations");
+	direct_world_free(w);
+}
+
+/* With everything known again, as before. */
+TEST_DIRECT(restored_and_reentered)
+{
+	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT | NESTED_PAGING);
+	struct call c = { .code = HVCALL_FLUSH_LIST };
+
+	direct_world_start(w);
+	direct_world_move(w);
+	find_vcpus(w);
+	c.mask = MASK(0);
+	judge_direct(w, &c, 1);
+	c.mask = MASK(1);
+	judge_direct(w, &c, 2);
+	check_locked(w, 0, &c);
+	direct_world_free(w);
+}
+
+/* --- a VP assist page that goes away --------------------------------------- */
+
+static struct world *world_of_svm(void)
+{
+	struct world *w;
+
+	if (!host_is_amd())
+		ktap_skip("VMX: see nested_evmcs_test");
+	w = direct_world_create(NESTED_DIRECT);
+	direct_world_start(w);
+	return w;
+}
+
+TEST(assist_page_elsewhere)
+{
+	struct world *w = world_of_svm();
+	u64 other = gpa(vm_alloc(w->vm, PAGE_SIZE));
+
+	nested_l1_op(w->vm->vcpus[0], OP_WR(HV_X64_MSR_VP_ASSIST_PAGE, other | ASSIST_ENABLE));
+	assert_all_reflected(w, "the assist page is elsewhere");
+	direct_world_free(w);
+}
+
+/* What was there allows nothing any more. */
+TEST_KNOWN_IF(assist_page_disabled, "N8", host_is_6_12)
+{
+	struct world *w = world_of_svm();
+	struct call c = { .code = HVCALL_FLUSH_SPACE, .fast = true };
+
+	nested_l1_op(w->vm->vcpus[0], OP_WR(HV_X64_MSR_VP_ASSIST_PAGE, 0));
+	ASSERT_KNOWN(l2_op(w, 0, l2_call_op(w, &c)).result == NESTED_REFLECTED,
+		     "direct flush without an assist page");
+	assert_all_reflected(w, "the assist page is disabled");
+	direct_world_free(w);
+}
+
+/*
+ * VMRUN with a page that is enabled and whose memory is removed; L1 has written @msr first, unless
+ * that is 0. Return: what KVM_RUN returns.
+ */
+static int vmrun_without_page(struct world *w, u32 msr)
+{
+	struct kvm_userspace_memory_region none = { 0 };
+	struct nested *n = w->n[0];
+
+	n->assist = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
+	memset(n->assist, 0, PAGE_SIZE);
+	none.slot = w->vm->nr_slots;
+	none.guest_phys_addr = 0x40000000;
+	vm_add_memslot(w->vm, none.guest_phys_addr, n->assist, PAGE_SIZE, 0);
+	n->assist = (u8 *)(uintptr_t)none.guest_phys_addr;
+	nested_start(w->vm->vcpus[0]);
+	if (msr)
+		ASSERT_EQ(nested_l1_op(w->vm->vcpus[0], OP_WR(msr, 0)).vector, 0);
+
+	ASSERT_EQ(ioctl(w->vm->fd, KVM_SET_USER_MEMORY_REGION, &none), 0);
+	n->may_fail = true;
+	n->l1->nr = 0;
+	n->l2->ops[0] = OP_L1;
+	n->l2->nr = 1;
+	return __vcpu_run(w->vm->vcpus[0]);
+}
+
+/* L1's own fault. */
+TEST_KNOWN_IF(assist_page_unreadable_at_vmrun, "N3", host_is_6_12)
+{
+	struct world *w;
+	int r;
+
+	if (!host_is_amd())
+		ktap_skip("VMX: see nested_evmcs_test");
+	w = direct_world_create(NESTED_DIRECT);
+	r = vmrun_without_page(w, 0);
+	ASSERT_KNOWN(!r, "KVM_RUN: %s", strerror(-r));
+	ASSERT_EQ(w->vm->vcpus[0]->run->exit_reason, KVM_EXIT_IO);
+	/* Stock 6.1 does not read the page. */
+	if (host_is_6_1() && !module_loaded() && w->n[0]->exit == NESTED_NONE)
+		return;
+	ASSERT_EQ(w->n[0]->exit, NESTED_FAILED);
+	ASSERT_EQ(w->n[0]->failure, GP_VECTOR);
+	direct_world_free(w);
+}
+
+/* Nobody reads it then, and nobody minds. */
+TEST(assist_page_unreadable_without_pv_eoi)
+{
+	struct world *w;
+
+	if (!host_is_amd())
+		ktap_skip("VMX: see nested_evmcs_test");
+	w = direct_world_create(NESTED_DIRECT);
+	ASSERT_EQ(vmrun_without_page(w, MSR_KVM_PV_EOI_EN), 0);
+	ASSERT_EQ(w->n[0]->exit, NESTED_NONE);
+	direct_world_free(w);
+}
+
+static u64 vmrun_at(u64 vmcb)
+{
+	return nested_vmrun(this_cpu()->nested, vmcb);
+}
+
+/* Nor is there anything to read at a VMCB that is nowhere, of which L2 it would be. */
+TEST_DIRECT(vmcb_outside_memory)
+{
+	static const u64 nowhere[] = { GPA_NOWHERE, GPA_NOWHERE + PAGE_SIZE - 8, BIT64(40),
+				       0x000ffffffffff000ULL, 0xfffffffffffff000ULL };
+	struct call c = { .code = HVCALL_FLUSH_SPACE, .fast = true, .mask = MASK(0) };
+	struct world *w = world_of_svm();
+	struct guest_op o;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(nowhere); i++) {
+		direct_call(w, 0, &c);
+		o = nested_l1_op(w->vm->vcpus[0],
+				 (struct guest_op){ .op = OP_CALL,
+						    .arg0 = (u64)(uintptr_t)vmrun_at,
+						    .arg1 = nowhere[i] });
+		ASSERT_EQ(o.result, GP_VECTOR);
+	}
+	direct_call(w, 0, &c);
+	direct_world_free(w);
+}
+
+/* See nested_evmcs_test.c: the same cache, at VMRUN. */
+TEST(pv_eoi_beside_assist_page)
+{
+	struct world *w;
+
+	if (!module_loaded())
+		ktap_skip("stock leaves a warning in the host's log (N4)");
+	w = world_of_svm();
+	nested_l1_op(w->vm->vcpus[0], OP_WR(MSR_KVM_PV_EOI_EN, gpa(w->hidden) | 1));
+	nested_reenter(w->vm->vcpus[0]);
+	direct_world_free(w);
+}
+
+#define MANY 300
+
+/* KVM reads no assist page any more: what it said of the L2 before is nothing of this one's. */
+TEST_DIRECT(pv_eoi_off)
+{
+	struct call c = { .fast = true, .mask = MASK(0) };
+	struct world *w = world_of_svm();
+	u64 rip;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(direct_codes); i++) {
+		c.code = direct_codes[i];
+		direct_call(w, 0, &c);
+	}
+	ASSERT_EQ(nested_l1_op(w->vm->vcpus[0], OP_WR(MSR_KVM_PV_EOI_EN, 0)).vector, 0);
+	w->n[0]->direct = false;
+	nested_reenter(w->vm->vcpus[0]);
+	for (i = 0; i < MANY; i++) {
+		c.code = direct_codes[i % ARRAY_SIZE(direct_codes)];
+		assert_reflected(w, l2_call_op(w, &c), "PV EOI is off");
+		/* L1 found the call at the exit's RIP, and has put it behind that. */
+		rip = get64(w->n[0]->vmcb, VMCB_RIP);
+		ASSERT(!memcmp((void *)(uintptr_t)(rip - 3), "\x0f\x01\xd9", 3),
+		       "no VMMCALL before 0x%llx", (unsigned long long)rip);
+	}
+	direct_world_free(w);
+}
+
+int main(int argc, char **argv)
+{
+	return probes_main(argc, argv);
+}
