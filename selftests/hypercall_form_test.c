@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The calling convention, whatever the call: registers, CPU mode, privilege level.
- * What malformed calls answer is hypercall_matrix_test's.
+ * What malformed calls answer, hypercall_matrix_form_test shows.
  */
 #include <string.h>
 

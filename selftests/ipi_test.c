@@ -4,7 +4,7 @@
  * Control"): exactly the VPs named get exactly one interrupt, whatever their indices.
  * The vCPUs are run by turns, so an IPI waits in the target's local APIC until the target
  * is run and every case is the same each time; one case runs a target in a thread.
- * Statuses are hypercall_matrix_test's.
+ * Statuses are hypercall_matrix_parameters_test's.
  */
 #include <sched.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /*
  * The synthetic debugger (SynDbg): its registers, which are there with the debugger's
  * CPUID leaves only, the exits to user space that two of them make, and the calls that
- * user space answers. What malformed debug calls answer is hypercall_matrix_test's.
+ * user space answers. What malformed debug calls answer, hypercall_matrix_form_test shows.
  */
 #include <signal.h>
 #include <string.h>
