@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Synthetic timers: CONFIG and COUNT, what each write does to the other, and the extreme values
- * of COUNT. Save and restore: migration_test.c.
+ * of COUNT. Save and restore: migration_timers_test.c.
  */
 #include "stimer.h"
 
