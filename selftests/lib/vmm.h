@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A VM's state as a VMM saves it, and its registers written in the order of one VMM or another.
+ */
+#ifndef KHV_SELFTEST_VMM_H
+#define KHV_SELFTEST_VMM_H
+
+#include "vm.h"
+
+#define VMM_VPS	 2 /* of a VM whose state is saved */
+#define MAX_MSRS 64
+
+enum vmm { QEMU, CLOUD_HYPERVISOR, OPENVMM, NR_VMMS };
+
+struct msr_list {
+	struct kvm_msrs hdr;
+	struct kvm_msr_entry entries[MAX_MSRS];
+};
+
+struct vp_state {
+	struct kvm_regs regs;
+	struct kvm_sregs sregs;
+	struct kvm_lapic_state lapic;
+	struct kvm_mp_state mp;
+	struct kvm_vcpu_events events;
+	struct msr_list msrs; /* in the order of the list all_msrs() */
+};
+
+struct vm_state {
+	struct vp_state vps[VMM_VPS];
+	struct kvm_clock_data clock;
+	u8 ram[4UL << 20];
+};
+
+/* Let the instruction that led to user space end, as a VMM does before it looks. */
+void vmm_complete(struct vcpu *v);
+void vmm_save(struct vm *vm, struct vm_state *s);
+
+/* Write all registers of the state, as the VMM does. */
+extern void (*const vmm_write_registers[NR_VMMS])(struct vm *vm, const struct vm_state *s);
+
+#endif
