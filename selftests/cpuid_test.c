@@ -322,7 +322,7 @@ TEST(nothing_without_leaves)
 
 /*
  * hv-passthrough together with hv-enforce-cpuid: whatever is advertised can be
- * used. One register for each bit; enforce_cpuid_test has them all.
+ * used. One register for each bit; enforce_cpuid_msrs_test has them all.
  */
 GUEST_CODE(use_everything)
 {

@@ -3,7 +3,7 @@
  * The status matrix: every call in its slow and its register form, with each way to get the form
  * or a parameter wrong, against the answer of the TLFS (chapter "Hypercall Interface" and each
  * call's page) and, where it differs, against that of stock KVM. A cell with a defect's id must
- * be as declared on stock, too. Privileges are enforce_cpuid_test's; what a flush or an IPI
+ * be as declared on stock, too. Privileges are enforce_cpuid_*_test's; what a flush or an IPI
  * does, flush_*_test and ipi_test show.
  */
 #ifndef KHV_SELFTEST_HYPERCALL_MATRIX_H
