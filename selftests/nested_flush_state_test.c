@@ -106,7 +106,7 @@ static struct world *world_of_svm(void)
 	struct world *w;
 
 	if (!host_is_amd())
-		ktap_skip("VMX: see nested_evmcs_test");
+		ktap_skip("VMX: see nested_evmcs_pages_test");
 	w = direct_world_create(NESTED_DIRECT);
 	direct_world_start(w);
 	return w;
@@ -169,7 +169,7 @@ TEST_KNOWN_IF(assist_page_unreadable_at_vmrun, "N3", host_is_6_12)
 	int r;
 
 	if (!host_is_amd())
-		ktap_skip("VMX: see nested_evmcs_test");
+		ktap_skip("VMX: see nested_evmcs_pages_test");
 	w = direct_world_create(NESTED_DIRECT);
 	r = vmrun_without_page(w, 0);
 	ASSERT_KNOWN(!r, "KVM_RUN: %s", strerror(-r));
@@ -188,7 +188,7 @@ TEST(assist_page_unreadable_without_pv_eoi)
 	struct world *w;
 
 	if (!host_is_amd())
-		ktap_skip("VMX: see nested_evmcs_test");
+		ktap_skip("VMX: see nested_evmcs_pages_test");
 	w = direct_world_create(NESTED_DIRECT);
 	ASSERT_EQ(vmrun_without_page(w, MSR_KVM_PV_EOI_EN), 0);
 	ASSERT_EQ(w->n[0]->exit, NESTED_NONE);
@@ -222,7 +222,7 @@ TEST_DIRECT(vmcb_outside_memory)
 	direct_world_free(w);
 }
 
-/* See nested_evmcs_test.c: the same cache, at VMRUN. */
+/* See nested_evmcs_pages_test.c: the same cache, at VMRUN. */
 TEST(pv_eoi_beside_assist_page)
 {
 	struct world *w;

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The enlightened VMCS: what the VMX capability MSRs offer while it is enabled, and TSC scaling.
+ * TLFS chapter "Nested Virtualization".
+ */
+#include "evmcs.h"
+
+/* --- capabilities ---------------------------------------------------------- */
+
+/* What the CPU may have, but an eVMCS has no field for: TLFS, in each MSR's high half. */
+static const struct {
+	u32 msr, forbidden, needed;
+} limits[] = {
+	{ MSR_VMX_TRUE_PIN, BIT64(6) | BIT64(7), 0 },
+	{ 0x481, BIT64(6) | BIT64(7), 0 },
+	{ MSR_VMX_TRUE_PROC, 0, PROC_MSR_BITMAP | PROC_SECONDARY },
+	{ 0x482, 0, PROC_MSR_BITMAP | PROC_SECONDARY },
+	/* APIC accesses, registers and delivery, PLE, VMFUNC, shadow VMCS, PML. */
+	{ MSR_VMX_PROC2,
+	  BIT64(0) | BIT64(8) | BIT64(9) | BIT64(10) | BIT64(13) | BIT64(14) | BIT64(17),
+	  PROC2_EPT },
+	{ MSR_VMX_TRUE_EXIT, BIT64(22), BIT64(9) },
+	{ 0x483, BIT64(22), BIT64(9) },
+	{ MSR_VMX_TRUE_ENTRY, 0, BIT64(9) },
+	{ 0x484, 0, BIT64(9) },
+};
+
+GUEST_CODE(l1_capabilities)
+{
+	u64 val;
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		val = rdmsr(limits[i].msr) >> 32;
+		GUEST_ASSERT_EQ(val & limits[i].forbidden, 0);
+		GUEST_ASSERT_EQ(val & limits[i].needed, limits[i].needed);
+	}
+	if (!__rdmsr(MSR_VMX_VMFUNC, &val))
+		GUEST_ASSERT_EQ(val & 1, 0);
+}
+
+TEST(capabilities)
+{
+	evmcs_run(l1_capabilities);
+}
+
+/*
+ * PERF_GLOBAL_CTRL and TscMultiplier came later: they are there exactly if CPUID says so (and the
+ * CPU has them).
+ */
+GUEST_CODE(l1_perf_global)
+{
+	bool shown = cpuid(HV_LEAF_NESTED, 0).ebx & 1;
+
+	if (!shown) {
+		GUEST_ASSERT_EQ(rdmsr(MSR_VMX_TRUE_EXIT) >> 32 & EXIT_PERF_GLOBAL, 0);
+		GUEST_ASSERT_EQ(rdmsr(MSR_VMX_TRUE_ENTRY) >> 32 & ENTRY_PERF_GLOBAL, 0);
+		GUEST_ASSERT_EQ(rdmsr(MSR_VMX_PROC2) >> 32 & PROC2_TSC_SCALING, 0);
+	}
+	GUEST_SYNC_ARGS(1, rdmsr(MSR_VMX_TRUE_EXIT) >> 32, rdmsr(MSR_VMX_TRUE_ENTRY) >> 32);
+}
+
+TEST(perf_global_ctrl)
+{
+	u64 all;
+
+	evmcs_create(l1_perf_global, NESTED_EVMCS);
+	vcpu_set_bit(evmcs_vcpu, EVMCS1_PERF_GLOBAL, false);
+	vcpu_run_sync(evmcs_vcpu, 1);
+	vm_free(evmcs_vcpu->vm);
+
+	evmcs_create(l1_perf_global, NESTED_EVMCS);
+	vcpu_set_bit(evmcs_vcpu, EVMCS1_PERF_GLOBAL, true);
+	all = vcpu_get_msr(evmcs_vcpu, MSR_VMX_TRUE_EXIT) >> 32;
+	vcpu_run_sync(evmcs_vcpu, 1);
+	ASSERT_EQ(evmcs_vcpu->cpu->msg.args[1] & EXIT_PERF_GLOBAL, all & EXIT_PERF_GLOBAL);
+	vm_free(evmcs_vcpu->vm);
+}
+
+#define EVMCS_GUEST_PERF 904
+#define EVMCS_HOST_PERF	 976
+
+/*
+ * The fields are looked at if the controls ask for them: 0 is good on any CPU, a value with all
+ * bits on none.
+ */
+GUEST_CODE(l1_loads_perf_global)
+{
+	nested_assist_on(evmcs_l1);
+	evmcs_prepare();
+	vmcs_write(evmcs_l1, VMCS_EXIT_CTL, vmcs_read(evmcs_l1, VMCS_EXIT_CTL) | EXIT_PERF_GLOBAL);
+	vmcs_write(evmcs_l1, VMCS_ENTRY_CTL,
+		   vmcs_read(evmcs_l1, VMCS_ENTRY_CTL) | ENTRY_PERF_GLOBAL);
+	put64(evmcs_l1->evmcs, EVMCS_GUEST_PERF, 0);
+	put64(evmcs_l1->evmcs, EVMCS_HOST_PERF, 0);
+	l2_must_run();
+	put64(evmcs_l1->evmcs, EVMCS_HOST_PERF, ~0ULL);
+	l2_must_fail(VMX_FAIL_VALID);
+}
+
+static void perf_global_is_loaded(bool shown)
+{
+	u64 exit, entry;
+
+	evmcs_create(l1_loads_perf_global, NESTED_EVMCS);
+	vcpu_set_bit(evmcs_vcpu, EVMCS1_PERF_GLOBAL, shown);
+	/* What user space reads is not filtered. */
+	exit = vcpu_get_msr(evmcs_vcpu, MSR_VMX_TRUE_EXIT) >> 32;
+	entry = vcpu_get_msr(evmcs_vcpu, MSR_VMX_TRUE_ENTRY) >> 32;
+	if (!(exit & EXIT_PERF_GLOBAL) || !(entry & ENTRY_PERF_GLOBAL))
+		ktap_skip("the host's CPU cannot load PERF_GLOBAL_CTRL (exit 0x%llx, entry 0x%llx)",
+			  (unsigned long long)exit, (unsigned long long)entry);
+	vcpu_run_done(evmcs_vcpu);
+	vm_free(evmcs_vcpu->vm);
+}
+
+TEST(perf_global_ctrl_is_loaded)
+{
+	perf_global_is_loaded(true);
+}
+
+/* Some Windows asks for it although it was not offered, and does not boot if that is refused. */
+TEST(perf_global_ctrl_is_loaded_unoffered)
+{
+	perf_global_is_loaded(false);
+}
+
+/* --- TSC scaling ----------------------------------------------------------- */
+
+static void require_tsc_scaling(void)
+{
+	if (!(vcpu_get_msr(evmcs_vcpu, MSR_VMX_PROC2) >> 32 & PROC2_TSC_SCALING))
+		ktap_skip("the host's CPU does not scale the TSC");
+}
+
+GUEST_CODE(l1_tsc_scaling_offered)
+{
+	u64 caps = rdmsr(MSR_VMX_PROC2) >> 32;
+
+	GUEST_ASSERT_KNOWN_EQ(caps & PROC2_TSC_SCALING, PROC2_TSC_SCALING);
+}
+
+TEST_KNOWN(tsc_scaling_offered, "N0")
+{
+	evmcs_create(l1_tsc_scaling_offered, NESTED_EVMCS);
+	require_tsc_scaling();
+	vcpu_run_done(evmcs_vcpu);
+}
+
+GUEST_CODE(l1_tsc_scaling)
+{
+	static const u64 times16[] = { 32, 8, 16 }; /* 2, 1/2, 1 */
+	u64 before, after;
+	u32 i;
+
+	GUEST_ASSERT_KNOWN_EQ(rdmsr(MSR_VMX_PROC2) >> 32 & PROC2_TSC_SCALING, PROC2_TSC_SCALING);
+	nested_assist_on(evmcs_l1);
+	evmcs_prepare();
+	evmcs_l1->l2->nr = 2;
+	evmcs_l1->l2->ops[0].op = OP_RDTSC;
+	evmcs_l1->l2->ops[1] = OP_L1;
+	for (i = 0; i < ARRAY_SIZE(times16); i++) {
+		vmcs_write(evmcs_l1, VMCS_TSC_MULT, times16[i] << (TSC_MULTIPLIER_SHIFT - 4));
+		vmcs_write(evmcs_l1, VMCS_TSC_OFFSET, 0);
+		nested_fill(evmcs_l1);
+		before = rdtsc();
+		l2_must_run();
+		after = rdtsc();
+		GUEST_ASSERT(evmcs_l1->l2->ops[0].result >= before / 16 * times16[i]);
+		GUEST_ASSERT(evmcs_l1->l2->ops[0].result <= (after / 16 + 1) * times16[i]);
+	}
+}
+
+/* Whoever is not told of the field must not ask for it. */
+GUEST_CODE(l1_tsc_scaling_not_shown)
+{
+	u64 without;
+
+	nested_assist_on(evmcs_l1);
+	evmcs_prepare();
+	l2_must_run();
+	without = vmcs_read(evmcs_l1, VMCS_PROC2);
+	vmcs_write(evmcs_l1, VMCS_PROC2, without | PROC2_TSC_SCALING);
+	l2_must_fail(VMX_FAIL_VALID);
+	vmcs_write(evmcs_l1, VMCS_PROC2, without);
+	l2_must_run();
+}
+
+TEST(tsc_scaling_not_shown)
+{
+	evmcs_create(l1_tsc_scaling_not_shown, NESTED_EVMCS);
+	require_tsc_scaling();
+	vcpu_set_bit(evmcs_vcpu, EVMCS1_PERF_GLOBAL, false);
+	evmcs_l1->flags |= NESTED_PAGING;
+	vcpu_run_done(evmcs_vcpu);
+	vm_free(evmcs_vcpu->vm);
+}
+
+TEST_KNOWN(tsc_scaling, "N0")
+{
+	evmcs_create(l1_tsc_scaling, NESTED_EVMCS);
+	require_tsc_scaling();
+	evmcs_l1->controls = PROC_TSC_OFFSET;
+	evmcs_l1->controls2 = PROC2_TSC_SCALING;
+	vcpu_run_done(evmcs_vcpu);
+}
