@@ -4,7 +4,7 @@
  * or a parameter wrong, against the answer of the TLFS (chapter "Hypercall Interface" and each
  * call's page) and, where it differs, against that of stock KVM. A cell with a defect's id must
  * be as declared on stock, too. Privileges are enforce_cpuid_*_test's; what a flush or an IPI
- * does, flush_*_test and ipi_test show.
+ * does, flush_*_test and ipi_*_test show.
  */
 #ifndef KHV_SELFTEST_HYPERCALL_MATRIX_H
 #define KHV_SELFTEST_HYPERCALL_MATRIX_H

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * IPIs by hypercall: which VPs get them, by their indices.
+ */
+#include "ipi.h"
+
+TEST(default_indices)
+{
+	static const struct row rows[] = {
+		{ "VP 0", ANY, SPARSE, 1, { 1 }, CPU(0) },
+		{ "VP 1", ANY, SPARSE, 1, { 2 }, CPU(1) },
+		{ "VP 3", ANY, SPARSE, 1, { 8 }, CPU(3) },
+		{ "two VPs", ANY, SPARSE, 1, { 0xa }, CPU(1) | CPU(3) },
+		{ "all four", ANY, SPARSE, 1, { 0xf }, 0xf },
+		{ "nobody", ANY, SPARSE, 1, { 0 }, 0 },
+		{ "behind the last VP", ANY, SPARSE, 1, { ~0xfULL }, 0 },
+		{ "64 VPs", ANY, SPARSE, 1, { ~0ULL }, 0xf },
+		{ "no bank", EX, SPARSE, 0, { 0 }, 0 },
+		{ "all", EX, ALL, 0, { 0 }, 0xf },
+		{ "all, whatever the banks", EX, ALL, 3, { 2, 0 }, 0xf },
+	};
+	struct vm *vm = vm_with_indices(NULL);
+
+	send_rows(vm, rows, ARRAY_SIZE(rows));
+	vm_free(vm);
+}
+
+TEST(indices_above_64)
+{
+	static const struct row rows[] = {
+		{ "VP 0", ANY, SPARSE, 1, { 1 }, CPU(0) },
+		{ "VP 3", ANY, SPARSE, 1, { 8 }, CPU(3) },
+		{ "numbers of vCPUs that are no VP", ANY, SPARSE, 1, { 6 }, 0 },
+		{ "64 VPs", ANY, SPARSE, 1, { ~0ULL }, CPU(0) | CPU(3) },
+		{ "VP 70", EX, SPARSE, BIT64(1), { BIT64(6) }, CPU(1) },
+		{ "VP 129", EX, SPARSE, BIT64(2), { BIT64(1) }, CPU(2) },
+		{ "VPs 70 and 129", EX, SPARSE, 6, { BIT64(6), BIT64(1) }, CPU(1) | CPU(2) },
+		{ "all four", EX, SPARSE, 7, { 9, BIT64(6), BIT64(1) }, 0xf },
+		{ "bank 1 without VP 70", EX, SPARSE, BIT64(1), { ~BIT64(6) }, 0 },
+		{ "bank 2 with VP 128 and 130", EX, SPARSE, BIT64(2), { 5 }, 0 },
+		{ "full bank 1", EX, SPARSE, BIT64(1), { ~0ULL }, CPU(1) },
+		{ "empty bank 0", EX, SPARSE, 5, { 0, BIT64(1) }, CPU(2) },
+		{ "banks 0 and 2", EX, SPARSE, 5, { 8, ~0ULL }, CPU(2) | CPU(3) },
+		{ "all", EX, ALL, 0, { 0 }, 0xf },
+	};
+	struct vm *vm = vm_with_indices(spread_indices);
+
+	send_rows(vm, rows, ARRAY_SIZE(rows));
+	vm_free(vm);
+}
+
+/* More banks than there can be VPs for: whoever exists gets what is meant for it. */
+TEST(banks_behind_the_last_vp)
+{
+	static const struct row rows[] = {
+		{ "bank 3", EX, SPARSE, BIT64(3), { ~0ULL }, 0 },
+		{ "bank 15", EX, SPARSE, BIT64(15), { ~0ULL }, 0 },
+		{ "bank 16", EX, SPARSE, BIT64(16), { ~0ULL }, 0 },
+		{ "bank 63", EX, SPARSE, BIT64(63), { ~0ULL }, 0 },
+		{ "banks 2 and 63", EX, SPARSE, BIT64(2) | BIT64(63), { 2, ~0ULL }, CPU(2) },
+		{ "banks 0, 17, 40, 63",
+		  EX,
+		  SPARSE,
+		  1 | BIT64(17) | BIT64(40) | BIT64(63),
+		  { 1, ~0ULL, ~0ULL, ~0ULL },
+		  CPU(0) },
+		{ "banks 1 and all from 54",
+		  EX,
+		  SPARSE,
+		  2 | ~0ULL << 54,
+		  { ~0ULL, ~0ULL, ~0ULL, ~0ULL },
+		  CPU(1) },
+		{ "all banks, full", SLOW_EX, SPARSE, ~0ULL, { ~0ULL, ~0ULL, ~0ULL, ~0ULL }, 0xf },
+		{ "all banks, empty", SLOW_EX, SPARSE, ~0ULL, { 0 }, 0 },
+		{ "all banks but 0",
+		  SLOW_EX,
+		  SPARSE,
+		  ~1ULL,
+		  { ~0ULL, ~0ULL, ~0ULL, ~0ULL },
+		  CPU(1) | CPU(2) },
+		{ "all banks but 1",
+		  SLOW_EX,
+		  SPARSE,
+		  ~2ULL,
+		  { 1, 2, ~0ULL, ~0ULL },
+		  CPU(0) | CPU(2) },
+		{ "all with all banks", SLOW_EX, ALL, ~0ULL, { 0 }, 0xf },
+	};
+	struct vm *vm = vm_with_indices(spread_indices);
+
+	send_rows(vm, rows, ARRAY_SIZE(rows));
+	vm_free(vm);
+}
+
+TEST(highest_index)
+{
+	u32 last = (u32)kvm_check_cap(KVM_CAP_MAX_VCPUS) - 1, bank = last / 64;
+	u32 vp_index[NR_VPS] = { last, 1, 2, 64 };
+	struct row rows[] = {
+		{ "the highest VP", EX, SPARSE, BIT64(bank), { BIT64(last % 64) }, CPU(0) },
+		{ "its neighbours", EX, SPARSE, BIT64(bank), { ~BIT64(last % 64) }, 0 },
+		{ "its bank and bank 1",
+		  EX,
+		  SPARSE,
+		  BIT64(bank) | 2,
+		  { ~0ULL, ~0ULL },
+		  CPU(0) | CPU(3) },
+		{ "bank 0", ANY, SPARSE, 1, { ~0ULL }, CPU(1) | CPU(2) },
+	};
+	struct vm *vm;
+
+	ASSERT(bank > 1 && bank < 64, "KVM_CAP_MAX_VCPUS %u", last + 1);
+	vm = vm_with_indices(vp_index);
+	send_rows(vm, rows, ARRAY_SIZE(rows));
+	vm_free(vm);
+}
+
+static void set_indices(struct vm *vm, u32 a, u32 b, u32 c, u32 d)
+{
+	const u32 index[NR_VPS] = { a, b, c, d };
+	u32 i;
+
+	for (i = 0; i < NR_VPS; i++)
+		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_VP_INDEX, index[i]);
+}
+
+/* While they change, two vCPUs have the same index. */
+TEST(swapped_indices)
+{
+	static const u32 same[] = { 0, 1, 2, 3 }, outer[] = { 3, 1, 2, 0 },
+			 pairs[] = { 1, 0, 3, 2 };
+	static const u32 turned[] = { 3, 0, 1, 2 };
+	struct vm *vm = vm_with_indices(NULL);
+
+	set_indices(vm, 3, 1, 2, 0);
+	each_has(vm, outer);
+	set_indices(vm, 0, 1, 2, 3);
+	each_has(vm, same);
+	set_indices(vm, 1, 0, 3, 2);
+	each_has(vm, pairs);
+	set_indices(vm, 1, 2, 3, 0);
+	each_has(vm, turned);
+	vm_free(vm);
+}
+
+TEST(index_changed_and_changed_back)
+{
+	static const u32 same[] = { 0, 1, 2, 3 };
+	static const struct row away[] = {
+		{ "its old index", ANY, SPARSE, 1, { 2 }, 0 },
+		{ "its new index", EX, SPARSE, BIT64(3), { BIT64(8) }, CPU(1) },
+		{ "the others", ANY, SPARSE, 1, { ~0ULL }, CPU(0) | CPU(2) | CPU(3) },
+	};
+	static const struct row back[] = {
+		{ "the index that is free again", EX, SPARSE, BIT64(3), { ~0ULL }, 0 },
+	};
+	struct vm *vm = vm_with_indices(NULL);
+	u32 i;
+
+	for (i = 0; i < 2; i++) {
+		vcpu_set_msr(vm->vcpus[1], HV_X64_MSR_VP_INDEX, 200);
+		send_rows(vm, away, ARRAY_SIZE(away));
+		vcpu_set_msr(vm->vcpus[1], HV_X64_MSR_VP_INDEX, 1);
+		send_rows(vm, back, ARRAY_SIZE(back));
+		each_has(vm, same);
+	}
+	vm_free(vm);
+}
+
+/* Two VPs with one index: the last one set is the one that is found. */
+TEST_KNOWN(two_vps_with_one_index, "D23")
+{
+	static const struct row row = { "VP 3", ANY, SPARSE, 1, { 8 }, CPU(1) };
+	struct vm *vm = vm_with_indices(NULL);
+	u64 *page = vm_alloc(vm, PAGE_SIZE);
+	u32 form;
+
+	vcpu_set_msr(vm->vcpus[1], HV_X64_MSR_VP_INDEX, 3);
+	for (form = 0; form < NR_FORMS; form++)
+		ASSERT_KNOWN(send_once(vm, 0, &row, form, FIRST, page) ||
+				     send_once(vm, 0, &row, form, FIRST, page),
+			     "%s", ipi_form_names[form]);
+	vm_free(vm);
+}
+
+/* When one of the two gives it up, the other one has it. */
+TEST(one_index_of_two_given_up)
+{
+	static const u32 same[] = { 0, 1, 2, 3 }, other[] = { 0, 3, 2, 1 };
+	struct vm *vm = vm_with_indices(NULL);
+
+	vcpu_set_msr(vm->vcpus[1], HV_X64_MSR_VP_INDEX, 3);
+	vcpu_set_msr(vm->vcpus[1], HV_X64_MSR_VP_INDEX, 1);
+	each_has(vm, same);
+	vcpu_set_msr(vm->vcpus[1], HV_X64_MSR_VP_INDEX, 3);
+	vcpu_set_msr(vm->vcpus[3], HV_X64_MSR_VP_INDEX, 1);
+	each_has(vm, other);
+	vm_free(vm);
+}
