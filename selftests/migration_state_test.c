@@ -4,6 +4,7 @@
  * "Inter-Partition Communication".
  */
 #include "migration.h"
+#include "refclock.h"
 
 /* --- timers ------------------------------------------------------------- */
 
@@ -132,14 +133,6 @@ TEST(hypercalls)
 	migrate(call_and_leave, calls_go_on, false);
 }
 
-static u64 page_now(const struct tsc_page *page)
-{
-	u64 scale = page->scale, tsc = rdtsc(), high;
-
-	asm("mul %2" : "=d"(high), "+a"(tsc) : "r"(scale) : "cc");
-	return high + (u64)page->offset;
-}
-
 GUEST_CODE(clock_and_leave)
 {
 	const struct tsc_page *page = (void *)tsc_page;
@@ -155,7 +148,7 @@ GUEST_CODE(clock_and_leave)
 GUEST_CODE(clock_goes_on)
 {
 	const struct tsc_page *page = (void *)tsc_page;
-	u64 before = ref_now(), by_page = page_now(page), after = ref_now();
+	u64 before = ref_now(), by_page = guest_time(page), after = ref_now();
 
 	GUEST_ASSERT(before >= save_time);
 	/* A minute is far more than a migration takes here. */

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "refclock.h"
 #include "stimer.h"
 #include "vmm.h"
 
@@ -31,28 +32,9 @@ static void on_direct(struct guest_frame *f)
 	apic_eoi();
 }
 
-static u64 page_now(void)
-{
-	const struct tsc_page *page = (void *)tsc_page;
-	u64 scale, high, tsc;
-	s64 offset;
-	u32 sequence;
-
-	do {
-		sequence = page->sequence;
-		if (!sequence)
-			return ref_now();
-		scale = page->scale;
-		offset = page->offset;
-		tsc = rdtsc();
-	} while (page->sequence != sequence);
-	asm("mul %2" : "=d"(high), "+a"(tsc) : "r"(scale) : "cc");
-	return high + (u64)offset;
-}
-
 static void clocks_agree(void)
 {
-	u64 before = ref_now(), by_page = page_now(), after = ref_now();
+	u64 before = ref_now(), by_page = guest_time((void *)tsc_page), after = ref_now();
 
 	GUEST_ASSERT(by_page + 1 >= before);
 	GUEST_ASSERT(by_page <= after + 1);

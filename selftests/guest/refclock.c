@@ -31,7 +31,7 @@ static u64 mul_high(u64 a, u64 b)
 	return hi;
 }
 
-bool page_time(struct tsc_page *p, u64 *t)
+bool page_time(const struct tsc_page *p, u64 *t)
 {
 	u32 seq;
 
@@ -47,7 +47,7 @@ bool page_time(struct tsc_page *p, u64 *t)
 	return true;
 }
 
-u64 guest_time(struct tsc_page *p)
+u64 guest_time(const struct tsc_page *p)
 {
 	u64 t;
 

@@ -35,9 +35,9 @@ static inline u64 ref_tsc(struct tsc_page *p)
 void require_tsc_clocksource(void);
 
 /* Guest: the TLFS' reader; false: the page says to use the register. */
-bool page_time(struct tsc_page *p, u64 *t);
+bool page_time(const struct tsc_page *p, u64 *t);
 /* Guest: the page when it is valid, else the register. */
-u64 guest_time(struct tsc_page *p);
+u64 guest_time(const struct tsc_page *p);
 
 struct reading {
 	bool valid; /* the page */
