@@ -185,8 +185,8 @@ TEST(no_exit_for_the_end_of_a_direct_timer)
 /* --- AutoEOI -------------------------------------------------------------- */
 
 /*
- * AutoEOI comes and goes in the middle of everything: one interrupt is in service, another one
- * waits, and both survive the change of hands between the CPU and KVM.
+ * Turn AutoEOI on and off while one interrupt is in service and another one is pending: both must
+ * survive the switch between the CPU's APIC and KVM's.
  */
 GUEST_CODE(auto_eoi_comes_and_goes)
 {
@@ -205,7 +205,7 @@ GUEST_CODE(auto_eoi_comes_and_goes)
 		irqs_on();
 		GUEST_ASSERT(guest_wait(&guest_irqs[HIGH], i, WAIT_MS));
 		irqs_off();
-		/* Its end came with its delivery, and what was below it stays. */
+		/* AutoEOI ended it at delivery; the interrupt below it is still in service. */
 		GUEST_ASSERT(!in_service(HIGH) && in_service(LOW) && requested(0x41));
 		GUEST_ASSERT_EQ(guest_irqs[0x41], i - 1);
 
@@ -239,7 +239,7 @@ IN_BOTH_MODES(auto_eoi_with_others_in_flight)
 	vcpu_entry(v, auto_eoi_comes_and_goes);
 	for (i = 1; i <= NR_LEVELS; i++) {
 		synic_run_sync(v, 2 * i);
-		/* Stock does not count without such hardware. */
+		/* Without APICv, stock does not count AutoEOI SINTs. */
 		ASSERT(!told || trace_hyperv_inhibits_apicv(), "not inhibited");
 		eventfd_signal(fd);
 		synic_run_sync(v, 2 * i + 1);

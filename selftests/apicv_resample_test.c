@@ -89,8 +89,9 @@ RESAMPLE_TEST(sint_with_resampler)
 }
 
 /*
- * A resampler that comes while the VP is there, and goes again: what ends an interrupt has to
- * follow. Two routes to one SINT: one raises it, the other is told of its end.
+ * Add a resampler while the VP runs, and remove it again: the ends of interrupts must be reported
+ * from then, and until then. Two routes lead to one SINT: one raises it, the other has the
+ * resampler.
  */
 static void resampler_comes_and_goes(void (*target)(void), bool asleep)
 {
@@ -110,7 +111,7 @@ static void resampler_comes_and_goes(void (*target)(void), bool asleep)
 		if (asleep)
 			wait_halted(&blocking);
 		resampled = irqfd_new(vm, GSI(1), &ack);
-		/* An ack is told before the handler goes on. */
+		/* The resampler is signalled before the handler continues. */
 		for (i = 0; i < 2; i++) {
 			raise_and_wait(fd, ++n);
 			expect_acks(eventfd_count(ack), 1);
@@ -135,7 +136,10 @@ RESAMPLE_TEST(resampler_of_a_running_vp)
 	resampler_comes_and_goes(spins_for_sint, false);
 }
 
-/* A second route, which wins, to one who waited before: in every other round. */
+/*
+ * In every other round, add a second route to the SINT. It takes precedence over the first one,
+ * which had a resampler.
+ */
 RESAMPLE_TEST(second_route_with_resampler)
 {
 	static const u32 sints[] = { TEST_SINT, TEST_SINT };
@@ -168,7 +172,7 @@ RESAMPLE_TEST(second_route_with_resampler)
 
 /* --- a message that waits for the end of an interrupt --------------------- */
 
-/* Without EOM: what ends is the interrupt of the SINT's vector as it is then. */
+/* No EOM: the message is sent when an interrupt of the SINT's current vector ends. */
 GUEST_CODE(message_waits_for_new_vector)
 {
 	struct hv_message *slot = &synic_messages[0][TEST_SINT];
@@ -179,7 +183,7 @@ GUEST_CODE(message_waits_for_new_vector)
 	for (i = 1; i <= NR_LEVELS; i++) {
 		vector = i & 1 ? LOW : HIGH;
 		slot->flags = 0;
-		*(volatile u32 *)&slot->type = 1; /* somebody else's */
+		*(volatile u32 *)&slot->type = 1; /* not a timer's */
 		wrmsr(HV_X64_MSR_STIMER0_COUNT, i);
 		wrmsr(HV_X64_MSR_STIMER0_CONFIG, HV_STIMER_ENABLE | HV_STIMER_SINT(TEST_SINT));
 		guest_settle(1);
@@ -213,7 +217,7 @@ RESAMPLE_TEST(waiting_message_and_new_vector)
 
 /* --- AutoEOI -------------------------------------------------------------- */
 
-/* Who waits, and with which route, changes while KVM has no use for EOI exits. */
+/* Add and remove the resampler while AutoEOI inhibits APICv, when KVM needs no EOI exits. */
 GUEST_CODE(resampler_comes_while_inhibited)
 {
 	u32 i;

@@ -85,7 +85,7 @@ static void model_eoi(void)
 	set_vector(model.isr, highest(model.isr), false);
 }
 
-/* Interrupts are on for a moment, and whatever can be delivered is. */
+/* Enable interrupts for a moment: the model takes all that can be delivered. */
 static void model_take(enum eoi_by how)
 {
 	u32 vector;
@@ -209,7 +209,7 @@ IN_BOTH_MODES(random_sequences)
 	for (i = 0; i < ARRAY_SIZE(vectors); i++)
 		handle(vectors[i], note_and_eoi);
 	vcpu_entry(vm->vcpus[0], random_sequences_guest);
-	/* Thousands of exits, and a slow host is no fault: the limit is one of each sequence. */
+	/* There are thousands of exits: limit the time of each sequence, not of all. */
 	for (i = 1; i <= SEEDS; i++) {
 		ktap_timeout(30);
 		synic_run_sync(vm->vcpus[0], i);
@@ -248,7 +248,7 @@ GUEST_CODE(at_once_guest)
 	apic_start();
 	irqs_on();
 	for (i = 1; i <= NR_AT_ONCE; i++) {
-		/* What TPR held back comes when it sinks. */
+		/* An interrupt that TPR holds back arrives when TPR is lowered. */
 		wrmsr(HV_X64_MSR_TPR, 0x60);
 		send_interrupt(0, LOW, i % SELF_WAYS);
 		GUEST_ASSERT_EQ(guest_irqs[LOW], 3 * i - 3);
@@ -257,7 +257,7 @@ GUEST_CODE(at_once_guest)
 		GUEST_ASSERT_EQ(guest_irqs[LOW], 3 * i - 2);
 		GUEST_ASSERT_EQ(taken_at, behind);
 
-		/* What one in service held back comes with its EOI. */
+		/* An interrupt below the one in service arrives at the EOI. */
 		wrmsr(HV_X64_MSR_TPR, 0);
 		send_interrupt(0, HIGH, (i + 1) % SELF_WAYS);
 		GUEST_ASSERT_EQ(guest_irqs[HIGH], i);
@@ -269,7 +269,7 @@ GUEST_CODE(at_once_guest)
 		GUEST_ASSERT_EQ(guest_irqs[LOW], 3 * i - 1);
 		GUEST_ASSERT_EQ(taken_at, behind);
 
-		/* One that nothing holds back comes when it is sent. */
+		/* Any other interrupt arrives when it is sent. */
 		WRITE_AND_TELL(HV_X64_MSR_ICR, ICR_SELF | ICR_ASSERT | LOW, behind);
 		GUEST_ASSERT_EQ(guest_irqs[LOW], 3 * i);
 		GUEST_ASSERT_EQ(taken_at, behind);
@@ -293,7 +293,7 @@ extern char the_hlt[];
 
 static volatile u32 before_hlt;
 
-/* The shadow of STI was lost: the interrupt that ends the HLT has come before it. */
+/* STI's interrupt shadow was lost: the interrupt that should end the HLT came before it. */
 static void note_sleeper(struct guest_frame *f)
 {
 	guest_irqs[f->vector]++;
@@ -336,7 +336,7 @@ static void *storm(void *arg)
 	return NULL;
 }
 
-/* The host's own interrupts take the VP out of the guest between STI and HLT now and then. */
+/* Now and then the host's own interrupts cause an exit between STI and HLT. */
 IN_BOTH_MODES(sleeper_in_a_storm_of_the_host)
 {
 	pthread_t thread;

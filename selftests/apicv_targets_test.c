@@ -91,7 +91,7 @@ IN_BOTH_MODES(bursts_to_a_running_vp)
 	send_to_running(sends_bursts);
 }
 
-/* One in each turn. */
+/* One interrupt per turn. */
 GUEST_CODE(sends_by_turns)
 {
 	u32 i;
@@ -125,7 +125,7 @@ IN_BOTH_MODES(to_a_sleeping_vp)
 	vm_free(vm);
 }
 
-/* A VP that is not in KVM_RUN has it in its IRR, and takes it when it comes. */
+/* An interrupt to a VP outside of KVM_RUN stays in IRR until the VP runs. */
 GUEST_CODE(takes_by_turns)
 {
 	u32 i;
@@ -186,7 +186,7 @@ IN_BOTH_MODES(sint_to_a_sleeping_vp)
 
 IN_BOTH_MODES(sint_to_a_running_vp)
 {
-	/* With one CPU the host's timer is what lets the host go on. */
+	/* On a host of one CPU only the host's timer tick lets its thread run. */
 	raise_sint(false);
 }
 
@@ -258,7 +258,10 @@ static bool remote_irr(void)
 	return ioapic_read(0x10 + 2 * PIN) & IOAPIC_REMOTE_IRR;
 }
 
-/* In service, with another one above it: EOI ends that one first, and the pin's last. */
+/*
+ * While the pin's interrupt is in service, one of higher priority arrives: the first EOI ends that
+ * one, the second the pin's.
+ */
 GUEST_CODE(level_guest)
 {
 	u32 i, how;
@@ -317,7 +320,9 @@ IN_BOTH_MODES(level_triggered_with_resampler)
 	vm_free(vm);
 }
 
-/* The line stays up: every EOI brings it back, and the one after it went down does not. */
+/*
+ * While the line is asserted each EOI brings the interrupt again; after it is deasserted none does.
+ */
 GUEST_CODE(level_stays_up)
 {
 	u32 i;

@@ -36,7 +36,7 @@ TEST(post_goes_to_user_space)
 		*o.post = (struct post_input){ .connection = CONN, .type = types[i], .size = 8 };
 		handed_over(&o, POST_SLOW, gpa(o.post), 0, HV_STATUS_INVALID_CONNECTION_ID);
 	}
-	/* An eventfd is no port for messages. */
+	/* A message to a connection with an eventfd goes to user space. */
 	ASSERT_EQ(eventfd_count(connection_new(o.vm, CONN)), 0);
 	handed_over(&o, POST_SLOW, gpa(o.post), 0, 0xabcdef0000000013ULL);
 	vm_free(o.vm);

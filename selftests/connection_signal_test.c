@@ -45,7 +45,7 @@ TEST(assign_and_deassign)
 			ASSERT_EQ(__connection_deassign(vm, conns[i]), 0);
 	}
 	ASSERT_EQ(eventfd_count(fd), 0);
-	/* With connections left at its end. */
+	/* Free the VM with connections assigned. */
 	ASSERT_EQ(__connection_assign(vm, CONN, fd), 0);
 	vm_free(vm);
 }
@@ -66,7 +66,7 @@ TEST(bad_connections_and_flags)
 		ASSERT_EQ(__connection_ioctl(vm, CONN, fd, 1u << bit | KVM_HYPERV_EVENTFD_DEASSIGN),
 			  -EINVAL);
 	}
-	/* Nothing came of it. */
+	/* None of the calls above has assigned anything. */
 	ASSERT_EQ(__connection_deassign(vm, 0), -ENOENT);
 	ASSERT_EQ(__connection_deassign(vm, CONN), -ENOENT);
 	vm_free(vm);
@@ -187,7 +187,7 @@ TEST(signal_without_synic)
 	vm_free(o.vm);
 }
 
-/* The module holds the eventfd, not the descriptor. */
+/* Closing the descriptor does not release the eventfd. */
 TEST(signal_after_close)
 {
 	struct one o = one_vcpu(0, true);
@@ -211,13 +211,13 @@ TEST(unknown_connection_fast)
 	handed_over(&o, SIGNAL_FAST, CONN + 1, OUTPUT, HV_STATUS_INVALID_CONNECTION_ID);
 	handed_over(&o, SIGNAL_FAST, 0, 0, HV_STATUS_SUCCESS);
 	handed_over(&o, SIGNAL_FAST, CONN_MAX, ~0ULL, HV_STATUS_INVALID_PORT_ID);
-	/* All of RAX is user space's to set. */
+	/* User space sets all 64 bits of RAX. */
 	handed_over(&o, SIGNAL_FAST, CONN + 1, 0, 0x123456789abcdef0ULL);
 	ASSERT_EQ(eventfd_count(fd), 0);
 	vm_free(o.vm);
 }
 
-/* Stock says "memory" in the control word and yet puts the value beside it. */
+/* Stock leaves the control word slow, but passes the value instead of its address. */
 TEST_KNOWN(unknown_connection_slow, "K11")
 {
 	struct one o = one_vcpu(0, true);
@@ -230,7 +230,10 @@ TEST_KNOWN(unknown_connection_slow, "K11")
 	vm_free(o.vm);
 }
 
-/* An eventfd stands for flag 0; the others are user space's, the connection known or not. */
+/*
+ * An eventfd stands for flag 0; calls with another flag go to user space, whether the connection is
+ * assigned or not.
+ */
 TEST(flag_above_zero_fast)
 {
 	struct one o = one_vcpu(0, true);
@@ -379,7 +382,7 @@ TEST(assign_and_deassign_under_signals)
 	do {
 		fd = connection_new(vm, CONN);
 		ASSERT_EQ(__connection_deassign(vm, CONN), 0);
-		/* After the ioctl nobody signals it any more. */
+		/* Once the ioctl has returned nothing signals the eventfd. */
 		signals += eventfd_count(fd);
 		close(fd);
 		rounds++;

@@ -159,7 +159,7 @@ TEST(spin_wait_denied_when_never)
 	check_denied(0, 0xffffffff);
 }
 
-/* Which comes first: the gate. A malformed call that is not granted is denied. */
+/* The privilege check comes first: a malformed call without its privilege is denied. */
 TEST(gate_comes_before_form)
 {
 	struct vm *vm = enforcing_vm(1);
@@ -177,7 +177,7 @@ TEST(gate_comes_before_form)
 	vm_free(vm);
 }
 
-/* A format that the guest was not shown is an unknown flag. */
+/* Without its CPUID bit the extended format's flag is an unknown flag. */
 TEST_KNOWN(extended_ranges_need_their_bit, "K3")
 {
 	u64 flags = HV_FLUSH_ALL_PROCESSORS | HV_FLUSH_EXTENDED;
@@ -208,7 +208,7 @@ TEST_KNOWN(extended_ranges_need_their_bit, "K3")
 	vm_free(vm);
 }
 
-/* Codes that nobody knows pass the gate and are unknown. */
+/* Unknown codes need no privilege: they are reported as unknown. */
 TEST(unknown_code_passes_gate)
 {
 	static const u32 codes[] = { 0, 7, 0x7777, 0xffff };
@@ -269,7 +269,7 @@ static const struct xmm_row xmm_rows[] = {
 	{ "SEND_IPI_EX", HVCALL_SEND_IPI_EX, 0x40, 0, 0, 0 },
 };
 
-/* Who may not use XMM registers does not learn that something else is wrong as well. */
+/* Without the XMM privilege a call is #UD, whatever else is wrong with it. */
 static const u64 xmm_malformed[] = {
 	HVCALL_FLUSH_LIST,
 	HVCALL_FLUSH_LIST_EX,
@@ -312,12 +312,12 @@ static void check_xmm(bool offered)
 		       (unsigned long long)xmm_malformed[i], o.vector);
 		if (offered)
 			ASSERT_EQ(o.result, HV_STATUS_INVALID_HYPERCALL_INPUT);
-		/* Reserved bits come before. */
+		/* Reserved bits are checked before that. */
 		o = vcpu_op(v, p, OP_HC(xmm_malformed[i] | HV_CTL_FAST | BIT64(27), 0, 0));
 		ASSERT_EQ(o.vector, 0);
 		ASSERT_EQ(o.result, HV_STATUS_INVALID_HYPERCALL_INPUT);
 	}
-	/* A fast call that needs no XMM registers has no part in this. */
+	/* A fast call that needs no XMM registers does not need the privilege. */
 	ASSERT_EQ(vcpu_op(v, p, OP_HC(HVCALL_SEND_IPI | HV_CTL_FAST, 0x40, 0)).vector, 0);
 	vm_free(vm);
 }

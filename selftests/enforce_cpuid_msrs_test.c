@@ -214,7 +214,7 @@ TEST(nothing_without_signature)
 	vm_free(vm);
 }
 
-/* The gate is the guest's: the host saves and restores whatever CPUID says. */
+/* Privileges restrict the guest only: the host saves and restores whatever CPUID says. */
 TEST(host_is_not_gated)
 {
 	struct vm *vm = enforcing_vm(1);

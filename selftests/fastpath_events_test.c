@@ -121,7 +121,7 @@ GUEST_CODE(trapped)
 	GUEST_ASSERT_EQ(debug_status & DR6_BS, DR6_BS);
 }
 
-/* The guest debugs itself. */
+/* The guest single-steps itself, by RFLAGS.TF. */
 TEST(trap_flag_traps_behind_the_instruction)
 {
 	struct vm *vm = vm_create(1, 0);
@@ -208,7 +208,7 @@ GUEST_CODE(shadowed_by_the_host)
 	GUEST_ASSERT_EQ(taken_at, behind);
 }
 
-/* An exit between STI and the next instruction: the entry brings the shadow back. */
+/* An exit between STI and the next instruction: the entry restores the shadow. */
 TEST(interrupt_shadow_outlives_an_exit)
 {
 	struct vm *vm = vm_create(1, 0);
@@ -219,7 +219,7 @@ TEST(interrupt_shadow_outlives_an_exit)
 	guest_irq_handlers[VEC] = on_interrupt;
 	vcpu_entry(v, shadowed_by_the_host);
 	vcpu_run_exit(v, KVM_EXIT_IO);
-	/* To the end of the instruction, and not further. */
+	/* The shadow lasts for one instruction. */
 	v->run->immediate_exit = 1;
 	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
 	v->run->immediate_exit = 0;

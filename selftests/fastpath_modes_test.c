@@ -57,12 +57,12 @@ TEST(xmm_registers_are_unharmed)
 
 	vcpu_entry(vm->vcpus[0], flushes_by_xmm);
 	vcpu_run_done(vm->vcpus[0]);
-	/* Some may find the registers not loaded, and are then slow. */
+	/* A call that finds the guest's FPU not loaded takes the slow path. */
 	expect_counted("FLUSH_VIRTUAL_ADDRESS_LIST ", before, XMM_CALLS / 2);
 	vm_free(vm);
 }
 
-/* Read VP_INDEX and tell the host, EDX in EBX: 32-bit code, and real mode. */
+/* 32-bit code and real mode: read VP_INDEX and report to the host, with EDX copied to EBX. */
 /* clang-format off */
 asm(".pushsection .text\n"
 	".macro	tell_vp_index\n"
@@ -85,7 +85,7 @@ extern u8 tell_in_32_bit[], tell_in_smm[], tell_in_smm_end[];
 void guest_mode32_vmcall(void);
 void guest_mode32_vmmcall(void);
 
-/* What these load and leave, at EBP. */
+/* Registers that these load from and store to [EBP]. */
 struct regs32 {
 	u32 eax, ebx, ecx, edx, esi, edi;
 };
@@ -153,8 +153,8 @@ static void load_cr3(u64 cr3)
 }
 
 /*
- * What was a page table may be anything now. KVM is told of a new CR3 by no exit of its
- * own: it looks when it has another one to handle.
+ * After a CR3 write the memory of the old page tables may be reused. The CR3 write itself does not
+ * exit, so KVM learns of it only at the next exit.
  */
 GUEST_CODE(leaves_address_space)
 {
@@ -202,8 +202,8 @@ GUEST_CODE(reads_across_pages)
 }
 
 /*
- * Where the CPU does not tell the next instruction only one page is looked at: KVM warns in the
- * host's log of a read that crosses one.
+ * Without NRIPS the fast path reads the instruction from one page only, because KVM warns in the
+ * host's log about a read that crosses a page.
  */
 TEST(an_instruction_across_pages)
 {

@@ -99,7 +99,10 @@ static u64 write_value(u32 msr)
 	return msr == HV_X64_MSR_ICR ? ICR_TO(0, VEC) : 0;
 }
 
-/* Each call in registers: to itself, and to nobody who would have to be waited for. */
+/*
+ * Each call in its fast form, with only the calling VP as a target, so that nothing has to be
+ * waited for.
+ */
 static const struct register_call {
 	u64 control;
 	u32 nr;
@@ -191,7 +194,7 @@ TEST(every_atomic_row_is_answered_at_once)
 		ASSERT(!r->read || a->fast_reads > r->fast_reads, "%s: no read was fast", r->name);
 		ASSERT(!r->write || a->fast_writes > r->fast_writes, "%s: no %s was fast", r->name,
 		       r->call ? "call" : "write");
-		/* The flag is what the fast path goes by. */
+		/* The fast path uses this flag. */
 		ASSERT(r->read || a->fast_reads == r->fast_reads, "%s: a fast read", r->name);
 		ASSERT(r->write || a->fast_writes == r->fast_writes, "%s: fast", r->name);
 	}

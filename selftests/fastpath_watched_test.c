@@ -38,7 +38,7 @@ TEST(a_filter_sends_the_access_to_user_space)
 	ASSERT_EQ(vcpu_run(v), GUEST_SYNC_CMD);
 	ASSERT_EQ(p->ops[0].result, 0x1234);
 
-	/* Without it the register is the guest's again. */
+	/* Without the filter the guest reads the register again. */
 	filter.ranges[0].flags = 0;
 	filter.ranges[0].nmsrs = 0;
 	filter.ranges[0].bitmap = NULL;
@@ -47,7 +47,7 @@ TEST(a_filter_sends_the_access_to_user_space)
 	vm_free(vm);
 }
 
-/* Without a filter: what the kernel would answer by #GP, and nothing else. */
+/* Without a filter user space gets only accesses that would be #GP. */
 TEST(user_space_gets_what_would_fault)
 {
 	static const struct {
@@ -151,7 +151,7 @@ static u64 enable_apic(u64 arg)
 	return 0;
 }
 
-/* The synthetic registers that stand for the APIC's are traced as those. */
+/* Accesses to the synthetic registers EOI, ICR and TPR are traced as accesses to the APIC. */
 TEST(accesses_to_the_apic_are_traced)
 {
 	static const struct {
@@ -225,7 +225,7 @@ static u64 vcpu_stat(struct vcpu *v, const char *name)
 	FAIL("no statistic %s", name);
 }
 
-/* Each exit once: the host's interrupts add a few, but not as many again. */
+/* Each exit counts once: interrupts of the host add a few, but not twice as many. */
 TEST(exits_are_counted)
 {
 	struct ops_page *p;

@@ -57,7 +57,7 @@ TEST(list_lengths_ex)
 	check_list_lengths(HVCALL_FLUSH_LIST_EX);
 }
 
-/* What fits the registers: 11 entries, or 8 behind two banks. */
+/* As many entries as fit the registers: 11, or 8 behind two banks. */
 TEST(longest_fast_lists)
 {
 	struct world *w = world_create();
@@ -80,7 +80,7 @@ TEST(longest_fast_lists)
 	world_free(w);
 }
 
-/* Several calls before the target runs again: nothing may fall out of its queue. */
+/* Several calls before the target runs again: its queue must keep them all. */
 TEST(many_calls_before_entry)
 {
 	struct world *w = world_create();
@@ -128,7 +128,7 @@ TEST(additional_pages)
 
 		list[0] = page_gva(stale[0]) | more[i];
 		judge(w, 1, &c, stale, 3, "one range");
-		/* Between others, and not the first. */
+		/* In the middle of a list. */
 		list[1] = list[0];
 		list[0] = page_gva((struct page){ PAGE_4K, 1 });
 		list[2] = page_gva((struct page){ PAGE_4K, 2 }) | 1;
@@ -165,7 +165,7 @@ TEST(large_pages_by_any_address)
 	world_free(w);
 }
 
-/* The entries before the start index were done by the call that is continued. */
+/* Entries before the start index were flushed by the call that this one continues. */
 TEST_KNOWN(start_index, "K3")
 {
 	static const u32 lengths[] = { 2, 8, 16, 64 };
@@ -231,7 +231,7 @@ static void check_extended(struct world *w, u64 entry, const struct page *stale,
 		c.fast = form & 1;
 		__judge(w, form & 1, &c, stale, nr, what, true);
 	}
-	/* The last of several. */
+	/* The last one of several. */
 	list[2] = entry;
 	list[0] = EXT_4K(page_gva((struct page){ PAGE_4K, 400 }), 3);
 	list[1] = EXT_2M(page_gva((struct page){ PAGE_2M, 400 }), 1);
@@ -345,7 +345,7 @@ TEST(non_canonical_is_skipped)
 		c.fast = i & 1;
 		judge(w, 1, &c, stale, 2, "first");
 	}
-	/* No instruction to invalidate takes such an address. */
+	/* Non-canonical addresses: no instruction that invalidates takes one. */
 	probes_read();
 	list[0] = NON_CANONICAL | 15;
 	list[1] = 0xfef0000000000000ULL;

@@ -71,7 +71,7 @@ TEST(two_vps_with_one_index)
 		c.nr = c.code == HVCALL_FLUSH_LIST || c.code == HVCALL_FLUSH_LIST_EX;
 		for (t = 1; t < NR_VCPUS; t++)
 			make_stale(w, t, &stale, 1);
-		/* Each of them is the one that came last, by turns. */
+		/* Each of the two vCPUs in turn is the one whose index was set last. */
 		vcpu_set_msr(w->vm->vcpus[1], HV_X64_MSR_VP_INDEX, vp_index[2]);
 		vcpu_set_msr(w->vm->vcpus[2], HV_X64_MSR_VP_INDEX, vp_index[1]);
 		vcpu_set_msr(w->vm->vcpus[1], HV_X64_MSR_VP_INDEX, vp_index[1]);
@@ -119,7 +119,10 @@ GUEST_CODE(switcher)
 	guest_read_pages();
 }
 
-/* A target's CR3 is no reason to spare it: this one comes back to what it still has. */
+/*
+ * A target in another address space must be flushed as well: it returns with its old translations
+ * still cached.
+ */
 TEST(target_is_in_another_address_space)
 {
 	struct world *w = world_of_two(read_pages, NR_READ);
@@ -148,7 +151,7 @@ TEST(target_is_in_another_address_space)
 	world_free(w);
 }
 
-/* KVM_RUN as far as the requests; a signal that waits keeps the vCPU out of the guest. */
+/* Let KVM_RUN handle the vCPU's requests but not enter the guest, by a pending signal. */
 static void run_without_entry(struct vcpu *v)
 {
 	struct {
@@ -209,7 +212,7 @@ TEST_KNOWN_IF(flushed_where_it_ran, "K23", amd_by_page)
 		if (inv->vcpu != w->address[1])
 			continue;
 		elsewhere |= inv->cpu == 1;
-		/* What flushes everything waits for the entry. */
+		/* A full flush is done at the entry. */
 		flushed |= inv->all || (inv->cpu == 0 && inv->gva == list[0]);
 	}
 	ASSERT(elsewhere, "the flush was not found on CPU 1, so this shows nothing");

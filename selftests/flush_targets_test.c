@@ -114,7 +114,7 @@ GUEST_CODE(halter)
 	guest_read_pages();
 }
 
-/* Its own timer wakes it so long after; the call has to come before that. */
+/* Milliseconds until the target's own timer wakes it; the call must be made before that. */
 static u32 own_ms;
 
 GUEST_CODE(halter_with_timer)
@@ -207,7 +207,7 @@ TEST(target_is_halted_until_its_timer)
 			expect_flushed(w, &calls[i++]);
 			continue;
 		}
-		/* A busy machine: once more, with more time. */
+		/* The machine was too busy: try again with more time. */
 		own_ms *= 2;
 		ASSERT(own_ms < 20000, "the timer comes before the call");
 	}
@@ -264,7 +264,7 @@ GUEST_CODE(stress_flusher)
 	for (i = 1; i <= STRESS_ROUNDS; i++) {
 		stress.state = i << STATE_BITS | CHANGING;
 		guest_set_ptes(i & 1);
-		/* Now and then, let it be used. */
+		/* Now and then let the reader use what is stale. */
 		if (i % 8 == 0) {
 			stress.state = i << STATE_BITS | STALE_ALLOWED;
 			guest_wait_round();

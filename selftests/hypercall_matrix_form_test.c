@@ -184,7 +184,7 @@ static const struct call spin_waits[] = {
 	  .fast = { [GOOD] = SAME(OK), CONTROL_WORD, SIMPLE } },
 };
 
-/* Stock asks user space whatever comes, and has another status for what it cannot read. */
+/* Stock hands every post to user space, and has another status for input that it cannot read. */
 static const struct call connections[] = {
 	{ "POST_MESSAGE", HVCALL_POST_MESSAGE, 32, { CONN, 1 | 8ull << 32 },
 	  .slow = { [GOOD] = SAME(USER), CONTROL_WORD, SIMPLE,
@@ -197,7 +197,7 @@ static const struct call connections[] = {
 	  .fast = { [GOOD] = SAME(OK), CONTROL_WORD, SIMPLE } },
 };
 
-/* Their input is for user space to find and to judge; stock does not look at their form. */
+/* User space reads and checks their input; stock does not check their form. */
 #define DEBUG_FORM(answer) \
 	[GOOD] = SAME(answer), CONTROL_WORD, [REP] = DIFF("K3", INPUT, answer), \
 	[START] = DIFF("K3", INPUT, answer), [VARHDR] = DIFF("K3", INPUT, answer)
@@ -216,7 +216,7 @@ static const struct call debug_calls[][3] = {
 	[DEBUGGER_BY_CALLS] = DEBUG_CALLS(USER),
 };
 
-/* All of it is user space's, in the slow form only; 6.1 does not know them. */
+/* User space handles these calls, in the slow form only; stock 6.1 does not know them. */
 #define EXT(answer) DIFF2("D11", answer, answer, CODE)
 #define EXT_FORM(answer) \
 	[GOOD] = EXT(answer), CONTROL_WORD, [REP] = EXT(answer), [START] = EXT(answer), \
@@ -232,7 +232,7 @@ static const struct call ext_calls[] = {
 	EXT_CALL("the last extended call", EXT_LAST),
 };
 
-/* No form is wrong for a call that nobody knows, but for the reserved bits. */
+/* For an unknown call only the reserved bits are checked. */
 #define UNKNOWN_FORM \
 	[GOOD] = SAME(CODE), CONTROL_WORD, [REP] = SAME(CODE), [START] = SAME(CODE), \
 	[VARHDR] = SAME(CODE)

@@ -56,7 +56,7 @@ static const struct row order_rows[] = {
 	  SAME(INPUT) },
 };
 
-/* The input's address is at fault, and something before or after it. */
+/* The input's address is wrong, and something that is checked before or after it. */
 static const struct row address_order_rows[] = {
 	{ "rep count", SLOW, HVCALL_FLUSH_SPACE | HV_CTL_REP(1), 3, { 0, 0, 1 }, SAME(INPUT) },
 	{ "reserved bits", SLOW, HVCALL_SEND_IPI | BIT64(44), 2, { VECTOR, 1 }, SAME(INPUT) },
@@ -134,7 +134,7 @@ static const struct row flush_rows[] = {
 	  DIFF("K3", PARAM, REPS(1)) },
 	{ "non-global only, list Ex", BOTH, LIST_EX | REP_N(1), 5,
 	  { 0, FLUSH_NON_GLOBAL, ALL, 0, 0x1000 }, DIFF("K3", PARAM, REPS(1)) },
-	/* How much. Stock takes what is too long for all there is. */
+	/* The length of the list. Stock takes one that is too long for a flush of everything. */
 	{ "start in the middle", BOTH, LIST | REP_N(10) | HV_CTL_START(5), 13, { 0, 0, 1 },
 	  DIFF("K3", REPS(10), INPUT) },
 	{ "longest fast list", BOTH, LIST | REP_N(11), 14, { 0, 0, 1 }, SAME(REPS(11)) },
@@ -253,7 +253,7 @@ TEST_KNOWN(order_of_checks_unaligned_k3, "K3")
 	check_address_order("K3");
 }
 
-/* Alignment comes before existence. */
+/* Alignment is checked before the memory. */
 TEST_KNOWN(unaligned_outside_memory, "K3")
 {
 	static const struct row row = {

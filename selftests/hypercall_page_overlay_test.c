@@ -63,8 +63,9 @@ TEST_KNOWN(os_id_zero_restores_ram, "K4")
 }
 
 /*
- * A guest that starts anew, or a VMM that clears or replaces RAM, leaves anything in the page while
- * the register stays what it is: enabling it again, with or without a new identity, shows the code.
+ * A guest that restarts, or a VMM that clears or replaces RAM, overwrites the page while the
+ * register keeps its value: writing Enable again must bring the code back, with or without a new
+ * GUEST_OS_ID.
  */
 static void enable_again(bool os_id)
 {
@@ -91,7 +92,7 @@ GUEST_CODE(cleared_by_guest)
 			ram[i] = round & 1 ? ~0ULL : 0;
 	}
 	enable_again(true);
-	/* One byte of the code is enough. */
+	/* Overwrite one byte of the code. */
 	hc_page[1] = 0;
 	enable_again(false);
 }
@@ -248,7 +249,7 @@ GUEST_CODE(code_over_clock)
 	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page));
 	if (!page_has_clock(hc_page))
 		guest_assert_failed(GUEST_KNOWN_CMD, __FILE__, __LINE__, "no clock", 0, 0, 0);
-	/* Moved away, and by the identity. */
+	/* Disable it by a move, then by clearing GUEST_OS_ID. */
 	enable_again(false);
 	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page2) | HV_HYPERCALL_ENABLE);
 	GUEST_ASSERT(page_has_clock(hc_page));
@@ -256,7 +257,7 @@ GUEST_CODE(code_over_clock)
 	enable_again(false);
 	wrmsr(HV_X64_MSR_GUEST_OS_ID, 0);
 	GUEST_ASSERT(page_has_clock(hc_page));
-	/* The lower one goes first, then the upper one: nothing is left but RAM. */
+	/* Disable the lower one first, then the upper one: RAM shows. */
 	enable_again(true);
 	tsc_page_on(hc_page);
 	wrmsr(HV_X64_MSR_HYPERCALL, 0);
@@ -285,7 +286,7 @@ GUEST_CODE(clock_changes_below)
 	GUEST_ASSERT(page_has_clock(hc_page));
 }
 
-/* What is below is not written to through the code; it is up to date when it shows. */
+/* The covered page is not written through the code, and is up to date when it shows again. */
 TEST_KNOWN(clock_below_changes, "K38")
 {
 	struct kvm_clock_data clock = {};

@@ -44,7 +44,7 @@ TEST(enable_writes_page_and_call_works)
 	run_to_end(vm, enable_and_call);
 }
 
-/* Not the page but the identity decides what a hypercall instruction means. */
+/* GUEST_OS_ID, not the page, decides whether VMCALL or VMMCALL is a Hyper-V call. */
 GUEST_TEST(call_without_page)
 {
 	GUEST_ASSERT(hypercall(0x7777 | HV_CTL_FAST, 0, 0) != HV_STATUS_INVALID_HYPERCALL_CODE);
@@ -60,7 +60,7 @@ GUEST_CODE(os_id_zero_clears)
 	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page) | HV_HYPERCALL_ENABLE);
 	wrmsr(HV_X64_MSR_GUEST_OS_ID, 0);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), gpa(hc_page));
-	/* A new identity alone does not bring it back. */
+	/* Setting GUEST_OS_ID again does not enable the page. */
 	wrmsr(HV_X64_MSR_GUEST_OS_ID, OS_ID);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), gpa(hc_page));
 	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page) | HV_HYPERCALL_ENABLE);
@@ -76,7 +76,7 @@ GUEST_CODE(write_without_os_id)
 {
 	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page) | HV_HYPERCALL_ENABLE), 0);
 	GUEST_ASSERT_KNOWN_EQ(rdmsr(HV_X64_MSR_HYPERCALL), gpa(hc_page));
-	/* Enable stays clear when the identity comes later. */
+	/* Setting GUEST_OS_ID later does not set Enable. */
 	wrmsr(HV_X64_MSR_GUEST_OS_ID, OS_ID);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), gpa(hc_page));
 }
@@ -168,13 +168,13 @@ GUEST_CODE(lock)
 	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_HYPERCALL, 0), GP_VECTOR);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), val);
 	GUEST_ASSERT(page_has_code(hc_page));
-	/* Nor does the identity's end change it. */
+	/* Clearing GUEST_OS_ID does not change it either. */
 	wrmsr(HV_X64_MSR_GUEST_OS_ID, 0);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), val);
 	GUEST_ASSERT(page_has_code(hc_page));
 }
 
-/* The host is not bound by the lock: it resets and restores. */
+/* The lock does not apply to the host, which resets and restores. */
 TEST_KNOWN(lock_stops_guest_writes, "K4")
 {
 	struct vm *vm = vm_with_pages();
@@ -260,7 +260,7 @@ TEST(partition_wide)
 	vm_free(vm);
 }
 
-/* A host that writes a page nowhere gets told so, and the register stays. */
+/* A host write of a page outside of memory fails and leaves the register unchanged. */
 TEST(host_write_outside_memory_fails)
 {
 	struct vm *vm = vm_with_pages();

@@ -73,7 +73,7 @@ GUEST_CODE(sends_to_self)
 
 /* --- host ---------------------------------------------------------------- */
 
-/* Both ends of the range; the other vectors are those of the rows. */
+/* Both ends of the range of vectors; the rows of the other cases use those in between. */
 TEST(lowest_and_highest_vector)
 {
 	static const struct row row = { "VPs 1 and 2", ANY, SPARSE, 1, { 6 }, CPU(1) | CPU(2) };
@@ -152,7 +152,7 @@ TEST(self_ipi_before_the_next_instruction)
 	vm_free(vm);
 }
 
-/* Halted by the host's hand: KVM_RUN comes back only if the IPI wakes it. */
+/* The host sets the mp_state to halted: KVM_RUN returns only if the IPI wakes the vCPU. */
 static bool wakes_up(struct vm *vm, enum hc_form form, u64 *page)
 {
 	static const struct row row = { "a halted VP", ANY, SPARSE, 1, { 2 }, CPU(1) };

@@ -49,7 +49,7 @@ TEST(indices_above_64)
 	vm_free(vm);
 }
 
-/* More banks than there can be VPs for: whoever exists gets what is meant for it. */
+/* More banks than VPs can have: VPs that exist get their interrupts. */
 TEST(banks_behind_the_last_vp)
 {
 	static const struct row rows[] = {
@@ -167,7 +167,7 @@ TEST(index_changed_and_changed_back)
 	vm_free(vm);
 }
 
-/* Two VPs with one index: the last one set is the one that is found. */
+/* Two VPs with one index: an IPI finds the one whose index was set last. */
 TEST_KNOWN(two_vps_with_one_index, "D23")
 {
 	static const struct row row = { "VP 3", ANY, SPARSE, 1, { 8 }, CPU(1) };

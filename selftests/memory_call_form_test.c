@@ -40,7 +40,7 @@ static const struct call malformed[] = {
 	{ "format 2", IPI_EX | VARHDR(1), 4, { VECTOR, 2, 1, 0xe }, DIFF("K15", PARAM, OK), 0xe,
 	  0 },
 	{ "format 2 to flush", SPACE_EX, 4, { 0, 0, 2, 0 }, DIFF("K15", PARAM, OK), 0, 0 },
-	/* A header that the call has not. */
+	/* A variable header, for a call that has none. */
 	{ "header of an IPI", IPI | VARHDR(1), 2, { VECTOR, 1 }, SAME(INVALID), 0, 0 },
 	{ "header of a flush", SPACE | VARHDR(1), 3, { 0, 0, 1 }, SAME(INVALID), 0, 0 },
 	{ "header of a list", LIST | VARHDR(1) | REP(1), 4, { 0, 0, 1, 0x1000 }, SAME(INVALID), 0,
@@ -208,7 +208,7 @@ TEST(compatibility_mode)
 			slow += where == PRESENT && module_loaded() && fast_calls(c) == fast;
 		}
 	}
-	/* The high half counts. */
+	/* The upper half of the input GPA counts. */
 	r = call32(o.vcpu, block, IPI, INPUT | BIT64(32));
 	ASSERT_EQ(r.eax, INVALID);
 	ASSERT(slow < o.nr / 4, "%u of %u calls were slow", slow, o.nr / 2);

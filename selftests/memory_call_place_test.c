@@ -29,7 +29,7 @@ static void check_good_calls(u32 slot_flags)
 		for (where = 0; where < WHERES; where++) {
 			for (j = 0; j < ARRAY_SIZE(good_offsets); j++)
 				check_call(&o, c, good_offsets[j], where);
-			/* Up to the last byte of the page, and not one further. */
+			/* The input ends at the last byte of the page. */
 			check_call(&o, c, PAGE_SIZE - c->qwords * 8, where);
 			check_call(&o, c, INPUT_SIZE - c->qwords * 8, where);
 		}
@@ -42,7 +42,7 @@ TEST(good_calls_succeed)
 	check_good_calls(0);
 }
 
-/* Nothing is written, so that this is memory like any other. */
+/* Input is only read, so read-only memory is as good as any. */
 TEST(good_calls_in_read_only_memory)
 {
 	check_good_calls(KVM_MEM_READONLY);
@@ -95,7 +95,7 @@ TEST(present_read_only_input_is_answered_at_once)
 	present_is_fast(KVM_MEM_READONLY);
 }
 
-/* The same answer, and from then on the page is there. */
+/* The answer is the same, and afterwards the page is present. */
 TEST(absent_input_is_answered_later)
 {
 	struct one o = one_vm(NR_VPS, 0);
@@ -252,7 +252,7 @@ TEST_KNOWN(input_nowhere_of_signal_event, "K3")
 	check_nowhere(true);
 }
 
-/* A memslot whose memory user space has taken away in one way or the other. */
+/* User space unmaps the memory of the memslot, or removes the memslot. */
 static void check_taken_away(bool signal)
 {
 	struct one o = one_vm(NR_VPS, 0);
@@ -334,7 +334,7 @@ TEST_KNOWN(input_across_a_page, "K3")
 	verdict(&o);
 }
 
-/* The page behind is nobody's. */
+/* There is no memory behind the page. */
 TEST_KNOWN(input_across_the_end_of_memory, "K3")
 {
 	struct one o = one_vm(NR_VPS, 0);

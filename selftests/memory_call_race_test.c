@@ -34,8 +34,8 @@ static void pause_for(u32 n)
 }
 
 /*
- * Only one byte differs, so that every read, in whatever pieces, has one value or the other. The
- * loop has no period that an emulator's turns could have as well.
+ * The values differ in one byte only, so that any read sees one value or the other. The loop has no
+ * fixed period, which the emulator's scheduling might have, too.
  */
 GUEST_CODE(flips)
 {
@@ -51,7 +51,7 @@ GUEST_CODE(flips)
 	}
 }
 
-/* Some more where the other one has not been seen at work. */
+/* Make more calls while the other value has not been seen. */
 static bool race_is_over(void)
 {
 	u32 n = race_ok + race_refused;
@@ -119,7 +119,7 @@ static void race(struct one *o, const struct call *c, u32 n, u64 other, u64 wron
 	ASSERT(!judged || (race_ok && race_refused), "%s: the input never changed", c->name);
 }
 
-/* What was delivered is what was checked. */
+/* The vector that is delivered is the one that was checked. */
 static void expect_only(struct one *o, u32 from, u32 to, const char *name)
 {
 	u32 i, n;
@@ -158,7 +158,7 @@ TEST(banks_change_while_they_are_read)
 	struct one o = one_vm(RACE_VPS, 0);
 
 	ktap_timeout(60);
-	/* Two banks, for a header of one: the word behind it would name VPs 64 and 65. */
+	/* Two banks, with a header for one: the word behind it would name VPs 64 and 65. */
 	race(&o, &calls_of_banks[0], 2, 3, INVALID, INVALID);
 	expect_only(&o, 2, 4, calls_of_banks[0].name);
 	race(&o, &calls_of_banks[1], 3, 3, INVALID, INVALID);

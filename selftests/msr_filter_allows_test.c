@@ -134,7 +134,7 @@ TEST(qemus_filter_changes_nothing)
 	changes_nothing(qemus_filter());
 }
 
-/* Sixteen ranges, all of other registers or of what they allow. */
+/* Sixteen ranges, of other registers or allowing these. */
 TEST(a_large_filter_changes_nothing)
 {
 	struct filter *f = new_filter(ALLOW);
@@ -180,7 +180,7 @@ static u64 fast_times(struct vcpu *v, struct ops_page *p, const struct access *a
 	return module_loaded() ? o.fast : TRIES;
 }
 
-/* What is denied costs the others nothing, and costs its own other direction nothing. */
+/* Denying a register slows neither other registers nor its own other direction. */
 TEST(denial_slows_nobody_else)
 {
 	static const struct {

@@ -127,7 +127,7 @@ static struct filter *build(enum which which)
 		return f;
 	case SIXTEEN_DENY:
 	case SIXTEEN_ALLOW:
-		/* The last of them counts as well as the first. */
+		/* The last range is effective, too. */
 		f = new_filter(which == SIXTEEN_DENY ? ALLOW : DENY);
 		for (i = 0; i < KVM_MSR_FILTER_MAX_RANGES; i++)
 			add_range(f, access_flag(&probes[i]), probes[i].msr, 1,
@@ -247,7 +247,7 @@ TEST(every_set_of_reasons)
 		{ R(HV_X64_MSR_VP_INDEX), FILTERED },
 		{ W(HV_X64_MSR_TPR, 0x40), FILTERED },
 		{ W(HV_X64_MSR_EOM, ~0ULL), FILTERED },
-		/* Denied is what counts, whatever else is wrong with it. */
+		/* The reason is FILTER, whatever else is wrong with the access. */
 		{ W(HV_X64_MSR_VP_INDEX, 5), FILTERED },
 		{ R(HV_X64_MSR_EOI), FILTERED },
 		{ R(BAD_MSR + 1), FILTERED },
@@ -328,7 +328,7 @@ TEST(host_is_not_filtered)
 	want_exits(vm, ALL_WHYS);
 	set_filter(vm, f);
 	for (i = 0; i < ARRAY_SIZE(probes); i++) {
-		/* What it could read without a filter, too. */
+		/* The host reads what it could read without a filter. */
 		if (has_value(probes[i].msr, &val, v))
 			ASSERT_EQ(__vcpu_set_msr(v, probes[i].msr, val), 1);
 		else

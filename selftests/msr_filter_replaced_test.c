@@ -16,7 +16,7 @@
 
 /* --- which filter is in force --------------------------------------------- */
 
-/* What KVM refuses leaves the old one in force. */
+/* A filter that KVM refuses leaves the old one in force. */
 TEST(refused_filters)
 {
 	static const struct access a = R(HV_X64_MSR_VP_INDEX), other = W(HV_X64_MSR_EOM, 0);
@@ -30,7 +30,7 @@ TEST(refused_filters)
 		for (i = 0; i < 6; i++) {
 			int r = -EINVAL;
 
-			/* Each of them would allow the one and deny the other. */
+			/* Each of these would allow one register and deny the other. */
 			f = filter_of_one(WR, other.msr);
 			switch (i) {
 			case 0: /* deny all, and no range */
@@ -78,7 +78,7 @@ TEST(bitmaps_are_copied)
 	vm_free(vm);
 }
 
-/* A vCPU that comes later, and one that becomes a Hyper-V guest's later. */
+/* A vCPU that is created later, and one that gets its Hyper-V CPUID later. */
 TEST(filter_before_the_vcpu)
 {
 	static const struct access a = R(HV_X64_MSR_VP_INDEX);
@@ -223,13 +223,16 @@ static u32 try_access(u32 n)
 	}
 }
 
-/* Which of these are denied by generation @n: no period that a pair of addresses has. */
+/*
+ * The registers that generation @n denies. The pattern does not repeat with the addresses of the
+ * filters.
+ */
 static u32 denied_by(u32 n)
 {
 	return n * 2654435761u >> 29;
 }
 
-/* As long as it is filter and not a new one before and after, it is in force in between. */
+/* If the generation is the same before and after the access, that filter was in force. */
 GUEST_CODE(follows_filters)
 {
 	u32 n = 0, vector;
@@ -411,7 +414,7 @@ TEST(filters_replaced_under_a_halted_vp)
 	vm_free(vm);
 }
 
-/* A VP that is out of KVM_RUN altogether. */
+/* Replace filters while no VP is in KVM_RUN. */
 TEST(filters_replaced_while_nobody_runs)
 {
 	static const struct access a[] = { R(HV_X64_MSR_VP_INDEX), W(HV_X64_MSR_EOM, 0),

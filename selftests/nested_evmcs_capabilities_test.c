@@ -7,7 +7,10 @@
 
 /* --- capabilities ---------------------------------------------------------- */
 
-/* What the CPU may have, but an eVMCS has no field for: TLFS, in each MSR's high half. */
+/*
+ * Controls that the CPU may have but for which an eVMCS has no field (TLFS), in the high half of
+ * each MSR.
+ */
 static const struct {
 	u32 msr, forbidden, needed;
 } limits[] = {
@@ -171,7 +174,7 @@ GUEST_CODE(l1_tsc_scaling)
 	}
 }
 
-/* Whoever is not told of the field must not ask for it. */
+/* An L1 that is not offered the field must not enable the control. */
 GUEST_CODE(l1_tsc_scaling_not_shown)
 {
 	u64 without;

@@ -42,7 +42,7 @@ GUEST_CODE(l1_assist_without_enlightenment)
 	l2_must_fail(VMX_FAIL_INVALID);
 	evmcs_l1->assist[ASSIST_ENLIGHTEN] = 1;
 	l2_must_run();
-	/* Between exits; then nothing is current any more. */
+	/* Clear EnlightenVmEntry between two exits: then no eVMCS is current. */
 	evmcs_l1->assist[ASSIST_ENLIGHTEN] = 0;
 	l2_must_fail(VMX_FAIL_INVALID);
 	evmcs_l1->assist[ASSIST_ENLIGHTEN] = 1;
@@ -60,7 +60,7 @@ GUEST_CODE(l1_assist_outside_memory)
 	evmcs_prepare();
 	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, GPA_NOWHERE | ASSIST_ENABLE), GP_VECTOR);
 	l2_must_fail(VMX_FAIL_INVALID);
-	/* Where it may be said, but is not enabled. */
+	/* Without Enable the register takes an address outside of memory. */
 	set_assist(GPA_NOWHERE);
 	l2_must_fail(VMX_FAIL_INVALID);
 	set_assist(gpa(evmcs_l1->assist) | ASSIST_ENABLE);
@@ -90,7 +90,7 @@ GUEST_CODE(l1_assist_moved)
 	put64(second, ASSIST_VMCS, gpa(evmcs_l1->evmcs));
 	set_assist(gpa(second) | ASSIST_ENABLE);
 	l2_must_run();
-	/* What the old one says has no meaning any more. */
+	/* What the old page says no longer matters. */
 	put64(first, ASSIST_VMCS, GPA_NOWHERE);
 	l2_must_run();
 	/* To another eVMCS: what is clean in the one is not in the other. */
@@ -246,7 +246,10 @@ GUEST_CODE(l1_garbage)
 		nested_enter(evmcs_l1);
 		GUEST_ASSERT(evmcs_l1->failure || evmcs_l1->reason & BIT64(31));
 	}
-	/* Only what says how to go on must be right; a triple fault of L2's is an exit, too. */
+	/*
+	 * Only the fields that L1 needs to continue must be right; a triple fault of L2 is an exit,
+	 * too.
+	 */
 	for (at = 832; at < 1024; at += 8) {
 		for (i = 1; i < ARRAY_SIZE(patterns); i++) {
 			refill();

@@ -38,7 +38,7 @@ TEST_DIRECT(answered_by_l0_with_nested_paging)
 	check_forms(NESTED_PAGING);
 }
 
-/* A slow call's block is at a GPA of L2, here one that L1 has not. */
+/* The input of a slow call is at a GPA of L2, here one where L1 has no memory. */
 TEST_DIRECT(input_is_at_an_address_of_l2)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT | NESTED_PAGING);
@@ -177,7 +177,7 @@ TEST_DIRECT(machine_zero)
 	direct_world_free(w);
 }
 
-/* An L2 whose hypervisor has said nothing about it is nobody's VP. */
+/* An L2 without identity (the enlightenment is off) is no target. */
 TEST_DIRECT(nobody_is_no_target)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
@@ -302,7 +302,7 @@ TEST_DIRECT(l2_flushes_one_that_is_in_l1_with_nested_paging)
 	check_l2_flush_of_l1(NESTED_PAGING);
 }
 
-/* L1's own flush, of a VP whose L2 runs. */
+/* L1 flushes a VP whose L2 runs. */
 static void check_l1_flush_of_l2(u32 flags)
 {
 	struct world *w = world_of_vpid(flags);
@@ -314,7 +314,7 @@ static void check_l1_flush_of_l2(u32 flags)
 		struct guest_op o = nested_l1_op(w->vm->vcpus[0], l2_call_op(w, &c));
 
 		ASSERT_EQ(o.result, success_of(&o));
-		/* Still in L2, and then to L1 and back. */
+		/* First still in L2, then after an exit to L1. */
 		w->n[1]->l2->nr = 0;
 		l2_flushed = flushed_until(w, 1, OPS_STAGE);
 		w->n[1]->l1->nr = 0;

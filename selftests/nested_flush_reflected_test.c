@@ -152,7 +152,7 @@ static void assert_stepped(void)
 	ASSERT_EQ(step_rip, gpa(behind_flush));
 }
 
-/* A call is one instruction of L2's, whoever answers it. */
+/* The call is one instruction of L2, whether L0 or L1 answers it. */
 TEST_DIRECT(monitor_trap_behind_the_call)
 {
 	struct call c = { .code = HVCALL_FLUSH_SPACE, .fast = true, .all = true };

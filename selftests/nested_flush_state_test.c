@@ -35,8 +35,8 @@ TEST_KNOWN(restored_caller, "N1")
 }
 
 /*
- * Nothing of the L2 before counts for one that is restored onto a vCPU that is in use, until L1,
- * which is asked therefore, enters it again.
+ * When state is restored onto a vCPU in use, the former L2's identity must not apply: calls go to
+ * L1 until it enters L2 again.
  */
 TEST(restored_in_place)
 {
@@ -65,7 +65,7 @@ TEST_KNOWN(restored_target, "N2")
 
 	direct_world_start(w);
 	direct_world_move(w);
-	/* Whatever the move itself asked for. */
+	/* Discard the flushes that the move itself caused. */
 	for (i = 0; i < NR_VCPUS; i++)
 		l2_op(w, i, (struct guest_op){ .op = OP_RDTSC });
 	probes_read();
@@ -122,7 +122,7 @@ TEST(assist_page_elsewhere)
 	direct_world_free(w);
 }
 
-/* What was there allows nothing any more. */
+/* The old page no longer allows direct calls. */
 TEST_KNOWN_IF(assist_page_disabled, "N8", host_is_6_12)
 {
 	struct world *w = world_of_svm();
@@ -162,7 +162,7 @@ static int vmrun_without_page(struct world *w, u32 msr)
 	return __vcpu_run(w->vm->vcpus[0]);
 }
 
-/* L1's own fault. */
+/* This is L1's own mistake. */
 TEST_KNOWN_IF(assist_page_unreadable_at_vmrun, "N3", host_is_6_12)
 {
 	struct world *w;
@@ -182,7 +182,7 @@ TEST_KNOWN_IF(assist_page_unreadable_at_vmrun, "N3", host_is_6_12)
 	direct_world_free(w);
 }
 
-/* Nobody reads it then, and nobody minds. */
+/* Without PV EOI the page is not read, so it need not be readable. */
 TEST(assist_page_unreadable_without_pv_eoi)
 {
 	struct world *w;
@@ -237,7 +237,10 @@ TEST(pv_eoi_beside_assist_page)
 
 #define MANY 300
 
-/* KVM reads no assist page any more: what it said of the L2 before is nothing of this one's. */
+/*
+ * With PV EOI off KVM no longer reads the assist page: what it read for the former L2 must not
+ * apply to this one.
+ */
 TEST_DIRECT(pv_eoi_off)
 {
 	struct call c = { .fast = true, .mask = MASK(0) };

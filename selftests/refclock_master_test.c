@@ -42,7 +42,10 @@ TEST_KNOWN(page_recovers_with_the_master_clock, "K10")
 		ASSERT_EQ(ref_page.sequence, 0);
 		regain_master_clock(vm);
 		ASSERT_KNOWN(seq_valid(ref_page.sequence), "sequence 0x%x", ref_page.sequence);
-		/* Who was stopped in the middle of a read must see that it is another clock. */
+		/*
+		 * A guest that was interrupted in the middle of a read must see that the clock has
+		 * changed.
+		 */
 		ASSERT(ref_page.sequence != seq, "sequence 0x%x again", seq);
 		alternate(vm, 20);
 		assert_page_valid(vm->vcpus[0]);
@@ -70,7 +73,7 @@ TEST_KNOWN(page_enabled_without_a_master_clock, "K10")
 	vm_free(vm);
 }
 
-/* What stock can do: the guest helps itself. */
+/* On stock the guest can recover by itself: it writes the register again. */
 TEST(rewrite_recovers_with_the_master_clock)
 {
 	struct vm *vm = vm_with_page(2);
@@ -89,7 +92,7 @@ TEST(rewrite_recovers_with_the_master_clock)
 #define MOVES	  30
 #define FAR_TICKS (3600 * REF_PER_SEC)
 
-/* A timer that has to be looked at when the time takes a step. */
+/* A timer that has to be checked again when the reference time steps. */
 GUEST_CODE(sleeper)
 {
 	apic_enable();
@@ -136,8 +139,9 @@ static void run_on_cpu(int cpu)
 }
 
 /*
- * Without a master clock each vCPU that changes its CPU has KVM update the clock of all. A page
- * that cannot be written is tried again then, which is no reason to wake who sleeps.
+ * Without a master clock a vCPU that changes its CPU makes KVM update the clocks of all. The module
+ * then tries again to write a page that it could not write before, but must not wake sleeping VPs
+ * for it.
  */
 TEST(nobody_is_woken_for_a_page_outside_memory)
 {
@@ -212,7 +216,7 @@ TEST_KNOWN(page_never_goes_back_with_a_new_master_clock, "K33")
 	renew(vm_with_page(2), rewrite_page);
 }
 
-/* The TSC's rate is known less well where it is scaled, and scaled that it is the user's. */
+/* With scaling the guest's TSC rate is known less exactly. */
 static void set_tsc_khz(struct vm *vm, u32 khz)
 {
 	u32 i;
@@ -293,7 +297,7 @@ static void pass_time(struct vm *vm)
 	}
 }
 
-/* What is wrong with a rate shows after a second, and read_clock() sees it. */
+/* A wrong rate shows within a second: read_clock() checks it. */
 TEST_KNOWN(page_follows_another_tsc_rate, "K29")
 {
 	struct vm *vm = vm_with_page(2);
@@ -308,7 +312,7 @@ TEST_KNOWN(page_follows_another_tsc_rate, "K29")
 	vm_free(vm);
 }
 
-/* Two rates, no page; one rate again, and there it is. */
+/* VPs with two TSC rates have no page; with one rate again it is back. */
 TEST_KNOWN(vcpus_of_two_tsc_rates_have_no_page, "K29")
 {
 	struct vm *vm = vm_with_page(2);

@@ -180,7 +180,7 @@ TEST(frozen_page_without_a_master_clock)
 	vm_free(vm);
 }
 
-/* A guest that gives its frozen page up has the host's clock again. */
+/* A guest that disables its frozen page gets the host's clock again. */
 TEST(frozen_page_is_given_up)
 {
 	struct vm *vm = vm_with_page(1);
@@ -196,7 +196,7 @@ TEST(frozen_page_is_given_up)
 	assert_page_valid(v);
 	ASSERT(last_time >= JUMP_SEC * REF_PER_SEC, "the register does not follow the page");
 	last_time = 0;
-	/* The guest does not look at what it has given up. */
+	/* The guest does not read the page that it has disabled. */
 	ref_page.sequence = 0;
 	guest_write(v, HV_X64_MSR_REFERENCE_TSC, 0);
 	ASSERT(last_time < JUMP_SEC * REF_PER_SEC, "the register still follows the page");

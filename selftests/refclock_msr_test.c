@@ -63,7 +63,7 @@ TEST(count_of_the_host)
 	vm_free(vm);
 }
 
-/* It counts from the creation of the partition on. */
+/* It counts from the creation of the VM. */
 TEST(count_starts_at_zero)
 {
 	u64 start = host_time(), elapsed, t;
@@ -279,7 +279,7 @@ TEST(count_goes_on_over_a_tsc_write_with_a_page)
 
 	vcpu_entry(vm->vcpus[1], write_tsc);
 	vcpu_run_done(vm->vcpus[1]);
-	/* And nothing has changed for the other one. */
+	/* The other vCPU's clock has not changed. */
 	assert_page_valid(vm->vcpus[0]);
 	vm_free(vm);
 }
@@ -353,7 +353,7 @@ TEST_KNOWN(count_does_not_wait_for_a_page_fault, "K8")
 	vm_add_memslot(vm, GPA_FAULTING, mem, PAGE_SIZE, 0);
 	vcpu_entry(vm->vcpus[0], hypercall_page_faults);
 	vcpu_entry(vm->vcpus[1], count_twice);
-	/* Whatever a first entry needs is done before. */
+	/* Enter once before, so that what only a first entry needs is done. */
 	vcpu_run_sync(vm->vcpus[1], 1);
 
 	vcpu_start(vm->vcpus[0]);

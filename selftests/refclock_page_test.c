@@ -93,7 +93,7 @@ TEST(page_without_irqchip)
 	vm_free(vm);
 }
 
-/* A new clock is a new sequence, and all of the clock jumps at once. */
+/* Setting the clock changes the sequence, and register and page jump together. */
 TEST(sequence_changes_on_set_clock)
 {
 	struct vm *vm = vm_with_page(2);

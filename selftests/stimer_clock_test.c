@@ -21,7 +21,7 @@
 
 static u64 gap_begin;
 
-/* Ticks behind those that the reference time asks for: never less than none. */
+/* How many ticks are missing by the reference time; never negative. */
 static s64 behind(void)
 {
 	u32 ticks = guest_irqs[VEC];
@@ -75,7 +75,7 @@ static void gap_skipped(u64 config)
 {
 	gap(config | HV_STIMER_LAZY);
 	guest_settle(10 * GAP_PERIOD_MS);
-	/* It goes on, without the ticks of the gap. */
+	/* A lazy timer continues without the ticks of the gap. */
 	GUEST_ASSERT(guest_irqs[VEC] >= 4);
 	GUEST_ASSERT(behind() >= GAP_TICKS - 5);
 }
@@ -136,7 +136,7 @@ GUEST_CODE(gap_one_shot)
 	GUEST_ASSERT_EQ(nr_taken, 1);
 }
 
-/* Late, but once. */
+/* It expires late, and once. */
 TEST(one_shot_expires_in_a_gap)
 {
 	run_with_gap(gap_one_shot);
@@ -144,7 +144,7 @@ TEST(one_shot_expires_in_a_gap)
 
 /* --- user space sets the clock ------------------------------------------ */
 
-/* User space sets the reference time back: there is a tick a period later all the same. */
+/* User space sets the reference time back: the next tick still comes one period later. */
 GUEST_CODE(ticks_on)
 {
 	u32 ticks;
@@ -182,8 +182,8 @@ TEST_KNOWN(periodic_goes_on_when_the_clock_is_set_back, "D40")
 }
 
 /*
- * Set forward, the clock has a timer expire before its hrtimer goes off, which must not end a HLT
- * of later. Whatever the guest does with the timer meanwhile.
+ * When the clock is set forward a timer expires before its hrtimer fires. The hrtimer must not end
+ * a later HLT, whatever the guest does with the timer meanwhile.
  */
 #define OLD_MS	  30
 #define NEW_MS	  90
@@ -237,7 +237,7 @@ TEST(one_shot_and_halt_when_the_clock_is_set_forward)
 	vm_free(vm);
 }
 
-/* The same, with the VP halted all the time: nobody but the host sees the clock change. */
+/* The same with the VP halted all the time, so that only the host sees the clock change. */
 #define FAR_AHEAD_S 30
 #define SOON_S	    5
 
@@ -276,7 +276,7 @@ TEST_KNOWN(one_shot_of_a_halted_vp_when_the_clock_is_set_forward, "K30")
 	vm_free(vm);
 }
 
-/* The guest arms a timer while the host sets the clock: it is due whichever came first. */
+/* The guest arms a timer while the host sets the clock: it must expire, whichever came first. */
 #define RACE_ROUNDS 150
 
 static volatile u32 race_round;

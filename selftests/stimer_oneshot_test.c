@@ -105,7 +105,7 @@ STIMER_TEST(disabled_does_not_fire)
 	assert_quiet();
 }
 
-/* Armed anew before it expires: only the later expiry exists. */
+/* Rearm it before it expires: only the later expiry happens. */
 STIMER_TEST(rearm_moves_the_expiry)
 {
 	u64 count;
@@ -159,7 +159,7 @@ STIMER_TEST(direct_one_shot)
 	u32 n;
 
 	setup();
-	/* Neither the page nor a SINT plays a part. */
+	/* Direct mode needs neither the message page nor a SINT. */
 	wrmsr(HV_X64_MSR_SINT(SINT), HV_SINT_MASKED);
 	wrmsr(HV_X64_MSR_SIMP, 0);
 	irqs_on();
@@ -227,7 +227,7 @@ static void rearm_in_handler(struct guest_frame *f)
 	apic_eoi();
 }
 
-/* The handler does it, as a clock event device that is behind does. */
+/* The handler rearms the timer, as a clock event device that is late does. */
 GUEST_CODE(rearm_from_handler_guest)
 {
 	setup();
@@ -247,7 +247,7 @@ TEST(rearm_from_handler)
 	vm_free(vm);
 }
 
-/* The same again and again, and never in the future: the main loop must get on. */
+/* The handler always rearms the timer in the past: the main loop must still make progress. */
 #define RUSH_IRQS  4000
 #define RUSH_LOOPS 1000
 
@@ -306,9 +306,9 @@ TEST_KNOWN(rush_leaves_time_message, "K32")
 	run_rush(rush_message);
 }
 
-/* Armed again by the main loop, faster than the guard lets it expire: it comes all the same. */
+/* The main loop rearms it faster than the storm guard lets it expire: it must still expire. */
 #define ARMED_IRQS 24
-#define ARMED_MS   50 /* the guard's are 2.4, under the checkers of the debug hosts 14 */
+#define ARMED_MS   50 /* takes 2.4 with the guard, 14 on the debug hosts */
 
 GUEST_CODE(armed_again_and_again)
 {

@@ -26,7 +26,7 @@ static void periodic(u64 config)
 	GUEST_ASSERT(ref_now() >= begin + period);
 	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], PERIODS, WAIT_MS));
 	irqs_off();
-	/* As many as periods began: never more. */
+	/* Never more ticks than periods. */
 	ticks = guest_irqs[VEC];
 	elapsed = ref_now() - begin;
 	GUEST_ASSERT(ticks <= elapsed / period);
@@ -144,7 +144,7 @@ TEST(timers_are_per_vp)
 
 /* --- storms ------------------------------------------------------------- */
 
-/* The guest asks for a tick every 100 ns, with interrupts off: it must get on. */
+/* The guest asks for a tick every 100 ns, with interrupts off: it must make progress. */
 static void storm(u64 config)
 {
 	u32 i;
@@ -153,7 +153,7 @@ static void storm(u64 config)
 	start(0, config, 1);
 	for (i = 0; i < 500; i++)
 		ref_now();
-	/* A window at a time. */
+	/* Open one window at a time. */
 	for (i = 0; i < 100; i++) {
 		irqs_window();
 		ref_now();
@@ -178,7 +178,7 @@ GUEST_CODE(storm_message)
 	storm(ONE_SHOT | PERIODIC);
 }
 
-/* Torn down with the timer running. */
+/* Free the VM with the timer running. */
 static void run_storm(void (*entry)(void))
 {
 	struct vm *vm = timer_vm();
@@ -201,8 +201,8 @@ TEST(storm_of_period_1_message)
 }
 
 /*
- * The same with interrupts on all the time: the loop must get its turn between
- * the handlers, if not after each of them where the host is slow itself.
+ * The same with interrupts always on: the loop must run between the handlers, though not after each
+ * of them where the host is slow.
  */
 #define STORM_TICKS 50000
 #define STORM_LOOPS 200
@@ -259,7 +259,10 @@ TEST(storm_leaves_time_message)
 	run_storm_on(storm_on_message);
 }
 
-/* A frozen page is the guest's memory: it makes the reference time what it likes, but no storm. */
+/*
+ * A frozen page is guest memory: the guest can make the reference time anything, but must not cause
+ * a storm.
+ */
 static struct {
 	u32 sequence, rsvd;
 	u64 scale, offset;
@@ -304,7 +307,7 @@ TEST(storm_under_any_clock)
 		us = host_us() - us;
 		ASSERT(guest_irqs[VEC] <= us / 100 + 2, "%u ticks in %llu us", guest_irqs[VEC],
 		       (unsigned long long)us);
-		/* It is that clock which ran, or stood. */
+		/* Check that the frozen clock was in use. */
 		if (!clocks[i].scale)
 			ASSERT_EQ(vcpu_get_msr(v, HV_X64_MSR_TIME_REF_COUNT), clocks[i].offset);
 		vm_free(vm);

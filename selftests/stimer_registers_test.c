@@ -70,7 +70,7 @@ STIMER_TEST(auto_enable)
 	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), config);
 	wrmsr(COUNT(0), in_ms(2));
 	GUEST_ASSERT(wait_slot(SINT));
-	/* Fired: off again, and on with the next count. */
+	/* It has expired: disabled, and enabled by the next count. */
 	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), config);
 	GUEST_ASSERT(take(SINT));
 	wrmsr(COUNT(0), 1);
@@ -196,7 +196,7 @@ STIMER_TEST(periodic_count_zero)
 	}
 }
 
-/* Far away, in a way that overflows nanoseconds or a signed number: no tick now. */
+/* Counts so far ahead that nanoseconds or a signed number overflow: no tick now. */
 STIMER_TEST(counts_beyond_a_century)
 {
 	static const struct {
@@ -253,7 +253,7 @@ STIMER_TEST_KNOWN(one_shot_direct_behind_the_wrap, "D12")
 	wrapped(ON | DIRECT);
 }
 
-/* A VM nobody asks any more, timers running, page gone: teardown must be quiet. */
+/* Free a VM with running timers and a message page outside of memory. */
 GUEST_CODE(leave_all_running)
 {
 	setup();

@@ -73,7 +73,7 @@ STIMER_TEST(busy_slot_early_eom)
 	GUEST_ASSERT(wait_pending_flag(SINT));
 	slot(SINT)->flags = 0;
 	wrmsr(HV_X64_MSR_EOM, 0);
-	/* Tried again, and the guest is told again. */
+	/* The message is tried again, and MessagePending is set again. */
 	GUEST_ASSERT(wait_pending_flag(SINT));
 	GUEST_ASSERT_EQ(slot(SINT)->type, 1);
 	slot(SINT)->type = HV_MSG_NONE;
@@ -132,7 +132,7 @@ STIMER_TEST_KNOWN(s4_busy_slot_periodic_then_eom, "K1")
 	wrmsr(HV_X64_MSR_EOM, 0);
 	GUEST_ASSERT(wait_slot(SINT));
 	GUEST_ASSERT(apic_vector(APIC_IRR, VEC));
-	/* And on it goes. */
+	/* The timer continues. */
 	irqs_on();
 	for (i = 0; i < 3; i++)
 		GUEST_ASSERT(guest_wait(&nr_taken, i + 1, WAIT_MS));
@@ -164,8 +164,8 @@ STIMER_TEST_KNOWN(s4_busy_slot_then_later_message, "K1")
 }
 
 /*
- * With KVM_CAP_HYPERV_SYNIC2 it is user space that zeroes the page. Where it does not, the slots
- * are taken, and a timer waits as for any message that is not ours; it waits, and is not lost.
+ * With KVM_CAP_HYPERV_SYNIC2 user space zeroes the page. If it does not, the slots are taken, and a
+ * timer's message waits as behind any other message; it is not lost.
  */
 GUEST_CODE(slots_of_stale_bytes)
 {
@@ -197,7 +197,7 @@ TEST(synic2_page_of_stale_bytes)
 
 /* --- an expiry that cannot be delivered --------------------------------- */
 
-/* The obstacle keeps the message itself away, not only its interrupt. */
+/* The obstacle blocks the message itself, not only its interrupt. */
 static bool keeps_message(enum obstacle what)
 {
 	return what == SIMP_OFF || what == SIMP_NOWHERE || what == SYNIC_OFF;
@@ -266,7 +266,7 @@ TEST_KNOWN(s1_simp_off_one_shot_zeroed_page, "K1")
 	timer_prepare();
 	guest_irq_handlers[VEC] = on_message;
 	memset(synic_messages[0], 0xee, PAGE_SIZE);
-	/* slot() is looked at while the SIMP is off. */
+	/* Read the slot while SIMP is disabled. */
 	synic_messages[0][SINT].type = HV_MSG_NONE;
 	vcpu_entry(vm->vcpus[0], s1_simp_off_one_shot_guest);
 	timer_run_to_end(vm->vcpus[0]);
@@ -283,7 +283,7 @@ STIMER_TEST_KNOWN(simp_outside_memory_periodic, "K1")
 	blocked_periodic(SIMP_NOWHERE, ONE_SHOT | PERIODIC);
 }
 
-/* A guest that waits for interrupts needs one: the message alone would lie there for ever. */
+/* A guest that waits for interrupts needs one: the message alone would never be noticed. */
 STIMER_TEST_KNOWN(s2_sint_masked_one_shot, "K1")
 {
 	blocked_one_shot(SINT_MASKED, ONE_SHOT);
@@ -355,7 +355,7 @@ STIMER_TEST_KNOWN(scontrol_zero_periodic, "K5")
 	blocked_periodic(SYNIC_OFF, ONE_SHOT | PERIODIC);
 }
 
-/* Whatever stood in the way: a timer that is disabled meanwhile is forgotten. */
+/* A timer that is disabled while it is blocked never expires, whatever the obstacle. */
 STIMER_TEST(disabled_while_blocked)
 {
 	setup();

@@ -106,8 +106,8 @@ TEST(auto_eoi_can_be_taken_back)
 }
 
 /*
- * KVM must see the delivery of an AutoEOI vector: APICv has to stand back for the VM, but no
- * longer than some VP's SINT asks for it. The tracepoint tells, with or without such hardware.
+ * KVM must see the delivery of an AutoEOI vector, so it inhibits APICv for the VM while a SINT of
+ * any VP has AutoEOI. The tracepoint shows this with and without APICv hardware.
  */
 TEST(auto_eoi_inhibits_apicv)
 {

@@ -18,7 +18,7 @@ GUEST_CODE(take_fenced)
 	wrmsr(HV_X64_MSR_SINT(FENCE_SINT), FENCE);
 	wrmsr(HV_X64_MSR_SCONTROL, test_scontrol);
 	GUEST_SYNC(1);
-	/* If nothing at all may come there is no fence either. */
+	/* With the SynIC off the fence cannot arrive either. */
 	if (!(test_scontrol & HV_SYNIC_ENABLE)) {
 		irqs_on();
 		guest_settle(5);
@@ -151,7 +151,7 @@ TEST(sint_wakes_halted_vcpu)
 	vcpu_entry(v, halt_for_sint);
 	synic_run_sync(v, 1);
 	vcpu_start(v);
-	/* A lost one ends in the watchdog. */
+	/* If one is lost the watchdog ends the case. */
 	for (i = 0; i < NR_HALTS; i++) {
 		eventfd_signal(fd);
 		while (guest_irqs[VEC] <= i)
@@ -162,7 +162,7 @@ TEST(sint_wakes_halted_vcpu)
 	vm_free(vm);
 }
 
-/* Routes to what does not exist: nothing happens, to nobody. */
+/* Routes to a VP or SINT that does not exist deliver nothing. */
 TEST(bad_routes_do_nothing)
 {
 	static const struct {

@@ -125,12 +125,12 @@ GUEST_CODE(exits)
 	GUEST_SYNC(2);
 	wrmsr(HV_X64_MSR_SIMP, synic_simp(0) | 0x20);
 	GUEST_SYNC(3);
-	/* The same value again is a write like any other. */
+	/* Writing the same value again is an exit, too. */
 	wrmsr(HV_X64_MSR_SIMP, synic_simp(0) | 0x20);
 	GUEST_SYNC(4);
 	wrmsr(HV_X64_MSR_SIMP, 0);
 	GUEST_SYNC(5);
-	/* Neither of these concerns user space, and a write that faults is none. */
+	/* Reads, writes of other registers and writes that fault cause no exit. */
 	for (i = 0; i < HV_SYNIC_SINTS; i++)
 		wrmsr(HV_X64_MSR_SINT(i), VEC);
 	wrmsr(HV_X64_MSR_EOM, 0);
@@ -172,7 +172,7 @@ TEST(exits_to_user_space)
 	expect_exit(v, HV_X64_MSR_SIMP, SCONTROL_VAL, siefp, simp, 4);
 	expect_exit(v, HV_X64_MSR_SIMP, SCONTROL_VAL, siefp, 0, 5);
 	vcpu_run_sync(v, 6);
-	/* What the host writes is no news to it. */
+	/* Writes by the host cause no exit. */
 	vcpu_set_msr(v, HV_X64_MSR_SIMP, simp);
 	vcpu_set_msr(v, HV_X64_MSR_SIEFP, siefp);
 	vcpu_set_msr(v, HV_X64_MSR_SCONTROL, SCONTROL_VAL);

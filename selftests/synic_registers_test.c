@@ -184,7 +184,7 @@ TEST(without_capability)
 
 	vcpu_entry(v, no_capability);
 	vcpu_run_done(v);
-	/* The host: zero is taken, for the sake of a VMM that restores all it knows. */
+	/* The host may write zero, because a VMM restores all registers that it knows. */
 	for (i = 0; i < ARRAY_SIZE(synic_registers); i++) {
 		ASSERT_EQ(__vcpu_set_msr(v, synic_registers[i], 0), 1);
 		ASSERT_EQ(__vcpu_set_msr(v, synic_registers[i], HV_SINT_MASKED | VEC), 0);
@@ -348,7 +348,7 @@ TEST(save_and_restore_in_reverse)
 	save_and_restore(true);
 }
 
-/* A VM nobody ran: what it saves is what a new one has. */
+/* Save a VM that has not run, and restore it: these are reset values. */
 TEST(restore_of_reset_values)
 {
 	struct vm *vm = synic_vm_bare(1, KVM_CAP_HYPERV_SYNIC2);

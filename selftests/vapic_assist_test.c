@@ -61,7 +61,7 @@ GUEST_TEST(assist_clears_one_word)
 	assert_page(&assist, 0xffffffff, 0xff);
 	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
 	assert_page(&assist, 0, 0xff);
-	/* Moved: the same there, nothing here. */
+	/* Moved: the new page is cleared likewise, the old one stays as it is. */
 	assist.apic = 0x12345678;
 	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist2) | ASSIST_ENABLE);
 	assert_page(&assist, 0x12345678, 0xff);
@@ -163,7 +163,7 @@ static bool test_and_clear_no_eoi(struct assist_page *p)
 
 static volatile u32 without_eoi; /* how often the bit spared one */
 
-/* The TLFS' way: an EOI unless told that none is required. */
+/* As the TLFS says: EOI, unless the bit says that none is required. */
 static void lazy_eoi(struct guest_frame *f)
 {
 	guest_irqs[f->vector]++;
@@ -234,7 +234,7 @@ GUEST_CODE(pv_eoi_moved)
 	apic_start();
 	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
 	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist2) | ASSIST_RSVD | ASSIST_ENABLE);
-	/* Refused, so the old one stays in use. */
+	/* The write is refused, so the old page stays in use. */
 	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, GPA_NOWHERE | ASSIST_ENABLE), GP_VECTOR);
 	for (i = 1; i <= PV_EOIS; i++) {
 		self_ipi(LOW);
@@ -283,7 +283,7 @@ TEST(pv_eoi_not_with_another_pending)
 	vapic_run(pv_eoi_pending);
 }
 
-/* The other one arrives while the handler runs: a bit already set is taken back. */
+/* Another interrupt arrives while the handler runs: the bit must be cleared again. */
 static void send_then_eoi(struct guest_frame *f)
 {
 	guest_irqs[f->vector]++;

@@ -28,7 +28,7 @@ GUEST_CODE(bad_accesses)
 		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_TPR), 0x30);
 	}
 	wrmsr(HV_X64_MSR_TPR, 0);
-	/* Nothing in service: no fault, and nothing to see. */
+	/* An EOI with nothing in service has no effect, and does not fault. */
 	wrmsr(HV_X64_MSR_EOI, 0);
 
 	/* A faulting EOI ends nothing. */
@@ -99,7 +99,7 @@ GUEST_CODE(eoi_order)
 	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
 	GUEST_ASSERT_EQ(guest_irqs[HIGH], 1);
 	GUEST_ASSERT(in_service(LOW) && in_service(HIGH));
-	/* Not again while in service, but afterwards. */
+	/* The same vector arrives again only after the EOI. */
 	self_ipi(LOW);
 	irqs_window();
 	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
@@ -136,7 +136,7 @@ GUEST_CODE(end_all)
 	}
 	for (i = 0; i < 40; i++)
 		wrmsr(HV_X64_MSR_EOI, 0);
-	/* By the APIC's own register: KVM's count would go below 0, which is a bug to it. */
+	/* By the APIC's own register: KVM's count would go below 0, which triggers its WARN. */
 	guest_irq_handlers[LOW] = guest_irq_count;
 	self_ipi(LOW);
 	irqs_window();
@@ -177,9 +177,9 @@ static void ioapic_pin(u32 pin, u64 entry)
 
 static void level_handler(struct guest_frame *f)
 {
-	/* Not for a level-triggered interrupt: the IOAPIC has to hear of it. */
+	/* The bit is not set for a level-triggered interrupt, whose EOI must reach the IOAPIC. */
 	GUEST_ASSERT_EQ(assist.apic & NO_EOI, 0);
-	/* The second time the device is served. */
+	/* The second time, deassert the line. */
 	if (++guest_irqs[f->vector] == 2)
 		GUEST_SYNC(2);
 	wrmsr(HV_X64_MSR_EOI, 0);

@@ -65,7 +65,7 @@ GUEST_CODE(icr_and_icr2)
 	guest_irq_handlers[LOW] = count_and_eoi;
 	apic_start();
 	for (round = 0; round < 3; round++) {
-		/* There is no other APIC. The shorthand is for the slow path. */
+		/* There is no other APIC. The shorthand takes the slow path. */
 		wrmsr(HV_X64_MSR_ICR, icr_to(7, LOW));
 		agrees(7, low);
 		wrmsr(HV_X64_MSR_ICR, (u64)9 << 56 | others);
@@ -87,7 +87,7 @@ GUEST_CODE(icr_and_icr2)
 		agrees(0, low);
 		irqs_window();
 		GUEST_ASSERT_EQ(guest_irqs[LOW], round + 1);
-		/* And as user space sees it. */
+		/* User space reads the same, and writes another ID. */
 		apic_write(APIC_ICR2, 11 << 24);
 		GUEST_SYNC(round);
 		agrees(13, low);
@@ -211,7 +211,7 @@ GUEST_CODE(sender)
 			cpuid(0, 0);
 		GUEST_ASSERT_EQ(guest_irqs[LOW], i + 1);
 	}
-	/* None of them came here. */
+	/* None of them arrived here. */
 	irqs_window();
 	GUEST_ASSERT_EQ(guest_irqs[LOW], IPIS);
 	receiver_stop = 1;
@@ -263,7 +263,7 @@ GUEST_CODE(tpr_blocks)
 	guest_irq_handlers[HIGH] = count_and_eoi;
 	apic_start();
 	for (i = 0; i < 10; i++) {
-		/* The class of LOW is held back, the next one is not. */
+		/* TPR blocks the class of LOW, not the next one. */
 		wrmsr(HV_X64_MSR_TPR, LOW & 0xf0);
 		self_ipi(LOW);
 		self_ipi(HIGH);
@@ -271,7 +271,7 @@ GUEST_CODE(tpr_blocks)
 		GUEST_ASSERT_EQ(guest_irqs[LOW], 2 * i);
 		GUEST_ASSERT_EQ(guest_irqs[HIGH], 2 * i + 1);
 		GUEST_ASSERT(reg_vector(APIC_IRR, LOW));
-		/* Up: both; down: one class after the other. */
+		/* Raise TPR above both, then lower it: one class after the other arrives. */
 		wrmsr(HV_X64_MSR_TPR, 0xf0);
 		self_ipi(HIGH);
 		irqs_window();

@@ -167,7 +167,7 @@ void world_free(struct world *w)
 
 void make_stale(struct world *w, u32 vcpu, const struct page *p, u32 nr)
 {
-	/* Only this vCPU, or another's next entry begins with a full flush. */
+	/* Flush this vCPU only, or the next entry of others begins with a full flush. */
 	struct call itself = { .code = HVCALL_FLUSH_SPACE_EX, .targets = 1u << vcpu };
 	struct guest_op *o = w->ops[vcpu]->ops;
 	u32 try, i, n, shown;

@@ -15,7 +15,7 @@ struct one matrix_vm(u32 flags, enum debugger debugger, const char *id)
 	o.vcpu = o.vm->vcpus[0];
 	vcpu_set_bit(o.vcpu, HV_S_KERNEL_DEBUG, debugger != NO_DEBUGGER);
 	if (!(flags & VM_NO_IRQCHIP)) {
-		/* For what goes to user space only if there is a SynIC. */
+		/* Some calls go to user space only if there is a SynIC. */
 		ASSERT_EQ(__vcpu_enable_cap(o.vcpu, KVM_CAP_HYPERV_SYNIC2, 0), 0);
 		e.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 		ASSERT(e.fd >= 0, "eventfd: %s", strerror(errno));
@@ -35,7 +35,7 @@ u64 matrix_issue(struct one *o, u32 form, u64 control, const u64 *block, u32 qwo
 	struct guest_op op = { .op = OP_HYPERCALL_XMM, .arg0 = control, .xmm = o->xmm };
 	u64 base = (u64)(uintptr_t)o->input;
 
-	/* Whatever is no input must not matter. */
+	/* Fill the rest of the pages: it must not matter. */
 	memset(o->xmm, 0xff, sizeof(*o->xmm));
 	memset(o->input, 0xff, 2 * PAGE_SIZE);
 	if (form == FAST) {

@@ -32,7 +32,7 @@ void *map(int fd, int prot)
 	void *p = mmap(NULL, INPUT_SIZE, prot, flags, fd, 0);
 
 	ASSERT(p != MAP_FAILED, "mmap: %s", strerror(errno));
-	/* A large page would be touched as a whole. */
+	/* A transparent huge page would make all of it present at once. */
 	madvise(p, INPUT_SIZE, MADV_NOHUGEPAGE);
 	return p;
 }
@@ -146,7 +146,7 @@ void write_input(struct one *o, const struct call *c, u64 offset)
 {
 	u64 fits = INPUT_SIZE - offset;
 
-	/* Whatever is no input must not matter. */
+	/* Fill the rest of the pages: it must not matter. */
 	memset(o->in.view, 0xff, INPUT_SIZE);
 	memcpy(o->in.view + offset, c->block, c->qwords * 8 < fits ? c->qwords * 8 : fits);
 }
