@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The minimal hypervisor: see nested.h. */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-
+/* The minimal hypervisor, guest side: see nested.h. */
 #include "nested.h"
+#include "nested_private.h"
 
-#define MSR_FEATURE_CONTROL 0x3a
-#define MSR_VMX_BASIC	    0x480
-#define MSR_EFER	    0xc0000080
-#define MSR_VM_HSAVE_PA	    0xc0010117
+#define MSR_VMX_BASIC 0x480
+#define MSR_EFER      0xc0000080
 
 #define FEATURE_LOCK_VMXON 5
 #define EFER_SVME	   BIT64(12)
@@ -20,9 +14,6 @@
 #define ENTRY_GUEST64	 BIT64(9)
 #define EVMCS_VERSION	 1
 #define EPTP_WB_4_LEVELS 0x1e
-#define EPT_LEAF_WB	 0x30
-#define TABLE		 7 /* present, all accesses, in either format */
-#define LARGE		 BIT64(7)
 
 #define SVM_EXIT_CPUID	 0x72
 #define SVM_EXIT_MSR	 0x7c
@@ -32,16 +23,9 @@
 #define VMX_EXIT_RDMSR	 31
 #define VMX_EXIT_WRMSR	 32
 
-#define L2_STACK (4 * PAGE_SIZE)
-
 /* entry.S, as nested_vmrun(): 0, or why L2 did not run. */
 u64 nested_vmenter(struct nested *n, u64 launched);
 extern u8 nested_vmexit[];
-
-static u64 addr(const volatile void *p)
-{
-	return (u64)(uintptr_t)p;
-}
 
 static bool is_svm(void)
 {
@@ -146,7 +130,7 @@ void nested_vmx_on(struct nested *n)
 	asm volatile("mov %0, %%cr4" : : "r"(cr4 | CR4_VMXE));
 	put32(n->vmxon, 0, (u32)rdmsr(MSR_VMX_BASIC));
 	put32(n->vmcs, 0, (u32)rdmsr(MSR_VMX_BASIC));
-	GUEST_ASSERT_EQ(vmxon(addr(n->vmxon)), 0);
+	GUEST_ASSERT_EQ(vmxon(gpa(n->vmxon)), 0);
 }
 
 u32 nested_load_vmcs(struct nested *n)
@@ -157,17 +141,17 @@ u32 nested_load_vmcs(struct nested *n)
 	if (n->flags & NESTED_EVMCS) {
 		put32(n->evmcs, 0, EVMCS_VERSION);
 		n->assist[ASSIST_ENLIGHTEN] = 1;
-		put64(n->assist, ASSIST_VMCS, addr(n->evmcs));
+		put64(n->assist, ASSIST_VMCS, gpa(n->evmcs));
 		return 0;
 	}
 	n->assist[ASSIST_ENLIGHTEN] = 0;
-	r = vmclear(addr(n->vmcs));
-	return r ? r : vmptrld(addr(n->vmcs));
+	r = vmclear(gpa(n->vmcs));
+	return r ? r : vmptrld(gpa(n->vmcs));
 }
 
 u32 nested_vmclear(u8 *region)
 {
-	return vmclear(addr(region));
+	return vmclear(gpa(region));
 }
 
 /* What the CPU wants in a word of controls, and @wanted, if it can. */
@@ -197,10 +181,10 @@ static void fill_vmx(struct nested *n)
 	vmcs_write(n, VMCS_EXIT_CTL, controls(MSR_VMX_TRUE_EXIT, EXIT_HOST64));
 	vmcs_write(n, VMCS_ENTRY_CTL, controls(MSR_VMX_TRUE_ENTRY, ENTRY_GUEST64));
 	vmcs_write(n, VMCS_EXCEPTIONS, 0);
-	vmcs_write(n, VMCS_MSR_BITMAP, addr(n->msrs));
+	vmcs_write(n, VMCS_MSR_BITMAP, gpa(n->msrs));
 	vmcs_write(n, VMCS_LINK, ~0ULL);
 	if (paging)
-		vmcs_write(n, VMCS_EPTP, addr(n->root) | EPTP_WB_4_LEVELS);
+		vmcs_write(n, VMCS_EPTP, gpa(n->root) | EPTP_WB_4_LEVELS);
 
 	for (i = 0; i < 6; i++) { /* ES, CS, SS, DS, FS, GS */
 		vmcs_write(n, VMCS_ES + i, i == 1 ? s->cs.selector : s->ss.selector);
@@ -223,7 +207,7 @@ static void fill_vmx(struct nested *n)
 	vmcs_write(n, VMCS_DR7, 0x400);
 	vmcs_write(n, VMCS_RFLAGS, 2);
 	vmcs_write(n, VMCS_RSP, n->stack_top);
-	vmcs_write(n, VMCS_RIP, addr((void *)(uintptr_t)guest_interpret));
+	vmcs_write(n, VMCS_RIP, gpa((void *)(uintptr_t)guest_interpret));
 
 	vmcs_write(n, VMCS_HOST_CS, s->cs.selector);
 	vmcs_write(n, VMCS_HOST_SS, s->ss.selector);
@@ -236,8 +220,8 @@ static void fill_vmx(struct nested *n)
 	vmcs_write(n, VMCS_HOST_GDTR_BASE, s->gdt.base);
 	vmcs_write(n, VMCS_HOST_IDTR_BASE, s->idt.base);
 	/* The exit takes its stack pointer from here (entry.S). */
-	vmcs_write(n, VMCS_HOST_RSP, addr(&n->l1_rsp));
-	vmcs_write(n, VMCS_HOST_RIP, addr(nested_vmexit));
+	vmcs_write(n, VMCS_HOST_RSP, gpa(&n->l1_rsp));
+	vmcs_write(n, VMCS_HOST_RIP, gpa(nested_vmexit));
 }
 
 /* --- guest: SVM ----------------------------------------------------------- */
@@ -261,11 +245,11 @@ static void fill_svm(struct nested *n)
 
 	put32(c, VMCB_INTERCEPT3, (u32)(INTERCEPT3_CPUID | INTERCEPT3_MSR));
 	put32(c, VMCB_INTERCEPT4, 3); /* VMRUN, as it must be, and VMMCALL */
-	put64(c, VMCB_MSRPM, addr(n->msrs));
+	put64(c, VMCB_MSRPM, gpa(n->msrs));
 	put32(c, VMCB_ASID, 1);
 	if (n->flags & NESTED_PAGING) {
 		put64(c, VMCB_NESTED_CTL, 1);
-		put64(c, VMCB_NESTED_CR3, addr(n->root));
+		put64(c, VMCB_NESTED_CR3, gpa(n->root));
 	}
 	vmcb_segment(c, 0x00, &s->es);
 	vmcb_segment(c, 0x10, &s->cs);
@@ -283,7 +267,7 @@ static void fill_svm(struct nested *n)
 	put64(save, 0x160, 0x400);
 	put64(save, 0x168, 0xffff0ff0);
 	put64(save, 0x170, 2);
-	put64(save, 0x178, addr((void *)(uintptr_t)guest_interpret));
+	put64(save, 0x178, gpa((void *)(uintptr_t)guest_interpret));
 	put64(save, 0x1d8, n->stack_top);
 	put64(save, 0x268, 0x0007040600070406); /* the PAT of a reset */
 }
@@ -303,7 +287,7 @@ void nested_fill(struct nested *n)
 void nested_assist_on(struct nested *n)
 {
 	guest_set_os_id();
-	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, addr(n->assist) | ASSIST_ENABLE);
+	wrmsr(HV_X64_MSR_VP_ASSIST_PAGE, gpa(n->assist) | ASSIST_ENABLE);
 }
 
 void nested_init(struct nested *n)
@@ -312,7 +296,7 @@ void nested_init(struct nested *n)
 		nested_assist_on(n);
 	if (is_svm()) {
 		wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
-		wrmsr(MSR_VM_HSAVE_PA, addr(n->hsave));
+		wrmsr(MSR_VM_HSAVE_PA, gpa(n->hsave));
 	} else {
 		nested_vmx_on(n);
 		GUEST_ASSERT_EQ(nested_load_vmcs(n), 0);
@@ -330,20 +314,20 @@ static void write_enlightenments(struct nested *n)
 		put32(n->vmcb, VMCB_ENLIGHTENED, word);
 		put32(n->vmcb, VMCB_ENLIGHTENED + 4, n->vp_id);
 		put64(n->vmcb, VMCB_ENLIGHTENED + 8, n->vm_id);
-		put64(n->vmcb, VMCB_ENLIGHTENED + 16, addr(n->lock_page));
+		put64(n->vmcb, VMCB_ENLIGHTENED + 16, gpa(n->lock_page));
 	} else if (n->flags & NESTED_EVMCS) {
 		put32(n->evmcs, EVMCS_CLEAN, n->clean);
 		put32(n->evmcs, EVMCS_ENLIGHTENED, word);
 		put32(n->evmcs, EVMCS_VP_ID, n->vp_id);
 		put64(n->evmcs, EVMCS_VM_ID, n->vm_id);
-		put64(n->evmcs, EVMCS_ASSIST, addr(n->lock_page));
+		put64(n->evmcs, EVMCS_ASSIST, gpa(n->lock_page));
 	}
 }
 
 static enum nested_exit enter_svm(struct nested *n)
 {
 	put64(n->vmcb, VMCB_RAX, n->gpr[L2_RAX]);
-	n->failure = (u32)nested_vmrun(n, addr(n->vmcb));
+	n->failure = (u32)nested_vmrun(n, gpa(n->vmcb));
 	if (n->failure)
 		return NESTED_FAILED;
 	n->gpr[L2_RAX] = get64(n->vmcb, VMCB_RAX);
@@ -457,239 +441,10 @@ void nested_loop(struct nested *n)
 	}
 }
 
-GUEST_CODE(nested_l1)
+GUEST_CODE_GLOBAL(nested_l1)
 {
 	struct nested *n = this_cpu()->nested;
 
 	nested_init(n);
 	nested_loop(n);
-}
-
-/* --- host ----------------------------------------------------------------- */
-
-bool host_has_nested(void)
-{
-	struct cpuid_table t = { .nent = MAX_CPUID };
-	struct kvm_cpuid_entry2 *e;
-
-	if (ioctl(kvm_fd(), KVM_GET_SUPPORTED_CPUID, &t) < 0)
-		return false;
-	e = cpuid_find(&t, host_is_amd() ? 0x80000001 : 1, 0);
-	return e && e->ecx & (host_is_amd() ? BIT64(2) : BIT64(5));
-}
-
-void nested_reload_cpuid(struct vcpu *v)
-{
-	struct cpuid_table *hv = calloc(1, sizeof(*hv)), *t = &v->cpuid;
-
-	ASSERT(hv, "memory");
-	cpuid_hv(v, hv);
-	cpuid_remove_hv(t);
-	ASSERT(t->nent + hv->nent <= MAX_CPUID, "too many CPUID entries");
-	memcpy(&t->entries[t->nent], hv->entries, hv->nent * sizeof(hv->entries[0]));
-	t->nent += hv->nent;
-	free(hv);
-	vcpu_set_cpuid(v);
-}
-
-/* Identity map of the low 4 GB in 2 MB pages, except for the window, which is empty. */
-static void build_paging(struct nested *n, struct vm *vm)
-{
-	u64 *pdpt = vm_alloc(vm, PAGE_SIZE), *pd, i, j;
-
-	n->leaf = TABLE | (host_is_amd() ? 0 : EPT_LEAF_WB);
-	n->root = vm_alloc(vm, PAGE_SIZE);
-	n->window = vm_alloc(vm, PAGE_SIZE);
-	n->root[0] = addr(pdpt) | TABLE;
-	for (i = 0; i < 4; i++) {
-		pd = vm_alloc(vm, PAGE_SIZE);
-		pdpt[i] = addr(pd) | TABLE;
-		for (j = 0; j < 512; j++)
-			pd[j] = i << 30 | j << 21 | LARGE | n->leaf;
-		if (i == NESTED_WINDOW >> 30)
-			pd[NESTED_WINDOW >> 21 & 511] = addr(n->window) | TABLE;
-	}
-}
-
-void nested_share_paging(struct nested *to, struct nested *from)
-{
-	to->root = from->root;
-	to->window = from->window;
-}
-
-static void enable_evmcs(struct vcpu *v)
-{
-	u16 version = 0;
-
-	ASSERT_EQ(__vcpu_enable_cap(v, KVM_CAP_HYPERV_ENLIGHTENED_VMCS, addr(&version)), 0);
-	ASSERT_EQ(version, 0x101);
-	nested_reload_cpuid(v);
-}
-
-struct nested *nested_create(struct vcpu *v, u32 flags, u32 max)
-{
-	struct vm *vm = v->vm;
-	struct nested *n;
-
-	if (!host_has_nested())
-		ktap_skip("no nested virtualization here");
-	n = vm_alloc(vm, sizeof(*n));
-	if (host_is_amd())
-		flags &= ~NESTED_EVMCS;
-	n->flags = flags;
-	n->direct = flags & NESTED_DIRECT;
-	n->no_hv = vm->flags & VM_NO_HV;
-	n->vp_id = v->id;
-	n->vm_id = 1;
-	n->vmcb = vm_alloc(vm, PAGE_SIZE);
-	n->hsave = vm_alloc(vm, PAGE_SIZE);
-	n->vmxon = vm_alloc(vm, PAGE_SIZE);
-	n->vmcs = vm_alloc(vm, PAGE_SIZE);
-	n->evmcs = vm_alloc(vm, PAGE_SIZE);
-	n->assist = vm_alloc(vm, PAGE_SIZE);
-	n->lock_page = vm_alloc(vm, PAGE_SIZE);
-	n->msrs = vm_alloc(vm, 2 * PAGE_SIZE);
-	n->l1 = vm_alloc(vm, sizeof(*n->l1) + max * sizeof(n->l1->ops[0]));
-	/* As a call leaves it. */
-	n->stack_top = addr(vm_alloc(vm, L2_STACK)) + L2_STACK - 8;
-	n->assist[ASSIST_DIRECT] = n->direct;
-	build_paging(n, vm);
-	if (flags & NESTED_EVMCS)
-		enable_evmcs(v);
-	n->l2 = vcpu_ops_init(v, max);
-	v->cpu->nested = n;
-	vcpu_entry(v, nested_l1);
-	vcpu_ioctl(v, KVM_GET_SREGS, &n->sregs);
-	return n;
-}
-
-void nested_start(struct vcpu *v)
-{
-	vcpu_ops_run(v, v->cpu->nested->l2, 0);
-}
-
-void nested_reenter(struct vcpu *v)
-{
-	v->cpu->nested->l1->nr = 0;
-	vcpu_op(v, v->cpu->nested->l2, OP_L1);
-}
-
-struct guest_op nested_l1_op(struct vcpu *v, struct guest_op op)
-{
-	struct nested *n = v->cpu->nested;
-
-	op.vector = 0;
-	n->l1->ops[0] = op;
-	n->l1->nr = 1;
-	vcpu_op(v, n->l2, OP_L1);
-	return n->l1->ops[0];
-}
-
-/* --- host: save and restore ------------------------------------------------ */
-
-/* The identity first, VP_ASSIST_PAGE and FEATURE_CONTROL before the nested state. */
-static const u32 moved_msrs[] = {
-	HV_X64_MSR_GUEST_OS_ID,
-	HV_X64_MSR_VP_INDEX,
-	HV_X64_MSR_VP_ASSIST_PAGE,
-};
-
-struct moved_vcpu {
-	u64 msrs[ARRAY_SIZE(moved_msrs)], vendor_msr;
-	struct kvm_regs regs;
-	struct kvm_sregs sregs;
-	struct kvm_vcpu_events events;
-	struct kvm_mp_state mp;
-	struct cpuid_table cpuid;
-	union {
-		struct kvm_nested_state nested;
-		u8 space[4 * PAGE_SIZE];
-	};
-	void (*entry)(void);
-};
-
-static u32 vendor_msr(void)
-{
-	return host_is_amd() ? MSR_VM_HSAVE_PA : MSR_FEATURE_CONTROL;
-}
-
-static void save_vcpu(struct vcpu *v, struct moved_vcpu *m)
-{
-	u32 i;
-
-	/* The exit to user space is half of an instruction: do the other half. */
-	v->run->immediate_exit = 1;
-	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
-	v->run->immediate_exit = 0;
-	for (i = 0; i < ARRAY_SIZE(moved_msrs); i++)
-		m->msrs[i] = vcpu_get_msr(v, moved_msrs[i]);
-	m->vendor_msr = vcpu_get_msr(v, vendor_msr());
-	m->nested.size = sizeof(m->space);
-	vcpu_ioctl(v, KVM_GET_NESTED_STATE, &m->nested);
-	vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &m->events);
-	vcpu_ioctl(v, KVM_GET_MP_STATE, &m->mp);
-	vcpu_ioctl(v, KVM_GET_REGS, &m->regs);
-	vcpu_ioctl(v, KVM_GET_SREGS, &m->sregs);
-	m->cpuid = v->cpuid;
-	m->entry = v->entry;
-}
-
-static void restore_state(struct vcpu *v, struct moved_vcpu *m)
-{
-	u32 i;
-
-	vcpu_ioctl(v, KVM_SET_SREGS, &m->sregs);
-	for (i = 0; i < ARRAY_SIZE(moved_msrs); i++)
-		vcpu_set_msr(v, moved_msrs[i], m->msrs[i]);
-	vcpu_set_msr(v, vendor_msr(), m->vendor_msr);
-	vcpu_ioctl(v, KVM_SET_MP_STATE, &m->mp);
-	vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, &m->events);
-	vcpu_ioctl(v, KVM_SET_REGS, &m->regs);
-	vcpu_ioctl(v, KVM_SET_NESTED_STATE, &m->nested);
-}
-
-static void restore_vcpu(struct vcpu *v, struct moved_vcpu *m)
-{
-	u16 version;
-
-	if (v->cpu->nested && v->cpu->nested->flags & NESTED_EVMCS)
-		ASSERT_EQ(__vcpu_enable_cap(v, KVM_CAP_HYPERV_ENLIGHTENED_VMCS, addr(&version)), 0);
-	v->cpuid = m->cpuid;
-	v->entry = m->entry;
-	vcpu_set_cpuid(v);
-	restore_state(v, m);
-}
-
-void nested_restore_in_place(struct vcpu *v)
-{
-	struct moved_vcpu *m = calloc(1, sizeof(*m));
-
-	ASSERT(m, "memory");
-	save_vcpu(v, m);
-	restore_state(v, m);
-	free(m);
-}
-
-struct vm *nested_move(struct vm *vm)
-{
-	u32 nr = vm->nr_vcpus, flags = vm->flags, i;
-	u64 size = vm->ram_size, used = vm->ram_used, cr3 = vm->cr3;
-	struct moved_vcpu *m = calloc(nr, sizeof(*m));
-	u8 *ram = malloc(size), *old = vm->ram;
-
-	ASSERT(m && ram, "memory");
-	for (i = 0; i < nr; i++)
-		save_vcpu(vm->vcpus[i], &m[i]);
-	memcpy(ram, vm->ram, size);
-	vm_free(vm);
-
-	vm = vm_create(nr, flags);
-	ASSERT(vm->ram == old && vm->ram_size == size && vm->cr3 == cr3, "a VM of another form");
-	memcpy(vm->ram, ram, size);
-	vm->ram_used = used;
-	for (i = 0; i < nr; i++)
-		restore_vcpu(vm->vcpus[i], &m[i]);
-	free(ram);
-	free(m);
-	return vm;
 }
