@@ -157,13 +157,13 @@ static int find_imports(const char *module, void (*report)(const char *name, con
 {
 	int missing = 0;
 
-#define KHV_IMPORT(_mod, _ret, _name, _params, _args)                       \
-	if (same_module(_mod, module)) {                                    \
-		import_addr[KHV_IMPORT_##_name] = khv_symbol(_mod, #_name); \
-		if (!import_addr[KHV_IMPORT_##_name]) {                     \
-			report(#_name, "a function that the module calls"); \
-			missing++;                                          \
-		}                                                           \
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args)                         \
+	if (same_module(KHV_MODULE_##_mod, module)) {                         \
+		import_addr[KHV_IMPORT_##_name] = khv_symbol(module, #_name); \
+		if (!import_addr[KHV_IMPORT_##_name]) {                       \
+			report(#_name, "a function that the module calls");   \
+			missing++;                                            \
+		}                                                             \
 	}
 #include "compat/imports.def.h"
 #undef KHV_IMPORT
@@ -173,7 +173,7 @@ static int find_imports(const char *module, void (*report)(const char *name, con
 static void patch_imports(const char *module)
 {
 #define KHV_IMPORT(_mod, _ret, _name, _params, _args) \
-	if (same_module(_mod, module))                \
+	if (same_module(KHV_MODULE_##_mod, module))   \
 		static_call_update(khv_import_##_name, (void *)import_addr[KHV_IMPORT_##_name]);
 #include "compat/imports.def.h"
 #undef KHV_IMPORT

@@ -5,69 +5,69 @@
  * are required: a missing name fails the load.
  *
  * KHV_IMPORT(module, return type, name, (parameters), (arguments))
- * module: "kvm", a vendor module (skipped unless it is loaded), or NULL for the kernel itself
+ * module: KVM; INTEL or AMD, skipped unless that is the vendor; KERNEL
  *
  * Defined, with the same prototypes on 6.1 and 6.12, in kvm_main.c, x86.c, lapic.c, eventfd.c,
  * mmu/mmu.c, mmu/paging_tmpl.h, vmx/nested.c, vmx/vmx.c, svm/nested.c,
  * kernel/module/main.c, kernel/trace/ftrace.c.
  */
 #ifdef KHV_IMPORT
-KHV_IMPORT(NULL, int, ftrace_is_dead, (void), ())
-KHV_IMPORT("kvm", int, kvm_gfn_to_hva_cache_init,
+KHV_IMPORT(KERNEL, int, ftrace_is_dead, (void), ())
+KHV_IMPORT(KVM, int, kvm_gfn_to_hva_cache_init,
 	   (struct kvm *kvm, struct gfn_to_hva_cache *ghc, gpa_t gpa, unsigned long len),
 	   (kvm, ghc, gpa, len))
-KHV_IMPORT("kvm", int, kvm_read_guest, (struct kvm *kvm, gpa_t gpa, void *data, unsigned long len),
+KHV_IMPORT(KVM, int, kvm_read_guest, (struct kvm *kvm, gpa_t gpa, void *data, unsigned long len),
 	   (kvm, gpa, data, len))
-KHV_IMPORT("kvm", int, kvm_write_guest,
+KHV_IMPORT(KVM, int, kvm_write_guest,
 	   (struct kvm *kvm, gpa_t gpa, const void *data, unsigned long len),
 	   (kvm, gpa, data, len))
-KHV_IMPORT("kvm", int, kvm_clear_guest, (struct kvm *kvm, gpa_t gpa, unsigned long len),
+KHV_IMPORT(KVM, int, kvm_clear_guest, (struct kvm *kvm, gpa_t gpa, unsigned long len),
 	   (kvm, gpa, len))
-KHV_IMPORT("kvm", int, kvm_vcpu_read_guest_atomic,
+KHV_IMPORT(KVM, int, kvm_vcpu_read_guest_atomic,
 	   (struct kvm_vcpu *vcpu, gpa_t gpa, void *data, unsigned long len),
 	   (vcpu, gpa, data, len))
-KHV_IMPORT("kvm", bool, kvm_msr_allowed, (struct kvm_vcpu *vcpu, u32 index, u32 type),
+KHV_IMPORT(KVM, bool, kvm_msr_allowed, (struct kvm_vcpu *vcpu, u32 index, u32 type),
 	   (vcpu, index, type))
-KHV_IMPORT("kvm", unsigned long, kvm_get_linear_rip, (struct kvm_vcpu *vcpu), (vcpu))
-KHV_IMPORT("kvm", u64, kvm_scale_tsc, (u64 tsc, u64 ratio), (tsc, ratio))
-KHV_IMPORT("kvm", u64, get_kvmclock_ns, (struct kvm *kvm), (kvm))
-KHV_IMPORT("kvm", void, kvm_vcpu_kick, (struct kvm_vcpu *vcpu), (vcpu))
-KHV_IMPORT("kvm", int, kvm_apic_set_irq,
+KHV_IMPORT(KVM, unsigned long, kvm_get_linear_rip, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT(KVM, u64, kvm_scale_tsc, (u64 tsc, u64 ratio), (tsc, ratio))
+KHV_IMPORT(KVM, u64, get_kvmclock_ns, (struct kvm *kvm), (kvm))
+KHV_IMPORT(KVM, void, kvm_vcpu_kick, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT(KVM, int, kvm_apic_set_irq,
 	   (struct kvm_vcpu *vcpu, struct kvm_lapic_irq *irq, struct dest_map *dest_map),
 	   (vcpu, irq, dest_map))
-KHV_IMPORT("kvm", int, kvm_hv_vapic_msr_read, (struct kvm_vcpu *vcpu, u32 reg, u64 *data),
+KHV_IMPORT(KVM, int, kvm_hv_vapic_msr_read, (struct kvm_vcpu *vcpu, u32 reg, u64 *data),
 	   (vcpu, reg, data))
-KHV_IMPORT("kvm", int, kvm_hv_vapic_msr_write, (struct kvm_vcpu *vcpu, u32 reg, u64 data),
+KHV_IMPORT(KVM, int, kvm_hv_vapic_msr_write, (struct kvm_vcpu *vcpu, u32 reg, u64 data),
 	   (vcpu, reg, data))
-KHV_IMPORT("kvm", int, kvm_lapic_find_highest_irr, (struct kvm_vcpu *vcpu), (vcpu))
-KHV_IMPORT("kvm", int, kvm_lapic_set_pv_eoi, (struct kvm_vcpu *vcpu, u64 data, unsigned long len),
+KHV_IMPORT(KVM, int, kvm_lapic_find_highest_irr, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT(KVM, int, kvm_lapic_set_pv_eoi, (struct kvm_vcpu *vcpu, u64 data, unsigned long len),
 	   (vcpu, data, len))
-KHV_IMPORT("kvm", void, __kvm_set_or_clear_apicv_inhibit,
+KHV_IMPORT(KVM, void, __kvm_set_or_clear_apicv_inhibit,
 	   (struct kvm *kvm, enum kvm_apicv_inhibit reason, bool set), (kvm, reason, set))
-KHV_IMPORT("kvm", void, kvm_notify_acked_gsi, (struct kvm *kvm, int gsi), (kvm, gsi))
-KHV_IMPORT("kvm", int, kvm_skip_emulated_instruction, (struct kvm_vcpu *vcpu), (vcpu))
-KHV_IMPORT("kvm", void, kvm_queue_exception, (struct kvm_vcpu *vcpu, unsigned int nr), (vcpu, nr))
-KHV_IMPORT("kvm", void, kvm_queue_exception_e,
+KHV_IMPORT(KVM, void, kvm_notify_acked_gsi, (struct kvm *kvm, int gsi), (kvm, gsi))
+KHV_IMPORT(KVM, int, kvm_skip_emulated_instruction, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT(KVM, void, kvm_queue_exception, (struct kvm_vcpu *vcpu, unsigned int nr), (vcpu, nr))
+KHV_IMPORT(KVM, void, kvm_queue_exception_e,
 	   (struct kvm_vcpu *vcpu, unsigned int nr, u32 error_code), (vcpu, nr, error_code))
-KHV_IMPORT("kvm", struct kvm_vcpu *, kvm_get_running_vcpu, (void), ())
-KHV_IMPORT("kvm", gpa_t, translate_nested_gpa,
+KHV_IMPORT(KVM, struct kvm_vcpu *, kvm_get_running_vcpu, (void), ())
+KHV_IMPORT(KVM, gpa_t, translate_nested_gpa,
 	   (struct kvm_vcpu *vcpu, gpa_t gpa, u64 access, struct x86_exception *exception),
 	   (vcpu, gpa, access, exception))
-KHV_IMPORT("kvm", void, kvm_mmu_free_roots,
+KHV_IMPORT(KVM, void, kvm_mmu_free_roots,
 	   (struct kvm *kvm, struct kvm_mmu *mmu, ulong roots_to_free), (kvm, mmu, roots_to_free))
 #ifdef KHV_HAVE_L2_FLUSH
-KHV_IMPORT("kvm_intel", bool, nested_evmcs_l2_tlb_flush_enabled, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT(INTEL, bool, nested_evmcs_l2_tlb_flush_enabled, (struct kvm_vcpu *vcpu), (vcpu))
 #else
-KHV_IMPORT("kvm_intel", void, nested_vmx_vmexit,
+KHV_IMPORT(INTEL, void, nested_vmx_vmexit,
 	   (struct kvm_vcpu *vcpu, u32 reason, u32 intr_info, unsigned long qualification),
 	   (vcpu, reason, intr_info, qualification))
-KHV_IMPORT("kvm_intel", void, vmx_enable_intercept_for_msr,
+KHV_IMPORT(INTEL, void, vmx_enable_intercept_for_msr,
 	   (struct kvm_vcpu *vcpu, u32 msr, int type), (vcpu, msr, type))
 /* KVM's parameter is struct vcpu_svm, whose first member is the vCPU. */
-KHV_IMPORT("kvm_amd", int, nested_svm_vmexit, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT(AMD, int, nested_svm_vmexit, (struct kvm_vcpu *vcpu), (vcpu))
 #endif
-KHV_IMPORT("kvm", void, kvm_vcpu_on_spin, (struct kvm_vcpu *vcpu, bool yield_to_kernel_mode),
+KHV_IMPORT(KVM, void, kvm_vcpu_on_spin, (struct kvm_vcpu *vcpu, bool yield_to_kernel_mode),
 	   (vcpu, yield_to_kernel_mode))
-KHV_IMPORT(NULL, unsigned long, ftrace_location, (unsigned long ip), (ip))
-KHV_IMPORT(NULL, struct module *, find_module, (const char *name), (name))
+KHV_IMPORT(KERNEL, unsigned long, ftrace_location, (unsigned long ip), (ip))
+KHV_IMPORT(KERNEL, struct module *, find_module, (const char *name), (name))
 #endif

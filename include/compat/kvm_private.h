@@ -24,10 +24,11 @@
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
 
-/* Names of the hooks' modules. */
-#define KHV_MODULE_KVM	 "kvm"
-#define KHV_MODULE_INTEL "kvm_intel"
-#define KHV_MODULE_AMD	 "kvm_amd"
+/* Names of the modules that hooks and imports are from. */
+#define KHV_MODULE_KERNEL NULL
+#define KHV_MODULE_KVM	  "kvm"
+#define KHV_MODULE_INTEL  "kvm_intel"
+#define KHV_MODULE_AMD	  "kvm_amd"
 
 struct vmcs12;
 
