@@ -15,7 +15,7 @@
 
 /*
  * A row per group of VMX controls. @msr, @true_msr: the capability MSRs. @at: offset of the control
- * in struct vmcs12, whose layout is fixed for migration. @no_field: controls that are refused,
+ * in struct vmcs12. @no_field: controls that are refused,
  * because the enlightened VMCS has no field for them. @later_field: controls whose fields were
  * added later; refused unless L1 knows these fields. @unoffered: likewise not offered, but
  * accepted, as on stock KVM: some versions of Windows do not boot if they are offered
@@ -29,23 +29,21 @@ static const struct {
 	u32 later_field;
 	u32 unoffered;
 } controls[] = {
-	{ MSR_IA32_VMX_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PINBASED_CTLS, 744,
+	{ MSR_IA32_VMX_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PINBASED_CTLS, KHV_VMCS12_PIN_BASED,
 	  PIN_BASED_VMX_PREEMPTION_TIMER | PIN_BASED_POSTED_INTR },
-	{ MSR_IA32_VMX_PROCBASED_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS, 748,
+	{ MSR_IA32_VMX_PROCBASED_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS, KHV_VMCS12_PROC_BASED,
 	  CPU_BASED_ACTIVATE_TERTIARY_CONTROLS },
-	{ MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS, 768,
+	{ MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS, KHV_VMCS12_EXIT,
 	  VM_EXIT_SAVE_VMX_PREEMPTION_TIMER, 0, VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL },
-	{ MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS, 780, 0, 0,
+	{ MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS, KHV_VMCS12_ENTRY, 0, 0,
 	  VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL },
-	{ MSR_IA32_VMX_PROCBASED_CTLS2, MSR_IA32_VMX_PROCBASED_CTLS2, 804,
+	{ MSR_IA32_VMX_PROCBASED_CTLS2, MSR_IA32_VMX_PROCBASED_CTLS2, KHV_VMCS12_SECONDARY,
 	  SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | SECONDARY_EXEC_APIC_REGISTER_VIRT |
 		  SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY | SECONDARY_EXEC_PAUSE_LOOP_EXITING |
 		  SECONDARY_EXEC_ENABLE_VMFUNC | SECONDARY_EXEC_SHADOW_VMCS |
 		  SECONDARY_EXEC_ENABLE_PML,
 	  SECONDARY_EXEC_TSC_SCALING },
 };
-
-#define VMCS12_VM_FUNCTION_CONTROL 296
 
 /*
  * Does CPUID tell L1 of the later fields? Hyper-V 2016 and 2019, which do not know them, would
@@ -106,7 +104,7 @@ int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12)
 	}
 	if (no_field || (later_field && !knows_later_fields(to_khv_vcpu(vcpu))))
 		return -EINVAL;
-	if (*(const u64 *)(vmcs12 + VMCS12_VM_FUNCTION_CONTROL))
+	if (*(const u64 *)(vmcs12 + KHV_VMCS12_VM_FUNCTION))
 		return -EINVAL;
 	if (to_khv_vcpu(vcpu)) {
 		to_khv_vcpu(vcpu)->counts.evmcs_entries++;

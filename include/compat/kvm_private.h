@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Declarations from arch/x86/kvm/, which headers packages do not contain: a structure, and the list
+ * Declarations from arch/x86/kvm/, which headers packages do not contain: structures, and the list
  * of the functions that the module replaces (the hook table). A row has the means to find the owner
  * of a call, return type, name, parameters, arguments, and the sentence to print if the function is
  * missing.
@@ -62,6 +62,29 @@ struct khv_kvm_lapic {
 	int highest_isr_cache;
 	void *regs;
 };
+
+/* The beginning of struct vcpu_svm, svm.h, the same on 6.1 and 6.12. @vmcb: the current VMCB. */
+struct khv_vcpu_svm {
+	struct kvm_vcpu vcpu;
+	struct vmcb *vmcb;
+};
+
+/*
+ * The beginning of struct vcpu_vmx, vmx.h, the same on 6.1 and 6.12. @fail: the last VM-Entry
+ * failed.
+ */
+struct khv_vcpu_vmx {
+	struct kvm_vcpu vcpu;
+	u8 fail;
+};
+
+/* Offsets in struct vmcs12, vmcs12.h, which are fixed for migration. */
+#define KHV_VMCS12_VM_FUNCTION 296
+#define KHV_VMCS12_PIN_BASED   744
+#define KHV_VMCS12_PROC_BASED  748
+#define KHV_VMCS12_EXIT	       768
+#define KHV_VMCS12_ENTRY       780
+#define KHV_VMCS12_SECONDARY   804
 
 #endif /* __ASSEMBLY__ */
 #endif

@@ -83,24 +83,24 @@ extern bool khv_svm;
  * khv_vmcb() - the current VMCB of a vCPU
  * @vcpu: a vCPU of kvm_amd
  *
- * Return: the VMCB of the last VM-Exit. kvm_amd keeps the pointer right behind struct kvm_vcpu.
+ * Return: the VMCB of the last VM-Exit.
  * Context: the vCPU's thread.
  */
 static __always_inline struct vmcb *khv_vmcb(const struct kvm_vcpu *vcpu)
 {
-	return *(struct vmcb **)(vcpu + 1);
+	return container_of(vcpu, const struct khv_vcpu_svm, vcpu)->vmcb;
 }
 
 /**
  * khv_vmx_failed() - did the last VM-Entry fail, leaving the VMCS with the previous VM-Exit?
  * @vcpu: a vCPU of kvm_intel
  *
- * Return: true if it failed. kvm_intel keeps the flag right behind struct kvm_vcpu.
+ * Return: true if it failed.
  * Context: the vCPU's thread.
  */
 static __always_inline bool khv_vmx_failed(const struct kvm_vcpu *vcpu)
 {
-	return *(const u8 *)(vcpu + 1);
+	return container_of(vcpu, const struct khv_vcpu_vmx, vcpu)->fail;
 }
 
 /**
