@@ -13,6 +13,7 @@
 #include "hyperv/core/refclock.c"
 #include "hyperv/core/stimer_math.c"
 #include "hyperv/core/walk.c"
+#include "hyperv/core/btf.c"
 
 MODULE_DESCRIPTION("KUnit suites of kvm-hyperv's pure core");
 MODULE_LICENSE("GPL");

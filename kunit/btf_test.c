@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * BTF: places, constants and prototypes are read as the kernel means them, from a kernel and from a
+ * module that continues it; and what is cut off, spoiled or in a circle is refused or comes to an
+ * end.
+ */
+#include <kunit/test.h>
+#include <linux/bits.h>
+#include <linux/errno.h>
+#include <linux/kernel.h>
+#include <linux/string.h>
+#include <uapi/linux/btf.h>
+
+#include "khv/btf.h"
+
+#define STRUCTS BIT(BTF_KIND_STRUCT)
+
+/* BTF that grows, word by word. */
+struct maker {
+	const struct khv_btf *base;
+	u32 words[512];
+	u32 nr_words;
+	char strings[512];
+	u32 nr_strings;
+	u32 next_id;
+};
+
+static void make(struct maker *m, const struct khv_btf *base)
+{
+	memset(m, 0, sizeof(*m));
+	m->base = base;
+	m->nr_strings = 1;
+	m->next_id = base ? base->end : 1;
+}
+
+static u32 string(struct maker *m, const char *s)
+{
+	u32 at = m->nr_strings + (m->base ? m->base->strings_len : 0);
+
+	if (!*s)
+		return 0;
+	memcpy(m->strings + m->nr_strings, s, strlen(s) + 1);
+	m->nr_strings += strlen(s) + 1;
+	return at;
+}
+
+static void word(struct maker *m, u32 w)
+{
+	m->words[m->nr_words++] = w;
+}
+
+/* The fixed part of a type. Return: its id. */
+static u32 type_of(struct maker *m, u32 kind, const char *its, u32 vlen, u32 size_or_type)
+{
+	word(m, string(m, its));
+	word(m, kind << 24 | vlen);
+	word(m, size_or_type);
+	return m->next_id++;
+}
+
+#define FIELDS BIT(31) /* of btf_type.info: members may be bit fields */
+
+static u32 integer(struct maker *m, const char *its, u32 bytes, u32 encoding)
+{
+	u32 id = type_of(m, BTF_KIND_INT, its, 0, bytes);
+
+	word(m, encoding << 24 | 8 * bytes);
+	return id;
+}
+
+static u32 pointer(struct maker *m, u32 to)
+{
+	return type_of(m, BTF_KIND_PTR, "", 0, to);
+}
+
+static u32 array(struct maker *m, u32 of, u32 nr)
+{
+	u32 id = type_of(m, BTF_KIND_ARRAY, "", 0, 0);
+
+	word(m, of);
+	word(m, of);
+	word(m, nr);
+	return id;
+}
+
+/* A member, or a parameter without an offset, of the type before. */
+static void member(struct maker *m, const char *its, u32 type, u32 bits)
+{
+	word(m, string(m, its));
+	word(m, type);
+	word(m, bits);
+}
+
+static void parameter(struct maker *m, const char *its, u32 type)
+{
+	word(m, string(m, its));
+	word(m, type);
+}
+
+static u8 made[4096] __aligned(4);
+static u32 made_len;
+static u32 index_of[2][sizeof(made) / KHV_BTF_MIN_TYPE];
+
+/* Write the whole to "made". */
+static void finish(const struct maker *m)
+{
+	struct btf_header head = {
+		.magic = BTF_MAGIC,
+		.version = BTF_VERSION,
+		.hdr_len = sizeof(head),
+		.type_len = 4 * m->nr_words,
+		.str_off = 4 * m->nr_words,
+		.str_len = m->nr_strings,
+	};
+
+	memcpy(made, &head, sizeof(head));
+	memcpy(made + sizeof(head), m->words, head.type_len);
+	memcpy(made + sizeof(head) + head.str_off, m->strings, head.str_len);
+	made_len = sizeof(head) + head.str_off + head.str_len;
+}
+
+/* Ids in the kernel of these tests. */
+static struct {
+	u32 u64, u32, s32, boolean, character, vcpu, wheel, color, wide, function, pointer, chain;
+} id;
+
+/*
+ * struct vcpu { u64 a; union { u32 low; struct { u8 pad[4]; u32 high; }; }; struct { bool on; u32 bit:3; }
+ * arch; u64 regs[17]; };
+ */
+static void make_kernel(struct maker *m)
+{
+	u32 inner, both, arch, regs, pad, gpa, tag, proto;
+
+	make(m, NULL);
+	id.u64 = integer(m, "long unsigned int", 8, 0);
+	id.u32 = integer(m, "unsigned int", 4, 0);
+	id.s32 = integer(m, "int", 4, BTF_INT_SIGNED);
+	id.boolean = integer(m, "_Bool", 1, BTF_INT_BOOL);
+	id.character = integer(m, "char", 1, BTF_INT_SIGNED);
+	pad = array(m, id.character, 4);
+	regs = array(m, id.u64, 17);
+	inner = type_of(m, BTF_KIND_STRUCT, "", 2, 8);
+	member(m, "pad", pad, 0);
+	member(m, "high", id.u32, 32);
+	both = type_of(m, BTF_KIND_UNION, "", 2, 8);
+	member(m, "low", id.u32, 0);
+	member(m, "", inner, 0);
+	arch = type_of(m, BTF_KIND_STRUCT, "", 2, 8);
+	m->words[m->nr_words - 2] |= FIELDS;
+	member(m, "on", id.boolean, 0);
+	member(m, "bit", id.u32, 3 << 24 | 33);
+	id.vcpu = type_of(m, BTF_KIND_STRUCT, "vcpu", 4, 160);
+	member(m, "a", id.u64, 0);
+	member(m, "", both, 64);
+	member(m, "arch", arch, 128);
+	member(m, "regs", regs, 192);
+
+	id.color = type_of(m, BTF_KIND_ENUM, "color", 2, 4);
+	parameter(m, "RED", 5);
+	parameter(m, "BLUE", -1);
+	id.wide = type_of(m, BTF_KIND_ENUM64, "wide", 1, 8);
+	member(m, "WIDE", 7, 1);
+
+	/* gpa_t f(const struct vcpu *vcpu, bool on, enum color c, char **names, ...) */
+	gpa = type_of(m, BTF_KIND_TYPEDEF, "gpa_t", 0, id.u64);
+	id.pointer = pointer(m, type_of(m, BTF_KIND_CONST, "", 0, id.vcpu));
+	tag = pointer(m, pointer(m, id.character));
+	proto = type_of(m, BTF_KIND_FUNC_PROTO, "", 5, gpa);
+	parameter(m, "vcpu", id.pointer);
+	parameter(m, "on", id.boolean);
+	parameter(m, "c", id.color);
+	parameter(m, "names", tag);
+	parameter(m, "", 0);
+	id.function = type_of(m, BTF_KIND_FUNC, "f", 0, proto);
+	finish(m);
+}
+
+static struct maker maker;
+
+static void open_kernel(struct kunit *test, struct khv_btf *btf)
+{
+	make_kernel(&maker);
+	KUNIT_ASSERT_EQ(test, khv_btf_open(btf, made, made_len, NULL, index_of[0]), 0);
+}
+
+static void expect_place(struct kunit *test, const struct khv_btf *btf, const char *path,
+			 u64 offset, u64 size)
+{
+	struct khv_btf_place place = {};
+
+	KUNIT_EXPECT_EQ_MSG(test, khv_btf_member(btf, id.vcpu, path, &place), 0, "%s", path);
+	KUNIT_EXPECT_EQ_MSG(test, place.offset, offset, "%s", path);
+	KUNIT_EXPECT_EQ_MSG(test, place.size, size, "%s", path);
+}
+
+static void members(struct kunit *test)
+{
+	static const char *const none[] = { "",		"b",  "regs.a",	 "arch.", "arch.on.x",
+					    "pad.high", "ar", "arch.of", ".a",	  "regs[0]" };
+	struct khv_btf_place place;
+	struct khv_btf btf;
+	int i;
+
+	open_kernel(test, &btf);
+	expect_place(test, &btf, "a", 0, 64);
+	expect_place(test, &btf, "low", 64, 32);
+	expect_place(test, &btf, "high", 96, 32);
+	expect_place(test, &btf, "arch", 128, 64);
+	expect_place(test, &btf, "arch.on", 128, 8);
+	expect_place(test, &btf, "arch.bit", 161, 3);
+	expect_place(test, &btf, "regs", 192, 17 * 64);
+	for (i = 0; i < ARRAY_SIZE(none); i++)
+		KUNIT_EXPECT_EQ_MSG(test, khv_btf_member(&btf, id.vcpu, none[i], &place), -ENOENT,
+				    "%s", none[i]);
+	/* A pointer to the structure is not the structure. */
+	KUNIT_EXPECT_EQ(test, khv_btf_member(&btf, id.pointer, "a", &place), -ENOENT);
+	KUNIT_EXPECT_EQ(test, khv_btf_member(&btf, 0, "a", &place), -ENOENT);
+	KUNIT_EXPECT_EQ(test, khv_btf_member(&btf, btf.end, "a", &place), -ENOENT);
+}
+
+static void sizes(struct kunit *test)
+{
+	struct khv_btf btf;
+
+	open_kernel(test, &btf);
+	KUNIT_EXPECT_EQ(test, khv_btf_size(&btf, id.vcpu), 160);
+	KUNIT_EXPECT_EQ(test, khv_btf_size(&btf, id.pointer), 8);
+	KUNIT_EXPECT_EQ(test, khv_btf_size(&btf, id.wide), 8);
+	KUNIT_EXPECT_EQ(test, khv_btf_size(&btf, 0), -ENOENT);
+	KUNIT_EXPECT_EQ(test, khv_btf_size(&btf, id.function), -ENOENT);
+}
+
+static void constants(struct kunit *test)
+{
+	struct khv_btf btf;
+	s64 value = 0;
+
+	open_kernel(test, &btf);
+	KUNIT_EXPECT_EQ(test, khv_btf_constant(&btf, id.color, "RED", &value), 0);
+	KUNIT_EXPECT_EQ(test, value, 5);
+	KUNIT_EXPECT_EQ(test, khv_btf_constant(&btf, id.color, "BLUE", &value), 0);
+	KUNIT_EXPECT_EQ(test, value, -1);
+	KUNIT_EXPECT_EQ(test, khv_btf_constant(&btf, id.wide, "WIDE", &value), 0);
+	KUNIT_EXPECT_EQ(test, value, 0x100000007LL);
+	KUNIT_EXPECT_EQ(test, khv_btf_constant(&btf, id.color, "WIDE", &value), -ENOENT);
+	KUNIT_EXPECT_EQ(test, khv_btf_constant(&btf, id.vcpu, "RED", &value), -ENOENT);
+}
+
+static const char f_text[] = "u64 (struct vcpu *, bool, enum color, char **, ...)";
+
+static void prototypes(struct kunit *test)
+{
+	char text[sizeof(f_text)], shorter[sizeof(f_text) - 1];
+	struct khv_btf btf;
+
+	open_kernel(test, &btf);
+	KUNIT_EXPECT_EQ(test, khv_btf_prototype(&btf, id.function, text, sizeof(text)), 0);
+	KUNIT_EXPECT_STREQ(test, text, f_text);
+	KUNIT_EXPECT_EQ(test, khv_btf_prototype(&btf, id.function, shorter, sizeof(shorter)),
+			-E2BIG);
+	KUNIT_EXPECT_EQ(test, khv_btf_prototype(&btf, id.function, NULL, 0), -E2BIG);
+	KUNIT_EXPECT_EQ(test, khv_btf_prototype(&btf, id.vcpu, text, sizeof(text)), -ENOENT);
+	KUNIT_EXPECT_EQ(test, khv_btf_prototype(&btf, id.pointer, text, sizeof(text)), -ENOENT);
+	KUNIT_EXPECT_EQ(test, khv_btf_prototype(&btf, 0, text, sizeof(text)), -ENOENT);
+}
+
+struct declaration {
+	const char *in;
+	const char *out;
+};
+
+static const struct declaration declarations[] = {
+	{ "int (void)", "int (void)" },
+	{ "bool (struct kvm_vcpu *vcpu, bool)", "bool (struct kvm_vcpu *, bool)" },
+	{ "struct kvm_vcpu * (void)", "struct kvm_vcpu * (void)" },
+	{ "u64 (u64 tsc, const u64 *ratio)", "u64 (u64, u64 *)" },
+	{ "gpa_t(gpa_t gpa,ulong roots,unsigned long len)", "u64 (u64, u64, u64)" },
+	{ "long (unsigned int nr, unsigned char *b, s64 c)", "s64 (u32, u8 *, s64)" },
+	{ "void (void *data, const void *from)", "void (void *, void *)" },
+	{ "int (struct kvm_cpuid_entry2 __user *entries, char **s)",
+	  "int (struct kvm_cpuid_entry2 *, char **)" },
+	{ "enum color (enum color *color, union u u)", "enum color (enum color *, union u)" },
+	{ "fastpath_t (integer i)", "fastpath_t (integer)" },
+};
+
+static void describe_declaration(const struct declaration *d, char *desc)
+{
+	strscpy(desc, d->in, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(declaration, declarations, describe_declaration);
+
+static void declaration_in_c(struct kunit *test)
+{
+	const struct declaration *d = test->param_value;
+	char text[80];
+	u32 i;
+
+	KUNIT_EXPECT_EQ(test, khv_prototype(d->in, text, sizeof(text)), 0);
+	KUNIT_EXPECT_STREQ(test, text, d->out);
+	for (i = 0; i <= strlen(d->out); i++)
+		KUNIT_EXPECT_EQ(test, khv_prototype(d->in, text, i), -E2BIG);
+}
+
+static void no_declarations(struct kunit *test)
+{
+	static const char *const none[] = { "",
+					    "int",
+					    "int (",
+					    "int (u32",
+					    "int (u32,",
+					    "int (u32,)",
+					    "(void)",
+					    "int ()",
+					    "int (u32 (*f)(void))",
+					    "int (u32 a[2])" };
+	char text[80];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(none); i++)
+		KUNIT_EXPECT_EQ_MSG(test, khv_prototype(none[i], text, sizeof(text)), -EINVAL, "%s",
+				    none[i]);
+}
+
+static void names(struct kunit *test)
+{
+	struct khv_btf btf;
+	struct khv_btf_name list[] = {
+		{ &btf, "vcpu", STRUCTS },
+		{ &btf, "vcpu", BIT(BTF_KIND_ENUM) },
+		{ &btf, "color", BIT(BTF_KIND_ENUM) },
+		{ &btf, "f", BIT(BTF_KIND_FUNC) },
+		{ &btf, "vcp", STRUCTS },
+		{ &btf, "", STRUCTS },
+		{ NULL, "vcpu", STRUCTS },
+		{ &btf, "vcpu", STRUCTS | BIT(BTF_KIND_UNION) },
+		{ &btf, "vcpu", STRUCTS, 1 },
+	};
+
+	open_kernel(test, &btf);
+	khv_btf_find(&btf, list, ARRAY_SIZE(list));
+	KUNIT_EXPECT_EQ(test, list[0].id, id.vcpu);
+	KUNIT_EXPECT_EQ(test, list[1].id, 0);
+	KUNIT_EXPECT_EQ(test, list[2].id, id.color);
+	KUNIT_EXPECT_EQ(test, list[3].id, id.function);
+	KUNIT_EXPECT_EQ(test, list[4].id, 0);
+	KUNIT_EXPECT_EQ(test, list[6].id, 0);
+	KUNIT_EXPECT_EQ(test, list[7].id, id.vcpu);
+	/* Found already, in other types. */
+	KUNIT_EXPECT_EQ(test, list[8].id, 1);
+}
+
+static u8 kernel_copy[sizeof(made)] __aligned(4);
+
+/* A module whose types and names continue the kernel's. */
+static void modules(struct kunit *test)
+{
+	struct khv_btf kernel, module;
+	struct khv_btf_place place;
+	struct khv_btf_name list[2];
+	u32 svm;
+
+	make_kernel(&maker);
+	memcpy(kernel_copy, made, made_len);
+	KUNIT_ASSERT_EQ(test, khv_btf_open(&kernel, kernel_copy, made_len, NULL, index_of[0]), 0);
+	make(&maker, &kernel);
+	svm = type_of(&maker, BTF_KIND_STRUCT, "svm", 2, 168);
+	member(&maker, "vcpu", id.vcpu, 0);
+	member(&maker, "vmcb", id.pointer, 8 * 160);
+	finish(&maker);
+	KUNIT_ASSERT_EQ(test, khv_btf_open(&module, made, made_len, &kernel, index_of[1]), 0);
+
+	list[0] = (struct khv_btf_name){ &module, "svm", STRUCTS };
+	list[1] = (struct khv_btf_name){ &module, "vcpu", STRUCTS };
+	khv_btf_find(&module, list, 2);
+	KUNIT_EXPECT_EQ(test, list[0].id, svm);
+	KUNIT_EXPECT_EQ(test, list[1].id, 0);
+	khv_btf_find(&kernel, list, 2);
+	KUNIT_EXPECT_EQ(test, list[0].id, svm);
+	KUNIT_EXPECT_EQ(test, list[1].id, id.vcpu);
+
+	KUNIT_EXPECT_EQ(test, khv_btf_member(&module, svm, "vmcb", &place), 0);
+	KUNIT_EXPECT_EQ(test, place.offset, 8 * 160);
+	KUNIT_EXPECT_EQ(test, khv_btf_member(&module, svm, "vcpu.high", &place), 0);
+	KUNIT_EXPECT_EQ(test, place.offset, 96);
+	/* The kernel does not know the module's. */
+	KUNIT_EXPECT_EQ(test, khv_btf_member(&kernel, svm, "vmcb", &place), -ENOENT);
+}
+
+/* All that can be asked, of every type. */
+static void ask_everything(const struct khv_btf *btf)
+{
+	struct khv_btf_name list[] = { { btf, "vcpu", STRUCTS }, { btf, "f", BIT(BTF_KIND_FUNC) } };
+	struct khv_btf_place place;
+	char text[64];
+	s64 value;
+	u32 i;
+
+	khv_btf_find(btf, list, ARRAY_SIZE(list));
+	for (i = 0; i <= btf->end; i++) {
+		khv_btf_size(btf, i);
+		khv_btf_member(btf, i, "arch.bit", &place);
+		khv_btf_member(btf, i, "high", &place);
+		khv_btf_constant(btf, i, "WIDE", &value);
+		khv_btf_prototype(btf, i, text, sizeof(text));
+	}
+}
+
+static void cut_off(struct kunit *test)
+{
+	struct khv_btf btf;
+	u32 len;
+
+	make_kernel(&maker);
+	for (len = 0; len < made_len; len++)
+		KUNIT_EXPECT_EQ_MSG(test, khv_btf_open(&btf, made, len, NULL, index_of[0]), -EINVAL,
+				    "%u bytes", len);
+}
+
+/* Every byte is spoiled in some ways; right behind the input nothing may be read. */
+static void spoiled(struct kunit *test)
+{
+	static const u8 values[] = { 0, 1, 0x7f, 0x80, 0xff };
+	u8 *last = kernel_copy + sizeof(kernel_copy), *copy;
+	u32 pos, i, opened = 0;
+	struct khv_btf btf;
+
+	make_kernel(&maker);
+	/* Padding of the strings, so that the copy is aligned at both ends. */
+	while (made_len % 4) {
+		made[made_len++] = 0;
+		((struct btf_header *)made)->str_len++;
+	}
+	copy = last - made_len;
+	for (pos = 0; pos < made_len; pos++) {
+		for (i = 0; i < ARRAY_SIZE(values); i++) {
+			memcpy(copy, made, made_len);
+			copy[pos] = values[i];
+			if (khv_btf_open(&btf, copy, made_len, NULL, index_of[0]))
+				continue;
+			opened++;
+			ask_everything(&btf);
+		}
+	}
+	KUNIT_EXPECT_GT(test, opened, made_len);
+}
+
+static void circles(struct kunit *test)
+{
+	struct maker *m = &maker;
+	struct khv_btf_place place;
+	struct khv_btf btf;
+	char text[64];
+	u32 a, b, i;
+
+	make(m, NULL);
+	a = type_of(m, BTF_KIND_TYPEDEF, "a", 0, 2);
+	type_of(m, BTF_KIND_TYPEDEF, "b", 0, 1);
+	array(m, 3, 4);
+	b = type_of(m, BTF_KIND_STRUCT, "circle", 32, 8);
+	for (i = 0; i < 32; i++)
+		member(m, "", b, 0);
+	pointer(m, 5);
+	type_of(m, BTF_KIND_FUNC_PROTO, "", 2, 5);
+	parameter(m, "", 6);
+	parameter(m, "", 1);
+	finish(m);
+	KUNIT_ASSERT_EQ(test, khv_btf_open(&btf, made, made_len, NULL, index_of[0]), 0);
+	KUNIT_EXPECT_EQ(test, khv_btf_size(&btf, a), -ENOENT);
+	KUNIT_EXPECT_LT(test, khv_btf_size(&btf, 3), 0);
+	KUNIT_EXPECT_EQ(test, khv_btf_member(&btf, b, "x", &place), -ENOENT);
+	khv_btf_prototype(&btf, 6, text, sizeof(text));
+	ask_everything(&btf);
+}
+
+static void kinds_of_another_time(struct kunit *test)
+{
+	struct khv_btf btf;
+
+	make(&maker, NULL);
+	type_of(&maker, NR_BTF_KINDS, "new", 0, 0);
+	finish(&maker);
+	KUNIT_EXPECT_EQ(test, khv_btf_open(&btf, made, made_len, NULL, index_of[0]), -EINVAL);
+	make(&maker, NULL);
+	type_of(&maker, BTF_KIND_UNKN, "none", 0, 0);
+	finish(&maker);
+	KUNIT_EXPECT_EQ(test, khv_btf_open(&btf, made, made_len, NULL, index_of[0]), -EINVAL);
+}
+
+static struct kunit_case btf_cases[] = {
+	KUNIT_CASE(members),
+	KUNIT_CASE(sizes),
+	KUNIT_CASE(constants),
+	KUNIT_CASE(prototypes),
+	KUNIT_CASE_PARAM(declaration_in_c, declaration_gen_params),
+	KUNIT_CASE(no_declarations),
+	KUNIT_CASE(names),
+	KUNIT_CASE(modules),
+	KUNIT_CASE(cut_off),
+	KUNIT_CASE(spoiled),
+	KUNIT_CASE(circles),
+	KUNIT_CASE(kinds_of_another_time),
+	{},
+};
+
+static struct kunit_suite btf_suite = {
+	.name = "khv_btf",
+	.test_cases = btf_cases,
+};
+
+kunit_test_suites(&btf_suite);
