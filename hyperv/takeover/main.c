@@ -18,6 +18,7 @@
 #include <linux/utsname.h>
 #include <generated/utsrelease.h>
 
+#include "khv/contract.h"
 #include "khv/debugfs.h"
 #include "khv/events.h"
 #include "khv/fastpath.h"
@@ -172,7 +173,7 @@ static int pin_kvm(void)
 }
 
 /* IDLE -> CHECKED */
-static int check(void)
+static int __init check(void)
 {
 	const char *row;
 	u64 offered;
@@ -217,6 +218,18 @@ static int check(void)
 		pr_err("functions of kvm are missing; this KVM is not of Linux 6.1 to 6.12, or built without CONFIG_KVM_HYPERV: use such a kernel; %d missing: %s\n",
 		       bad, missing());
 		ret = -EOPNOTSUPP;
+		goto err_unpin;
+	}
+	bad = khv_contract_compare(note_missing);
+	if (bad < 0) {
+		pr_err("out of memory for the BTF of KVM (%d); free some and load again\n", bad);
+		ret = bad;
+		goto err_unpin;
+	}
+	if (bad) {
+		pr_err("this kernel is not the one that this module was built for; build it against the running kernel: make KDIR=/lib/modules/%s/build; %d differ: %s\n",
+		       utsname()->release, bad, missing());
+		ret = -ENOEXEC;
 		goto err_unpin;
 	}
 	if (!khv_kvm_is_as_built_for()) {

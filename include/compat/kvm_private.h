@@ -3,7 +3,7 @@
  * Declarations from arch/x86/kvm/, which headers packages do not contain: structures, and the list
  * of the functions that the module replaces (the hook table). A row has the means to find the owner
  * of a call, return type, name, parameters, arguments, and the sentence to print if the function is
- * missing.
+ * missing. All of it is compared with the kernel's BTF, see contract.def.h.
  *
  * KHV_HOOK(module, owner, type, name, (parameters), (arguments), "what it would break")
  * owner: how hyperv/takeover/dispatch.S finds the VM of a call. VCPU, KVM: by the first argument. RUNNING:

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kernel contract of this build, and its comparison with the running kernel's BTF at load. The
+ * rows and this code are freed after load.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/fs.h>
+#include <linux/hrtimer.h>
+#include <linux/kvm_host.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/tracepoint-defs.h>
+
+#include "compat/kvm_private.h"
+#include "khv/contract.h"
+#include "khv/port.h"
+
+#define KHV_INTEGER(_type, _bytes, _signed) \
+	static_assert(sizeof(_type) == (_bytes) && is_signed_type(_type) == (_signed));
+#include "compat/integers.def.h"
+#undef KHV_INTEGER
+
+#define ROW(_where, _what, _value, _size, _type, _member) \
+	{ .where = KHV_WHERE_##_where,                    \
+	  .what = KHV_WHAT_##_what,                       \
+	  .value = (u32)(_value),                         \
+	  .size = (_size),                                \
+	  .type = #_type,                                 \
+	  .member = #_member },
+#define KHV_FIELD(_where, _type, _member)                                                        \
+	ROW(_where, FIELD, offsetof(struct _type, _member), sizeof_field(struct _type, _member), \
+	    _type, _member)
+#define KHV_FLEXIBLE(_where, _type, _member) \
+	ROW(_where, FIELD, offsetof(struct _type, _member), 0, _type, _member)
+#define KHV_SIZEOF(_where, _type)	   ROW(_where, SIZE, 0, sizeof(struct _type), _type, size)
+#define KHV_CONSTANT(_where, _type, _name) ROW(_where, CONSTANT, _name, 0, _type, _name)
+#define KHV_MIRROR(_where, _type, _member, _ours, _our_member)  \
+	ROW(_where, FIELD, offsetof(struct _ours, _our_member), \
+	    sizeof_field(struct _ours, _our_member), _type, _member)
+#define KHV_AT(_where, _type, _member, _offset, _size) \
+	ROW(_where, FIELD, _offset, _size, _type, _member)
+
+static const struct khv_field fields[] __used __section(KHV_CONTRACT_FIELDS) = {
+#include "compat/contract.def.h"
+};
+#undef KHV_FIELD
+#undef KHV_FLEXIBLE
+#undef KHV_SIZEOF
+#undef KHV_CONSTANT
+#undef KHV_MIRROR
+#undef KHV_AT
+
+#define FUNCTION_ROW(_where, _type, _name, _declaration) \
+	{ .where = KHV_WHERE_##_where, .type = _type, .name = #_name, .declaration = _declaration },
+#define KHV_OPERATION(_where, _type, _name, _declaration) \
+	FUNCTION_ROW(_where, #_type, _name, _declaration)
+#define KHV_DECLARED(_where, _name, _declaration) FUNCTION_ROW(_where, "", _name, _declaration)
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
+	FUNCTION_ROW(_mod, "", _name, #_ret " " #_params)
+#define KHV_IMPORT(_mod, _ret, _name, _params, _args) \
+	FUNCTION_ROW(_mod, "", _name, #_ret " " #_params)
+
+static const struct khv_function functions[] __used __section(KHV_CONTRACT_FUNCTIONS) = {
+#include "compat/contract.def.h"
+#include "compat/imports.def.h"
+#include "compat/kvm_private.h"
+};
+#undef KHV_OPERATION
+#undef KHV_DECLARED
+#undef KHV_HOOK
+#undef KHV_IMPORT
+
+/* More than any kernel has. */
+#define MAX_BTF (64 << 20)
+
+/* A file of /sys/kernel/btf, and its index. */
+struct btf_file {
+	struct khv_btf btf;
+	void *data;
+	u32 *at;
+};
+
+/* Not kernel_read_file(), which security modules want to have a rule for each purpose of. */
+static int __init read_file(const char *path, void **data, u32 *len)
+{
+	struct file *file = filp_open(path, O_RDONLY, 0);
+	loff_t pos = 0, size;
+	ssize_t got = -EIO;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	size = i_size_read(file_inode(file));
+	if (size > 0 && size <= MAX_BTF) {
+		*data = kvmalloc(size, GFP_KERNEL);
+		got = *data ? 1 : -ENOMEM;
+	}
+	while (got > 0 && pos < size)
+		got = kernel_read(file, *data + pos, size - pos, &pos);
+	filp_close(file, NULL);
+	*len = size;
+	if (got > 0)
+		return 0;
+	return got ? got : -EIO;
+}
+
+static int __init read_btf(struct btf_file *file, const char *name, const struct khv_btf *base)
+{
+	char path[40];
+	u32 len;
+	int ret;
+
+	snprintf(path, sizeof(path), "/sys/kernel/btf/%s", name);
+	ret = read_file(path, &file->data, &len);
+	if (ret)
+		return ret;
+	file->at = kvmalloc_array(len / KHV_BTF_MIN_TYPE, sizeof(*file->at), GFP_KERNEL);
+	if (!file->at)
+		return -ENOMEM;
+	return khv_btf_open(&file->btf, file->data, len, base, file->at);
+}
+
+static void __init forget(struct btf_file *file)
+{
+	kvfree(file->at);
+	kvfree(file->data);
+}
+
+static int __init compare(struct btf_file *kernel, struct btf_file *kvm, struct btf_file *vendor,
+			  khv_contract_report *report)
+{
+	const struct khv_contract contract = {
+		.fields = fields,
+		.functions = functions,
+		.nr_fields = ARRAY_SIZE(fields),
+		.nr_functions = ARRAY_SIZE(functions),
+	};
+	const struct khv_contract_types types = {
+		.kernel = &kernel->btf,
+		.kvm = &kvm->btf,
+		.vendor = &vendor->btf,
+		.vendor_is = khv_svm ? KHV_WHERE_AMD : KHV_WHERE_INTEL,
+	};
+	struct khv_btf_name *names;
+	int ret;
+
+	names = kvmalloc_array(ARRAY_SIZE(fields) + ARRAY_SIZE(functions), sizeof(*names),
+			       GFP_KERNEL);
+	if (!names)
+		return -ENOMEM;
+	ret = khv_contract_check(&contract, &types, names, report);
+	kvfree(names);
+	return ret;
+}
+
+int __init khv_contract_compare(khv_contract_report *report)
+{
+	struct btf_file kernel = {}, kvm = {}, vendor = {};
+	const char *name = "vmlinux";
+	int ret;
+
+	ret = read_btf(&kernel, name, NULL);
+	if (!ret)
+		ret = read_btf(&kvm, name = KHV_MODULE_KVM, &kernel.btf);
+	if (!ret)
+		ret = read_btf(&vendor, name = khv_vendor, &kernel.btf);
+	if (!ret) {
+		ret = compare(&kernel, &kvm, &vendor, report);
+	} else if (ret != -ENOMEM) {
+		pr_info("no BTF of %s (%d): cannot compare KVM's structures with those that this module was built for\n",
+			name, ret);
+		ret = 0;
+	}
+	forget(&vendor);
+	forget(&kvm);
+	forget(&kernel);
+	return ret;
+}
