@@ -12,6 +12,7 @@
 #include <asm/kvm_para.h>
 #include <asm/vmx.h>
 
+#include "compat/kvm.h"
 #include "khv/apic.h"
 #include "khv/events.h"
 #include "khv/handlers.h"
@@ -176,12 +177,8 @@ static bool xapic_mode(const struct kvm_vcpu *vcpu)
 /* Location of the upper half: ICR2 in xAPIC mode; in x2APIC mode it depends on the vendor. */
 static u32 *icr_upper(const struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 {
-	if (xapic_mode(vcpu))
+	if (xapic_mode(vcpu) || khv_x2apic_icr_is_split(khv_x86_ops))
 		return khv_lapic_reg(apic, APIC_ICR2);
-#ifdef KHV_HAVE_ICR_SPLIT
-	if (khv_x86_ops->x2apic_icr_is_split)
-		return khv_lapic_reg(apic, APIC_ICR2);
-#endif
 	return khv_lapic_reg(apic, APIC_ICR + 4);
 }
 

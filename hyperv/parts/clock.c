@@ -7,6 +7,7 @@
 #include <linux/kvm_host.h>
 #include <linux/math64.h>
 
+#include "compat/kvm.h"
 #include "khv/cpuid.h"
 #include "khv/handlers.h"
 #include "khv/state.h"
@@ -19,12 +20,7 @@ enum khv_msr_result khv_msr_tsc_frequency_read(struct khv_msr_access *a)
 
 enum khv_msr_result khv_msr_apic_frequency_read(struct khv_msr_access *a)
 {
-#ifdef KHV_HAVE_APIC_BUS_CYCLE
-	a->data = div64_u64(NSEC_PER_SEC, a->vcpu->kvm->arch.apic_bus_cycle_ns);
-#else
-	/* If KVM's APIC bus frequency is not configurable, a cycle takes 1 ns. */
-	a->data = NSEC_PER_SEC;
-#endif
+	a->data = div64_u64(NSEC_PER_SEC, khv_apic_bus_cycle_ns(a->vcpu->kvm));
 	return KHV_MSR_OK;
 }
 
@@ -33,11 +29,7 @@ enum khv_msr_result khv_msr_apic_frequency_read(struct khv_msr_access *a)
  */
 static u64 *tsc_invariant(struct khv_vm *vm)
 {
-#ifdef KHV_HAVE_TSC_INVARIANT
-	return &vm->kvm->arch.hyperv.hv_invtsc_control;
-#else
-	return &vm->tsc_invariant;
-#endif
+	return khv_invtsc_control(vm->kvm, &vm->tsc_invariant);
 }
 
 enum khv_msr_result khv_msr_tsc_invariant_read(struct khv_msr_access *a)

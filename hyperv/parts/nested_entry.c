@@ -8,6 +8,7 @@
 #include <asm/kvm_para.h>
 #include <asm/svm.h>
 
+#include "compat/kvm.h"
 #include "khv/nested.h"
 #include "khv/port.h"
 #include "khv/state.h"
@@ -40,6 +41,12 @@ bool khv_nested_read_assist(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 	if (cache->gpa == (reg & KHV_PAGE_GPFN) && cache->len >= sizeof(*assist))
 		return khv_read_cached(vcpu->kvm, cache, 0, assist, sizeof(*assist));
 	return !khv_kvm_read_guest(vcpu->kvm, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
+}
+
+void khv_nested_assist_off(struct khv_vcpu *vp)
+{
+	khv_forget_assist_page(&vp->stock);
+	vp->l2.direct = false;
 }
 
 static void flush_l2(struct kvm_vcpu *vcpu)

@@ -13,13 +13,6 @@
 
 #include "nested.h"
 
-void khv_nested_assist_off(struct khv_vcpu *vp)
-{
-	/* KVM does not read a page that is not enabled, and would go on using its old copy. */
-	memset(&vp->stock.vp_assist_page, 0, sizeof(vp->stock.vp_assist_page));
-	vp->l2.direct = false;
-}
-
 /*
  * KVM calls this at each nested VM-Entry and when it restores L2, and tracks identities itself,
  * except for an L2 that is restored with an enlightened VMCS.

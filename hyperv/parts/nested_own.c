@@ -12,11 +12,6 @@
 
 #include "nested.h"
 
-void khv_nested_assist_off(struct khv_vcpu *vp)
-{
-	vp->l2.direct = false;
-}
-
 bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa)
 {
 	struct khv_vp_assist assist = {};

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Ownership of VMs, and creation and destruction of struct khv_vm and struct khv_vcpu. */
-#include <linux/kfifo.h>
 #include <linux/kvm_host.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 
+#include "compat/kvm.h"
 #include "khv/overlay.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
@@ -58,22 +58,6 @@ void khv_vm_destroy(struct kvm *kvm)
 	khv_overlay_free(&vm->hypercall_page);
 	kvfree(vm);
 	module_put(THIS_MODULE);
-}
-
-/*
- * Initialise KVM's own flush queues. They stay empty, but kvm_hv_vcpu_flush_tlb() reads them after
- * each switch between L1 and L2.
- */
-static void init_flush_fifos(struct kvm_vcpu_hv *hv)
-{
-#ifdef KHV_HAVE_FLUSH_FIFO
-	int i;
-
-	for (i = 0; i < HV_NR_TLB_FLUSH_FIFOS; i++) {
-		INIT_KFIFO(hv->tlb_flush_fifo[i].entries);
-		spin_lock_init(&hv->tlb_flush_fifo[i].write_lock);
-	}
-#endif
 }
 
 /* Return: the vCPU's VP that was put aside, or NULL. */
@@ -138,7 +122,7 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	};
 	vp->input_page.gpa = INVALID_GPA;
 	vp->lock_page.gpa = INVALID_GPA;
-	init_flush_fifos(&vp->stock);
+	khv_init_flush_fifos(&vp->stock);
 	khv_tlbflush_init(vp);
 	khv_synic_init(vp);
 	khv_stimers_init(vp);

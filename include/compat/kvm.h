@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Members of KVM's structures that only some kernels have. */
+#ifndef KHV_COMPAT_KVM_H
+#define KHV_COMPAT_KVM_H
+
+#include <linux/kfifo.h>
+#include <linux/kvm_host.h>
+
+/* Length of a cycle of the APIC bus in ns. If KVM cannot be told another, it is 1. */
+static inline u64 khv_apic_bus_cycle_ns(const struct kvm *kvm)
+{
+#ifdef KHV_HAVE_APIC_BUS_CYCLE
+	return kvm->arch.apic_bus_cycle_ns;
+#else
+	return 1;
+#endif
+}
+
+/* Is the upper half of the ICR in ICR2 in x2APIC mode, too? */
+static inline bool khv_x2apic_icr_is_split(const struct kvm_x86_ops *ops)
+{
+#ifdef KHV_HAVE_ICR_SPLIT
+	return ops->x2apic_icr_is_split;
+#else
+	return false;
+#endif
+}
+
+/* KVM's own TSC_INVARIANT_CONTROL, which its CPUID code reads, or @ours where it has none. */
+static inline u64 *khv_invtsc_control(struct kvm *kvm, u64 *ours)
+{
+#ifdef KHV_HAVE_TSC_INVARIANT
+	return &kvm->arch.hyperv.hv_invtsc_control;
+#else
+	return ours;
+#endif
+}
+
+/*
+ * Initialise KVM's own flush queues. They stay empty, but kvm_hv_vcpu_flush_tlb() reads them after
+ * each switch between L1 and L2.
+ */
+static inline void khv_init_flush_fifos(struct kvm_vcpu_hv *hv)
+{
+#ifdef KHV_HAVE_FLUSH_FIFO
+	int i;
+
+	for (i = 0; i < HV_NR_TLB_FLUSH_FIFOS; i++) {
+		INIT_KFIFO(hv->tlb_flush_fifo[i].entries);
+		spin_lock_init(&hv->tlb_flush_fifo[i].write_lock);
+	}
+#endif
+}
+
+/*
+ * Forget KVM's copy of the VP assist page: KVM does not read a page that is not enabled, and would
+ * go on using the copy.
+ */
+static inline void khv_forget_assist_page(struct kvm_vcpu_hv *hv)
+{
+#ifdef KHV_HAVE_L2_FLUSH
+	memset(&hv->vp_assist_page, 0, sizeof(hv->vp_assist_page));
+#endif
+}
+
+#endif
