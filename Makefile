@@ -31,6 +31,8 @@ help:
 	@echo '  uninstall        takes it out again'
 	@echo '  clangd           compile_commands.json for clangd, from a build of the module'
 	@echo '  clean            what was built'
+	@echo '  check-kernel     does KVM have the structures and functions that the module expects?'
+	@echo '                   KERNEL=<root>: of a kernel that is unpacked there, not installed'
 	@echo 'On a fresh Debian 12 or 13, as root; the hosts are emulated:'
 	@echo '  run              a real guest on a stock host with the module, and what it used'
 	@echo '  test             all tests; HOSTS="amd-6.12 ..." TESTS="stimer_* ..." for some'
@@ -69,6 +71,9 @@ uninstall:
 
 uninstall: SHELL := /bin/bash
 
+check-kernel: modules
+	@CC="$(CC)" $(TOP)/selftests/rig/check-kernel $(OUT)/kvm-hyperv.ko $(KDIR) $(KERNEL)
+
 clean:
 	+@if [ -d $(KDIR) ]; then $(KBUILD) clean; else \
 		find $(OUT) \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
@@ -88,7 +93,7 @@ coverage:
 test-all:
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
-.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage clangd results
+.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage clangd results check-kernel
 
 # Reference documentation from the tables, as on a KVM that has everything, and from the sources.
 WHERE = awk -f $(TOP)/Documentation/where.awk -v kind=$(1) $(TOP)/include/khv/*.def.h \

@@ -65,6 +65,18 @@ khv_check_symbols() {
 	[ -z "$used" ] || khv_die "$(basename "$file") must not depend on these modules or symbols of KVM:"$'\n'"$used"
 }
 
+# khv_move_field MODULE OUT: MODULE as if it were built for a kernel that has one member of struct
+# kvm_vcpu elsewhere: the offset in that row of its contract (struct khv_field) becomes 1.
+khv_move_field() {
+	local rows=$2.rows at
+
+	objcopy --dump-section .init.khv_fields="$rows" "$1" /dev/null
+	at=$(grep -obUaF arch.hyperv_enabled "$rows" | cut -d: -f1)
+	printf '\1\0\0\0' | dd of="$rows" bs=1 seek=$((at - 40)) conv=notrunc status=none
+	objcopy --update-section .init.khv_fields="$rows" "$1" "$2"
+	rm "$rows"
+}
+
 # khv_build_helper KERNEL FOLDER: build modules that only tests insert, from FOLDER of selftests/rig/;
 # print the folder that holds them.
 khv_build_helper() {
