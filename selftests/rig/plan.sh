@@ -197,6 +197,7 @@ plan_row() {
 		case $rest in
 		other*) module=other rest=${rest#other} ;;
 		altered*) module=altered rest=${rest#altered} ;;
+		moved*) module=moved rest=${rest#moved} ;;
 		esac
 		plan_add "$phase" "$name" step ok yes "$reason" "insmod $name $errno $module $rest"
 		[ -z "$reason" ] || plan_add "$phase" "$name-says" step ok yes "" "log $name-says $reason"
