@@ -442,7 +442,7 @@ int khv_btf_prototype(const struct khv_btf *btf, u32 id, char *buf, u32 size)
 	return text.len < size ? 0 : -E2BIG;
 }
 
-/* Integer types by name. hyperv/contract.c has the compiler check them. */
+/* Integer types by name. hyperv/kvm/contract.c has the compiler check them. */
 #define KHV_INTEGER(_type, _bytes, _signed) { #_type, _bytes, _signed },
 static const struct {
 	const char *name;

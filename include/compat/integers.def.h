@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Integer types in the declarations of KVM's functions: bytes, signed. The same on all kernels;
- * hyperv/contract.c has the compiler compare them.
+ * hyperv/kvm/contract.c has the compiler compare them.
  */
 #ifdef KHV_INTEGER
 KHV_INTEGER(u8, 1, false)
