@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY, HV_X64_MSR_TSC_INVARIANT_CONTROL and
- * HV_X64_MSR_TSC_EMULATION_STATUS. The reference time is in reftime.c. TLFS chapters "Timers", "Partition
- * Properties" and "Nested Virtualization".
+ * HV_X64_MSR_TSC_EMULATION_STATUS. The reference time is in reftime.c. TLFS chapters "Timers",
+ * "Partition Properties" and "Nested Virtualization".
  */
 #include <linux/kvm_host.h>
 #include <linux/math64.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * HV_X64_MSR_CRASH_CTL and HV_X64_MSR_RESET: crash and reset of the guest. The values, and those of
- * HV_X64_MSR_CRASH_P0 to P4, are in struct khv_vm, single words without a lock, because the stock word for
- * CRASH_CTL holds the owner (state.h). TLFS chapter "Guest Crash Enlightenment".
+ * HV_X64_MSR_CRASH_P0 to P4, are in struct khv_vm, single words without a lock, because the stock
+ * word for CRASH_CTL holds the owner (state.h). TLFS chapter "Guest Crash Enlightenment".
  */
 #include <linux/kvm_host.h>
 

@@ -84,8 +84,8 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
 		tsc = rdtsc_ordered();
 		after = khv_ref_source_read(next, vcpu, tsc);
 		/*
-		 * Without a TSC source, khv_ref_source_read() reads KVM's clock now: read the TSC for the
-		 * old source after it.
+		 * Without a TSC source, khv_ref_source_read() reads KVM's clock now: read the TSC
+		 * for the old source after it.
 		 */
 		if (!next->valid)
 			tsc = rdtsc_ordered();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which VM-Exits the fast path answers, and how. Included by fastpath_svm.c and fastpath_vmx.c only,
- * each of which first defines for its vendor:
+ * Which VM-Exits the fast path answers, and how. Included by fastpath_svm.c and fastpath_vmx.c
+ * only, each of which first defines for its vendor:
  *   exit_rflags()     RFLAGS
  *   exit_is_64bit()   is the guest in 64-bit mode?
  *   exit_may_call()   protected mode and CPL 0, like khv_may_hypercall()

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Installation of the exit fast path. It replaces kvm_x86_vcpu_run, KVM's static call to the vendor's
- * vcpu_run(). When the vendor's function returns with a VM-Exit that a table row covers, the row's
- * handler runs at once, with interrupts still off, and the guest is entered again. On any other exit
- * the fast path does nothing, and KVM's slow path calls the same handler. Nothing in it sleeps, takes
- * a mutex or waits for another CPU; guest memory is read only where the read cannot fault.
+ * Installation of the exit fast path. It replaces kvm_x86_vcpu_run, KVM's static call to the
+ * vendor's vcpu_run(). When the vendor's function returns with a VM-Exit that a table row covers,
+ * the row's handler runs at once, with interrupts still off, and the guest is entered again. On any
+ * other exit the fast path does nothing, and KVM's slow path calls the same handler. Nothing in it
+ * sleeps, takes a mutex or waits for another CPU; guest memory is read only where the read cannot
+ * fault.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

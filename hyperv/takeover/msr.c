@@ -44,7 +44,7 @@ static u64 *word(void *base, const struct khv_msr_access *a)
 		a->data = READ_ONCE(*word(_base, a));                                      \
 		return KHV_MSR_OK;                                                         \
 	}                                                                                  \
-	static __maybe_unused enum khv_msr_result write_##_where(struct khv_msr_access *a) \
+	static enum khv_msr_result __maybe_unused write_##_where(struct khv_msr_access *a) \
 	{                                                                                  \
 		WRITE_ONCE(*word(_base, a), a->data);                                      \
 		return KHV_MSR_OK;                                                         \
@@ -53,21 +53,20 @@ KHV_WORD_OPS(KVM, a->vcpu->kvm)
 KHV_WORD_OPS(VM, a->vm)
 KHV_WORD_OPS(VP, a->vp)
 
-#define KHV_OPS_READER(_x)		     .read = khv_msr_##_x##_read
-#define KHV_OPS_WRITER(_x, _where, _member)  .read = read_##_where, .write = khv_msr_##_x##_write
-#define KHV_OPS_HANDLERS(_x)		     KHV_OPS_READER(_x), .write = khv_msr_##_x##_write
-#define KHV_OPS_WORD(_where, _member)	     .read = read_##_where, .write = write_##_where
-#define KHV_MSR(_name, _first, _access, ...) [KHV_MSR_ROW_##_name] = { KHV_OPS_##_access },
+#define KHV_OPS(_r, _w)			     ((struct khv_msr_ops){ .read = (_r), .write = (_w) })
+#define KHV_OPS_HANDLERS(_x)		     KHV_OPS(khv_msr_##_x##_read, khv_msr_##_x##_write)
+#define KHV_OPS_READER(_x)		     KHV_OPS(khv_msr_##_x##_read, NULL)
+#define KHV_OPS_WORD(_where, _member)	     KHV_OPS(read_##_where, write_##_where)
+#define KHV_OPS_WRITER(_x, _where, _member)  KHV_OPS(read_##_where, khv_msr_##_x##_write)
+#define KHV_MSR(_name, _first, _access, ...) [KHV_MSR_ROW_##_name] = KHV_OPS_##_access,
 const struct khv_msr_ops khv_msr_ops[KHV_NR_MSR_ROWS] = {
 #include "khv/msrs.def.h"
 };
 #undef KHV_MSR
 
 /* The numbers are the TLFS's, by the kernel's names for them. */
-#define KHV_MSR(_name, _first, ...) FIRST_##_name = (_first),
-enum {
+#define KHV_MSR(_name, _first, ...) enum { FIRST_##_name = (_first) };
 #include "khv/msrs.def.h"
-};
 #undef KHV_MSR
 static_assert(FIRST_GUEST_OS_ID == HV_X64_MSR_GUEST_OS_ID);
 static_assert(FIRST_HYPERCALL == HV_X64_MSR_HYPERCALL);

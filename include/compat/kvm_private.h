@@ -6,15 +6,15 @@
  * missing. All of it is compared with the kernel's BTF, see contract.def.h.
  *
  * KHV_HOOK(module, owner, type, name, (parameters), (arguments), "what it would break")
- * owner: how hyperv/takeover/dispatch.S finds the VM of a call. VCPU, KVM: by the first argument. RUNNING:
- * by the vCPU that this thread runs. ASK: khv_asks_<name>() tells. ANY: the VM has no owner yet.
- * The replacement gets the calls for owned VMs; all others go on to KVM. RUNNING and ASK preserve
- * three parameters only.
+ * owner: how hyperv/takeover/dispatch.S finds the VM of a call. VCPU, KVM: by the first argument.
+ * RUNNING: by the vCPU that this thread runs. ASK: khv_asks_<name>() tells. ANY: the VM has no
+ * owner yet. The replacement gets the calls for owned VMs; all others go on to KVM. RUNNING and ASK
+ * preserve three parameters only.
  *
  * Declared in hyperv.h, lapic.h, x86.h, cpuid.h, vmx/{hyperv,evmcs,nested}.h and svm/svm.h; the
- * same on 6.1 and 6.12 unless the row says otherwise. hyperv/takeover/dispatch.S compares the functions in
- * this order: those that VM-Exits call come first. All wanted functions (khv_hook_wanted()) are
- * replaced at once; those of the vendor module that is not loaded are not.
+ * same on 6.1 and 6.12 unless the row says otherwise. hyperv/takeover/dispatch.S compares the
+ * functions in this order: those that VM-Exits call come first. All wanted functions
+ * (khv_hook_wanted()) are replaced at once; those of the vendor module that is not loaded are not.
  */
 #ifndef KHV_COMPAT_KVM_PRIVATE_H
 #define KHV_COMPAT_KVM_PRIVATE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Handlers of the rows of msrs.def.h and hypercalls.def.h. Their prototypes come from the rows, so a
- * row without a handler does not link.
+ * Handlers of the rows of msrs.def.h and hypercalls.def.h. Their prototypes come from the rows, so
+ * a row without a handler does not link.
  */
 #ifndef KHV_HANDLERS_H
 #define KHV_HANDLERS_H
@@ -34,7 +34,9 @@ typedef enum khv_msr_result (*khv_msr_fn)(struct khv_msr_access *a);
 #define KHV_DECLARE_READER(_x) enum khv_msr_result khv_msr_##_x##_read(struct khv_msr_access *a);
 #define KHV_DECLARE_WRITER(_x, _where, _member) \
 	enum khv_msr_result khv_msr_##_x##_write(struct khv_msr_access *a);
-#define KHV_DECLARE_HANDLERS(_x) KHV_DECLARE_READER(_x) KHV_DECLARE_WRITER(_x, , )
+#define KHV_DECLARE_HANDLERS(_x)                                           \
+	enum khv_msr_result khv_msr_##_x##_read(struct khv_msr_access *a); \
+	enum khv_msr_result khv_msr_##_x##_write(struct khv_msr_access *a);
 #define KHV_DECLARE_WORD(_where, _member)
 
 #define KHV_MSR(_name, _first, _access, ...) KHV_DECLARE_##_access

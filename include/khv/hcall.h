@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A decoded hypercall. The calling convention and the form checks are pure (hyperv/core/decode.c);
- * gathering the input and completing the call need KVM (hyperv/takeover/hypercall.c). Handlers see this
- * struct only: they do not access registers, RIP or guest pages.
+ * gathering the input and completing the call need KVM (hyperv/takeover/hypercall.c). Handlers see
+ * this struct only: they do not access registers, RIP or guest pages.
  */
 #ifndef KHV_HCALL_H
 #define KHV_HCALL_H
