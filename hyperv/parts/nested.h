@@ -5,6 +5,7 @@
 
 #include <asm/kvm_para.h>
 
+#include "compat/kvm.h"
 #include "khv/state.h"
 
 /* Does the guest's CPUID offer L1 to declare its MSR bitmap unchanged? */
@@ -67,7 +68,17 @@ bool khv_nested_read_vmcb12(struct kvm_vcpu *vcpu, u32 at, void *data, u32 len);
 /* As khv_nested_count_bitmap(), for a VMCB with this word of control bits. */
 void khv_nested_count_vmcb_bitmap(struct kvm_vcpu *vcpu, u32 control);
 
-/* nested_kvm.c or nested_own.c: identity of the VP's L2. Context: any. */
-struct khv_l2 khv_nested_identity(const struct khv_vcpu *vp);
+/* Identity of the VP's L2: KVM's, where it tracks one, or else ours. Context: any. */
+static inline struct khv_l2 khv_nested_identity(const struct khv_vcpu *vp)
+{
+	struct khv_l2 l2 = {};
+
+	if (khv_stock_l2(&vp->stock, khv_svm, &l2.vm_id, &l2.vp_id, &l2.partition_assist_page))
+		return l2;
+	l2.vm_id = READ_ONCE(vp->l2.vm_id);
+	l2.vp_id = READ_ONCE(vp->l2.vp_id);
+	l2.partition_assist_page = vp->l2.partition_assist_page;
+	return l2;
+}
 
 #endif

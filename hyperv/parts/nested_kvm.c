@@ -102,21 +102,6 @@ bool khv_nested_is_direct(struct khv_vcpu *vp)
 	return reason == EXIT_REASON_VMCALL;
 }
 
-struct khv_l2 khv_nested_identity(const struct khv_vcpu *vp)
-{
-	/*
-	 * L2 was restored with an enlightened VMCS: KVM has no identity for it until the next
-	 * entry.
-	 */
-	if (!khv_svm && READ_ONCE(vp->stock.nested.pa_page_gpa) == INVALID_GPA)
-		return vp->l2;
-	return (struct khv_l2){
-		.vm_id = READ_ONCE(vp->stock.nested.vm_id),
-		.vp_id = READ_ONCE(vp->stock.nested.vp_id),
-		.partition_assist_page = vp->stock.nested.pa_page_gpa,
-	};
-}
-
 void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
 {
 	khv_x86_ops->nested_ops->hv_inject_synthetic_vmexit_post_tlb_flush(vcpu);

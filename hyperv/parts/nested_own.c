@@ -35,15 +35,6 @@ bool khv_nested_is_direct(struct khv_vcpu *vp)
 	return vp->l2.direct;
 }
 
-struct khv_l2 khv_nested_identity(const struct khv_vcpu *vp)
-{
-	return (struct khv_l2){
-		.vm_id = READ_ONCE(vp->l2.vm_id),
-		.vp_id = READ_ONCE(vp->l2.vp_id),
-		.partition_assist_page = vp->l2.partition_assist_page,
-	};
-}
-
 void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
 {
 	struct vmcb_control_area *control;

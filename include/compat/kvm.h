@@ -63,4 +63,25 @@ static inline void khv_forget_assist_page(struct kvm_vcpu_hv *hv)
 #endif
 }
 
+/*
+ * KVM's own identity of an L2. Return: false where KVM tracks none, and on Intel for an L2 that was
+ * restored with an enlightened VMCS, until its next entry.
+ */
+static inline bool khv_stock_l2(const struct kvm_vcpu_hv *hv, bool svm, u64 *vm_id, u32 *vp_id,
+				u64 *partition_assist_page)
+{
+#ifdef KHV_HAVE_L2_FLUSH
+	u64 page = READ_ONCE(hv->nested.pa_page_gpa);
+
+	if (!svm && page == INVALID_GPA)
+		return false;
+	*vm_id = READ_ONCE(hv->nested.vm_id);
+	*vp_id = READ_ONCE(hv->nested.vp_id);
+	*partition_assist_page = page;
+	return true;
+#else
+	return false;
+#endif
+}
+
 #endif
