@@ -158,3 +158,18 @@ void khv_cpuid_update(struct kvm_vcpu *vcpu)
 	khv_gate_compute(&vp->gate, &vp->cpuid, vp->stock.enforce_cpuid);
 	note_shown(vp);
 }
+
+#define CPUID_LEAF_APM		0x80000007
+#define CPUID_APM_INVARIANT_TSC BIT(8)
+
+void khv_cpuid_show(const struct khv_vcpu *vp, u32 leaf, u32 *eax, u32 *ebx, u32 *edx)
+{
+	if (leaf == CPUID_LEAF_APM) {
+		if (khv_tsc_invariant_hidden(vp))
+			*edx &= ~CPUID_APM_INVARIANT_TSC;
+	} else if (leaf == KHV_CPUID_LEAF_NESTED && *eax) {
+		/* Only if user space shows the leaf at all. */
+		*eax = vp->cpuid.reg[KHV_CPUID_NESTED_EAX];
+		*ebx = vp->cpuid.reg[KHV_CPUID_NESTED_EBX];
+	}
+}

@@ -8,7 +8,6 @@
 #include <linux/bitmap.h>
 #include <linux/kvm_host.h>
 
-#include "khv/apic.h"
 #include "khv/handlers.h"
 #include "khv/port.h"
 #include "khv/state.h"

@@ -96,6 +96,13 @@ static_assert(FIRST_TSC_EMULATION_CONTROL == HV_X64_MSR_TSC_EMULATION_CONTROL);
 static_assert(FIRST_TSC_EMULATION_STATUS == HV_X64_MSR_TSC_EMULATION_STATUS);
 static_assert(FIRST_TSC_INVARIANT_CONTROL == HV_X64_MSR_TSC_INVARIANT_CONTROL);
 
+bool khv_msr_is_unrouted(u32 msr)
+{
+	int row = khv_msr_find(msr);
+
+	return row >= 0 && (khv_msrs[row].flags & KHV_MSR_UNROUTED);
+}
+
 /* Once per module load, so that a guest that probes MSRs cannot flood the log. */
 static void report_unknown(u32 msr)
 {

@@ -48,6 +48,16 @@ void khv_takeover_drain(void)
 	synchronize_rcu_tasks();
 }
 
+/* The replacements that call one function. */
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why)
+#define KHV_HOOK_TO(_mod, _owner, _ret, _name, _params, _args, _to, _why) \
+	_ret khv_hook_##_name _params                                     \
+	{                                                                 \
+		return _to _args;                                         \
+	}
+#include "compat/kvm_private.h"
+#undef KHV_HOOK
+
 void khv_hook_kvm_hv_init_vm(struct kvm *kvm)
 {
 	int idx = srcu_read_lock(&khv_inflight);
@@ -106,11 +116,6 @@ int khv_hook_kvm_vcpu_ioctl_set_cpuid2(struct kvm_vcpu *vcpu, struct kvm_cpuid2 
 	return ret;
 }
 
-void khv_hook_kvm_hv_vcpu_uninit(struct kvm_vcpu *vcpu)
-{
-	khv_vcpu_destroy(vcpu);
-}
-
 void khv_hook_kvm_hv_set_cpuid(struct kvm_vcpu *vcpu, bool hyperv_enabled)
 {
 	/* Keep the stock CPUID cache up to date: inline functions of KVM read it. */
@@ -148,21 +153,6 @@ int khv_hook_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 
 	module_put(THIS_MODULE);
 	return ret;
-}
-
-int khv_hook_kvm_hv_get_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host)
-{
-	return khv_msr_read(vcpu, msr, pdata, host);
-}
-
-int khv_hook_kvm_hv_set_msr_common(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host)
-{
-	return khv_msr_write(vcpu, msr, data, host);
-}
-
-int khv_hook_kvm_hv_hypercall(struct kvm_vcpu *vcpu)
-{
-	return khv_hypercall(vcpu);
 }
 
 void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
@@ -209,21 +199,6 @@ int khv_hook_kvm_hv_activate_synic(struct kvm_vcpu *vcpu, bool dont_zero_synic_p
 	return 0;
 }
 
-int khv_hook_kvm_hv_synic_set_irq(struct kvm *kvm, u32 vp_id, u32 sint)
-{
-	return khv_synic_set_irq(kvm, vp_id, sint);
-}
-
-void khv_hook_kvm_hv_synic_send_eoi(struct kvm_vcpu *vcpu, int vector)
-{
-	khv_synic_eoi(vcpu, vector);
-}
-
-void khv_hook_kvm_hv_irq_routing_update(struct kvm *kvm)
-{
-	khv_synic_routing_update(kvm);
-}
-
 /*
  * Whenever a local APIC is enabled, by any register or ioctl, KVM looks for async page faults that
  * it could not signal before. Retry timers there, too.
@@ -255,11 +230,6 @@ long khv_hook_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl, unsigned 
 	return ret;
 }
 
-int khv_hook_kvm_vm_ioctl_hv_eventfd(struct kvm *kvm, struct kvm_hyperv_eventfd *args)
-{
-	return khv_connection_eventfd(kvm, args);
-}
-
 int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
@@ -282,67 +252,40 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	return ret;
 }
 
-static bool unrouted(u32 msr)
-{
-	int row = khv_msr_find(msr);
-
-	return row >= 0 && (khv_msrs[row].flags & KHV_MSR_UNROUTED);
-}
-
 int khv_hook_kvm_get_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
 {
-	if (!unrouted(msr->index))
+	if (!khv_msr_is_unrouted(msr->index))
 		return khv_orig_kvm_get_msr_common(vcpu, msr);
 	return khv_msr_read(vcpu, msr->index, &msr->data, msr->host_initiated);
 }
 
 int khv_hook_kvm_set_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
 {
-	if (!unrouted(msr->index))
+	if (!khv_msr_is_unrouted(msr->index))
 		return khv_orig_kvm_set_msr_common(vcpu, msr);
 	return khv_msr_write(vcpu, msr->index, msr->data, msr->host_initiated);
 }
 
-#define CPUID_LEAF_APM		0x80000007
-#define CPUID_APM_INVARIANT_TSC BIT(8)
-
-/* Apply the parts of CPUID that depend on this module. */
 bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx,
 			bool exact_only)
 {
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	u32 leaf = *eax;
 	bool found = khv_orig_kvm_cpuid(vcpu, eax, ebx, ecx, edx, exact_only);
 
 	/*
 	 * For a leaf that does not exist, KVM returns the values of another leaf: leave them alone.
 	 */
-	if (!found || !vp || !vcpu->arch.hyperv_enabled)
-		return found;
-	if (leaf == CPUID_LEAF_APM) {
-		if (khv_tsc_invariant_hidden(vp))
-			*edx &= ~CPUID_APM_INVARIANT_TSC;
-	} else if (leaf == KHV_CPUID_LEAF_NESTED && *eax) {
-		/* Only if user space shows the leaf at all. */
-		*eax = vp->cpuid.reg[KHV_CPUID_NESTED_EAX];
-		*ebx = vp->cpuid.reg[KHV_CPUID_NESTED_EBX];
-	}
+	if (found && to_khv_vcpu(vcpu) && vcpu->arch.hyperv_enabled)
+		khv_cpuid_show(to_khv_vcpu(vcpu), leaf, eax, ebx, edx);
 	return found;
 }
 
 /* KVM's NESTED_EXIT_HOST: L0 handles this VM-Exit of L2, so that KVM's own handler runs. */
 #define NESTED_EXIT_HOST 0
 
-static bool ours_in_l2(struct kvm_vcpu *vcpu)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-
-	return vp && vp->l2.direct && khv_nested_call_is_ours(vp);
-}
-
 bool khv_hook_nested_vmx_reflect_vmexit(struct kvm_vcpu *vcpu)
 {
-	if (!ours_in_l2(vcpu))
+	if (!khv_nested_call_is_ours(vcpu))
 		return khv_orig_nested_vmx_reflect_vmexit(vcpu);
 	/* KVM's handler of the exit calls khv_hook_kvm_hv_hypercall(). */
 	return false;
@@ -350,7 +293,7 @@ bool khv_hook_nested_vmx_reflect_vmexit(struct kvm_vcpu *vcpu)
 
 int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 {
-	if (!ours_in_l2(vcpu))
+	if (!khv_nested_call_is_ours(vcpu))
 		return khv_orig_nested_svm_exit_special(vcpu);
 	/*
 	 * KVM's handler of the exit calls khv_hook_kvm_hv_hypercall() or
@@ -362,7 +305,7 @@ int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 /* A KVM whose handler has this name answers #UD to every hypercall of an L2 except flushes. */
 int khv_hook_vmmcall_interception(struct kvm_vcpu *vcpu)
 {
-	if (!khv_in_l2(vcpu) || !ours_in_l2(vcpu))
+	if (!khv_in_l2(vcpu) || !khv_nested_call_is_ours(vcpu))
 		return khv_orig_vmmcall_interception(vcpu);
 	return khv_hypercall(vcpu);
 }
@@ -430,9 +373,4 @@ int khv_hook_nested_evmcs_check_controls(struct vmcs12 *vmcs12)
 	struct kvm_vcpu *vcpu = this_cpu_read(khv_running) ?: khv_kvm_get_running_vcpu();
 
 	return khv_evmcs_check_controls(vcpu, vmcs12);
-}
-
-void khv_hook_nested_evmcs_filter_control_msr(struct kvm_vcpu *vcpu, u32 msr_index, u64 *pdata)
-{
-	khv_evmcs_filter_msr(vcpu, msr_index, pdata);
 }

@@ -6,6 +6,9 @@
  * missing. All of it is compared with the kernel's BTF, see contract.def.h.
  *
  * KHV_HOOK(module, owner, type, name, (parameters), (arguments), "what it would break")
+ * KHV_HOOK_TO(module, owner, type, name, (parameters), (arguments), function, "...")
+ * The replacement is khv_hook_<name>() in hyperv/takeover/takeover.c, which in a row of the second
+ * kind only calls that function, with the same parameters.
  * owner: how hyperv/takeover/dispatch.S finds the VM of a call. VCPU, KVM: by the first argument.
  * RUNNING: by the vCPU that this thread runs. ASK: khv_asks_<name>() tells. ANY: the VM has no
  * owner yet. The replacement gets the calls for owned VMs; all others go on to KVM. RUNNING and ASK
@@ -90,15 +93,19 @@ struct khv_vcpu_vmx {
 #endif
 
 #ifdef KHV_HOOK
-KHV_HOOK(KVM, VCPU, int, kvm_hv_get_msr_common,
+#ifndef KHV_HOOK_TO
+#define KHV_HOOK_TO(_mod, _owner, _ret, _name, _params, _args, _to, _why) \
+	KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why)
+#endif
+KHV_HOOK_TO(KVM, VCPU, int, kvm_hv_get_msr_common,
 	 (struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host),
-	 (vcpu, msr, pdata, host),
+	 (vcpu, msr, pdata, host), khv_msr_read,
 	 "synthetic MSRs could not be read")
-KHV_HOOK(KVM, VCPU, int, kvm_hv_set_msr_common,
+KHV_HOOK_TO(KVM, VCPU, int, kvm_hv_set_msr_common,
 	 (struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host),
-	 (vcpu, msr, data, host),
+	 (vcpu, msr, data, host), khv_msr_write,
 	 "synthetic MSRs could not be written")
-KHV_HOOK(KVM, VCPU, int, kvm_hv_hypercall, (struct kvm_vcpu *vcpu), (vcpu),
+KHV_HOOK_TO(KVM, VCPU, int, kvm_hv_hypercall, (struct kvm_vcpu *vcpu), (vcpu), khv_hypercall,
 	 "hypercalls could not be answered")
 KHV_HOOK(KVM, VCPU, void, kvm_hv_process_stimers, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire")
@@ -121,8 +128,9 @@ KHV_HOOK(INTEL, VCPU, bool, nested_enlightened_vmentry, (struct kvm_vcpu *vcpu, 
 #endif
 KHV_HOOK(INTEL, RUNNING, int, nested_evmcs_check_controls, (struct vmcs12 *vmcs12), (vmcs12),
 	 "controls without a field in the enlightened VMCS would be let through")
-KHV_HOOK(INTEL, VCPU, void, nested_evmcs_filter_control_msr,
+KHV_HOOK_TO(INTEL, VCPU, void, nested_evmcs_filter_control_msr,
 	 (struct kvm_vcpu *vcpu, u32 msr_index, u64 *pdata), (vcpu, msr_index, pdata),
+	 khv_evmcs_filter_msr,
 	 "controls without a field in the enlightened VMCS would be offered")
 KHV_HOOK(KVM, VCPU, void, kvm_vcpu_halt, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire while a VP is halted")
@@ -138,11 +146,11 @@ KHV_HOOK(INTEL, VCPU, void, vmx_load_eoi_exitmap, (struct kvm_vcpu *vcpu, u64 *e
 KHV_HOOK(KVM, VCPU, void, kvm_apic_set_eoi_accelerated, (struct kvm_vcpu *vcpu, int vector),
 	 (vcpu, vector),
 	 "the end of a SINT's interrupt would go unnoticed under APICv")
-KHV_HOOK(KVM, VCPU, void, kvm_hv_synic_send_eoi, (struct kvm_vcpu *vcpu, int vector),
-	 (vcpu, vector),
+KHV_HOOK_TO(KVM, VCPU, void, kvm_hv_synic_send_eoi, (struct kvm_vcpu *vcpu, int vector),
+	 (vcpu, vector), khv_synic_eoi,
 	 "the end of a SINT's interrupt would go unnoticed")
-KHV_HOOK(KVM, KVM, int, kvm_hv_synic_set_irq, (struct kvm *kvm, u32 vp_id, u32 sint),
-	 (kvm, vp_id, sint),
+KHV_HOOK_TO(KVM, KVM, int, kvm_hv_synic_set_irq, (struct kvm *kvm, u32 vp_id, u32 sint),
+	 (kvm, vp_id, sint), khv_synic_set_irq,
 	 "user space could not raise a SINT")
 KHV_HOOK(KVM, VCPU, int, kvm_get_msr_common, (struct kvm_vcpu *vcpu, struct msr_data *msr),
 	 (vcpu, msr),
@@ -162,7 +170,7 @@ KHV_HOOK(KVM, VCPU, int, kvm_vcpu_ioctl_set_cpuid2,
 	 (struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid, struct kvm_cpuid_entry2 __user *entries),
 	 (vcpu, cpuid, entries),
 	 "no VP could be given its state")
-KHV_HOOK(KVM, VCPU, void, kvm_hv_vcpu_uninit, (struct kvm_vcpu *vcpu), (vcpu),
+KHV_HOOK_TO(KVM, VCPU, void, kvm_hv_vcpu_uninit, (struct kvm_vcpu *vcpu), (vcpu), khv_vcpu_destroy,
 	 "the state of a VP would leak")
 KHV_HOOK(KVM, VCPU, void, kvm_hv_set_cpuid, (struct kvm_vcpu *vcpu, bool hyperv_enabled),
 	 (vcpu, hyperv_enabled),
@@ -177,7 +185,8 @@ KHV_HOOK(KVM, ASK, int, kvm_get_hv_cpuid,
 KHV_HOOK(KVM, VCPU, int, kvm_hv_activate_synic, (struct kvm_vcpu *vcpu, bool dont_zero_synic_pages),
 	 (vcpu, dont_zero_synic_pages),
 	 "KVM_CAP_HYPERV_SYNIC would be ignored")
-KHV_HOOK(KVM, KVM, void, kvm_hv_irq_routing_update, (struct kvm *kvm), (kvm),
+KHV_HOOK_TO(KVM, KVM, void, kvm_hv_irq_routing_update, (struct kvm *kvm), (kvm),
+	 khv_synic_routing_update,
 	 "resample eventfds of SINTs would not fire")
 KHV_HOOK(KVM, KVM, void, kvm_hv_setup_tsc_page,
 	 (struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock), (kvm, hv_clock),
@@ -186,8 +195,9 @@ KHV_HOOK(KVM, KVM, void, kvm_hv_setup_tsc_page,
 KHV_HOOK(KVM, ASK, long, kvm_arch_vm_ioctl,
 	 (struct file *filp, unsigned int ioctl, unsigned long arg), (filp, ioctl, arg),
 	 "timers of halted VPs would not follow KVM_SET_CLOCK")
-KHV_HOOK(KVM, KVM, int, kvm_vm_ioctl_hv_eventfd, (struct kvm *kvm, struct kvm_hyperv_eventfd *args),
-	 (kvm, args),
+KHV_HOOK_TO(KVM, KVM, int, kvm_vm_ioctl_hv_eventfd,
+	 (struct kvm *kvm, struct kvm_hyperv_eventfd *args),
+	 (kvm, args), khv_connection_eventfd,
 	 "KVM_HYPERV_EVENTFD would be ignored")
 KHV_HOOK(KVM, KVM, void, kvm_hv_destroy_vm, (struct kvm *kvm), (kvm),
 	 "the state of a VM would leak")
@@ -199,4 +209,5 @@ KHV_HOOK(KVM, ANY, void, kvm_hv_init_vm, (struct kvm *kvm), (kvm),
  */
 KHV_HOOK(AMD, VCPU, int, vmmcall_interception, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would be refused")
+#undef KHV_HOOK_TO
 #endif

@@ -26,6 +26,18 @@ int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 void khv_cpuid_update(struct kvm_vcpu *vcpu);
 
 /**
+ * khv_cpuid_show() - apply what depends on this module to a leaf that a guest reads
+ * @vp: the VP, which is shown Hyper-V
+ * @leaf: the leaf; it exists
+ * @eax: KVM's value of EAX
+ * @ebx: of EBX
+ * @edx: of EDX
+ *
+ * Context: the VP's thread.
+ */
+void khv_cpuid_show(const struct khv_vcpu *vp, u32 leaf, u32 *eax, u32 *ebx, u32 *edx);
+
+/**
  * khv_tsc_invariant_hidden() - must CPUID 80000007H:EDX[8] read 0?
  * @vp: the VP
  *

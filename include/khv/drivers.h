@@ -6,6 +6,15 @@
 #include "khv/state.h"
 
 /**
+ * khv_msr_is_unrouted() - does KVM not bring accesses to this MSR to its Hyper-V code?
+ * @msr: MSR number
+ *
+ * Return: true if a row says so; the hooks on kvm_{get,set}_msr_common() answer it then. Context:
+ * any.
+ */
+bool khv_msr_is_unrouted(u32 msr);
+
+/**
  * khv_msr_read() - handle RDMSR and KVM_GET_MSRS in an owned VM
  * @vcpu: the vCPU
  * @msr: MSR number

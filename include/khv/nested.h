@@ -69,11 +69,12 @@ void khv_nested_restored(struct khv_vcpu *vp);
 
 /**
  * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that the module answers?
- * @vp: the VP; its L1 asked for direct flush
+ * @vcpu: a vCPU of an owned VM
  *
- * Return: true if the call's row has KHV_L2. Context: the vCPU's thread, in guest mode.
+ * Return: true if its L1 asked for direct flush and the call's row has KHV_L2. Context: the vCPU's
+ * thread, in guest mode.
  */
-bool khv_nested_call_is_ours(const struct khv_vcpu *vp);
+bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu);
 
 /**
  * khv_nested_call_seen() - record that KVM routed a hypercall of an L2 to the module
