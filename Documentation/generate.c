@@ -149,7 +149,7 @@ int main(int argc, char **argv)
 	const char *bad;
 
 	if (khv_tables_check(&bad)) {
-		fprintf(stderr, "table row %s is not sound\n", bad);
+		fprintf(stderr, "table row %s is not valid\n", bad);
 		return 1;
 	}
 	if (argc == 2 && !strcmp(argv[1], "msrs"))

@@ -50,7 +50,7 @@ static void mend(struct kunit *test)
 	memcpy(spoiled_enls, enls_kept, sizeof(enls_kept));
 }
 
-static void sound_as_they_are(struct kunit *test)
+static void valid_as_they_are(struct kunit *test)
 {
 	char *bad = (char *)"";
 
@@ -153,7 +153,7 @@ static void enl_rows(struct kunit *test)
 }
 
 static struct kunit_case tables_check_cases[] = {
-	KUNIT_CASE(sound_as_they_are),
+	KUNIT_CASE(valid_as_they_are),
 	KUNIT_CASE(msr_rows),
 	KUNIT_CASE(hc_rows),
 	KUNIT_CASE(enl_rows),

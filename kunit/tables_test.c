@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The tables as they are: rows sorted, disjoint and sound, every number found by its row and by no
+ * The tables as they are: rows sorted, disjoint and valid, every number found by its row and by no
  * other. What khv_tables_check() says of broken tables is tables_check_test.c's.
  */
 #include <kunit/test.h>
@@ -113,7 +113,7 @@ static unsigned int privs(const struct khv_priv *need)
 	return n;
 }
 
-static void expect_privs_sound(struct kunit *test, const struct khv_priv *need)
+static void expect_privs_valid(struct kunit *test, const struct khv_priv *need)
 {
 	unsigned int i, k, n = privs(need);
 
@@ -145,7 +145,7 @@ static void msr_row(struct kunit *test)
 	KUNIT_EXPECT_GE(test, row->first, 0x40000000);
 	KUNIT_EXPECT_LT(test, row->enl, KHV_NR_ENLS);
 	KUNIT_EXPECT_GE_MSG(test, privs(row->need), 1, "no privilege guards it");
-	expect_privs_sound(test, row->need);
+	expect_privs_valid(test, row->need);
 	if (id > 0)
 		KUNIT_EXPECT_GT(test, row->first, khv_msrs[id - 1].first);
 
@@ -172,7 +172,7 @@ static void hc_row(struct kunit *test)
 	KUNIT_ASSERT_GE(test, row->count, 1);
 	KUNIT_EXPECT_LT(test, row->enl, KHV_NR_ENLS);
 	KUNIT_EXPECT_GE_MSG(test, privs(row->need), 1, "no privilege guards it");
-	expect_privs_sound(test, row->need);
+	expect_privs_valid(test, row->need);
 	if (id > 0)
 		KUNIT_EXPECT_GE(test, row->code, khv_hcs[id - 1].code + khv_hcs[id - 1].count);
 
@@ -205,7 +205,7 @@ static void enl_row(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, row->id);
 	KUNIT_EXPECT_EQ(test, strncmp(row->name, "hv-", 3), 0);
 	KUNIT_EXPECT_LE(test, row->cond, KHV_COND_NPT);
-	expect_privs_sound(test, row->offer);
+	expect_privs_valid(test, row->offer);
 	for (i = 0; &khv_enls[i] != row; i++)
 		KUNIT_EXPECT_NE_MSG(test, strcmp(row->name, khv_enls[i].name), 0,
 				    "name given twice");

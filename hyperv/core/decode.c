@@ -8,7 +8,7 @@
 #include "khv/hcall.h"
 
 /* Is a block in guest memory empty, or aligned and within one page? */
-static bool block_sound(u64 gpa, u32 len)
+static bool block_valid(u64 gpa, u32 len)
 {
 	return !len || (!(gpa % sizeof(u64)) && (gpa & 0xfff) + len <= 4096);
 }
@@ -30,7 +30,7 @@ static u16 check_fast(const struct khv_hcall *hc, const struct khv_hc_row *row, 
 
 static u16 check_memory(const struct khv_hcall *hc, const struct khv_hc_row *row, u32 len)
 {
-	if (!block_sound(hc->in, len) || !block_sound(hc->out, row->out))
+	if (!block_valid(hc->in, len) || !block_valid(hc->out, row->out))
 		return HV_STATUS_INVALID_ALIGNMENT;
 	if (len && row->out && hc->in < hc->out + row->out && hc->out < hc->in + len)
 		return HV_STATUS_INVALID_HYPERCALL_INPUT;

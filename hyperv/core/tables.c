@@ -45,7 +45,7 @@ u8 khv_msr_index[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN] __read_mostly;
 u8 khv_hc_index[KHV_HC_SPAN] __read_mostly;
 bool khv_l2_calls_hooked __read_mostly;
 
-static bool privs_sound(const struct khv_priv *priv)
+static bool privs_valid(const struct khv_priv *priv)
 {
 	unsigned int i;
 
@@ -56,12 +56,12 @@ static bool privs_sound(const struct khv_priv *priv)
 	return true;
 }
 
-static bool msr_row_sound(unsigned int row)
+static bool msr_row_valid(unsigned int row)
 {
 	const struct khv_msr_row *r = &khv_msrs[row];
 	unsigned int i;
 
-	if (!r->count || !r->stride || r->enl >= KHV_NR_ENLS || !privs_sound(r->need))
+	if (!r->count || !r->stride || r->enl >= KHV_NR_ENLS || !privs_valid(r->need))
 		return false;
 	if (!r->need[0].reg)
 		return false;
@@ -88,12 +88,12 @@ static bool msr_row_sound(unsigned int row)
 	return true;
 }
 
-static bool hc_row_sound(unsigned int row)
+static bool hc_row_valid(unsigned int row)
 {
 	const struct khv_hc_row *r = &khv_hcs[row];
 	unsigned int i;
 
-	if (!r->count || r->enl >= KHV_NR_ENLS || !privs_sound(r->need))
+	if (!r->count || r->enl >= KHV_NR_ENLS || !privs_valid(r->need))
 		return false;
 	if (!r->need[0].reg || r->hdr > 4096 || r->out > KHV_OUTPUT_MAX_BYTES)
 		return false;
@@ -136,17 +136,17 @@ int khv_tables_check(const char **bad)
 
 	for (i = 0; i < KHV_NR_ENLS; i++) {
 		*bad = khv_enls[i].name;
-		if (!privs_sound(khv_enls[i].offer))
+		if (!privs_valid(khv_enls[i].offer))
 			return -EINVAL;
 	}
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		*bad = khv_msrs[i].name;
-		if (!msr_row_sound(i))
+		if (!msr_row_valid(i))
 			return -EINVAL;
 	}
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		*bad = khv_hcs[i].name;
-		if (!hc_row_sound(i))
+		if (!hc_row_valid(i))
 			return -EINVAL;
 		if ((khv_hcs[i].flags & KHV_L2) && khv_hcs[i].enl != KHV_STOCK_L2_CALLS)
 			khv_l2_calls_hooked = true;

@@ -24,7 +24,7 @@ static void *pmu_trigger_event;
 static const int *kvm_nrips;
 
 /* Why this host cannot have a fast path, or NULL. The rest of the module works without it. */
-static const char *unfit(void)
+static const char *unsupported(void)
 {
 	const bool *unrestricted;
 
@@ -74,7 +74,7 @@ static bool installed;
 
 void khv_fastpath_install(void)
 {
-	const char *why = unfit();
+	const char *why = unsupported();
 
 	if (why) {
 		pr_info("no exit fast path: %s\n", why);

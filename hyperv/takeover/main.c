@@ -186,7 +186,7 @@ static int __init check(void)
 	}
 	ret = khv_tables_check(&row);
 	if (ret) {
-		pr_err("table row %s is not sound (order, overlap, flags or privileges)\n", row);
+		pr_err("table row %s is not valid (order, overlap, flags or privileges)\n", row);
 		return ret;
 	}
 	ret = khv_symbols_init(note_missing);
