@@ -15,7 +15,7 @@
 #include "khv/state.h"
 #include "khv/trace.h"
 
-/* Return: KHV_FAST_DONE, with RAX and RDX written by a read, or the reason for the slow path. */
+/* Return: KHV_FAST_OK, with RAX and RDX written by a read, or the reason for the slow path. */
 static __always_inline enum khv_fast_result answer_msr(struct kvm_vcpu *vcpu, struct khv_vcpu *vp,
 						       int row, bool write)
 {
@@ -36,7 +36,7 @@ static __always_inline enum khv_fast_result answer_msr(struct kvm_vcpu *vcpu, st
 		ret = khv_msr_ops[row].read(a);
 	}
 	if (ret != KHV_MSR_OK)
-		return ret == KHV_MSR_SLOW ? KHV_FAST_BUSY : KHV_FAST_REFUSED;
+		return ret == KHV_MSR_SLOW ? KHV_FAST_SLOW : KHV_FAST_REFUSED;
 	data = a->data;
 	if (write) {
 		vp->counts.msr_write_fast[row]++;
@@ -46,7 +46,7 @@ static __always_inline enum khv_fast_result answer_msr(struct kvm_vcpu *vcpu, st
 		regs[VCPU_REGS_RDX] = data >> 32;
 	}
 	trace_khv_msr(vcpu->vcpu_id, msr, data, write, false, false);
-	return KHV_FAST_DONE;
+	return KHV_FAST_OK;
 }
 
 /*
@@ -100,7 +100,7 @@ static __always_inline bool decode_plain(const struct kvm_vcpu *vcpu, struct khv
 	return true;
 }
 
-/* Return: KHV_FAST_DONE, with the result registers written, or the reason for the slow path. */
+/* Return: KHV_FAST_OK, with the result registers written, or the reason for the slow path. */
 static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, struct khv_vcpu *vp,
 							int id, bool longmode, bool l2)
 {
@@ -124,19 +124,19 @@ static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, s
 		return KHV_FAST_REFUSED;
 	hc->l2 = l2;
 	if (!gather_atomic(vcpu, hc, row))
-		return hc->fast ? KHV_FAST_BUSY : KHV_FAST_FORM;
+		return hc->fast ? KHV_FAST_SLOW : KHV_FAST_FORM;
 
 	hc->atomic = true;
 	status = khv_hc_handlers[id](vcpu, hc);
 	if (status == KHV_STATUS_SLOW || status == KHV_STATUS_TO_USER)
-		return KHV_FAST_BUSY;
+		return KHV_FAST_SLOW;
 	if (unlikely(l2)) {
 		/*
 		 * L1 may hold a TLB lock: let the slow path tell it of the flush. Flushing again is
 		 * harmless.
 		 */
 		if (!status && !khv_nested_tlb_unlocked_nofault(vcpu))
-			return KHV_FAST_BUSY;
+			return KHV_FAST_SLOW;
 		vp->counts.hc_l2 += !status;
 	}
 
@@ -148,7 +148,7 @@ static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, s
 	trace_khv_hypercall_done(vcpu->vcpu_id, hc->code, result);
 	khv_set_result(vcpu, longmode, result);
 	++vcpu->stat.hypercalls;
-	return KHV_FAST_DONE;
+	return KHV_FAST_OK;
 }
 
 #endif

@@ -22,14 +22,14 @@ static const char *const answer_name[] = {
 };
 
 static const char *const fast_result[KHV_NR_FAST_RESULTS] = {
-	[KHV_FAST_DONE] = "answered",
+	[KHV_FAST_OK] = "answered",
 	[KHV_FAST_STATE] = "slow: stepped, SMM, hidden, PMU",
 	[KHV_FAST_FILTER] = "slow: MSR filter",
 	[KHV_FAST_TRACED] = "slow: kvm_msr or kvm_exit traced",
 	[KHV_FAST_ROW] = "slow: row is not atomic",
 	[KHV_FAST_FORM] = "slow: call in memory",
 	[KHV_FAST_REFUSED] = "slow: faults or is denied",
-	[KHV_FAST_BUSY] = "slow: has to wait",
+	[KHV_FAST_SLOW] = "slow: has to wait",
 	[KHV_FAST_SKIP] = "slow: instruction not at hand",
 	[KHV_FAST_PMU] = "slow: PMU counts",
 };

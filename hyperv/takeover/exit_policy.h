@@ -40,7 +40,7 @@ static __always_inline enum khv_fast_result check_guest(struct kvm_vcpu *vcpu, e
 		return KHV_FAST_PMU;
 	if (khv_event_on(khv_exit_event) || (kind != EXIT_CALL && khv_event_on(khv_msr_event)))
 		return KHV_FAST_TRACED;
-	return KHV_FAST_DONE;
+	return KHV_FAST_OK;
 }
 
 static __always_inline enum khv_fast_result
@@ -60,7 +60,7 @@ check_msr(struct kvm_vcpu *vcpu, const struct khv_vcpu *vp, u32 msr, int row, bo
 	if (rcu_access_pointer(ka->msr_filter) &&
 	    !khv_kvm_msr_allowed(vcpu, msr, write ? KVM_MSR_FILTER_WRITE : KVM_MSR_FILTER_READ))
 		return KHV_FAST_FILTER;
-	return KHV_FAST_DONE;
+	return KHV_FAST_OK;
 }
 
 static __always_inline enum khv_fast_result check_call(struct kvm_vcpu *vcpu, int row)
@@ -72,7 +72,7 @@ static __always_inline enum khv_fast_result check_call(struct kvm_vcpu *vcpu, in
 	if (!ka->hyperv.hv_guest_os_id ||
 	    (ka->xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL) || !exit_may_call(vcpu))
 		return KHV_FAST_REFUSED;
-	return KHV_FAST_DONE;
+	return KHV_FAST_OK;
 }
 
 static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_kind kind)
@@ -108,11 +108,11 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 	}
 
 	ret = check_guest(vcpu, kind);
-	if (ret == KHV_FAST_DONE)
+	if (ret == KHV_FAST_OK)
 		ret = kind == EXIT_CALL ?
 			      check_call(vcpu, row) :
 			      check_msr(vcpu, vp, regs[VCPU_REGS_RCX], row, kind == EXIT_WRMSR);
-	if (ret == KHV_FAST_DONE) {
+	if (ret == KHV_FAST_OK) {
 		next = exit_next_rip(vcpu, kind);
 		if (unlikely(!next))
 			ret = KHV_FAST_SKIP;
@@ -121,7 +121,7 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 		else
 			ret = answer_msr(vcpu, vp, row, kind == EXIT_WRMSR);
 	}
-	if (unlikely(ret != KHV_FAST_DONE)) {
+	if (unlikely(ret != KHV_FAST_OK)) {
 		vp->counts.fast[ret]++;
 		return EXIT_FASTPATH_NONE;
 	}
@@ -129,8 +129,12 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 	/* No handler changes whether the PMU counts, so check_guest()'s verdict still holds. */
 	if (unlikely(vcpu->arch.pmu.version))
 		khv_count_skipped(vcpu);
-	if (unlikely(++vp->counts.fast[KHV_FAST_DONE] % LEAVE_EVERY == 0))
+	if (unlikely(++vp->counts.fast[KHV_FAST_OK] % LEAVE_EVERY == 0))
 		return EXIT_FASTPATH_EXIT_HANDLED;
+	/*
+	 * KVM's inner loop calls kvm_vcpu_exit_request() before it enters the guest again, so a
+	 * request that the handler made is honoured first.
+	 */
 	return EXIT_FASTPATH_REENTER_GUEST;
 }
 

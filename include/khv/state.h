@@ -18,27 +18,27 @@
 
 /**
  * enum khv_fast_result - result of an exit in the fast path
- * @KHV_FAST_DONE: answered; from a check: no reason for the slow path
+ * @KHV_FAST_OK: no reason for the slow path; as a count, answered
  * @KHV_FAST_STATE: the guest is single-stepped or debugged, in SMM, or has protected state
  * @KHV_FAST_FILTER: user space's MSR filter denies the access
  * @KHV_FAST_TRACED: a tracepoint of KVM's slow path is enabled: kvm_exit, kvm_msr
  * @KHV_FAST_ROW: no row, or the row is not atomic
  * @KHV_FAST_FORM: the hypercall is malformed, or its input page is not present
  * @KHV_FAST_REFUSED: the MSR access faults, or the hypercall is denied
- * @KHV_FAST_BUSY: the row is atomic, but its handler would have to wait this time
+ * @KHV_FAST_SLOW: the handler cannot answer without waiting this time, see KHV_MSR_SLOW
  * @KHV_FAST_SKIP: only KVM's emulator can skip the instruction
  * @KHV_FAST_PMU: the guest's PMU counts, and KVM can only count the instruction with interrupts on
  * @KHV_NR_FAST_RESULTS: number of the above
  */
 enum khv_fast_result {
-	KHV_FAST_DONE,
+	KHV_FAST_OK,
 	KHV_FAST_STATE,
 	KHV_FAST_FILTER,
 	KHV_FAST_TRACED,
 	KHV_FAST_ROW,
 	KHV_FAST_FORM,
 	KHV_FAST_REFUSED,
-	KHV_FAST_BUSY,
+	KHV_FAST_SLOW,
 	KHV_FAST_SKIP,
 	KHV_FAST_PMU,
 	KHV_NR_FAST_RESULTS,
