@@ -36,7 +36,7 @@ unsigned int khv_flush_queue(struct kvm_vcpu *vcpu, const struct khv_flush *what
 	khv_flush_merge(&vp->flush[l2], what);
 	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);
 	/* The module handles this request, see khv_hook_kvm_hv_process_stimers(). */
-	return KVM_REQ_HV_STIMER;
+	return KHV_REQ_PROCESS;
 }
 
 static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range)

@@ -104,7 +104,7 @@ u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 		if (!READ_ONCE(vcpu->arch.guest_mmu.root_role.word))
 			continue;
 		queued = queue(vcpu, in->address_space);
-		khv_kick_request(&kick, vcpu, KVM_REQ_HV_STIMER);
+		khv_kick_request(&kick, vcpu, KHV_REQ_PROCESS);
 		/*
 		 * The vCPU may have got its VP since queue(), and may already have
 		 * processed the flush that publish() queued. Pairs with
@@ -113,7 +113,7 @@ u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 		 */
 		smp_mb();
 		if (!queued && queue(vcpu, in->address_space))
-			khv_kick_request(&kick, vcpu, KVM_REQ_HV_STIMER);
+			khv_kick_request(&kick, vcpu, KHV_REQ_PROCESS);
 	}
 	khv_kick_wait(&kick);
 	preempt_enable();

@@ -34,7 +34,7 @@ static struct kvm_vcpu *timer_vcpu(struct kvm_vcpu_hv_stimer *t)
 static void request(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
 {
 	set_bit(t->index, &to_khv_vcpu(vcpu)->stimers_due);
-	kvm_make_request(KVM_REQ_HV_STIMER, vcpu);
+	kvm_make_request(KHV_REQ_PROCESS, vcpu);
 }
 
 /*
@@ -313,7 +313,7 @@ static bool needs_entry(struct kvm_vcpu *vcpu)
 	       dirty_ring_fills(vcpu);
 }
 
-/* KVM_REQ_HV_STIMER stays: it is also the request for queued flushes. */
+/* KHV_REQ_PROCESS stays: it is also the request for queued flushes. */
 void khv_stimers_woken(struct kvm_vcpu *vcpu)
 {
 	int idx;

@@ -16,6 +16,12 @@
 #include "khv/hcall.h"
 #include "khv/refclock.h"
 
+/*
+ * "Process timers and queued flushes": KVM answers this request by kvm_hv_process_stimers(), which
+ * the module replaces.
+ */
+#define KHV_REQ_PROCESS KVM_REQ_HV_STIMER
+
 /**
  * enum khv_fast_result - result of an exit in the fast path
  * @KHV_FAST_OK: no reason for the slow path; as a count, answered

@@ -29,7 +29,7 @@ void khv_stimers_init(struct khv_vcpu *vp);
 void khv_stimers_uninit(struct khv_vcpu *vp);
 
 /**
- * khv_stimers_process() - signal timers that have expired, arm the others (KVM_REQ_HV_STIMER)
+ * khv_stimers_process() - signal timers that have expired, arm the others (KHV_REQ_PROCESS)
  * @vcpu: a vCPU of an owned VM
  *
  * Context: the vCPU's thread before it enters the guest, may sleep.
