@@ -27,29 +27,24 @@ static bool apic_enabled(struct kvm_vcpu *vcpu)
  * Return: 1 if delivered, 0 if lost in a disabled local APIC, -ENOENT if the SINT raises no
  * interrupt or there is no in-kernel local APIC.
  */
-static int raise(struct kvm_vcpu *vcpu, u64 sint)
+static int raise(struct kvm_vcpu *vcpu, u64 sint_val)
 {
-	u8 vector = khv_sint_vector(sint);
+	u8 vector = khv_sint_vector(sint_val);
 
 	return vector && vcpu->arch.apic ? khv_apic_post(vcpu, vector) : -ENOENT;
 }
 
-/*
- * May a message be delivered? It waits until its slot may be written and its interrupt would not be
- * lost.
- */
-static bool ready(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_synic *synic, u64 sint)
+/* Does the SynIC take a message for this SINT at all? */
+static bool accepts(const struct kvm_vcpu_hv_synic *synic, u64 sint_val)
 {
-	if (!(synic->control & KHV_SCONTROL_ENABLE) || !(synic->msg_page & KHV_SIMP_ENABLE) ||
-	    (sint & KHV_SINT_MASKED))
-		return false;
-	if ((sint & KHV_SINT_POLLING) || !vcpu->arch.apic)
-		return true;
-	if (apic_enabled(vcpu))
-		return true;
-	/* No write to a SynIC register ends this condition: have khv_synic_apic_changed() retry. */
-	to_khv_vcpu(vcpu)->apic_waits = true;
-	return false;
+	return (synic->control & KHV_SCONTROL_ENABLE) && (synic->msg_page & KHV_SIMP_ENABLE) &&
+	       !(sint_val & KHV_SINT_MASKED);
+}
+
+/* Would the interrupt of a message be lost? A polled SINT has none. */
+static bool interrupt_lost(struct kvm_vcpu *vcpu, u64 sint_val)
+{
+	return !(sint_val & KHV_SINT_POLLING) && vcpu->arch.apic && !apic_enabled(vcpu);
 }
 
 /* Set MessagePending, so that the guest writes EOM after it has emptied the slot. */
@@ -71,15 +66,23 @@ static bool slot_empty(struct kvm_vcpu *vcpu, gpa_t slot)
 	return !khv_kvm_read_guest(vcpu->kvm, slot, &type, sizeof(type)) && type == HVMSG_NONE;
 }
 
-bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message *msg)
+bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message *msg)
 {
 	struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;
-	u64 sint = khv_sint(synic, sintx);
-	gpa_t slot = (synic->msg_page & KHV_PAGE_GPFN) + sintx * sizeof(*msg);
+	u64 sint_val = khv_sint(synic, sint);
+	gpa_t slot = (synic->msg_page & KHV_PAGE_GPFN) + sint * sizeof(*msg);
 	const u32 type = msg->header.message_type;
 
-	if (!ready(vcpu, synic, sint))
+	if (!accepts(synic, sint_val))
 		return false;
+	if (interrupt_lost(vcpu, sint_val)) {
+		/*
+		 * No write to a SynIC register ends this condition: have khv_stimers_apic_changed()
+		 * retry.
+		 */
+		to_khv_vcpu(vcpu)->apic_waits = true;
+		return false;
+	}
 
 	if (!slot_empty(vcpu, slot)) {
 		ask_for_eom(vcpu, slot);
@@ -101,7 +104,7 @@ bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message
 	smp_wmb();
 	if (khv_kvm_write_guest(vcpu->kvm, slot, &type, sizeof(type)))
 		return false;
-	raise(vcpu, sint);
+	raise(vcpu, sint_val);
 	return true;
 }
 

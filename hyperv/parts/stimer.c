@@ -196,7 +196,7 @@ static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
  * code of the guest runs. Starting the timer again does not prolong the delay. Return: true if the
  * timer is armed for the rest of the delay.
  */
-static bool rushes(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
+static bool delay_rush(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
 {
 	u64 *end = &vp->stimer_rush_end[t->index];
 	u8 *rush = &vp->stimer_rush[t->index];
@@ -221,7 +221,7 @@ static bool rushes(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
 	return true;
 }
 
-static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
+static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	bool periodic = t->config.periodic;
@@ -244,7 +244,7 @@ static void serve(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	now = khv_ref_time(vcpu);
 	if (!started) {
 		t->exp_time = khv_stimer_first(t->count, periodic, now);
-		if (rushes(vp, t, now))
+		if (delay_rush(vp, t, now))
 			return;
 	}
 	if (periodic && khv_stimer_set_back(t->exp_time, period, now))
@@ -284,7 +284,7 @@ void khv_stimers_process(struct kvm_vcpu *vcpu)
 		struct kvm_vcpu_hv_stimer *t = &vp->stock.stimer[i];
 
 		if (test_and_clear_bit(i, &vp->stimers_due) || t->msg_pending)
-			serve(vp, t);
+			expire(vp, t);
 	}
 }
 
@@ -373,7 +373,7 @@ void khv_stimers_clock_changed(struct kvm *kvm)
 
 	/*
 	 * Order the new time before the reads of stimers_started. Pairs with test_and_set_bit() in
-	 * serve() and start_at_once().
+	 * expire() and start_at_once().
 	 */
 	smp_mb();
 	kvm_for_each_vcpu(i, vcpu, kvm) {
@@ -425,7 +425,7 @@ static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	return true;
 }
 
-static void restart(struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *t)
+static void start_if_enabled(struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *t)
 {
 	/* TLFS: a message-mode timer on SINT0 is disabled. */
 	if (!t->config.direct_mode && !t->config.sintx)
@@ -465,7 +465,7 @@ enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a)
 	if (!try_stop(a, t))
 		return KHV_MSR_SLOW;
 	t->config = config;
-	restart(a, t);
+	start_if_enabled(a, t);
 	return KHV_MSR_OK;
 }
 
@@ -495,6 +495,6 @@ enum khv_msr_result khv_msr_stimer_count_write(struct khv_msr_access *a)
 		else if (t->config.auto_enable)
 			t->config.enable = 1;
 	}
-	restart(a, t);
+	start_if_enabled(a, t);
 	return KHV_MSR_OK;
 }

@@ -63,14 +63,14 @@ static void update_vectors(struct khv_vcpu *vp)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(synic->sint); i++) {
-		u64 sint = khv_sint(synic, i);
-		u8 vector = sint & KHV_SINT_VECTOR;
+		u64 sint_val = khv_sint(synic, i);
+		u8 vector = sint_val & KHV_SINT_VECTOR;
 
-		if ((sint & KHV_SINT_MASKED) || vector < KHV_SINT_FIRST_VECTOR)
+		if ((sint_val & KHV_SINT_MASKED) || vector < KHV_SINT_FIRST_VECTOR)
 			continue;
 		__set_bit(vector, connected);
 		/* A polled SINT raises no interrupt, so there is nothing to end automatically. */
-		if ((sint & KHV_SINT_AUTO_EOI) && !(sint & KHV_SINT_POLLING))
+		if ((sint_val & KHV_SINT_AUTO_EOI) && !(sint_val & KHV_SINT_POLLING))
 			__set_bit(vector, automatic);
 	}
 	bitmap_copy(synic->vec_bitmap, connected, 256);

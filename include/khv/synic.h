@@ -29,13 +29,13 @@ static inline u64 khv_sint(const struct kvm_vcpu_hv_synic *synic, u32 sint)
 
 /**
  * khv_sint_vector() - vector of the interrupt that a SINT raises
- * @value: the SINT register
+ * @sint_val: the SINT register
  *
  * Return: the vector, or 0 if the SINT is masked or polled.
  */
-static inline u8 khv_sint_vector(u64 value)
+static inline u8 khv_sint_vector(u64 sint_val)
 {
-	return value & (KHV_SINT_MASKED | KHV_SINT_POLLING) ? 0 : value & KHV_SINT_VECTOR;
+	return sint_val & (KHV_SINT_MASKED | KHV_SINT_POLLING) ? 0 : sint_val & KHV_SINT_VECTOR;
 }
 
 /**
@@ -56,7 +56,7 @@ void khv_synic_activate(struct khv_vcpu *vp, bool dont_zero_pages);
 /**
  * khv_synic_deliver() - write a message to a SINT's slot and raise its interrupt
  * @vcpu: the vCPU, SynIC active
- * @sintx: 0 to 15
+ * @sint: 0 to 15
  * @msg: the message; its type is not HVMSG_NONE
  *
  * Sets the MessagePending flag in a busy slot, so that the guest writes EOM. TLFS chapter
@@ -66,7 +66,7 @@ void khv_synic_activate(struct khv_vcpu *vp, bool dont_zero_pages);
  * is masked, or the SynIC, its message page or the local APIC is disabled.
  * Context: the vCPU's thread, may sleep.
  */
-bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sintx, const struct hv_message *msg);
+bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message *msg);
 
 /**
  * khv_synic_set_irq() - raise a SINT for user space (KVM_IRQ_ROUTING_HV_SINT)
