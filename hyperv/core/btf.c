@@ -136,12 +136,16 @@ static const struct btf_type *resolve(const struct khv_btf *btf, u32 *id)
 
 #define BUCKETS 256
 
+/* Names are chosen by whoever made the BTF: do not follow one for as long as the file. */
+#define HASHED 64
+
 static u8 hash(const char *string)
 {
 	u32 hash = 0;
+	int i;
 
-	while (*string)
-		hash = hash * 31 + (u8)*string++;
+	for (i = 0; i < HASHED && string[i]; i++)
+		hash = hash * 31 + (u8)string[i];
 	return hash ^ hash >> 8;
 }
 
@@ -368,7 +372,10 @@ static void add_integer(struct text *text, u32 bytes, bool is_signed)
 static void add_named(struct text *text, const char *what, const char *its)
 {
 	add(text, what);
-	add(text, *its ? its : "(unnamed)");
+	if (*its)
+		add_bytes(text, its, strnlen(its, text->size));
+	else
+		add(text, "(unnamed)");
 }
 
 static void add_type(const struct khv_btf *btf, struct text *text, u32 id)
@@ -430,7 +437,7 @@ int khv_btf_prototype(const struct khv_btf *btf, u32 id, char *buf, u32 size)
 	add_type(btf, &text, t->type);
 	add(&text, " (");
 	param = (const void *)(t + 1);
-	for (i = 0; i < BTF_INFO_VLEN(t->info); i++) {
+	for (i = 0; i < BTF_INFO_VLEN(t->info) && text.len < size; i++) {
 		if (i)
 			add(&text, ", ");
 		if (param[i].type)

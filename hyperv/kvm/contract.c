@@ -7,6 +7,7 @@
 
 #include <linux/fs.h>
 #include <linux/hrtimer.h>
+#include <linux/magic.h>
 #include <linux/kvm_host.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -84,14 +85,16 @@ struct btf_file {
 /* Not kernel_read_file(), which security modules want to have a rule for each purpose of. */
 static int __init read_file(const char *path, void **data, u32 *len)
 {
-	struct file *file = filp_open(path, O_RDONLY, 0);
+	struct file *file = filp_open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);
 	loff_t pos = 0, size;
 	ssize_t got = -EIO;
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	size = i_size_read(file_inode(file));
-	if (size > 0 && size <= MAX_BTF) {
+	/* Something else may be mounted there, which need not even answer a read. */
+	if (S_ISREG(file_inode(file)->i_mode) && file_inode(file)->i_sb->s_magic == SYSFS_MAGIC &&
+	    size > 0 && size <= MAX_BTF) {
 		*data = kvmalloc(size, GFP_KERNEL);
 		got = *data ? 1 : -ENOMEM;
 	}

@@ -195,7 +195,6 @@ int khv_imports_find(void (*report)(const char *name, const char *why))
 {
 	int missing = find_imports("kvm", report);
 
-	khv_svm = !strcmp(khv_vendor, KHV_MODULE_AMD);
 	missing += find_imports(khv_vendor, report);
 
 	khv_tdp_enabled = (void *)khv_symbol("kvm", "tdp_enabled");

@@ -157,14 +157,18 @@ static void unpin(void)
 
 static int pin_kvm(void)
 {
-	kvm_module = pin("kvm");
+	kvm_module = pin(KHV_MODULE_KVM);
 	if (!kvm_module) {
 		pr_err("kvm is not loaded; run 'modprobe kvm_intel' or 'modprobe kvm_amd' first\n");
 		return -ENODEV;
 	}
-	vendor_module = pin("kvm_intel");
-	if (!vendor_module)
-		vendor_module = pin("kvm_amd");
+	khv_vendor = KHV_MODULE_INTEL;
+	vendor_module = pin(khv_vendor);
+	if (!vendor_module) {
+		khv_vendor = KHV_MODULE_AMD;
+		vendor_module = pin(khv_vendor);
+		khv_svm = true;
+	}
 	if (!vendor_module) {
 		pr_err("kvm is loaded without a vendor module; run 'modprobe kvm_intel' or 'modprobe kvm_amd' first\n");
 		return -ENODEV;
@@ -199,13 +203,24 @@ static int __init check(void)
 	if (ret)
 		goto err_unpin;
 
+	bad = khv_contract_compare(note_missing);
+	if (bad < 0) {
+		pr_err("out of memory for the BTF of KVM (%d); free some and load again\n", bad);
+		ret = bad;
+		goto err_unpin;
+	}
+	if (bad) {
+		pr_err("this kernel is not the one that this module was built for; build it against the running kernel: make KDIR=/lib/modules/%s/build; %d differ: %s\n",
+		       utsname()->release, bad, missing());
+		ret = -ENOEXEC;
+		goto err_unpin;
+	}
 	ret = khv_symbols_index(kvm_module) ?: khv_symbols_index(vendor_module);
 	if (ret) {
 		pr_err("out of memory for the symbols of KVM (%d); free some and load again\n",
 		       ret);
 		goto err_unpin;
 	}
-	khv_vendor = vendor_module->name;
 	bad = khv_imports_find(note_missing);
 	bad += khv_events_find(note_missing);
 	bad += khv_fastpath_check(note_missing);
@@ -218,18 +233,6 @@ static int __init check(void)
 		pr_err("functions of kvm are missing; this KVM is not of Linux 6.1 to 6.12, or built without CONFIG_KVM_HYPERV: use such a kernel; %d missing: %s\n",
 		       bad, missing());
 		ret = -EOPNOTSUPP;
-		goto err_unpin;
-	}
-	bad = khv_contract_compare(note_missing);
-	if (bad < 0) {
-		pr_err("out of memory for the BTF of KVM (%d); free some and load again\n", bad);
-		ret = bad;
-		goto err_unpin;
-	}
-	if (bad) {
-		pr_err("this kernel is not the one that this module was built for; build it against the running kernel: make KDIR=/lib/modules/%s/build; %d differ: %s\n",
-		       utsname()->release, bad, missing());
-		ret = -ENOEXEC;
 		goto err_unpin;
 	}
 	if (!khv_kvm_is_as_built_for()) {
