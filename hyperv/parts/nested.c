@@ -18,16 +18,13 @@
 
 #include "nested.h"
 
-bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu)
+bool khv_nested_call_has_row(struct kvm_vcpu *vcpu)
 {
-	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	const unsigned long *regs = vcpu->arch.regs;
 	u32 reason, intr_info, error_code;
 	u64 info1, info2;
 	int row;
 
-	if (!vp || !vp->l2.direct)
-		return false;
 	/* Leave KVM's own hypercalls, and Xen's, to KVM. */
 	if (!vcpu->kvm->arch.hyperv.hv_guest_os_id ||
 	    (vcpu->kvm->arch.xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))

@@ -20,6 +20,7 @@
 
 #include "khv/contract.h"
 #include "khv/debugfs.h"
+#include "khv/drivers.h"
 #include "khv/events.h"
 #include "khv/fastpath.h"
 #include "khv/hooks.h"
@@ -188,7 +189,7 @@ static int __init check(void)
 		       UTS_RELEASE, utsname()->release, utsname()->release);
 		return -ENOEXEC;
 	}
-	ret = khv_tables_check(&row);
+	ret = khv_tables_check(&row) ?: khv_msr_check(&row);
 	if (ret) {
 		pr_err("table row %s is not valid (order, overlap, flags or privileges)\n", row);
 		return ret;

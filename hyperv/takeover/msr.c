@@ -20,34 +20,36 @@
 #define KHV_STRUCT_VM  struct khv_vm
 #define KHV_STRUCT_VP  struct khv_vcpu
 
-/* Offset of the word of each row that has one. */
-#define KHV_OFFSET_HANDLERS(_x) 0
-#define KHV_OFFSET_READER(_x)	0
-#define KHV_OFFSET_WORD(_where, _member)          \
-	(offsetof(KHV_STRUCT_##_where, _member) + \
-	 BUILD_BUG_ON_ZERO(sizeof_field(KHV_STRUCT_##_where, _member) % sizeof(u64)))
-#define KHV_OFFSET_WRITER(_x, _where, _member) KHV_OFFSET_WORD(_where, _member)
-#define KHV_MSR(_name, _first, _access, ...)   [KHV_MSR_ROW_##_name] = KHV_OFFSET_##_access,
-static const u32 words[KHV_NR_MSR_ROWS] = {
+/* Place and size of the word, or array of words, of each row that has one. */
+#define AT(_type, _m)			     offsetof(_type, _m), sizeof_field(_type, _m)
+#define KHV_AT_HANDLERS(_x)		     0, 0
+#define KHV_AT_READER(_x)		     0, 0
+#define KHV_AT_WORD(_where, _m)		     AT(KHV_STRUCT_##_where, _m)
+#define KHV_AT_WRITER(_x, _where, _m)	     AT(KHV_STRUCT_##_where, _m)
+#define KHV_MSR(_name, _first, _access, ...) [KHV_MSR_ROW_##_name] = { KHV_AT_##_access },
+static const struct {
+	u32 at;
+	u32 size;
+} words[KHV_NR_MSR_ROWS] = {
 #include "khv/msrs.def.h"
 };
 #undef KHV_MSR
 
 static u64 *word(void *base, const struct khv_msr_access *a)
 {
-	return base + words[a->row] + array_index_nospec(a->index, khv_msrs[a->row].count) * 8;
+	return base + words[a->row].at + array_index_nospec(a->index, khv_msrs[a->row].count) * 8;
 }
 
-#define KHV_WORD_OPS(_where, _base)                                                        \
-	static enum khv_msr_result read_##_where(struct khv_msr_access *a)                 \
-	{                                                                                  \
-		a->data = READ_ONCE(*word(_base, a));                                      \
-		return KHV_MSR_OK;                                                         \
-	}                                                                                  \
-	static enum khv_msr_result __maybe_unused write_##_where(struct khv_msr_access *a) \
-	{                                                                                  \
-		WRITE_ONCE(*word(_base, a), a->data);                                      \
-		return KHV_MSR_OK;                                                         \
+#define KHV_WORD_OPS(_where, _base)                                         \
+	static enum khv_msr_result read_##_where(struct khv_msr_access *a)  \
+	{                                                                   \
+		a->data = READ_ONCE(*word(_base, a));                       \
+		return KHV_MSR_OK;                                          \
+	}                                                                   \
+	static enum khv_msr_result write_##_where(struct khv_msr_access *a) \
+	{                                                                   \
+		WRITE_ONCE(*word(_base, a), a->data);                       \
+		return KHV_MSR_OK;                                          \
 	}
 KHV_WORD_OPS(KVM, a->vcpu->kvm)
 KHV_WORD_OPS(VM, a->vm)
@@ -96,11 +98,23 @@ static_assert(FIRST_TSC_EMULATION_CONTROL == HV_X64_MSR_TSC_EMULATION_CONTROL);
 static_assert(FIRST_TSC_EMULATION_STATUS == HV_X64_MSR_TSC_EMULATION_STATUS);
 static_assert(FIRST_TSC_INVARIANT_CONTROL == HV_X64_MSR_TSC_INVARIANT_CONTROL);
 
-bool khv_msr_is_unrouted(u32 msr)
+int khv_msr_check(const char **bad)
 {
-	int row = khv_msr_find(msr);
+	int i;
 
-	return row >= 0 && (khv_msrs[row].flags & KHV_MSR_UNROUTED);
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		*bad = khv_msrs[i].name;
+		if (!words[i].size)
+			continue;
+		/* word() must stay within the member, and nobody sets &khv_msr_access.was. */
+		if (words[i].size != khv_msrs[i].count * sizeof(u64) ||
+		    ((khv_msrs[i].flags & KHV_MSR_OVERLAY) &&
+		     (khv_msr_ops[i].write == write_KVM || khv_msr_ops[i].write == write_VM ||
+		      khv_msr_ops[i].write == write_VP)))
+			return -EINVAL;
+	}
+	*bad = NULL;
+	return 0;
 }
 
 /* Once per module load, so that a guest that probes MSRs cannot flood the log. */

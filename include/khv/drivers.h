@@ -4,6 +4,17 @@
 #define KHV_DRIVERS_H
 
 #include "khv/state.h"
+#include "khv/tables.h"
+
+/**
+ * khv_msr_check() - check that the words of MSR rows fit the rows
+ * @bad: set to the name of the offending row, or NULL
+ *
+ * Call once at load, after khv_tables_check().
+ *
+ * Return: 0, or -EINVAL with @bad set.
+ */
+int khv_msr_check(const char **bad);
 
 /**
  * khv_msr_is_unrouted() - does KVM not bring accesses to this MSR to its Hyper-V code?
@@ -12,7 +23,12 @@
  * Return: true if a row says so; the hooks on kvm_{get,set}_msr_common() answer it then. Context:
  * any.
  */
-bool khv_msr_is_unrouted(u32 msr);
+static inline bool khv_msr_is_unrouted(u32 msr)
+{
+	int row = khv_msr_find(msr);
+
+	return row >= 0 && (khv_msrs[row].flags & KHV_MSR_UNROUTED);
+}
 
 /**
  * khv_msr_read() - handle RDMSR and KVM_GET_MSRS in an owned VM

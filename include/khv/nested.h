@@ -67,6 +67,9 @@ bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa);
  */
 void khv_nested_restored(struct khv_vcpu *vp);
 
+/* The rest of khv_nested_call_is_ours(), for a VP whose L1 asked for direct flush. */
+bool khv_nested_call_has_row(struct kvm_vcpu *vcpu);
+
 /**
  * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that the module answers?
  * @vcpu: a vCPU of an owned VM
@@ -74,7 +77,12 @@ void khv_nested_restored(struct khv_vcpu *vp);
  * Return: true if its L1 asked for direct flush and the call's row has KHV_L2. Context: the vCPU's
  * thread, in guest mode.
  */
-bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu);
+static inline bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu)
+{
+	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	return vp && vp->l2.direct && khv_nested_call_has_row(vcpu);
+}
 
 /**
  * khv_nested_call_seen() - record that KVM routed a hypercall of an L2 to the module
