@@ -73,6 +73,7 @@ KHV_FIELD(KVM, kvm_vcpu, guest_debug)
 KHV_FIELD(KVM, kvm_vcpu, run)
 KHV_FIELD(KVM, kvm_vcpu, stat)
 KHV_FIELD(KVM, kvm_vcpu, dirty_ring)
+KHV_FIELD(KVM, kvm_vcpu, wait)
 KHV_FIELD(KVM, kvm_vcpu, arch.regs)
 KHV_FIELD(KVM, kvm_vcpu, arch.regs_avail)
 KHV_FIELD(KVM, kvm_vcpu, arch.regs_dirty)
@@ -187,6 +188,14 @@ KHV_FIELD(KVM, kvm_hv, hv_tsc_emulation_control)
 KHV_FIELD(KVM, kvm_hv, hv_tsc_emulation_status)
 KHV_FIELD(KVM, kvm_hv, num_mismatched_vp_indexes)
 KHV_FIELD(KVM, kvm_hv, synic_auto_eoi_used)
+KHV_FIELD(KVM, kvm_hv, conn_to_evt)
+KHV_FIELD(KVM, kvm_hv, hv_syndbg)
+KHV_FIELD(KVM, kvm_hv_syndbg, control.control)
+KHV_FIELD(KVM, kvm_hv_syndbg, control.status)
+KHV_FIELD(KVM, kvm_hv_syndbg, control.send_page)
+KHV_FIELD(KVM, kvm_hv_syndbg, control.recv_page)
+KHV_FIELD(KVM, kvm_hv_syndbg, control.pending_page)
+KHV_FIELD(KVM, kvm_hv_syndbg, options)
 #ifdef KHV_HAVE_TSC_INVARIANT
 KHV_FIELD(KVM, kvm_hv, hv_invtsc_control)
 #endif
@@ -264,6 +273,7 @@ KHV_FIELD(KVM, kvm_x86_ops, nested_ops)
 #ifdef KHV_HAVE_ICR_SPLIT
 KHV_FIELD(KVM, kvm_x86_ops, x2apic_icr_is_split)
 #endif
+KHV_FIELD(KVM, kvm_x86_nested_ops, get_evmcs_version)
 #ifdef KHV_HAVE_L2_FLUSH
 KHV_FIELD(KVM, kvm_x86_nested_ops, hv_inject_synthetic_vmexit_post_tlb_flush)
 #endif
@@ -290,6 +300,8 @@ KHV_OPERATION(KVM, kvm_x86_ops, deliver_interrupt, "void (struct kvm_lapic *, in
 KHV_OPERATION(KVM, kvm_x86_ops, patch_hypercall, "void (struct kvm_vcpu *, unsigned char *)")
 KHV_OPERATION(KVM, kvm_x86_ops, get_exit_info,
 	      "void (struct kvm_vcpu *, u32 *, u64 *, u64 *, u32 *, u32 *)")
+KHV_OPERATION(KVM, kvm_x86_nested_ops, get_evmcs_version, "u16 (struct kvm_vcpu *)")
+KHV_OPERATION(KVM, kvm_mmu, get_guest_pgd, "unsigned long (struct kvm_vcpu *)")
 #ifdef KHV_HAVE_L2_FLUSH
 KHV_OPERATION(KVM, kvm_x86_nested_ops, hv_inject_synthetic_vmexit_post_tlb_flush,
 	      "void (struct kvm_vcpu *)")
