@@ -82,7 +82,7 @@ struct btf_file {
 	u32 *at;
 };
 
-/* Not kernel_read_file(), which security modules want to have a rule for each purpose of. */
+/* Not kernel_read_file(): some security modules warn about a purpose that they have no rule for. */
 static int __init read_file(const char *path, void **data, u32 *len)
 {
 	struct file *file = filp_open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, 0);

@@ -76,7 +76,7 @@ static void update_ppr(struct khv_kvm_lapic *apic)
  * interrupt, and changes the TPR threshold of VMX, which refuses a VM-Entry with the TPR below it.
  * Under APICv the CPU does both.
  */
-static void look_again(struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
+static void recheck_irr(struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
 {
 	if (!apic->apicv_active && READ_ONCE(apic->irr_pending) &&
 	    khv_kvm_lapic_find_highest_irr(vcpu) >= 0)
@@ -124,7 +124,7 @@ static enum khv_msr_result eoi_fast(struct khv_msr_access *a)
 	update_ppr(apic);
 	if (test_bit(vector, a->vp->stock.synic.vec_bitmap))
 		khv_stimers_retry(a->vp);
-	look_again(a->vcpu, apic);
+	recheck_irr(a->vcpu, apic);
 	return KHV_MSR_OK;
 }
 
@@ -278,7 +278,7 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 		return KHV_MSR_FAULT;
 	}
 	/* KVM before 6.12 does not update the TPR threshold after its own write, either. */
-	look_again(a->vcpu, apic);
+	recheck_irr(a->vcpu, apic);
 	return KHV_MSR_OK;
 }
 

@@ -44,7 +44,7 @@ static void offer(u32 *reg, struct kvm_vcpu *vcpu, u16 evmcs)
 	for (i = 0; i < KHV_NR_ENLS; i++) {
 		const struct khv_enl_row *enl = &khv_enls[i];
 
-		if (enl->answer == KHV_ANSWER_NOBODY || !cond_holds(enl->cond, vcpu, evmcs))
+		if (!cond_holds(enl->cond, vcpu, evmcs))
 			continue;
 		for (j = 0; j < KHV_MAX_PRIVS && enl->offer[j].reg; j++) {
 			if (enl->offer[j].bit != KHV_WHOLE_REG)

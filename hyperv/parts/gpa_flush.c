@@ -79,7 +79,7 @@ void khv_gpa_flush_all(struct khv_vcpu *vp)
 {
 	unsigned long flags;
 
-	/* As khv_hc_flush_gpa() looks before it asks. */
+	/* Nothing is shadowed yet; khv_hc_flush_gpa() skips such a vCPU, too. */
 	if (!READ_ONCE(vp->stock.vcpu->arch.guest_mmu.root_role.word))
 		return;
 	raw_spin_lock_irqsave(&vp->flush_lock, flags);

@@ -305,7 +305,10 @@ static bool due_in_halt(struct kvm_vcpu *vcpu)
 		vcpu->arch.mp_state == KVM_MP_STATE_RUNNABLE);
 }
 
-/* No clock of KVM's holds until a VP enters the guest; only an entry has the ring emptied. */
+/*
+ * Only an entry into the guest updates a master clock that went backwards, and only then does user
+ * space get to empty a full dirty ring.
+ */
 static bool needs_entry(struct kvm_vcpu *vcpu)
 {
 	return (vcpu->kvm->arch.backwards_tsc_observed &&

@@ -18,7 +18,6 @@ static struct dentry *root;
 static const char *const answer_name[] = {
 	[KHV_ANSWER_MODULE] = "module",
 	[KHV_ANSWER_STOCK] = "stock",
-	[KHV_ANSWER_NOBODY] = "nobody",
 };
 
 static const char *const fast_result[KHV_NR_FAST_RESULTS] = {

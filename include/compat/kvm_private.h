@@ -120,11 +120,11 @@ KHV_HOOK(INTEL, VCPU, bool, nested_vmx_reflect_vmexit, (struct kvm_vcpu *vcpu), 
 KHV_HOOK(AMD, VCPU, int, nested_svm_exit_special, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would go to its hypervisor")
 KHV_HOOK(AMD, VCPU, int, nested_svm_vmrun, (struct kvm_vcpu *vcpu), (vcpu),
-	 "a nested entry could not be told who enters")
+	 "the module could not learn which L2 is entered")
 #ifndef KHV_HAVE_L2_FLUSH
 KHV_HOOK(INTEL, VCPU, bool, nested_enlightened_vmentry, (struct kvm_vcpu *vcpu, u64 *evmcs_gpa),
 	 (vcpu, evmcs_gpa),
-	 "a nested entry could not be told who enters")
+	 "the module could not learn which L2 is entered")
 #endif
 KHV_HOOK(INTEL, RUNNING, int, nested_evmcs_check_controls, (struct vmcs12 *vmcs12), (vmcs12),
 	 "controls without a field in the enlightened VMCS would be let through")

@@ -22,7 +22,7 @@ extern const struct tracepoint *khv_exit_event, *khv_msr_event, *khv_nested_vmex
  * @report: called once if one is missing, with the purpose
  *
  * Call while khv_symbol() works for KVM. Context: module load, may sleep.
- * Return: number of complaints.
+ * Return: 0, or 1 if one is missing.
  */
 int khv_events_find(void (*report)(const char *name, const char *why));
 

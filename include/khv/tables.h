@@ -89,12 +89,10 @@ struct khv_priv {
  * enum khv_answer - who answers an enlightenment
  * @KHV_ANSWER_MODULE: this module
  * @KHV_ANSWER_STOCK: KVM's own code, for an owned VM
- * @KHV_ANSWER_NOBODY: not implemented here and absent from this kernel's KVM
  */
 enum khv_answer {
 	KHV_ANSWER_MODULE,
 	KHV_ANSWER_STOCK,
-	KHV_ANSWER_NOBODY,
 };
 
 /**
