@@ -5,7 +5,8 @@
 # into the same folders, so that after the first one only what a commit changes is compiled.
 
 # check_commits: for each commit of RANGE the module for both kernels without a warning (W=1), the
-# selftests, the unit tests, the programs of the rig, and a row of tests.list for each selftest.
+# selftests, the unit tests, the programs and modules of the rig, and a row of tests.list for each
+# selftest.
 check_commits() {
 	local range=${RANGE:-} commits commit subject tmp log
 
@@ -39,6 +40,7 @@ build_commit() {
 		bring "$tmp/tree/" "$dir/"
 		commit_step "the module for $series" make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
 			CC="$(khv_kernel_cc "$kernel")" W=1 modules
+		commit_step "the modules of selftests/rig/ for $series" rig_modules "$dir/selftests/rig" "$series" "$kernel"
 	done
 	bring "$tmp/tree/" "$tmp/programs/"
 	commit_step "selftests/" make -C "$tmp/programs/selftests" -j"$KHV_JOBS" O="$tmp/selftests" all
@@ -57,13 +59,29 @@ bring() {
 		--exclude='.dispatch.proved' "$1" "$2"
 }
 
-# Each program of the rig is one file, beside the assembly and the objects that it is linked with.
+# rig_programs RIG: each file of the programs by itself, and not linked. check-kernel.c holds sources of
+# the module, which are written without -Wextra, and finds the rest of them as its script tells it.
 rig_programs() {
-	local file
+	local file top=$1/../.. flags
 
 	for file in "$1"/*.c "$1"/init/*.c "$1"/run-host/*.c; do
-		[ ! -e "$file" ] || gcc -std=gnu11 -D_GNU_SOURCE= -Wall -Wextra -Werror -fsyntax-only "$file" || return
+		[ -e "$file" ] || continue
+		flags=(-Wextra)
+		[[ $file != */check-kernel.c ]] || flags=(-I"$top/kunit/user/include" -I"$top/include" -I"$top")
+		gcc -std=gnu11 -D_GNU_SOURCE= -Wall -Werror -fsyntax-only "${flags[@]}" "$file" || return
 	done
+}
+
+# rig_modules RIG SERIES KERNEL: each folder that is a module, in one build; the meter only for the
+# kernel of make bench.
+rig_modules() {
+	local folders
+
+	folders=$(cd "$1" && find . -mindepth 2 -name Kbuild -printf '%h/\n')
+	[ "$2" = 6.12 ] || folders=$(grep -vx ./meter/ <<<"$folders")
+	[ -n "$folders" ] || return 0
+	echo "obj-m := ${folders//$'\n'/ }" >"$1/Kbuild"
+	make -C "$3/build" M="$1" -j"$KHV_JOBS" CC="$(khv_kernel_cc "$3")" modules
 }
 
 # Of a commit that can print it: each selftest has a row.
