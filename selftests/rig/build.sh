@@ -31,11 +31,12 @@ khv_build_module_locked() {
 		set -- COVERAGE=1 KBUILD_EXTRA_SYMBOLS="$(khv_build_helper "$kernel" coverage)/Module.symvers" "$@"
 	khv_say "building kvm-hyperv.ko for $release"
 	mkdir -p "$dir"
-	# Compare contents, not times: do not build again what an earlier checkout had, too.
+	# Compare contents, not times: do not build again what an earlier checkout had, too. Of a
+	# folder that is no more it says that what make built there stays: stdout is for the result.
 	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' --exclude='*.gcno' \
 		--exclude='.*.cmd' --exclude='*.order' --exclude='*.symvers' --exclude='.git' \
 		--exclude='offsets.[hs]' --exclude='.dispatch.proved' \
-		"$KHV_TOP/" "$dir/"
+		"$KHV_TOP/" "$dir/" >&2
 	rm -f "$dir/kvm-hyperv.ko"
 	khv_quiet "build-$release" make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
 		CC="$(khv_kernel_cc "$kernel")" W=1 "$@" modules ||

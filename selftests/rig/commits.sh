@@ -52,11 +52,12 @@ build_commit() {
 	fi
 }
 
-# bring FROM TO: what differs, by content; what make has built there stays.
+# bring FROM TO: what differs, by content; what make has built there stays, and rsync says so of a folder
+# that is no more: stdout is for what fails.
 bring() {
 	rsync -rlp --checksum --delete --exclude='*.o' --exclude='*.ko' --exclude='*.mod' --exclude='*.mod.c' --exclude='*.gcno' \
 		--exclude='.*.cmd' --exclude='*.order' --exclude='*.symvers' --exclude='offsets.[hs]' \
-		--exclude='.dispatch.proved' "$1" "$2"
+		--exclude='.dispatch.proved' "$1" "$2" >&2
 }
 
 # rig_programs RIG: each file of the programs by itself, and not linked. check-kernel.c holds sources of
