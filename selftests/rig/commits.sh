@@ -10,6 +10,8 @@
 check_commits() {
 	local range=${RANGE:-} commits commit subject tmp log
 
+	git -C "$KHV_TOP" rev-parse --git-dir >/dev/null 2>&1 ||
+		khv_die "check commits: git is not installed, or $KHV_TOP is no checkout of it"
 	[ -n "$range" ] || khv_die "check commits: name a range, for example: selftests/rig/check commits origin..HEAD"
 	commits=$(git -C "$KHV_TOP" rev-list --reverse "$range") ||
 		khv_die "check commits: git does not know the range $range"
