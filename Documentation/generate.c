@@ -51,14 +51,14 @@ static void rule(const int *width)
 		       "================================================", width[1] ? "  " : "\n");
 }
 
-/* The title of the table that where.awk makes. */
-static void where(const char *rows, const char *name, const char *example)
+/* The title of the table that where.awk makes. @names: how a row is named. */
+static void where(const char *rows, const char *names)
 {
 	printf("\nWhere\n=====\n\n");
 	printf("The rows are in ``include/khv/%s``, where a grep for the name\n"
 	       "finds them. Handlers, their file, and the test programs (``selftests/``) that name the row most.\n"
-	       "%s is row %s.\n\n",
-	       rows, name, example);
+	       "%s\n\n",
+	       rows, names);
 }
 
 static int longer(int width, const char *name)
@@ -104,7 +104,9 @@ static void msrs(void)
 		       r->count, scope, fast_accesses(r->flags), need, khv_enls[r->enl].name);
 	}
 	rule(widths);
-	where("msrs.def.h", "HV_X64_MSR_STIMER0_CONFIG", "STIMER_CONFIG");
+	where("msrs.def.h",
+	      "The name of a row is the register's without HV_X64_MSR_ and, for an array, without the index:\n"
+	      "HV_X64_MSR_STIMER0_CONFIG is row STIMER_CONFIG, and HV_X64_MSR_STIMER_CONFIG(0) in tests.");
 }
 
 static void hypercalls(void)
@@ -116,12 +118,15 @@ static void hypercalls(void)
 	for (i = 0; i < KHV_NR_HC_ROWS; i++)
 		widths[0] = longer(widths[0], khv_hcs[i].name);
 	head("Hypercalls");
-	printf("Checks, in this order: mode and CPL (#UD); privilege (ACCESS_DENIED); reserved\n"
-	       "bits of the control word (INVALID_HYPERCALL_INPUT); XMM privilege, if the call can\n"
-	       "have input there (#UD); known code (INVALID_HYPERCALL_CODE); rep count and start,\n"
-	       "variable header, fast form and its room (INVALID_HYPERCALL_INPUT); alignment and\n"
-	       "page of the input (INVALID_ALIGNMENT); then the input is read, once\n"
-	       "(INVALID_HYPERCALL_INPUT when it cannot be), and the handler is called.\n"
+	printf("Checks, in this order: mode and CPL (#UD); from an L2, that the row has KHV_L2\n"
+	       "(#UD); privilege (ACCESS_DENIED); reserved bits of the control word\n"
+	       "(INVALID_HYPERCALL_INPUT); XMM privilege, if the call can have input there (#UD);\n"
+	       "known code (INVALID_HYPERCALL_CODE); rep count and start, variable header, fast\n"
+	       "form and its room (INVALID_HYPERCALL_INPUT); alignment and page of the input and of\n"
+	       "the output (INVALID_ALIGNMENT), and that they do not overlap\n"
+	       "(INVALID_HYPERCALL_INPUT); then the input is read, once (INVALID_HYPERCALL_INPUT\n"
+	       "when it cannot be), and the handler is called. The form of EXT_CALL (KHV_ANY_FORM)\n"
+	       "is not checked, but for the reserved bits.\n"
 	       "An atomic call may be answered in the exit fast path, in either form (fastpath.rst).\n\n");
 	rule(widths);
 	printf("%-*s  %-6s  %-28s  %-5s  %-4s  %s\n", widths[0], "name", "code", "form", "input",
@@ -141,7 +146,9 @@ static void hypercalls(void)
 		       r->hdr, r->rep, need);
 	}
 	rule(widths);
-	where("hypercalls.def.h", "HvCallFlushVirtualAddressList", "FLUSH_VIRTUAL_ADDRESS_LIST");
+	where("hypercalls.def.h",
+	      "The name of a row is Linux's (asm/hyperv-tlfs.h) without HVCALL_; tests have shorter ones.\n"
+	      "HvCallFlushVirtualAddressListEx is row FLUSH_VIRTUAL_ADDRESS_LIST_EX, and HVCALL_FLUSH_LIST_EX in tests.");
 }
 
 int main(int argc, char **argv)

@@ -24,7 +24,9 @@ function add_row(line,    part, access, member, more) {
 	gsub(/[ \t]|\(.*/, "", access)
 	member = access == "WORD" ? part[4] : access == "WRITER" ? part[5] : ""
 	gsub(/[()]/, "", member)
+	sub(/^[ \t]*WORD\(/, "", part[3])
 	word_of[part[1]] = member
+	struct_of[part[1]] = structs[part[access == "WORD" ? 3 : 4]]
 	sub(/^[ \t]*[A-Z]+\(/, "", part[3])
 	gsub(/[ )].*/, "", part[3])
 	ops[part[1]] = access == "WORD" ? "" : part[3]
@@ -33,6 +35,13 @@ function add_row(line,    part, access, member, more) {
 function base(path) {
 	sub(/.*\//, "", path)
 	return path
+}
+
+BEGIN {
+	prefix = kind == "MSR" ? "HV_X64_MSR_" : "HVCALL_"
+	structs["KVM"] = "struct kvm"
+	structs["VM"] = "struct khv_vm"
+	structs["VP"] = "struct khv_vcpu"
 }
 
 FNR == 1 {
@@ -56,12 +65,13 @@ $0 ~ "^KHV_" kind "\\([A-Z_]+," { add_row($0); next }
 	includes[name, word[2]]
 }
 
-# Names of a row: by its number, or by a name of it. What a program or a header defines is its own.
+# Names of a row: by its number, with the prefix of such names (CPUID leaves have the same numbers as
+# MSRs), or by a name of it. What a program or a header defines is its own.
 /^#define / {
 	split($2, word, "(")
 	alias = word[1]
 	scope = name == "uapi.h" ? "" : name
-	if (number($3) in row_of_number) {
+	if (index(alias, prefix) == 1 && number($3) in row_of_number) {
 		named[scope, alias] = row_of_number[number($3)]
 		next
 	}
@@ -136,7 +146,7 @@ function best(id,    test, i, list, score, highest, found, n) {
 }
 
 function handlers(id,    i, n, word, list, where) {
-	list = word_of[id] ? "word " word_of[id] : ""
+	list = word_of[id] ? "word " word_of[id] " of " struct_of[id] : ""
 	where = list ? "hyperv/takeover/msr.c" : ""
 	n = split(kind == "MSR" ? "msr_" ops[id] "_read msr_" ops[id] "_write" : "hc_" ops[id], word, " ")
 	for (i = 1; i <= n; i++) {
