@@ -105,7 +105,7 @@ static void msrs(void)
 	}
 	rule(widths);
 	where("msrs.def.h",
-	      "The name of a row is the register's without HV_X64_MSR_ and, for an array, without the index:\n"
+	      "The name of a row is the register's without ``HV_X64_MSR_`` and, for an array, without the index:\n"
 	      "HV_X64_MSR_STIMER0_CONFIG is row STIMER_CONFIG, and HV_X64_MSR_STIMER_CONFIG(0) in tests.");
 }
 
@@ -147,7 +147,7 @@ static void hypercalls(void)
 	}
 	rule(widths);
 	where("hypercalls.def.h",
-	      "The name of a row is Linux's (asm/hyperv-tlfs.h) without HVCALL_; tests have shorter ones.\n"
+	      "The name of a row is Linux's (asm/hyperv-tlfs.h) without ``HVCALL_``; tests have shorter ones.\n"
 	      "HvCallFlushVirtualAddressListEx is row FLUSH_VIRTUAL_ADDRESS_LIST_EX, and HVCALL_FLUSH_LIST_EX in tests.");
 }
 
