@@ -12,7 +12,7 @@ function number(text) {
 	return tolower(text)
 }
 
-# MSRs: HANDLERS(x), READER(x), WORD(where, member) or WRITER(x, where, member); calls: x.
+# MSRs: HANDLERS(x), READER(x), WORD(where, member), WORDS(where, member) or WRITER(x, where, member); calls: x.
 function add_row(line,    part, access, member, more) {
 	sub(/^[A-Z_]*\(/, "", line)
 	if (line ~ /,$/ && split(line, part, ",") == 3 && (getline more) > 0)
@@ -22,14 +22,14 @@ function add_row(line,    part, access, member, more) {
 	row_of_number[number(part[2])] = part[1]
 	access = part[3]
 	gsub(/[ \t]|\(.*/, "", access)
-	member = access == "WORD" ? part[4] : access == "WRITER" ? part[5] : ""
+	member = access ~ /^WORDS?$/ ? part[4] : access == "WRITER" ? part[5] : ""
 	gsub(/[()]/, "", member)
-	sub(/^[ \t]*WORD\(/, "", part[3])
+	sub(/^[ \t]*WORDS?\(/, "", part[3])
 	word_of[part[1]] = member
-	struct_of[part[1]] = structs[part[access == "WORD" ? 3 : 4]]
+	struct_of[part[1]] = structs[part[access ~ /^WORDS?$/ ? 3 : 4]]
 	sub(/^[ \t]*[A-Z]+\(/, "", part[3])
 	gsub(/[ )].*/, "", part[3])
-	ops[part[1]] = access == "WORD" ? "" : part[3]
+	ops[part[1]] = access ~ /^WORDS?$/ ? "" : part[3]
 }
 
 function base(path) {

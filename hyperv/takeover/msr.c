@@ -25,6 +25,7 @@
 #define KHV_AT_HANDLERS(_x)		     0, 0
 #define KHV_AT_READER(_x)		     0, 0
 #define KHV_AT_WORD(_where, _m)		     AT(KHV_STRUCT_##_where, _m)
+#define KHV_AT_WORDS(_where, _m)	     AT(KHV_STRUCT_##_where, _m)
 #define KHV_AT_WRITER(_x, _where, _m)	     AT(KHV_STRUCT_##_where, _m)
 #define KHV_MSR(_name, _first, _access, ...) [KHV_MSR_ROW_##_name] = { KHV_AT_##_access },
 static const struct {
@@ -35,30 +36,38 @@ static const struct {
 };
 #undef KHV_MSR
 
+/* Reads of these registers are frequent: only an array pays for its index. */
 static u64 *word(void *base, const struct khv_msr_access *a)
 {
-	return base + words[a->row].at + array_index_nospec(a->index, khv_msrs[a->row].count) * 8;
+	return base + words[a->row].at;
 }
 
-#define KHV_WORD_OPS(_where, _base)                                         \
-	static enum khv_msr_result read_##_where(struct khv_msr_access *a)  \
-	{                                                                   \
-		a->data = READ_ONCE(*word(_base, a));                       \
-		return KHV_MSR_OK;                                          \
-	}                                                                   \
-	static enum khv_msr_result write_##_where(struct khv_msr_access *a) \
-	{                                                                   \
-		WRITE_ONCE(*word(_base, a), a->data);                       \
-		return KHV_MSR_OK;                                          \
+static u64 *word_of_array(void *base, const struct khv_msr_access *a)
+{
+	return word(base, a) + array_index_nospec(a->index, khv_msrs[a->row].count);
+}
+
+#define KHV_WORD_OPS(_name, _word, _base)                                                 \
+	static enum khv_msr_result __maybe_unused read_##_name(struct khv_msr_access *a)  \
+	{                                                                                 \
+		a->data = READ_ONCE(*(_word)(_base, a));                                  \
+		return KHV_MSR_OK;                                                        \
+	}                                                                                 \
+	static enum khv_msr_result __maybe_unused write_##_name(struct khv_msr_access *a) \
+	{                                                                                 \
+		WRITE_ONCE(*(_word)(_base, a), a->data);                                  \
+		return KHV_MSR_OK;                                                        \
 	}
-KHV_WORD_OPS(KVM, a->vcpu->kvm)
-KHV_WORD_OPS(VM, a->vm)
-KHV_WORD_OPS(VP, a->vp)
+KHV_WORD_OPS(KVM, word, a->vcpu->kvm)
+KHV_WORD_OPS(VM, word, a->vm)
+KHV_WORD_OPS(VP, word, a->vp)
+KHV_WORD_OPS(array_VM, word_of_array, a->vm)
 
 #define KHV_OPS(_r, _w)			     ((struct khv_msr_ops){ .read = (_r), .write = (_w) })
 #define KHV_OPS_HANDLERS(_x)		     KHV_OPS(khv_msr_##_x##_read, khv_msr_##_x##_write)
 #define KHV_OPS_READER(_x)		     KHV_OPS(khv_msr_##_x##_read, NULL)
 #define KHV_OPS_WORD(_where, _member)	     KHV_OPS(read_##_where, write_##_where)
+#define KHV_OPS_WORDS(_where, _member)	     KHV_OPS(read_array_##_where, write_array_##_where)
 #define KHV_OPS_WRITER(_x, _where, _member)  KHV_OPS(read_##_where, khv_msr_##_x##_write)
 #define KHV_MSR(_name, _first, _access, ...) [KHV_MSR_ROW_##_name] = KHV_OPS_##_access,
 const struct khv_msr_ops khv_msr_ops[KHV_NR_MSR_ROWS] = {
@@ -98,19 +107,31 @@ static_assert(FIRST_TSC_EMULATION_CONTROL == HV_X64_MSR_TSC_EMULATION_CONTROL);
 static_assert(FIRST_TSC_EMULATION_STATUS == HV_X64_MSR_TSC_EMULATION_STATUS);
 static_assert(FIRST_TSC_INVARIANT_CONTROL == HV_X64_MSR_TSC_INVARIANT_CONTROL);
 
+static bool write_is_plain(khv_msr_fn write)
+{
+	return write == write_KVM || write == write_VM || write == write_VP ||
+	       write == write_array_VM;
+}
+
 int khv_msr_check(const char **bad)
 {
 	int i;
 
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		bool array = khv_msr_ops[i].read == read_array_VM;
+
 		*bad = khv_msrs[i].name;
 		if (!words[i].size)
 			continue;
-		/* word() must stay within the member, and nobody sets &khv_msr_access.was. */
-		if (words[i].size != khv_msrs[i].count * sizeof(u64) ||
-		    ((khv_msrs[i].flags & KHV_MSR_OVERLAY) &&
-		     (khv_msr_ops[i].write == write_KVM || khv_msr_ops[i].write == write_VM ||
-		      khv_msr_ops[i].write == write_VP)))
+		/* Each register must have a word of its own, within the member. */
+		if (words[i].size != khv_msrs[i].count * sizeof(u64))
+			return -EINVAL;
+		if (array && khv_msrs[i].count == 1)
+			return -EINVAL;
+		if (!array && khv_msrs[i].count > 1)
+			return -EINVAL;
+		/* Nobody would set &khv_msr_access.was. */
+		if ((khv_msrs[i].flags & KHV_MSR_OVERLAY) && write_is_plain(khv_msr_ops[i].write))
 			return -EINVAL;
 	}
 	*bad = NULL;
@@ -152,10 +173,18 @@ static enum khv_msr_result read_row(struct khv_msr_access *a)
 	return khv_msr_ops[a->row].read(a);
 }
 
+static enum khv_msr_result write_overlay(struct khv_msr_access *a)
+{
+	enum khv_msr_result ret = khv_msr_ops[a->row].write(a);
+
+	if (ret == KHV_MSR_OK)
+		khv_hypercall_page_left(a->vcpu, a->was, a->data);
+	return ret;
+}
+
 static enum khv_msr_result write_row(struct khv_msr_access *a)
 {
 	const struct khv_msr_row *row = &khv_msrs[a->row];
-	enum khv_msr_result ret;
 
 	if (!a->host)
 		a->vp->counts.msr_write[a->row]++;
@@ -173,10 +202,9 @@ static enum khv_msr_result write_row(struct khv_msr_access *a)
 	 */
 	if (!khv_msr_ops[a->row].write)
 		return KHV_MSR_OK;
-	ret = khv_msr_ops[a->row].write(a);
-	if (ret == KHV_MSR_OK && (row->flags & KHV_MSR_OVERLAY))
-		khv_hypercall_page_left(a->vcpu, a->was, a->data);
-	return ret;
+	if (row->flags & KHV_MSR_OVERLAY)
+		return write_overlay(a);
+	return khv_msr_ops[a->row].write(a);
 }
 
 int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host)

@@ -38,6 +38,7 @@ typedef enum khv_msr_result (*khv_msr_fn)(struct khv_msr_access *a);
 	enum khv_msr_result khv_msr_##_x##_read(struct khv_msr_access *a); \
 	enum khv_msr_result khv_msr_##_x##_write(struct khv_msr_access *a);
 #define KHV_DECLARE_WORD(_where, _member)
+#define KHV_DECLARE_WORDS(_where, _member)
 
 #define KHV_MSR(_name, _first, _access, ...) KHV_DECLARE_##_access
 #include "khv/msrs.def.h"
