@@ -17,6 +17,9 @@ check_commits() {
 		khv_die "check commits: git does not know the range $range"
 	[ -n "$commits" ] || { skip commits "no commit in $range"; return; }
 	tmp=$(mktemp -d "${TMPDIR:-/tmp}/khv-commits.XXXXXX")
+	# Also when a function of the rig gives up, or the user.
+	# shellcheck disable=SC2064
+	trap "rm -rf '$tmp'" EXIT
 	mkdir "$tmp/selftests" "$tmp/kunit"
 	for commit in $commits; do
 		subject=$(git -C "$KHV_TOP" log -1 --format='%h %s' "$commit")
