@@ -5,8 +5,31 @@
 
 #include <linux/ftrace.h>
 #include <linux/percpu.h>
+#include <linux/static_call.h>
 
-#include "khv/port.h"
+#include "compat/kvm_private.h"
+
+/*
+ * khv_orig_<hook>() calls a replaced function behind its ftrace site, and so does not meet the
+ * hook.
+ */
+#define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
+	_ret khv_hook_##_name _params;                            \
+	DECLARE_STATIC_CALL(khv_call_##_name, khv_hook_##_name);  \
+	static __always_inline _ret khv_orig_##_name _params      \
+	{                                                         \
+		return static_call(khv_call_##_name) _args;       \
+	}
+#include "compat/kvm_private.h"
+#undef KHV_HOOK
+
+/*
+ * Does the call concern an owned VM? Called by dispatch.S for the rows of owner ASK and RUNNING.
+ * Must not sleep.
+ */
+bool khv_asks_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu);
+bool khv_asks_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl);
+bool khv_asks_nested_evmcs_check_controls(struct vmcs12 *vmcs12);
 
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) KHV_HOOK_##_name,
 enum khv_hook_id {
