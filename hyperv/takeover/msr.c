@@ -15,6 +15,7 @@
 #include "khv/overlay.h"
 #include "khv/state.h"
 #include "khv/trace.h"
+#include "khv/vm.h"
 
 #define KHV_STRUCT_KVM struct kvm
 #define KHV_STRUCT_VM  struct khv_vm

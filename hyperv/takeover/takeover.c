@@ -26,6 +26,7 @@
 #include "khv/synic.h"
 #include "khv/takeover.h"
 #include "khv/tlbflush.h"
+#include "khv/vm.h"
 #include "khv/vp.h"
 
 DEFINE_STATIC_SRCU(khv_inflight);

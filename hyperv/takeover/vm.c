@@ -11,6 +11,7 @@
 #include "khv/stimer.h"
 #include "khv/synic.h"
 #include "khv/tlbflush.h"
+#include "khv/vm.h"
 #include "khv/vp.h"
 
 int khv_vm_create(struct kvm *kvm)

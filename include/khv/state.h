@@ -12,6 +12,7 @@
 #include <linux/list.h>
 #include <linux/percpu.h>
 
+#include "khv/counts.h"
 #include "khv/flush.h"
 #include "khv/hcall.h"
 #include "khv/refclock.h"
@@ -21,66 +22,6 @@
  * the module replaces.
  */
 #define KHV_REQ_PROCESS KVM_REQ_HV_STIMER
-
-/**
- * enum khv_fast_result - result of an exit in the fast path
- * @KHV_FAST_OK: no reason for the slow path; as a count, answered
- * @KHV_FAST_STATE: the guest is single-stepped or debugged, in SMM, or has protected state
- * @KHV_FAST_FILTER: user space's MSR filter denies the access
- * @KHV_FAST_TRACED: a tracepoint of KVM's slow path is enabled: kvm_exit, kvm_msr
- * @KHV_FAST_ROW: no row, or the row is not atomic
- * @KHV_FAST_FORM: the hypercall is malformed, or its input page is not present
- * @KHV_FAST_REFUSED: the MSR access faults, or the hypercall is denied
- * @KHV_FAST_SLOW: the handler cannot answer without waiting this time, see KHV_MSR_SLOW
- * @KHV_FAST_SKIP: only KVM's emulator can skip the instruction
- * @KHV_FAST_PMU: the guest's PMU counts, and KVM can only count the instruction with interrupts on
- * @KHV_NR_FAST_RESULTS: number of the above
- */
-enum khv_fast_result {
-	KHV_FAST_OK,
-	KHV_FAST_STATE,
-	KHV_FAST_FILTER,
-	KHV_FAST_TRACED,
-	KHV_FAST_ROW,
-	KHV_FAST_FORM,
-	KHV_FAST_REFUSED,
-	KHV_FAST_SLOW,
-	KHV_FAST_SKIP,
-	KHV_FAST_PMU,
-	KHV_NR_FAST_RESULTS,
-};
-
-/**
- * struct khv_counts - usage counters of a VP
- * @msr_read: reads per MSR row, on the slow path
- * @msr_write: writes per MSR row, on the slow path
- * @hc: calls per hypercall row, on the slow path
- * @msr_read_fast: reads per MSR row, in the fast path
- * @msr_write_fast: writes per MSR row, in the fast path
- * @hc_fast: calls per hypercall row, in the fast path
- * @fast: exits that the fast path examined, by result
- * @hc_l2: hypercalls of an L2 that the module answered
- * @evmcs_entries: nested VM-Entries whose controls were checked
- * @clean_msr_bitmaps: nested VM-Entries at which L1 declares its MSR bitmap unchanged
- * @hc_xmm: hypercalls that carried XMM input
- * @hc_unknown: hypercalls without a row
- *
- * Written by the VP's thread only; read without a lock for reports.
- */
-struct khv_counts {
-	u64 msr_read[KHV_NR_MSR_ROWS];
-	u64 msr_write[KHV_NR_MSR_ROWS];
-	u64 hc[KHV_NR_HC_ROWS];
-	u64 msr_read_fast[KHV_NR_MSR_ROWS];
-	u64 msr_write_fast[KHV_NR_MSR_ROWS];
-	u64 hc_fast[KHV_NR_HC_ROWS];
-	u64 fast[KHV_NR_FAST_RESULTS];
-	u64 hc_l2;
-	u64 evmcs_entries;
-	u64 clean_msr_bitmaps;
-	u64 hc_xmm;
-	u64 hc_unknown;
-};
 
 /**
  * struct khv_overlay - an image that a register lays over a guest page
@@ -382,54 +323,5 @@ extern struct mutex khv_vms_lock;
 extern struct khv_counts khv_ended_counts;
 extern u64 khv_ended_shown;
 extern u32 khv_vms_created;
-
-/**
- * khv_counts_add() - add counters to a sum
- * @sum: the sum
- * @add: the counters to add; their VP may update them concurrently
- */
-void khv_counts_add(struct khv_counts *sum, const struct khv_counts *add);
-
-/**
- * khv_vm_create() - take over a VM
- * @kvm: a VM under construction, with KVM's Hyper-V state initialised
- *
- * Takes a reference on this module. Context: may sleep.
- * Return: 0; on -ENOMEM, and on -ENODEV while the module is being unloaded, the VM stays with KVM.
- */
-int khv_vm_create(struct kvm *kvm);
-
-/**
- * khv_vm_destroy() - free the state of an owned VM
- * @kvm: an owned VM without vCPUs
- *
- * Drops the reference on this module. Context: may sleep.
- */
-void khv_vm_destroy(struct kvm *kvm);
-
-/**
- * khv_vcpu_create() - give a vCPU of an owned VM its VP, unless it has one
- * @vcpu: the vCPU
- *
- * Context: may sleep; vcpu->mutex held, or the vCPU not yet visible to user space.
- * Return: 0, or -ENOMEM.
- */
-int khv_vcpu_create(struct kvm_vcpu *vcpu);
-
-/**
- * khv_vcpu_put_aside() - detach a VP from its vCPU until khv_vcpu_create()
- * @vcpu: a vCPU of an owned VM; its VP is new, or it has none
- *
- * Does not free the VP, because other vCPUs may have found it. Context: as khv_vcpu_create().
- */
-void khv_vcpu_put_aside(struct kvm_vcpu *vcpu);
-
-/**
- * khv_vcpu_destroy() - free the VP of a vCPU
- * @vcpu: a vCPU of an owned VM that will not run again
- *
- * Context: may sleep.
- */
-void khv_vcpu_destroy(struct kvm_vcpu *vcpu);
 
 #endif
