@@ -79,6 +79,7 @@ static const struct khv_function functions[] __used __section(KHV_CONTRACT_FUNCT
 struct btf_file {
 	struct khv_btf btf;
 	void *data;
+	u32 len;
 	u32 *at;
 };
 
@@ -107,20 +108,20 @@ static int __init read_file(const char *path, void **data, u32 *len)
 	return got ? got : -EIO;
 }
 
-static int __init read_btf(struct btf_file *file, const char *name, const struct khv_btf *base)
+static int __init read_btf(struct btf_file *file, const char *name)
 {
 	char path[40];
-	u32 len;
-	int ret;
 
 	snprintf(path, sizeof(path), "/sys/kernel/btf/%s", name);
-	ret = read_file(path, &file->data, &len);
-	if (ret)
-		return ret;
-	file->at = kvmalloc_array(len / KHV_BTF_MIN_TYPE, sizeof(*file->at), GFP_KERNEL);
+	return read_file(path, &file->data, &file->len);
+}
+
+static int __init index_btf(struct btf_file *file, const struct khv_btf *base)
+{
+	file->at = kvmalloc_array(file->len / KHV_BTF_MIN_TYPE, sizeof(*file->at), GFP_KERNEL);
 	if (!file->at)
 		return -ENOMEM;
-	return khv_btf_open(&file->btf, file->data, len, base, file->at);
+	return khv_btf_open(&file->btf, file->data, file->len, base, file->at);
 }
 
 static void __init forget(struct btf_file *file)
@@ -159,14 +160,21 @@ static int __init compare(struct btf_file *kernel, struct btf_file *kvm, struct 
 int __init khv_contract_compare(khv_contract_report *report)
 {
 	struct btf_file kernel = {}, kvm = {}, vendor = {};
-	const char *name = "vmlinux";
+	const char *name = KHV_MODULE_KVM;
 	int ret;
 
-	ret = read_btf(&kernel, name, NULL);
+	/* The kernel's own is by far the largest: read it only where it is of use. */
+	ret = read_btf(&kvm, name);
 	if (!ret)
-		ret = read_btf(&kvm, name = KHV_MODULE_KVM, &kernel.btf);
+		ret = read_btf(&vendor, name = khv_vendor);
 	if (!ret)
-		ret = read_btf(&vendor, name = khv_vendor, &kernel.btf);
+		ret = read_btf(&kernel, name = "vmlinux");
+	if (!ret)
+		ret = index_btf(&kernel, NULL);
+	if (!ret)
+		ret = index_btf(&kvm, &kernel.btf);
+	if (!ret)
+		ret = index_btf(&vendor, &kernel.btf);
 	if (!ret) {
 		ret = compare(&kernel, &kvm, &vendor, report);
 	} else if (ret != -ENOMEM) {
