@@ -8,7 +8,7 @@
 khv_libraries() {
 	local root=$1 program file
 
-	program=$(find "$root/bin" -type f -perm -u+x | head -n 1)
+	program=$(find "$root/bin" -type f -perm -u+x -print -quit)
 	[ -n "$program" ] || return 0
 	{
 		ldd "$program" | grep -o '/[^ ]*'
@@ -55,7 +55,7 @@ khv_watch() {
 		if [ "$size" != "$old" ]; then
 			quiet=0
 		elif [ $((used - last)) -ge $((hz / 5)) ] ||
-			cat "/proc/$pid/task"/*/stat 2>/dev/null | grep -q ') R '; then
+			grep -qs ') R ' "/proc/$pid/task"/*/stat; then
 			quiet=$((quiet + used - last))
 		else
 			quiet=$((quiet + 2 * hz))

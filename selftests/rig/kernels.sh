@@ -41,8 +41,8 @@ khv_kernel_locked() {
 	khv_use_apt_of khv_kernel_suffix "$series" ||
 		khv_die "no package linux-image-$series-amd64, neither here nor in Debian 12"
 	suffix=$(khv_kernel_suffix "$series")
-	image=$(khv_depends "linux-image-$suffix" | grep '^linux-image-' | head -n 1)
-	headers=$(khv_depends "linux-headers-$suffix" | grep '^linux-headers-' | head -n 1)
+	image=$(khv_depends "linux-image-$suffix" | sed -n '0,/^linux-image-/{//p}')
+	headers=$(khv_depends "linux-headers-$suffix" | sed -n '0,/^linux-headers-/{//p}')
 	[ -n "$headers" ] || khv_die "no package linux-headers-$suffix"
 	release=${image#linux-image-}
 	[ "$release" = "${headers#linux-headers-}" ] || khv_die "$image and $headers differ in version: update the package lists (KHV_UPDATE=1)"
@@ -103,7 +103,7 @@ khv_module() {
 	local kernel=$1 name=$2 strip=${3:-} src out pattern
 
 	pattern=$(printf '%s' "$name" | tr '_-' '??')
-	src=$(find "$kernel/lib/modules/" \( -name "$pattern.ko" -o -name "$pattern.ko.xz" \) | head -n 1)
+	src=$(find "$kernel/lib/modules/" \( -name "$pattern.ko" -o -name "$pattern.ko.xz" \) -print -quit)
 	[ -n "$src" ] || return 1
 	out=$KHV_CACHE/modules/$(basename "$kernel")${strip:+-stripped}/$(basename "${src%.xz}")
 	if [ ! -s "$out" ] || [ "$src" -nt "$out" ]; then

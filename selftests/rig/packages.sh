@@ -150,8 +150,8 @@ khv_run_in() {
 
 	if [ -n "$root" ]; then
 		# Debian 12 packages the C library for /lib.
-		find "$root/lib/x86_64-linux-gnu" "$root/$libs" -name 'ld-linux-x86-64.so.2' 2>/dev/null |
-			head -n 1 || true
+		find "$root/lib/x86_64-linux-gnu" "$root/$libs" -name 'ld-linux-x86-64.so.2' \
+			-print -quit 2>/dev/null || true
 		printf '%s\n' --library-path "$root/$libs:$root/${libs#usr/}:$root/$libs/pulseaudio"
 	fi
 	printf '%s\n' "$root/usr/bin/$2"
