@@ -171,10 +171,14 @@ int __init khv_contract_compare(khv_contract_report *report)
 		ret = read_btf(&kernel, name = "vmlinux");
 	if (!ret)
 		ret = index_btf(&kernel, NULL);
-	if (!ret)
+	if (!ret) {
+		name = KHV_MODULE_KVM;
 		ret = index_btf(&kvm, &kernel.btf);
-	if (!ret)
+	}
+	if (!ret) {
+		name = khv_vendor;
 		ret = index_btf(&vendor, &kernel.btf);
+	}
 	if (!ret) {
 		ret = compare(&kernel, &kvm, &vendor, report);
 	} else if (ret != -ENOMEM) {
