@@ -119,17 +119,13 @@ int khv_msr_check(const char **bad)
 	int i;
 
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
-		bool array = khv_msr_ops[i].read == read_array_VM;
+		bool array = khv_msr_ops[i].read == read_array_VM, many = khv_msrs[i].count > 1;
 
 		*bad = khv_msrs[i].name;
 		if (!words[i].size)
 			continue;
 		/* Each register must have a word of its own, within the member. */
-		if (words[i].size != khv_msrs[i].count * sizeof(u64))
-			return -EINVAL;
-		if (array && khv_msrs[i].count == 1)
-			return -EINVAL;
-		if (!array && khv_msrs[i].count > 1)
+		if (words[i].size != khv_msrs[i].count * sizeof(u64) || array != many)
 			return -EINVAL;
 		/* Nobody would set &khv_msr_access.was. */
 		if ((khv_msrs[i].flags & KHV_MSR_OVERLAY) && write_is_plain(khv_msr_ops[i].write))
