@@ -10,9 +10,6 @@
 #include "apicv.h"
 #include "rows.h"
 
-#define IOAPIC		  0xfec00000ULL
-#define IOAPIC_LEVEL	  BIT64(15)
-#define IOAPIC_REMOTE_IRR BIT64(14)
 #define PIN		  20 /* one that the PIC has no part in */
 
 /* --- a target that runs, and one that sleeps ------------------------------ */
@@ -238,24 +235,9 @@ IN_BOTH_MODES(direct_timer_of_a_running_vp)
 
 /* --- level-triggered ------------------------------------------------------ */
 
-static u32 ioapic_read(u32 reg)
-{
-	u32 val;
-
-	asm volatile("movl %0, (%1)" : : "a"(reg), "r"(IOAPIC) : "memory");
-	asm volatile("movl (%1), %0" : "=a"(val) : "r"(IOAPIC + 0x10) : "memory");
-	return val;
-}
-
-static void ioapic_write(u32 reg, u32 val)
-{
-	asm volatile("movl %0, (%1)" : : "a"(reg), "r"(IOAPIC) : "memory");
-	asm volatile("movl %0, (%1)" : : "a"(val), "r"(IOAPIC + 0x10) : "memory");
-}
-
 static bool remote_irr(void)
 {
-	return ioapic_read(0x10 + 2 * PIN) & IOAPIC_REMOTE_IRR;
+	return ioapic_read(IOAPIC_LOW(PIN)) & IOAPIC_REMOTE_IRR;
 }
 
 /*
@@ -267,8 +249,8 @@ GUEST_CODE(level_guest)
 	u32 i, how;
 
 	apic_start();
-	ioapic_write(0x11 + 2 * PIN, 0);
-	ioapic_write(0x10 + 2 * PIN, IOAPIC_LEVEL | LOW);
+	ioapic_write(IOAPIC_HIGH(PIN), 0);
+	ioapic_write(IOAPIC_LOW(PIN), IOAPIC_LEVEL | LOW);
 	for (i = 1; i <= NR_LEVELS; i++) {
 		how = i % 3 == 0 ? BY_REGISTER : BY_MSR;
 		GUEST_SYNC(4 * i); /* raise it; a worker of the host's does that */
@@ -328,8 +310,8 @@ GUEST_CODE(level_stays_up)
 	u32 i;
 
 	apic_start();
-	ioapic_write(0x11 + 2 * PIN, 0);
-	ioapic_write(0x10 + 2 * PIN, IOAPIC_LEVEL | LOW);
+	ioapic_write(IOAPIC_HIGH(PIN), 0);
+	ioapic_write(IOAPIC_LOW(PIN), IOAPIC_LEVEL | LOW);
 	GUEST_SYNC(1); /* up */
 	for (i = 1; i <= NR_LEVELS; i++) {
 		irqs_window();

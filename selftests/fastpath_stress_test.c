@@ -133,19 +133,9 @@ TEST(apic_while_the_map_changes)
 
 /* --- the IOAPIC is reprogrammed ------------------------------------------------ */
 
-#define IOAPIC_SELECT	0xfec00000UL
-#define IOAPIC_DATA	0xfec00010UL
-#define IOAPIC_LOW(pin) (0x10 + 2 * (pin))
-#define IOAPIC_LEVEL	0x8000u
 #define PIN		20 /* none of the PIC's */
 
 static u64 level_end;
-
-static void ioapic_write(u32 reg, u32 val)
-{
-	asm volatile("movl %0, (%1)" : : "a"(reg), "r"(IOAPIC_SELECT) : "memory");
-	asm volatile("movl %0, (%1)" : : "a"(val), "r"(IOAPIC_DATA) : "memory");
-}
 
 /* The line stays up: every EOI is followed by the next interrupt, until there is no EOI. */
 static void on_level(struct guest_frame *f)

@@ -8,8 +8,6 @@
 
 #include "vapic.h"
 
-#define IOAPIC	     0xfec00000ULL
-#define IOAPIC_LEVEL BIT64(15)
 #define GSI	     20 /* a pin that the PIC has no part in */
 
 /* --- EOI, ICR, TPR ------------------------------------------------------- */
@@ -162,17 +160,11 @@ TEST(eoi_of_all_that_user_space_puts_in_service)
 
 /* --- level-triggered: the EOI reaches the IOAPIC ------------------------- */
 
-static void ioapic_write(u32 reg, u32 val)
-{
-	asm volatile("movl %0, (%1)" : : "a"(reg), "r"(IOAPIC) : "memory");
-	asm volatile("movl %0, (%1)" : : "a"(val), "r"(IOAPIC + 0x10) : "memory");
-}
-
 /* To vCPU 0. */
 static void ioapic_pin(u32 pin, u64 entry)
 {
-	ioapic_write(0x11 + 2 * pin, (u32)(entry >> 32));
-	ioapic_write(0x10 + 2 * pin, (u32)entry);
+	ioapic_write(IOAPIC_HIGH(pin), (u32)(entry >> 32));
+	ioapic_write(IOAPIC_LOW(pin), (u32)entry);
 }
 
 static void level_handler(struct guest_frame *f)

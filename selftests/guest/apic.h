@@ -20,6 +20,13 @@
 #define APIC_SPIV_ON  0x1ff
 #define APIC_SPIV_OFF 0x0ff
 
+#define IOAPIC		  0xfec00000UL
+#define IOAPIC_REMOTE_IRR BIT64(14)
+#define IOAPIC_LEVEL	  BIT64(15)
+/* The two words of a pin's entry. */
+#define IOAPIC_LOW(pin)	  (0x10 + 2 * (pin))
+#define IOAPIC_HIGH(pin)  (0x11 + 2 * (pin))
+
 #define ICR_ASSERT BIT64(14)
 #define ICR_SELF   BIT64(18)
 #define ICR_ALL	   (2ULL << 18)
@@ -169,5 +176,21 @@ extern volatile u32 guest_irqs[256];
 /* For guest_irq_handlers[]. */
 void guest_irq_count(struct guest_frame *f);	    /* count, EOI */
 void guest_irq_count_no_eoi(struct guest_frame *f); /* count only */
+
+/* Guest: a register of the I/O APIC, by its index. */
+static inline u32 ioapic_read(u32 reg)
+{
+	u32 val;
+
+	asm volatile("movl %0, (%1)" : : "a"(reg), "r"(IOAPIC) : "memory");
+	asm volatile("movl (%1), %0" : "=a"(val) : "r"(IOAPIC + 0x10) : "memory");
+	return val;
+}
+
+static inline void ioapic_write(u32 reg, u32 val)
+{
+	asm volatile("movl %0, (%1)" : : "a"(reg), "r"(IOAPIC) : "memory");
+	asm volatile("movl %0, (%1)" : : "a"(val), "r"(IOAPIC + 0x10) : "memory");
+}
 
 #endif
