@@ -435,7 +435,7 @@ GUEST_CODE(busy_slot_and_interrupts_off)
 	setup();
 	slot(SINT)->type = 1;
 	for (n = 0; n < HV_SYNIC_STIMERS; n++)
-		start(n, ONE_SHOT | PERIODIC, REF_MS(1) / 2);
+		start(n, ONE_SHOT | PERIODIC, REF_MS(2));
 	GUEST_SYNC(1);
 	for (;;)
 		asm volatile("cli; hlt" : : : "memory");
