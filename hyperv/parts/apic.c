@@ -123,7 +123,7 @@ static enum khv_msr_result eoi_fast(struct khv_msr_access *a)
 		set_svi(highest_isr(apic));
 	update_ppr(apic);
 	if (test_bit(vector, a->vp->stock.synic.vec_bitmap))
-		khv_stimers_retry(a->vp);
+		khv_stimer_retry(a->vp);
 	recheck_irr(a->vcpu, apic);
 	return KHV_MSR_OK;
 }

@@ -77,7 +77,7 @@ bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message 
 		return false;
 	if (interrupt_lost(vcpu, sint_val)) {
 		/*
-		 * No write to a SynIC register ends this condition: have khv_stimers_apic_changed()
+		 * No write to a SynIC register ends this condition: have khv_stimer_apic_changed()
 		 * retry.
 		 */
 		to_khv_vcpu(vcpu)->apic_waits = true;

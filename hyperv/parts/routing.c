@@ -76,7 +76,7 @@ void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector)
 	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
 	int i, idx;
 
-	khv_stimers_retry(vp);
+	khv_stimer_retry(vp);
 	idx = srcu_read_lock(&vcpu->kvm->irq_srcu);
 	for (i = 0; i < ARRAY_SIZE(synic->sint); i++) {
 		if (khv_sint_vector(khv_sint(synic, i)) == vector)

@@ -57,7 +57,7 @@ static enum hrtimer_restart timer_fired(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
-void khv_stimers_init(struct khv_vcpu *vp)
+void khv_stimer_init(struct khv_vcpu *vp)
 {
 	int i;
 
@@ -75,7 +75,7 @@ void khv_stimers_init(struct khv_vcpu *vp)
 	}
 }
 
-void khv_stimers_uninit(struct khv_vcpu *vp)
+void khv_stimer_uninit(struct khv_vcpu *vp)
 {
 	int i;
 
@@ -173,7 +173,7 @@ static bool signal_direct(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer
 		return false;
 	if (khv_apic_post(vcpu, t->config.apic_vector))
 		return true;
-	/* The local APIC is disabled. khv_stimers_apic_changed() retries once it is enabled. */
+	/* The local APIC is disabled. khv_stimer_apic_changed() retries once it is enabled. */
 	to_khv_vcpu(vcpu)->apic_waits = true;
 	return false;
 }
@@ -239,7 +239,7 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	started = test_and_set_bit(t->index, &vp->stimers_started);
 	/*
 	 * test_and_set_bit() orders the started bit before this read of the time. Pairs with
-	 * smp_mb() in khv_stimers_clock_changed().
+	 * smp_mb() in khv_stimer_clock_changed().
 	 */
 	now = khv_ref_time(vcpu);
 	if (!started) {
@@ -273,7 +273,7 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	arm(t, khv_stimer_alarm(t->exp_time, period, now));
 }
 
-void khv_stimers_process(struct kvm_vcpu *vcpu)
+void khv_stimer_process(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	int i;
@@ -317,20 +317,20 @@ static bool needs_entry(struct kvm_vcpu *vcpu)
 }
 
 /* KHV_REQ_PROCESS stays: it is also the request for queued flushes. */
-void khv_stimers_woken(struct kvm_vcpu *vcpu)
+void khv_stimer_woken(struct kvm_vcpu *vcpu)
 {
 	int idx;
 
 	if (!due_in_halt(vcpu) || needs_entry(vcpu))
 		return;
 	idx = srcu_read_lock(&vcpu->kvm->srcu);
-	khv_stimers_process(vcpu);
+	khv_stimer_process(vcpu);
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
 }
 
-void khv_stimers_halt(struct kvm_vcpu *vcpu)
+void khv_stimer_halt(struct kvm_vcpu *vcpu)
 {
-	khv_stimers_woken(vcpu);
+	khv_stimer_woken(vcpu);
 	if (!due_in_halt(vcpu) || !needs_entry(vcpu))
 		return;
 	/* As KVM ends a HLT. */
@@ -338,7 +338,7 @@ void khv_stimers_halt(struct kvm_vcpu *vcpu)
 	vcpu->arch.apf.halted = false;
 }
 
-void khv_stimers_retry(struct khv_vcpu *vp)
+void khv_stimer_retry(struct khv_vcpu *vp)
 {
 	int i;
 
@@ -348,12 +348,12 @@ void khv_stimers_retry(struct khv_vcpu *vp)
 	}
 }
 
-void khv_stimers_apic_changed(struct khv_vcpu *vp)
+void khv_stimer_apic_changed(struct khv_vcpu *vp)
 {
 	if (!vp->apic_waits)
 		return;
 	vp->apic_waits = false;
-	khv_stimers_retry(vp);
+	khv_stimer_retry(vp);
 }
 
 bool khv_stimer_waits(const struct khv_vcpu *vp, u32 sint)
@@ -368,7 +368,7 @@ bool khv_stimer_waits(const struct khv_vcpu *vp, u32 sint)
 	return false;
 }
 
-void khv_stimers_clock_changed(struct kvm *kvm)
+void khv_stimer_clock_changed(struct kvm *kvm)
 {
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
@@ -413,7 +413,7 @@ static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		return false;
 	/*
 	 * test_and_set_bit() above orders the started bit before this read of the time. Pairs with
-	 * smp_mb() in khv_stimers_clock_changed().
+	 * smp_mb() in khv_stimer_clock_changed().
 	 */
 	now = khv_ref_time(vp->stock.vcpu);
 	exp_time = khv_stimer_first(t->count, periodic, now);

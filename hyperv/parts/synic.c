@@ -124,7 +124,7 @@ enum khv_msr_result khv_msr_scontrol_write(struct khv_msr_access *a)
 	if (!writable(a))
 		return KHV_MSR_FAULT;
 	WRITE_ONCE(a->vp->stock.synic.control, a->data);
-	khv_stimers_retry(a->vp);
+	khv_stimer_retry(a->vp);
 	if (!a->host)
 		exit_to_user(a, HV_X64_MSR_SCONTROL);
 	return KHV_MSR_OK;
@@ -181,7 +181,7 @@ enum khv_msr_result khv_msr_simp_write(struct khv_msr_access *a)
 
 	if (ret != KHV_MSR_OK)
 		return ret;
-	khv_stimers_retry(a->vp);
+	khv_stimer_retry(a->vp);
 	if (!a->host)
 		exit_to_user(a, HV_X64_MSR_SIMP);
 	return ret;
@@ -201,7 +201,7 @@ enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a)
 	waits = khv_synic_anybody_waits(a->vp);
 	if (waits && a->atomic)
 		return KHV_MSR_SLOW;
-	khv_stimers_retry(a->vp);
+	khv_stimer_retry(a->vp);
 	if (!waits)
 		return KHV_MSR_OK;
 	khv_synic_notify_all(a->vp);
@@ -224,6 +224,6 @@ enum khv_msr_result khv_msr_sint_write(struct khv_msr_access *a)
 
 	atomic64_set(&a->vp->stock.synic.sint[a->index], a->data);
 	update_vectors(a->vp);
-	khv_stimers_retry(a->vp);
+	khv_stimer_retry(a->vp);
 	return KHV_MSR_OK;
 }

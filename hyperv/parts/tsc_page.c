@@ -306,7 +306,7 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 	mutex_unlock(lock);
 	/* Call outside hv_lock. Deadlines were computed with the old time. */
 	if (stepped)
-		khv_stimers_clock_changed(kvm);
+		khv_stimer_clock_changed(kvm);
 }
 
 static bool page_is_at(const struct kvm *kvm, const struct khv_refclock *clock, gpa_t gpa)
@@ -366,7 +366,7 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 
 	/* The clock by which deadlines were computed may have changed. */
 	if (stepped)
-		khv_stimers_clock_changed(a->vcpu->kvm);
+		khv_stimer_clock_changed(a->vcpu->kvm);
 	/* KVM calls khv_reftime_update() before the guest resumes. */
 	if (enable || given_up)
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);

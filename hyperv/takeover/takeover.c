@@ -162,7 +162,7 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 	if (!to_khv_vcpu(vcpu))
 		__kvm_make_request(khv_flush_all(vcpu), vcpu);
 	khv_tlbflush_process(vcpu);
-	khv_stimers_process(vcpu);
+	khv_stimer_process(vcpu);
 }
 
 /*
@@ -173,20 +173,20 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 void khv_hook_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
 {
 	if (to_khv_vcpu(vcpu))
-		khv_stimers_halt(vcpu);
+		khv_stimer_halt(vcpu);
 	khv_orig_kvm_vcpu_halt(vcpu);
 	/*
 	 * KVM checks next whether the HLT has ended. An expiry that is signalled only after that
 	 * check costs another round through KVM's loop.
 	 */
 	if (to_khv_vcpu(vcpu))
-		khv_stimers_woken(vcpu);
+		khv_stimer_woken(vcpu);
 }
 
 bool khv_hook_kvm_vcpu_block(struct kvm_vcpu *vcpu)
 {
 	if (to_khv_vcpu(vcpu))
-		khv_stimers_halt(vcpu);
+		khv_stimer_halt(vcpu);
 	return khv_orig_kvm_vcpu_block(vcpu);
 }
 
@@ -207,7 +207,7 @@ int khv_hook_kvm_hv_activate_synic(struct kvm_vcpu *vcpu, bool dont_zero_synic_p
 void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 {
 	if (to_khv_vcpu(vcpu))
-		khv_stimers_apic_changed(to_khv_vcpu(vcpu));
+		khv_stimer_apic_changed(to_khv_vcpu(vcpu));
 	khv_orig_kvm_check_async_pf_completion(vcpu);
 }
 
@@ -227,7 +227,7 @@ long khv_hook_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl, unsigned 
 {
 	long ret = khv_orig_kvm_arch_vm_ioctl(filp, ioctl, arg);
 
-	khv_stimers_clock_changed(filp->private_data);
+	khv_stimer_clock_changed(filp->private_data);
 	return ret;
 }
 
@@ -239,7 +239,7 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	if (!vp || !vcpu->arch.hyperv_enabled)
 		return khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
 	/* User space may have enabled the local APIC while the VP was halted. */
-	khv_stimers_apic_changed(vp);
+	khv_stimer_apic_changed(vp);
 	khv_reftime_check_rate(vp);
 	/*
 	 * User space has restored nested state since the last KVM_RUN: the L2 may be another one.

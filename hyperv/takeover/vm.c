@@ -126,7 +126,7 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	khv_init_flush_fifos(&vp->stock);
 	khv_tlbflush_init(vp);
 	khv_synic_init(vp);
-	khv_stimers_init(vp);
+	khv_stimer_init(vp);
 	khv_vp_init(vp);
 
 	publish(vcpu, vp);
@@ -153,7 +153,7 @@ void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 	if (!vp)
 		return;
 
-	khv_stimers_uninit(vp);
+	khv_stimer_uninit(vp);
 
 	mutex_lock(&khv_vms_lock);
 	list_del(&vp->link);

@@ -15,66 +15,66 @@
 bool khv_stimer_waits(const struct khv_vcpu *vp, u32 sint);
 
 /**
- * khv_stimers_init() - initialise the timers of a new VP
+ * khv_stimer_init() - initialise the timers of a new VP
  * @vp: the VP
  */
-void khv_stimers_init(struct khv_vcpu *vp);
+void khv_stimer_init(struct khv_vcpu *vp);
 
 /**
- * khv_stimers_uninit() - stop the timers for good
+ * khv_stimer_uninit() - stop the timers for good
  * @vp: the VP
  *
  * Context: may sleep.
  */
-void khv_stimers_uninit(struct khv_vcpu *vp);
+void khv_stimer_uninit(struct khv_vcpu *vp);
 
 /**
- * khv_stimers_process() - signal timers that have expired, arm the others (KHV_REQ_PROCESS)
+ * khv_stimer_process() - signal timers that have expired, arm the others (KHV_REQ_PROCESS)
  * @vcpu: a vCPU of an owned VM
  *
  * Context: the vCPU's thread before it enters the guest, may sleep.
  */
-void khv_stimers_process(struct kvm_vcpu *vcpu);
+void khv_stimer_process(struct kvm_vcpu *vcpu);
 
 /**
- * khv_stimers_woken() - the same for a VP that KVM has just woken from a HLT
+ * khv_stimer_woken() - the same for a VP that KVM has just woken from a HLT
  * @vcpu: a vCPU of a VM of ours that has its state
  *
  * Does not end the HLT itself; a signalled interrupt does. Context: the vCPU's thread, may sleep.
  */
-void khv_stimers_woken(struct kvm_vcpu *vcpu);
+void khv_stimer_woken(struct kvm_vcpu *vcpu);
 
 /**
- * khv_stimers_halt() - the same for a VP that is about to halt
+ * khv_stimer_halt() - the same for a VP that is about to halt
  * @vcpu: a vCPU of a VM of ours that has its state
  *
  * Ends the HLT where a timer cannot be served before an entry into the guest.
  * Context: thread of this vCPU, may sleep.
  */
-void khv_stimers_halt(struct kvm_vcpu *vcpu);
+void khv_stimer_halt(struct kvm_vcpu *vcpu);
 
 /**
- * khv_stimers_retry() - retry expiries after something they may have waited for changed
+ * khv_stimer_retry() - retry expiries after something they may have waited for changed
  * @vp: the VP
  *
  * Context: any, no lock. A caller outside the VP's thread must kick the vCPU.
  */
-void khv_stimers_retry(struct khv_vcpu *vp);
+void khv_stimer_retry(struct khv_vcpu *vp);
 
 /**
- * khv_stimers_apic_changed() - retry expiries that waited for the local APIC to be enabled
+ * khv_stimer_apic_changed() - retry expiries that waited for the local APIC to be enabled
  * @vp: the VP
  *
  * Context: the VP's thread.
  */
-void khv_stimers_apic_changed(struct khv_vcpu *vp);
+void khv_stimer_apic_changed(struct khv_vcpu *vp);
 
 /**
- * khv_stimers_clock_changed() - recompute all deadlines after the reference time took a step
+ * khv_stimer_clock_changed() - recompute all deadlines after the reference time took a step
  * @kvm: an owned VM
  *
  * Includes the deadlines of halted VPs. Context: takes no lock, does not sleep.
  */
-void khv_stimers_clock_changed(struct kvm *kvm);
+void khv_stimer_clock_changed(struct kvm *kvm);
 
 #endif
