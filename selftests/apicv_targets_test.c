@@ -10,7 +10,7 @@
 #include "apicv.h"
 #include "rows.h"
 
-#define PIN		  20 /* one that the PIC has no part in */
+#define PIN 20 /* one that the PIC has no part in */
 
 /* --- a target that runs, and one that sleeps ------------------------------ */
 

@@ -133,7 +133,7 @@ TEST(apic_while_the_map_changes)
 
 /* --- the IOAPIC is reprogrammed ------------------------------------------------ */
 
-#define PIN		20 /* none of the PIC's */
+#define PIN 20 /* none of the PIC's */
 
 static u64 level_end;
 

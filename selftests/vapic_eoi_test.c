@@ -8,7 +8,7 @@
 
 #include "vapic.h"
 
-#define GSI	     20 /* a pin that the PIC has no part in */
+#define GSI 20 /* a pin that the PIC has no part in */
 
 /* --- EOI, ICR, TPR ------------------------------------------------------- */
 
