@@ -6,8 +6,14 @@
  */
 #include <linux/kvm_host.h>
 
+#include "khv/crash.h"
 #include "khv/handlers.h"
 #include "khv/state.h"
+
+void khv_crash_vm_init(struct khv_vm *vm)
+{
+	vm->crash_ctl = KHV_CRASH_NOTIFY | KHV_CRASH_MESSAGE;
+}
 
 /*
  * The guest reads the supported bits. User space reads, after a crash, what the guest wrote: with

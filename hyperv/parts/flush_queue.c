@@ -5,13 +5,23 @@
  */
 #include <linux/kvm_host.h>
 
+#include "compat/kvm.h"
 #include "khv/port.h"
 #include "khv/state.h"
 #include "khv/tlbflush.h"
 
-void khv_tlbflush_init(struct khv_vcpu *vp)
+int khv_tlbflush_init(struct khv_vcpu *vp)
 {
+	if (!zalloc_cpumask_var(&vp->kick_cpus, GFP_KERNEL_ACCOUNT))
+		return -ENOMEM;
 	raw_spin_lock_init(&vp->flush_lock);
+	khv_init_flush_fifos(&vp->stock);
+	return 0;
+}
+
+void khv_tlbflush_uninit(struct khv_vcpu *vp)
+{
+	free_cpumask_var(vp->kick_cpus);
 }
 
 /*

@@ -8,6 +8,7 @@
 #include <linux/slab.h>
 
 #include "khv/handlers.h"
+#include "khv/identity.h"
 #include "khv/overlay.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
@@ -52,6 +53,11 @@ static void to_top(struct kvm_vcpu *vcpu, struct khv_overlay *o)
 {
 	if (o->mapped && khv_reftime_cover(vcpu, o->gpa))
 		khv_overlay_show(vcpu->kvm, o);
+}
+
+void khv_identity_vm_uninit(struct khv_vm *vm)
+{
+	khv_overlay_free(&vm->hypercall_page);
 }
 
 static void hide_page(struct khv_msr_access *a)

@@ -18,6 +18,11 @@
 
 #include "nested.h"
 
+void khv_nested_init(struct khv_vcpu *vp)
+{
+	vp->lock_page.gpa = INVALID_GPA;
+}
+
 bool khv_nested_call_has_row(struct kvm_vcpu *vcpu)
 {
 	const unsigned long *regs = vcpu->arch.regs;

@@ -167,8 +167,10 @@ bool khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 	return true;
 }
 
-void khv_nested_restored(struct khv_vcpu *vp)
+void khv_nested_run_begin(struct khv_vcpu *vp)
 {
+	if (likely(!kvm_test_request(KVM_REQ_GET_NESTED_STATE_PAGES, vp->stock.vcpu)))
+		return;
 	vp->l2.direct = false;
 	/*
 	 * On Intel an enlightened VMCS tells the identity at once, and an L2 with a plain VMCS has

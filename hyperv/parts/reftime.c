@@ -11,7 +11,7 @@
 #include "khv/reftime.h"
 #include "khv/state.h"
 
-void khv_reftime_init(struct khv_vm *vm)
+void khv_reftime_vm_init(struct khv_vm *vm)
 {
 	vm->refclock.source.master.offset = vm->kvm->arch.kvmclock_offset;
 	seqcount_mutex_init(&vm->refclock.seq, &vm->kvm->arch.hyperv.hv_lock);
@@ -69,7 +69,7 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 	return now;
 }
 
-void khv_reftime_check_rate(struct khv_vcpu *vp)
+void khv_reftime_run_begin(struct khv_vcpu *vp)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 

@@ -53,7 +53,7 @@ static int complete_from_user(struct kvm_vcpu *vcpu)
 
 /*
  * Request KVM_EXIT_HYPERV_SYNDBG, after the instruction completes. KVM_RUN may return for another
- * reason first (a signal, a single step, another request); khv_syndbg_left() takes user space's
+ * reason first (a signal, a single step, another request); khv_syndbg_run_end() takes user space's
  * answer only after this exit.
  */
 static void tell_user(struct khv_msr_access *a)
@@ -72,9 +72,9 @@ static void tell_user(struct khv_msr_access *a)
 	kvm_make_request(KVM_REQ_HV_EXIT, a->vcpu);
 }
 
-void khv_syndbg_left(struct kvm_vcpu *vcpu)
+void khv_syndbg_run_end(struct khv_vcpu *vp)
 {
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 
 	if (!vp->syndbg_exit || kvm_test_request(KVM_REQ_HV_EXIT, vcpu))
 		return;

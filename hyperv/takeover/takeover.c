@@ -240,15 +240,11 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 		return khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
 	/* User space may have enabled the local APIC while the VP was halted. */
 	khv_stimer_apic_changed(vp);
-	khv_reftime_check_rate(vp);
-	/*
-	 * User space has restored nested state since the last KVM_RUN: the L2 may be another one.
-	 */
-	if (kvm_test_request(KVM_REQ_GET_NESTED_STATE_PAGES, vcpu))
-		khv_nested_restored(vp);
+	khv_reftime_run_begin(vp);
+	khv_nested_run_begin(vp);
 	khv_vp_run_begin(vp);
 	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
-	khv_syndbg_left(vcpu);
+	khv_syndbg_run_end(vp);
 	khv_vp_run_end(vp);
 	return ret;
 }

@@ -4,8 +4,9 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
-#include "compat/kvm.h"
-#include "khv/overlay.h"
+#include "khv/crash.h"
+#include "khv/identity.h"
+#include "khv/nested.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
 #include "khv/stimer.h"
@@ -29,10 +30,10 @@ int khv_vm_create(struct kvm *kvm)
 	}
 	vm->kvm = kvm;
 	vm->pid = current->pid;
-	vm->crash_ctl = KHV_CRASH_NOTIFY | KHV_CRASH_MESSAGE;
 	INIT_LIST_HEAD(&vm->vps);
 	INIT_LIST_HEAD(&vm->aside);
-	khv_reftime_init(vm);
+	khv_crash_vm_init(vm);
+	khv_reftime_vm_init(vm);
 
 	mutex_lock(&khv_vms_lock);
 	vm->id = khv_vms_created++;
@@ -56,7 +57,7 @@ void khv_vm_destroy(struct kvm *kvm)
 	mutex_unlock(&khv_vms_lock);
 
 	WRITE_ONCE(kvm->arch.hyperv.hv_crash_ctl, 0);
-	khv_overlay_free(&vm->hypercall_page);
+	khv_identity_vm_uninit(vm);
 	kvfree(vm);
 	module_put(THIS_MODULE);
 }
@@ -106,11 +107,6 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	vp = kzalloc(sizeof(*vp), GFP_KERNEL_ACCOUNT);
 	if (!vp)
 		return -ENOMEM;
-	if (!zalloc_cpumask_var(&vp->kick_cpus, GFP_KERNEL_ACCOUNT)) {
-		kfree(vp);
-		return -ENOMEM;
-	}
-
 	INIT_LIST_HEAD(&vp->link);
 	vp->stock.vcpu = vcpu;
 	vp->stock.vp_index = vcpu->vcpu_idx;
@@ -122,9 +118,11 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 		.atomic = true,
 	};
 	vp->input_page.gpa = INVALID_GPA;
-	vp->lock_page.gpa = INVALID_GPA;
-	khv_init_flush_fifos(&vp->stock);
-	khv_tlbflush_init(vp);
+	if (khv_tlbflush_init(vp)) {
+		kfree(vp);
+		return -ENOMEM;
+	}
+	khv_nested_init(vp);
 	khv_synic_init(vp);
 	khv_stimer_init(vp);
 	khv_vp_init(vp);
@@ -162,6 +160,6 @@ void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 	mutex_unlock(&khv_vms_lock);
 
 	vcpu->arch.hyperv = NULL;
-	free_cpumask_var(vp->kick_cpus);
+	khv_tlbflush_uninit(vp);
 	kfree(vp);
 }

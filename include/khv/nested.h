@@ -60,12 +60,18 @@ bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa);
 #endif
 
 /**
- * khv_nested_restored() - forget the identity of a VP's L2 after user space replaced the L2
- * @vp: the VP, whose nested state user space has set
- *
- * Context: the vCPU's thread.
+ * khv_nested_init() - initialise what a VP keeps of its L2
+ * @vp: not yet visible to other threads
  */
-void khv_nested_restored(struct khv_vcpu *vp);
+void khv_nested_init(struct khv_vcpu *vp);
+
+/**
+ * khv_nested_run_begin() - forget the identity of a VP's L2 if user space has replaced the L2
+ * @vp: its nested state may have been restored since the last KVM_RUN
+ *
+ * Context: the VP's thread at the beginning of KVM_RUN.
+ */
+void khv_nested_run_begin(struct khv_vcpu *vp);
 
 /* The rest of khv_nested_call_is_ours(), for a VP whose L1 asked for direct flush. */
 bool khv_nested_call_has_row(struct kvm_vcpu *vcpu);

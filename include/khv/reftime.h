@@ -10,10 +10,10 @@
 #define KHV_TICK_NS 100
 
 /**
- * khv_reftime_init() - initialise the reference clock of a new VM
+ * khv_reftime_vm_init() - initialise the reference clock of a new VM
  * @vm: the VM
  */
-void khv_reftime_init(struct khv_vm *vm);
+void khv_reftime_vm_init(struct khv_vm *vm);
 
 /**
  * khv_ref_time() - read the partition reference time
@@ -81,12 +81,12 @@ u64 khv_ref_source_read(const struct khv_ref_source *source, struct kvm_vcpu *vc
 void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock);
 
 /**
- * khv_reftime_check_rate() - have KVM update its clock after user space changed the TSC frequency
+ * khv_reftime_run_begin() - have KVM update its clock after user space changed the TSC frequency
  * @vp: the VP
  *
  * KVM does not do so by itself. Context: the VP's thread at the beginning of KVM_RUN.
  */
-void khv_reftime_check_rate(struct khv_vcpu *vp);
+void khv_reftime_run_begin(struct khv_vcpu *vp);
 
 /**
  * khv_reftime_cover() - note that the hypercall page now covers the reference TSC page, if it does

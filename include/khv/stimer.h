@@ -16,13 +16,13 @@ bool khv_stimer_waits(const struct khv_vcpu *vp, u32 sint);
 
 /**
  * khv_stimer_init() - initialise the timers of a new VP
- * @vp: the VP
+ * @vp: not yet visible to other threads
  */
 void khv_stimer_init(struct khv_vcpu *vp);
 
 /**
  * khv_stimer_uninit() - stop the timers for good
- * @vp: the VP
+ * @vp: will not run again
  *
  * Context: may sleep.
  */

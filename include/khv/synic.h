@@ -40,7 +40,7 @@ static inline u8 khv_sint_vector(u64 sint_val)
 
 /**
  * khv_synic_init() - set the reset values of a new VP's SynIC
- * @vp: the VP
+ * @vp: not yet visible to other threads
  */
 void khv_synic_init(struct khv_vcpu *vp);
 

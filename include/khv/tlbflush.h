@@ -6,10 +6,18 @@
 #include "khv/state.h"
 
 /**
- * khv_tlbflush_init() - initialise the flush queue of a new VP
- * @vp: the VP
+ * khv_tlbflush_init() - initialise the flush queues of a new VP
+ * @vp: not yet visible to other threads
+ *
+ * Return: 0 or -ENOMEM. Context: may sleep.
  */
-void khv_tlbflush_init(struct khv_vcpu *vp);
+int khv_tlbflush_init(struct khv_vcpu *vp);
+
+/**
+ * khv_tlbflush_uninit() - free what khv_tlbflush_init() allocated
+ * @vp: no longer visible to other threads
+ */
+void khv_tlbflush_uninit(struct khv_vcpu *vp);
 
 /**
  * khv_tlbflush_process() - do the flushes that other VPs queued for this vCPU

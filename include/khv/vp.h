@@ -8,7 +8,7 @@
 
 /**
  * khv_vp_init() - initialise what khv_vp_run_begin() needs
- * @vp: a new VP
+ * @vp: not yet visible to other threads
  */
 void khv_vp_init(struct khv_vcpu *vp);
 
