@@ -1,29 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * HV_X64_MSR_STIMERn_CONFIG and HV_X64_MSR_STIMERn_COUNT. One hrtimer per synthetic timer wakes the
- * VP's thread, which signals the expiry before it enters the guest, or while it waits for the end
- * of a HLT. An expiry that cannot be signalled is kept (msg_pending) and retried when a condition
- * for it may have changed. State is kept in the stock struct and owned by the VP's thread; other
- * CPUs only set bits in &khv_vcpu.stimers_due. stimer_pending_bitmap of the stock struct stays 0,
- * because KVM ends a HLT if one of its bits is set. TLFS chapter "Timers", "Synthetic Timers".
+ * VP's thread, which signals the expiry (stimer_expiry.c). State is kept in the stock struct and
+ * owned by the VP's thread; other CPUs only set bits in &khv_vcpu.stimers_due.
+ * stimer_pending_bitmap of the stock struct stays 0, because KVM ends a HLT if one of its bits is
+ * set. TLFS chapter "Timers", "Synthetic Timers".
  */
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
 
-#include "khv/apic.h"
 #include "khv/handlers.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
 #include "khv/stimer.h"
 #include "khv/stimer_math.h"
-#include "khv/synic.h"
-#include "khv/trace.h"
+
+#include "stimer.h"
 
 #define LONG_WAIT_NS (100 * NSEC_PER_MSEC)
-
-/* Number of times in a row that a one-shot may be due when it is started, before it is delayed. */
-#define MAX_RUSH 16
 
 static struct kvm_vcpu *timer_vcpu(struct kvm_vcpu_hv_stimer *t)
 {
@@ -88,7 +83,7 @@ void khv_stimer_uninit(struct khv_vcpu *vp)
  * that EOI is a VM-Exit only while an expiry waits, see khv_synic_awaited(): have KVM load the
  * bitmap again.
  */
-static void set_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, bool waiting)
+void khv_stimer_set_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, bool waiting)
 {
 	if (t->msg_pending == waiting)
 		return;
@@ -101,11 +96,11 @@ static void stopped(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
 	clear_bit(t->index, &vp->stimers_due);
 	clear_bit(t->index, &vp->stimers_started);
-	set_waiting(vp, t, false);
+	khv_stimer_set_waiting(vp, t, false);
 	t->exp_time = 0;
 }
 
-static void stop(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
+void khv_stimer_stop(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
 	hrtimer_cancel(&t->timer);
 	stopped(vp, t);
@@ -118,7 +113,7 @@ static void stop(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *t)
 {
 	if (!a->atomic) {
-		stop(a->vp, t);
+		khv_stimer_stop(a->vp, t);
 		return true;
 	}
 	/*
@@ -140,202 +135,13 @@ static bool try_stop(const struct khv_msr_access *a, struct kvm_vcpu_hv_stimer *
  * NTP adjusts the rate of the hrtimer's clock, at times by some percent, but not that of the
  * reference time. Split a long wait: wait for seven eighths of the rest each time.
  */
-static void arm(struct kvm_vcpu_hv_stimer *t, u64 ticks)
+void khv_stimer_arm(struct kvm_vcpu_hv_stimer *t, u64 ticks)
 {
 	ktime_t wait = ticks < KTIME_MAX / KHV_TICK_NS ? ticks * KHV_TICK_NS : KTIME_MAX;
 
 	if (wait > LONG_WAIT_NS)
 		wait -= wait / 8;
 	hrtimer_start(&t->timer, ktime_add_safe(ktime_get_boottime(), wait), HRTIMER_MODE_ABS);
-}
-
-/*
- * A tick would be lost if the previous one is still pending in the local APIC's IRR. A timer that
- * is not lazy must not lose ticks.
- */
-static bool direct_busy(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
-{
-	u8 vector = t->config.apic_vector;
-	u64 irr;
-
-	if (!t->config.periodic || t->config.lazy || t->count < KHV_STIMER_MIN_PERIOD)
-		return false;
-	return !khv_kvm_hv_vapic_msr_read(vcpu, APIC_IRR + vector / 32 * 0x10, &irr) &&
-	       (irr & BIT(vector % 32));
-}
-
-static bool signal_direct(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
-{
-	/* With a local APIC in user space the interrupt cannot be delivered: drop it. */
-	if (!vcpu->arch.apic)
-		return true;
-	if (direct_busy(vcpu, t))
-		return false;
-	if (khv_apic_post(vcpu, t->config.apic_vector))
-		return true;
-	/* The local APIC is disabled. khv_stimer_apic_changed() retries once it is enabled. */
-	to_khv_vcpu(vcpu)->apic_waits = true;
-	return false;
-}
-
-static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
-{
-	struct hv_timer_message_payload *payload = (void *)t->msg.u.payload;
-
-	if (t->config.direct_mode)
-		return signal_direct(vcpu, t);
-
-	payload->expiration_time = t->exp_time;
-	payload->delivery_time = now;
-	return khv_synic_deliver(vcpu, t->config.sintx, &t->msg);
-}
-
-/*
- * Storm guard: a guest that starts a one-shot in the past from that timer's own handler would never
- * leave the handler. After MAX_RUSH times delay the expiry by KHV_STIMER_MIN_PERIOD, so that other
- * code of the guest runs. Starting the timer again does not prolong the delay. Return: true if the
- * timer is armed for the rest of the delay.
- */
-static bool delay_rush(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
-{
-	u64 *end = &vp->stimer_rush_end[t->index];
-	u8 *rush = &vp->stimer_rush[t->index];
-	s64 left;
-
-	if (t->config.periodic || khv_ticks_until(t->exp_time, now) > 0) {
-		*rush = 0;
-		*end = 0;
-		return false;
-	}
-	if (*rush < MAX_RUSH) {
-		++*rush;
-		return false;
-	}
-	if (!*end)
-		*end = now + KHV_STIMER_MIN_PERIOD;
-	left = khv_ticks_until(*end, now);
-	/* More than that is left only if user space has set the clock back. */
-	if (left <= 0 || left > KHV_STIMER_MIN_PERIOD)
-		return false;
-	arm(t, left);
-	return true;
-}
-
-static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
-{
-	struct kvm_vcpu *vcpu = vp->stock.vcpu;
-	bool periodic = t->config.periodic;
-	u64 period = periodic ? t->count : 0;
-	bool started;
-	u64 now;
-
-	if (!t->config.enable)
-		return;
-	if (!t->count) {
-		stop(vp, t);
-		return;
-	}
-
-	started = test_and_set_bit(t->index, &vp->stimers_started);
-	/*
-	 * test_and_set_bit() orders the started bit before this read of the time. Pairs with
-	 * smp_mb() in khv_stimer_clock_changed().
-	 */
-	now = khv_ref_time(vcpu);
-	if (!started) {
-		t->exp_time = khv_stimer_first(t->count, periodic, now);
-		if (delay_rush(vp, t, now))
-			return;
-	}
-	if (periodic && khv_stimer_set_back(t->exp_time, period, now))
-		t->exp_time = khv_stimer_first(t->count, true, now);
-
-	if (khv_ticks_until(t->exp_time, now) <= 0) {
-		set_waiting(vp, t, !signal(vcpu, t, now));
-		trace_khv_stimer(vcpu->vcpu_id, t->index, t->exp_time, now, !t->msg_pending);
-		if (!periodic) {
-			vp->stimer_rush_end[t->index] = 0;
-			if (!t->msg_pending) {
-				/* The clock was set forward, and the hrtimer may still be armed. */
-				hrtimer_try_to_cancel(&t->timer);
-				t->config.enable = 0;
-				clear_bit(t->index, &vp->stimers_started);
-			}
-			return;
-		}
-		if (t->msg_pending) {
-			/* Retry at the next tick: no other event may come. */
-			arm(t, max_t(u64, min_t(u64, period, S64_MAX), KHV_STIMER_MIN_PERIOD));
-			return;
-		}
-		t->exp_time = khv_stimer_next(t->exp_time, period, t->config.lazy, now);
-	}
-	arm(t, khv_stimer_alarm(t->exp_time, period, now));
-}
-
-void khv_stimer_process(struct kvm_vcpu *vcpu)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	int i;
-
-	if (!vp)
-		return;
-	for (i = 0; i < ARRAY_SIZE(vp->stock.stimer); i++) {
-		struct kvm_vcpu_hv_stimer *t = &vp->stock.stimer[i];
-
-		if (test_and_clear_bit(i, &vp->stimers_due) || t->msg_pending)
-			expire(vp, t);
-	}
-}
-
-/* Every message dirties its page, but KVM checks the dirty ring only before it enters the guest. */
-static bool dirty_ring_fills(const struct kvm_vcpu *vcpu)
-{
-	const struct kvm_dirty_ring *ring = &vcpu->dirty_ring;
-
-	return vcpu->kvm->dirty_ring_size &&
-	       READ_ONCE(ring->dirty_index) - READ_ONCE(ring->reset_index) >= ring->soft_limit;
-}
-
-/* A VP that waits for INIT or SIPI has no interrupts. */
-static bool due_in_halt(struct kvm_vcpu *vcpu)
-{
-	return READ_ONCE(to_khv_vcpu(vcpu)->stimers_due) &&
-	       (vcpu->arch.mp_state == KVM_MP_STATE_HALTED ||
-		vcpu->arch.mp_state == KVM_MP_STATE_RUNNABLE);
-}
-
-/*
- * Only an entry into the guest updates a master clock that went backwards, and only then does user
- * space get to empty a full dirty ring.
- */
-static bool needs_entry(struct kvm_vcpu *vcpu)
-{
-	return (vcpu->kvm->arch.backwards_tsc_observed &&
-		kvm_test_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu)) ||
-	       dirty_ring_fills(vcpu);
-}
-
-/* KHV_REQ_PROCESS stays: it is also the request for queued flushes. */
-void khv_stimer_woken(struct kvm_vcpu *vcpu)
-{
-	int idx;
-
-	if (!due_in_halt(vcpu) || needs_entry(vcpu))
-		return;
-	idx = srcu_read_lock(&vcpu->kvm->srcu);
-	khv_stimer_process(vcpu);
-	srcu_read_unlock(&vcpu->kvm->srcu, idx);
-}
-
-void khv_stimer_halt(struct kvm_vcpu *vcpu)
-{
-	khv_stimer_woken(vcpu);
-	if (!due_in_halt(vcpu) || !needs_entry(vcpu))
-		return;
-	/* As KVM ends a HLT. */
-	vcpu->arch.mp_state = KVM_MP_STATE_RUNNABLE;
-	vcpu->arch.apf.halted = false;
 }
 
 void khv_stimer_retry(struct khv_vcpu *vp)
@@ -424,7 +230,7 @@ static bool start_at_once(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	t->exp_time = exp_time;
 	vp->stimer_rush[t->index] = 0;
 	vp->stimer_rush_end[t->index] = 0;
-	arm(t, khv_stimer_alarm(exp_time, periodic ? t->count : 0, now));
+	khv_stimer_arm(t, khv_stimer_alarm(exp_time, periodic ? t->count : 0, now));
 	return true;
 }
 
