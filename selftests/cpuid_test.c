@@ -320,6 +320,59 @@ TEST(nothing_without_leaves)
 	vm_free(vm);
 }
 
+/* KVM_SET_CPUID knows no subleaves. */
+static void set_cpuid_by_old_ioctl(struct vcpu *v, const struct cpuid_table *t)
+{
+	struct {
+		struct kvm_cpuid head;
+		struct kvm_cpuid_entry entries[MAX_CPUID];
+	} old = {};
+	u32 i;
+
+	for (i = 0; i < t->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &t->entries[i];
+
+		if (!e->index)
+			old.entries[old.head.nent++] = (struct kvm_cpuid_entry){
+				.function = e->function,
+				.eax = e->eax,
+				.ebx = e->ebx,
+				.ecx = e->ecx,
+				.edx = e->edx,
+			};
+	}
+	vcpu_ioctl(v, KVM_SET_CPUID, &old);
+}
+
+GUEST_CODE(whole_interface)
+{
+	guest_set_os_id();
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_VP_INDEX), 0);
+	GUEST_ASSERT_EQ(cpuid(HV_LEAF_INTERFACE, 0).eax, HV_SIGNATURE);
+	GUEST_ASSERT_EQ(hypercall(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0), 0);
+}
+
+TEST(leaves_by_the_old_ioctl)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct cpuid_table leaves = v->cpuid;
+
+	vm_free(vm);
+	vm = vm_create(2, VM_NO_HV);
+	v = vm->vcpus[0];
+	set_cpuid_by_old_ioctl(v, &leaves);
+	vcpu_entry(v, whole_interface);
+	vcpu_run_done(v);
+	/* Given, and taken back before the vCPU runs. */
+	v = vm->vcpus[1];
+	set_cpuid_by_old_ioctl(v, &leaves);
+	set_cpuid_by_old_ioctl(v, &v->cpuid);
+	vcpu_entry(v, no_interface);
+	vcpu_run_done(v);
+	vm_free(vm);
+}
+
 /*
  * hv-passthrough together with hv-enforce-cpuid: whatever is advertised can be
  * used. One register for each bit; enforce_cpuid_msrs_test has them all.

@@ -302,3 +302,20 @@ TEST(reenlightenment_partition_wide)
 		  0xef | REENLIGHT_ENABLE | REENLIGHT_TARGET(1));
 	vm_free(vm);
 }
+
+/* A guest can set them on stock, and its VM is restored here. */
+TEST_KNOWN(restored_reserved_bits_are_dropped, "D33")
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+
+	vcpu_set_msr(v, HV_X64_MSR_REENLIGHTENMENT_CONTROL, 0xef | REENLIGHT_ENABLE | BIT64(31));
+	ASSERT_KNOWN(vcpu_get_msr(v, HV_X64_MSR_REENLIGHTENMENT_CONTROL) ==
+			     (0xef | REENLIGHT_ENABLE),
+		     "bits kept");
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1 | BIT64(1));
+	ASSERT_KNOWN(vcpu_get_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL) == 1, "bits kept");
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_STATUS, 1 | BIT64(63));
+	ASSERT_KNOWN(vcpu_get_msr(v, HV_X64_MSR_TSC_EMULATION_STATUS) == 1, "bits kept");
+	vm_free(vm);
+}

@@ -160,6 +160,32 @@ TEST(host_never_auto_enables)
 	vm_free(vm);
 }
 
+/* A guest can set both on stock, and its VM is restored here. */
+TEST_KNOWN(restored_reserved_bits_are_dropped, "D33")
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+
+	vcpu_set_msr(v, CONFIG(0), TO_SINT | BIT64(13) | BIT64(63));
+	ASSERT_KNOWN(vcpu_get_msr(v, CONFIG(0)) == TO_SINT, "bits kept");
+	vm_free(vm);
+}
+
+TEST(restored_low_vectors_are_kept)
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+	u32 vector;
+
+	for (vector = 0; vector < 16; vector++) {
+		u64 config = ON | HV_STIMER_DIRECT | HV_STIMER_VECTOR(vector);
+
+		vcpu_set_msr(v, CONFIG(0), config);
+		ASSERT_EQ(vcpu_get_msr(v, CONFIG(0)), config);
+	}
+	vm_free(vm);
+}
+
 TEST(host_without_synic)
 {
 	struct vm *vm = vm_create(1, 0);
