@@ -147,7 +147,7 @@ static bool open_access(struct khv_msr_access *a, struct kvm_vcpu *vcpu, u32 msr
 {
 	if (!host && !vcpu->arch.hyperv_enabled)
 		return false;
-	if (khv_vcpu_create(vcpu))
+	if (!to_khv_vcpu(vcpu) && khv_vcpu_create(vcpu))
 		return false;
 
 	a->vcpu = vcpu;
