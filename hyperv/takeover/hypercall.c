@@ -66,8 +66,6 @@ static u16 put_output(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 	u32 at = khv_fast_output_at(hc->input_len), in_regs = 0;
 	unsigned long *regs = vcpu->arch.regs;
 
-	if (!hc->output_len)
-		return HV_STATUS_SUCCESS;
 	if (!hc->fast)
 		return khv_kvm_write_guest(vcpu->kvm, hc->out, hc->output, hc->output_len) ?
 			       HV_STATUS_INVALID_HYPERCALL_INPUT :
@@ -176,7 +174,7 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		status = khv_hc_handlers[id](vcpu, hc);
 	if (status == KHV_STATUS_TO_USER)
 		return exit_to_user(vcpu, hc);
-	if (!status)
+	if (!status && hc->output_len)
 		status = put_output(vcpu, hc);
 	if (hc->l2 && !status) {
 		vp->counts.hc_l2++;
