@@ -125,6 +125,9 @@ static struct {
 	u32 u64, u32, s32, boolean, character, vcpu, wheel, color, wide, function, pointer, chain;
 } id;
 
+/* Parameters of a function whose prototype is longer than that of any row. */
+#define NR_OF_LONG 12
+
 /*
  * struct vcpu {
  *	u64 a;
@@ -135,7 +138,7 @@ static struct {
  */
 static void make_kernel(struct maker *m)
 {
-	u32 inner, both, arch, regs, pad, gpa, tag, proto;
+	u32 inner, both, arch, regs, pad, gpa, tag, proto, i;
 
 	make(m, NULL);
 	id.u64 = integer(m, "long unsigned int", 8, 0);
@@ -178,6 +181,10 @@ static void make_kernel(struct maker *m)
 	parameter(m, "names", tag);
 	parameter(m, "", 0);
 	id.function = type_of(m, BTF_KIND_FUNC, "f", 0, proto);
+	proto = type_of(m, BTF_KIND_FUNC_PROTO, "", NR_OF_LONG, 0);
+	for (i = 0; i < NR_OF_LONG; i++)
+		parameter(m, "", id.pointer);
+	type_of(m, BTF_KIND_FUNC, "too_long", 0, proto);
 	finish(m);
 }
 
@@ -516,7 +523,7 @@ static struct kunit_suite btf_suite = {
 
 /* The contract: rows against the kernel of these tests. */
 
-static char reported[4][200];
+static char reported[4][400];
 static int nr_reported;
 
 static void note(const char *name, const char *why)
@@ -524,6 +531,11 @@ static void note(const char *name, const char *why)
 	if (nr_reported < ARRAY_SIZE(reported))
 		snprintf(reported[nr_reported], sizeof(reported[0]), "%s %s", name, why);
 	nr_reported++;
+}
+
+static bool wanted(const char *name)
+{
+	return strcmp(name, "unwanted");
 }
 
 static void expect_report(struct kunit *test, const struct khv_field *field,
@@ -534,6 +546,7 @@ static void expect_report(struct kunit *test, const struct khv_field *field,
 		.nr_fields = field ? 1 : 0,
 		.functions = functions,
 		.nr_functions = nr_functions,
+		.wanted = wanted,
 	};
 	struct khv_btf btf;
 	const struct khv_contract_types types = {
@@ -593,29 +606,75 @@ static void fields_agree(struct kunit *test)
 static void functions_agree(struct kunit *test)
 {
 	static const struct khv_function right = {
-		KHV_WHERE_KVM, "", "f", "gpa_t (struct vcpu *v, bool on, enum color c, char **s)"
+		KHV_WHERE_KVM, false, "", "f",
+		"gpa_t (struct vcpu *v, bool on, enum color c, char **s)"
 	};
 	static const struct khv_function several[] = {
-		{ KHV_WHERE_KVM, "", "g", "int (void)" },
-		{ KHV_WHERE_KVM, "", "f", "int (struct vcpu *v)" },
-		{ KHV_WHERE_INTEL, "", "f", "int (void)" },
-		{ KHV_WHERE_KVM, "", "f", "void (struct vcpu *v, u32 on)" },
+		{ KHV_WHERE_KVM, false, "", "f", "int (struct vcpu *v)" },
+		{ KHV_WHERE_INTEL, false, "", "f", "int (void)" },
+		{ KHV_WHERE_KVM, true, "", "f", "assembly" },
+		{ KHV_WHERE_KVM, false, "", "f", "void (struct vcpu *v, u32 on)" },
 	};
 
 	/* Without the dots at its end, which no row has. */
 	expect_report(test, NULL, &right, 1,
 		      "f is u64 (struct vcpu *, bool, enum color, char **, ...) here, built for u64 (struct vcpu *, bool, enum color, char **)");
-	/* A function that BTF does not describe, and the other vendor's, do not count. */
-	expect_report(test, NULL, several, 1, NULL);
-	expect_report(test, NULL, several + 2, 1, NULL);
+	/* The other vendor's do not count. */
+	expect_report(test, NULL, several + 1, 1, NULL);
 	/* One report for all rows of a function, with what the first has. */
 	expect_report(test, NULL, several, ARRAY_SIZE(several),
 		      "f is u64 (struct vcpu *, bool, enum color, char **, ...) here, built for int (struct vcpu *)");
 }
 
+/* A function that BTF does not describe is named, unless a row says why, or nobody wants it. */
+static void functions_undescribed(struct kunit *test)
+{
+	static const struct khv_function g[] = {
+		{ KHV_WHERE_KVM, true, "", "g", "assembly" },
+		{ KHV_WHERE_KVM, false, "", "g", "int (void)" },
+		{ KHV_WHERE_KVM, false, "", "g", "void (void)" },
+		{ KHV_WHERE_KVM, true, "", "g", "assembly" },
+	};
+	static const struct khv_function one_more[] = {
+		{ KHV_WHERE_KERNEL, true, "", "g", "assembly, but another g" },
+		{ KHV_WHERE_KVM, false, "", "g", "int (void)" },
+	};
+	static const struct khv_function others[] = {
+		{ KHV_WHERE_INTEL, false, "", "g", "int (void)" },
+		{ KHV_WHERE_KVM, false, "", "unwanted", "int (void)" },
+	};
+	static const struct khv_function pointers[] = {
+		{ KHV_WHERE_KVM, false, "vcpu", "vcpu_run", "int (void)" },
+		{ KHV_WHERE_KVM, false, "no_such", "vcpu_run", "int (void)" },
+		{ KHV_WHERE_KVM, false, "vcpu", "a", "int (void)" },
+	};
+
+	expect_report(test, NULL, g + 1, 1, "g is not described by BTF");
+	expect_report(test, NULL, g + 1, 2, "g is not described by BTF");
+	expect_report(test, NULL, one_more, 2, "g is not described by BTF");
+	expect_report(test, NULL, g, 3, NULL);
+	expect_report(test, NULL, g + 1, 3, NULL);
+	expect_report(test, NULL, others, 2, NULL);
+	expect_report(test, NULL, pointers, 1, "vcpu_run is not described by BTF");
+	expect_report(test, NULL, pointers + 1, 1, "vcpu_run is not described by BTF");
+	expect_report(test, NULL, pointers + 2, 1, "a is not described by BTF");
+}
+
+/* What does not fit is no row's. */
+static void functions_too_long(struct kunit *test)
+{
+	static const struct khv_function row = { KHV_WHERE_KVM, false, "", "too_long",
+						 "void (struct vcpu *)" };
+
+	expect_report(test, NULL, &row, 1,
+		      "too_long is void (struct vcpu *, struct vcpu *, struct vcpu *, struct vcpu *, struct vcpu *, struct vcpu *, struct vcpu *, struct vcpu *, struct vcpu *, struct vcpu *, ... here, built for void (struct vcpu *)");
+}
+
 static struct kunit_case contract_cases[] = {
 	KUNIT_CASE(fields_agree),
 	KUNIT_CASE(functions_agree),
+	KUNIT_CASE(functions_undescribed),
+	KUNIT_CASE(functions_too_long),
 	{},
 };
 

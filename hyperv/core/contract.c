@@ -104,26 +104,37 @@ static bool agrees(const struct khv_field *f, const struct khv_btf_name *type,
 	}
 }
 
-/* What the kernel says of a function. Return: false if it says nothing. */
-static bool found_prototype(const struct khv_function *f, const struct khv_btf_name *type,
-			    char *text)
+/* What the kernel says of a function. Return: as khv_btf_prototype(). */
+static int found_prototype(const struct khv_function *f, const struct khv_btf_name *type,
+			   char *text)
 {
 	struct khv_btf_place place;
 	u32 id = type->id;
 
 	if (!id)
-		return false;
+		return -ENOENT;
 	if (*f->type) {
 		if (khv_btf_member(type->in, id, f->name, &place))
-			return false;
+			return -ENOENT;
 		id = place.type;
 	}
-	return !khv_btf_prototype(type->in, id, text, TEXT);
+	return khv_btf_prototype(type->in, id, text, TEXT);
 }
 
 static bool same_function(const struct khv_function *a, const struct khv_function *b)
 {
 	return a->where == b->where && !strcmp(a->name, b->name) && !strcmp(a->type, b->type);
+}
+
+static bool may_be_undescribed(const struct khv_contract *c, const struct khv_function *f)
+{
+	int i;
+
+	for (i = 0; i < c->nr_functions; i++) {
+		if (c->functions[i].undescribed && same_function(&c->functions[i], f))
+			return true;
+	}
+	return false;
 }
 
 /* Compare all rows of the function of row @first, unless an earlier row has done so. */
@@ -132,23 +143,31 @@ static bool function_agrees(const struct khv_contract *c, int first,
 {
 	const struct khv_function *f = &c->functions[first];
 	char found[TEXT], built[TEXT], why[2 * TEXT + 32];
-	int i;
+	int i, ret;
 
+	if (f->undescribed || !type->in || (c->wanted && !c->wanted(f->name)))
+		return true;
 	for (i = 0; i < first; i++) {
-		if (same_function(&c->functions[i], f))
+		if (!c->functions[i].undescribed && same_function(&c->functions[i], f))
 			return true;
 	}
-	if (!type->in || !found_prototype(f, type, found))
-		return true;
+	ret = found_prototype(f, type, found);
+	if (ret == -ENOENT) {
+		if (may_be_undescribed(c, f))
+			return true;
+		report(f->name, "is not described by BTF");
+		return false;
+	}
 	for (i = c->nr_functions - 1; i >= first; i--) {
-		if (!same_function(&c->functions[i], f))
+		if (c->functions[i].undescribed || !same_function(&c->functions[i], f))
 			continue;
 		if (khv_prototype(c->functions[i].declaration, built, sizeof(built)))
 			strscpy(built, c->functions[i].declaration, sizeof(built));
-		if (!strcmp(found, built))
+		/* What does not fit is longer than any row, and so no row's. */
+		if (!ret && !strcmp(found, built))
 			return true;
 	}
-	snprintf(why, sizeof(why), "is %s here, built for %s", found, built);
+	snprintf(why, sizeof(why), "is %s%s here, built for %s", found, ret ? "..." : "", built);
 	report(f->name, why);
 	return false;
 }

@@ -52,15 +52,23 @@ static const struct khv_field fields[] __used __section(KHV_CONTRACT_FIELDS) = {
 #undef KHV_MIRROR
 #undef KHV_AT
 
-#define FUNCTION_ROW(_where, _type, _name, _declaration) \
-	{ .where = KHV_WHERE_##_where, .type = _type, .name = #_name, .declaration = _declaration },
+#define FUNCTION_ROW(_where, _undescribed, _type, _name, _declaration)                \
+	{ .where = KHV_WHERE_##_where +                                               \
+		   BUILD_BUG_ON_ZERO(sizeof(_declaration) >                           \
+				     sizeof_field(struct khv_function, declaration)), \
+	  .undescribed = (_undescribed),                                              \
+	  .type = _type,                                                              \
+	  .name = #_name,                                                             \
+	  .declaration = _declaration },
 #define KHV_OPERATION(_where, _type, _name, _declaration) \
-	FUNCTION_ROW(_where, #_type, _name, _declaration)
-#define KHV_DECLARED(_where, _name, _declaration) FUNCTION_ROW(_where, "", _name, _declaration)
+	FUNCTION_ROW(_where, false, #_type, _name, _declaration)
+#define KHV_DECLARED(_where, _name, _declaration) \
+	FUNCTION_ROW(_where, false, "", _name, _declaration)
+#define KHV_UNDESCRIBED(_where, _name, _why) FUNCTION_ROW(_where, true, "", _name, _why)
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) \
-	FUNCTION_ROW(_mod, "", _name, #_ret " " #_params)
+	FUNCTION_ROW(_mod, false, "", _name, #_ret " " #_params)
 #define KHV_IMPORT(_mod, _ret, _name, _params, _args) \
-	FUNCTION_ROW(_mod, "", _name, #_ret " " #_params)
+	FUNCTION_ROW(_mod, false, "", _name, #_ret " " #_params)
 
 static const struct khv_function functions[] __used __section(KHV_CONTRACT_FUNCTIONS) = {
 #include "compat/contract.def.h"
@@ -69,6 +77,7 @@ static const struct khv_function functions[] __used __section(KHV_CONTRACT_FUNCT
 };
 #undef KHV_OPERATION
 #undef KHV_DECLARED
+#undef KHV_UNDESCRIBED
 #undef KHV_HOOK
 #undef KHV_IMPORT
 
@@ -131,13 +140,14 @@ static void __init forget(struct btf_file *file)
 }
 
 static int __init compare(struct btf_file *kernel, struct btf_file *kvm, struct btf_file *vendor,
-			  khv_contract_report *report)
+			  bool (*wanted)(const char *name), khv_contract_report *report)
 {
 	const struct khv_contract contract = {
 		.fields = fields,
 		.functions = functions,
 		.nr_fields = ARRAY_SIZE(fields),
 		.nr_functions = ARRAY_SIZE(functions),
+		.wanted = wanted,
 	};
 	const struct khv_contract_types types = {
 		.kernel = &kernel->btf,
@@ -157,7 +167,7 @@ static int __init compare(struct btf_file *kernel, struct btf_file *kvm, struct 
 	return ret;
 }
 
-int __init khv_contract_compare(khv_contract_report *report)
+int __init khv_contract_compare(bool (*wanted)(const char *name), khv_contract_report *report)
 {
 	struct btf_file kernel = {}, kvm = {}, vendor = {};
 	const char *name = KHV_MODULE_KVM;
@@ -180,7 +190,7 @@ int __init khv_contract_compare(khv_contract_report *report)
 		ret = index_btf(&vendor, &kernel.btf);
 	}
 	if (!ret) {
-		ret = compare(&kernel, &kvm, &vendor, report);
+		ret = compare(&kernel, &kvm, &vendor, wanted, report);
 	} else if (ret != -ENOMEM) {
 		pr_info("no BTF of %s (%d): cannot compare KVM's structures with those that this module was built for\n",
 			name, ret);

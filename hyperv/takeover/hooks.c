@@ -52,7 +52,8 @@ static bool any_unrouted(void)
 	return false;
 }
 
-bool khv_hook_wanted(enum khv_hook_id id)
+/* khv_hook_wanted() of a function that may not exist. */
+static bool needed(enum khv_hook_id id)
 {
 	const char *module = khv_hooks[id].module;
 
@@ -65,14 +66,29 @@ bool khv_hook_wanted(enum khv_hook_id id)
 	case KHV_HOOK_nested_vmx_reflect_vmexit:
 	case KHV_HOOK_nested_svm_exit_special:
 	case KHV_HOOK_nested_svm_vmrun:
-		return khv_l2_calls_hooked;
 	case KHV_HOOK_vmmcall_interception:
-		return khv_l2_calls_hooked && khv_hooks[id].addr;
+		return khv_l2_calls_hooked;
 	case KHV_HOOK_kvm_cpuid:
 		return KHV_TSC_INVARIANT_ROUTE || khv_nested_features;
 	default:
 		return true;
 	}
+}
+
+bool khv_hook_wanted(enum khv_hook_id id)
+{
+	return needed(id) && (id != KHV_HOOK_vmmcall_interception || khv_hooks[id].addr);
+}
+
+bool khv_function_wanted(const char *name)
+{
+	int i;
+
+	for (i = 0; i < KHV_NR_HOOKS; i++) {
+		if (!strcmp(khv_hooks[i].name, name))
+			return needed(i);
+	}
+	return true;
 }
 
 int khv_hooks_nr(void)

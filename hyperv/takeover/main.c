@@ -204,14 +204,14 @@ static int __init check(void)
 	if (ret)
 		goto err_unpin;
 
-	bad = khv_contract_compare(note_missing);
+	bad = khv_contract_compare(khv_function_wanted, note_missing);
 	if (bad < 0) {
 		pr_err("out of memory for the BTF of KVM (%d); free some and load again\n", bad);
 		ret = bad;
 		goto err_unpin;
 	}
 	if (bad) {
-		pr_err("this kernel is not the one that this module was built for; build it against the running kernel: make KDIR=/lib/modules/%s/build; %d differ: %s\n",
+		pr_err("this kernel is not the one that this module was built for; build it against the running kernel: make KDIR=/lib/modules/%s/build; if it is, see Documentation/contract.rst; %d differ: %s\n",
 		       utsname()->release, bad, missing());
 		ret = -ENOEXEC;
 		goto err_unpin;

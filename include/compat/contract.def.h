@@ -23,6 +23,8 @@
  *                                               will do
  * KHV_OPERATION(where, structure, member, "prototype")
  *                                               a pointer to a function
+ * KHV_UNDESCRIBED(where, function, "why")       BTF need not describe this function of the lists;
+ *                                               any other without a description refuses the load
  *
  * Where the rows hold: those of KHV_MIRROR, KHV_AT and KHV_DECLARED on the kernels that the comment
  * above them tells; all others wherever the module compiles, as both sides come from the same
@@ -323,4 +325,9 @@ KHV_DECLARED(AMD, nested_svm_vmexit, "int (struct vcpu_svm *)")
 #endif
 /* Since Linux 6.2 or later; leaves the upper half of RAX undefined, which the caller ignores. */
 KHV_DECLARED(KVM, kvm_arch_vm_ioctl, "int (struct file *, unsigned int, unsigned long)")
+#endif
+
+#ifdef KHV_UNDESCRIBED
+KHV_UNDESCRIBED(AMD, vmmcall_interception,
+		"not in Linux 6.1 and the first 6.12, where its hook is not installed")
 #endif

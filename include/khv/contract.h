@@ -63,13 +63,16 @@ struct khv_field {
 /**
  * struct khv_function - a function that is called or replaced
  * @where: &enum khv_contract_where
+ * @undescribed: not a prototype, but leave for BTF not to describe the function
  * @type: the structure that has a pointer to it, or ""
  * @name: its name, or the pointer's
- * @declaration: its prototype, as khv_prototype() reads it; any of several rows of one name will do
+ * @declaration: its prototype, as khv_prototype() reads it; any of several rows of one name will
+ *	do. With @undescribed: why BTF may lack it
  */
 struct khv_function {
 	u8 where;
-	char type[23];
+	u8 undescribed;
+	char type[22];
 	char name[48];
 	char declaration[144];
 };
@@ -80,12 +83,14 @@ struct khv_function {
  * @functions: functions
  * @nr_fields: number of @fields
  * @nr_functions: number of @functions
+ * @wanted: does this host need the function of that name? NULL: all are needed
  */
 struct khv_contract {
 	const struct khv_field *fields;
 	const struct khv_function *functions;
 	int nr_fields;
 	int nr_functions;
+	bool (*wanted)(const char *name);
 };
 
 /**
@@ -112,7 +117,8 @@ typedef void khv_contract_report(const char *name, const char *why);
  * @names: space for c->nr_fields + c->nr_functions names
  * @report: called once per difference
  *
- * Rows of the other vendor are left out, and so are functions that BTF does not describe.
+ * Rows of the other vendor are left out, and so are functions that the host does not need. A
+ * function that BTF does not describe is a difference, unless a row gives it leave.
  *
  * Return: number of differences.
  */
@@ -122,12 +128,13 @@ int khv_contract_check(const struct khv_contract *c, const struct khv_contract_t
 #ifdef __KERNEL__
 /**
  * khv_contract_compare() - compare the rows with the running kernel
+ * @wanted: as in &struct khv_contract
  * @report: called once per difference
  *
  * Logs the reason where the kernel has no BTF to compare with. Context: module load, may sleep.
  * Return: number of differences, or -ENOMEM.
  */
-int khv_contract_compare(khv_contract_report *report);
+int khv_contract_compare(bool (*wanted)(const char *name), khv_contract_report *report);
 #endif
 
 #endif

@@ -88,6 +88,17 @@ DECLARE_PER_CPU(struct khv_hook_hits, khv_hook_hits);
 bool khv_hook_wanted(enum khv_hook_id id);
 
 /**
+ * khv_function_wanted() - does the module need this function on this host?
+ * @name: a function of KVM or of the kernel
+ *
+ * Before khv_hooks_find(), so also true for an optional hook whose function may not exist. Context:
+ * module load, with khv_vendor set.
+ *
+ * Return: false if it is a function that is replaced on other hosts only.
+ */
+bool khv_function_wanted(const char *name);
+
+/**
  * khv_hooks_nr() - number of functions that are replaced
  *
  * Return: the number.

@@ -105,9 +105,12 @@ int main(int argc, char **argv)
 		return 2;
 	differ = khv_contract_check(&contract, &types, names, report);
 	for (i = 0; i < nr; i++) {
-		compared += names[i].in && names[i].id;
-		if (names[i].in && !names[i].id && i >= contract.nr_fields)
-			printf("  %s: BTF does not describe it\n", names[i].name);
+		const struct khv_function *f = contract.functions + i - contract.nr_fields;
+
+		if (i < contract.nr_fields || !f->undescribed)
+			compared += names[i].in && names[i].id;
+		else if (names[i].in && !names[i].id)
+			printf("  %s is not described by BTF: %s\n", f->name, f->declaration);
 	}
 	printf("%s: %d rows compared, %d differ\n", argv[5], compared, differ);
 	return differ != 0;
