@@ -6,9 +6,9 @@
  * "Enlightened VMCS".
  */
 #include <linux/kvm_host.h>
-#include <asm/apicdef.h>
 #include <asm/vmx.h>
 
+#include "compat/evmcs.h"
 #include "khv/nested.h"
 #include "khv/port.h"
 #include "khv/state.h"
@@ -74,22 +74,17 @@ void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	}
 }
 
-/*
- * Record the controls of this entry. KVM 6.1 trusts a clean MSR bitmap even if the controls have
- * changed.
- */
+/* Record the controls of this entry, for a KVM that does not notice that they have changed. */
 static void note_controls(struct kvm_vcpu *vcpu, const u32 *asked)
 {
-#ifndef KHV_HAVE_L2_FLUSH
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 
 	static_assert(ARRAY_SIZE(controls) == ARRAY_SIZE(vp->vmx_controls));
-	if (!memcmp(vp->vmx_controls, asked, sizeof(vp->vmx_controls)))
+	if (!khv_trusts_clean_msr_bitmap() ||
+	    !memcmp(vp->vmx_controls, asked, sizeof(vp->vmx_controls)))
 		return;
 	memcpy(vp->vmx_controls, asked, sizeof(vp->vmx_controls));
-	/* The MSR is always intercepted; the call makes KVM merge the MSR bitmaps at this entry. */
-	khv_vmx_enable_intercept_for_msr(vcpu, APIC_BASE_MSR + (APIC_TMCCT >> 4), BIT(0) | BIT(1));
-#endif
+	khv_merge_msr_bitmaps(vcpu);
 }
 
 int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12)

@@ -7,6 +7,7 @@
 #include <linux/kvm_host.h>
 #include <linux/static_call.h>
 
+#include "compat/fastpath.h"
 #include "khv/tables.h"
 
 enum exit_kind {
@@ -33,7 +34,6 @@ DECLARE_STATIC_KEY_TRUE(khv_answering);
  */
 extern const u64 *khv_insn_retired;
 
-void khv_proto_pmu_trigger_event(struct kvm_vcpu *vcpu, u64 eventsel);
 DECLARE_STATIC_CALL(khv_pmu_trigger_event, khv_proto_pmu_trigger_event);
 
 /* Tell the guest's PMU of a skipped instruction. */
@@ -43,7 +43,6 @@ void khv_count_skipped(struct kvm_vcpu *vcpu);
 void khv_fastpath_svm_nrips(bool nrips);
 
 /* originals.c: KVM's vcpu_run() of the vendor. */
-fastpath_t khv_proto_vcpu_run(struct kvm_vcpu *vcpu, u64 run_flags);
 DECLARE_STATIC_CALL(khv_call_vcpu_run, khv_proto_vcpu_run);
 
 /* Entry points in dispatch.S, and the replacements they jump to for a vCPU of an owned VM. */

@@ -83,7 +83,7 @@ void khv_fastpath_install(void)
 	khv_fastpath_svm_nrips(khv_svm && *kvm_nrips);
 	if (khv_insn_retired)
 		static_call_update(khv_pmu_trigger_event, pmu_trigger_event);
-	static_call_update(khv_call_vcpu_run, khv_x86_ops->vcpu_run);
+	static_call_update(khv_call_vcpu_run, khv_kvm_vcpu_run(khv_x86_ops));
 	__static_call_update(kvm_key, kvm_trampoline,
 			     khv_svm ? khv_vcpu_run_svm : khv_vcpu_run_vmx);
 	installed = true;
@@ -93,7 +93,7 @@ void khv_fastpath_remove(void)
 {
 	if (!installed)
 		return;
-	__static_call_update(kvm_key, kvm_trampoline, khv_x86_ops->vcpu_run);
+	__static_call_update(kvm_key, kvm_trampoline, khv_kvm_vcpu_run(khv_x86_ops));
 	installed = false;
 	/*
 	 * KVM calls the static call with interrupts off, and dispatch.awk proves that a vCPU of

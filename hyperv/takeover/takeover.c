@@ -49,12 +49,17 @@ void khv_takeover_drain(void)
 	synchronize_rcu_tasks();
 }
 
-/* The replacements that call one function. */
+/* The replacements that call one function, in the second case only for a VP that has its state. */
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why)
 #define KHV_HOOK_TO(_mod, _owner, _ret, _name, _params, _args, _to, _why) \
 	_ret khv_hook_##_name _params                                     \
 	{                                                                 \
 		return _to _args;                                         \
+	}
+#define KHV_HOOK_VP(_mod, _owner, _ret, _name, _params, _args, _to, _why)      \
+	_ret khv_hook_##_name _params                                          \
+	{                                                                      \
+		return to_khv_vcpu(vcpu) ? _to _args : khv_orig_##_name _args; \
 	}
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
@@ -277,9 +282,6 @@ bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32
 	return found;
 }
 
-/* KVM's NESTED_EXIT_HOST: L0 handles this VM-Exit of L2, so that KVM's own handler runs. */
-#define NESTED_EXIT_HOST 0
-
 bool khv_hook_nested_vmx_reflect_vmexit(struct kvm_vcpu *vcpu)
 {
 	if (!khv_nested_call_is_ours(vcpu))
@@ -296,7 +298,7 @@ int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 	 * KVM's handler of the exit calls khv_hook_kvm_hv_hypercall() or
 	 * khv_hook_vmmcall_interception().
 	 */
-	return NESTED_EXIT_HOST;
+	return KHV_NESTED_EXIT_HOST;
 }
 
 /* A KVM whose handler has this name answers #UD to every hypercall of an L2 except flushes. */
@@ -341,22 +343,6 @@ int khv_hook_nested_svm_vmrun(struct kvm_vcpu *vcpu)
 		return 1;
 	return khv_orig_nested_svm_vmrun(vcpu);
 }
-
-#ifdef KHV_HAVE_L2_FLUSH
-int khv_hook_kvm_hv_get_assist_page(struct kvm_vcpu *vcpu)
-{
-	if (!to_khv_vcpu(vcpu))
-		return khv_orig_kvm_hv_get_assist_page(vcpu);
-	return khv_nested_get_assist_page(vcpu);
-}
-#else
-bool khv_hook_nested_enlightened_vmentry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa)
-{
-	if (!to_khv_vcpu(vcpu))
-		return khv_orig_nested_enlightened_vmentry(vcpu, evmcs_gpa);
-	return khv_nested_vmx_entry(vcpu, evmcs_gpa);
-}
-#endif
 
 bool khv_asks_nested_evmcs_check_controls(struct vmcs12 *vmcs12)
 {

@@ -20,7 +20,7 @@
  *                                               one that is in no header
  * KHV_AT(where, structure, member, offset, bytes)
  * KHV_DECLARED(where, function, "prototype")    another prototype of a function in the lists that
- *                                               will do
+ *                                               will do, or one of a function in no list
  * KHV_OPERATION(where, structure, member, "prototype")
  *                                               a pointer to a function
  * KHV_UNDESCRIBED(where, function, "why")       BTF need not describe this function of the lists;
@@ -318,6 +318,9 @@ KHV_OPERATION(KVM, kvm_x86_ops, vcpu_run, "enum exit_fastpath_completion (struct
 #endif
 
 #ifdef KHV_DECLARED
+/* All kernels; found by other means than the lists. */
+KHV_DECLARED(KERNEL, kallsyms_lookup_name, "unsigned long (const char *)")
+KHV_DECLARED(KVM, kvm_pmu_trigger_event, "void (struct kvm_vcpu *, u64)")
 /* All kernels. The vCPU is the first member of struct vcpu_svm, see above. */
 KHV_DECLARED(AMD, nested_svm_exit_special, "int (struct vcpu_svm *)")
 #ifndef KHV_HAVE_L2_FLUSH

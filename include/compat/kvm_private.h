@@ -7,8 +7,10 @@
  *
  * KHV_HOOK(module, owner, type, name, (parameters), (arguments), "what it would break")
  * KHV_HOOK_TO(module, owner, type, name, (parameters), (arguments), function, "...")
+ * KHV_HOOK_VP(module, owner, type, name, (parameters), (arguments), function, "...")
  * The replacement is khv_hook_<name>() in hyperv/takeover/takeover.c, which in a row of the second
- * kind only calls that function, with the same parameters.
+ * kind only calls that function, with the same parameters. In one of the third kind it does so if
+ * the vCPU "vcpu" has a struct khv_vcpu, and else calls KVM's.
  * owner: how hyperv/takeover/dispatch.S finds the VM of a call. VCPU, KVM: by the first argument.
  * RUNNING: by the vCPU that this thread runs. ASK: khv_asks_<name>() tells. ANY: the VM has no
  * owner yet. The replacement gets the calls for owned VMs; all others go on to KVM. RUNNING and ASK
@@ -89,6 +91,12 @@ struct khv_vcpu_vmx {
 #define KHV_VMCS12_ENTRY       780
 #define KHV_VMCS12_SECONDARY   804
 
+/*
+ * What nested_svm_exit_special() returns so that KVM's own handler runs: NESTED_EXIT_HOST of svm.h,
+ * a macro, the same on all kernels.
+ */
+#define KHV_NESTED_EXIT_HOST 0
+
 #endif /* __ASSEMBLY__ */
 #endif
 
@@ -96,6 +104,9 @@ struct khv_vcpu_vmx {
 #ifndef KHV_HOOK_TO
 #define KHV_HOOK_TO(_mod, _owner, _ret, _name, _params, _args, _to, _why) \
 	KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why)
+#endif
+#ifndef KHV_HOOK_VP
+#define KHV_HOOK_VP KHV_HOOK_TO
 #endif
 KHV_HOOK_TO(KVM, VCPU, int, kvm_hv_get_msr_common,
 	 (struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host),
@@ -111,7 +122,8 @@ KHV_HOOK(KVM, VCPU, void, kvm_hv_process_stimers, (struct kvm_vcpu *vcpu), (vcpu
 	 "synthetic timers would not expire")
 #ifdef KHV_HAVE_L2_FLUSH
 /* Fills vp_assist_page in struct kvm_vcpu_hv; 6.1 has a different function of this name. */
-KHV_HOOK(KVM, VCPU, int, kvm_hv_get_assist_page, (struct kvm_vcpu *vcpu), (vcpu),
+KHV_HOOK_VP(KVM, VCPU, int, kvm_hv_get_assist_page, (struct kvm_vcpu *vcpu), (vcpu),
+	 khv_nested_get_assist_page,
 	 "the VP assist page could not be checked")
 #endif
 KHV_HOOK(INTEL, VCPU, bool, nested_vmx_reflect_vmexit, (struct kvm_vcpu *vcpu), (vcpu),
@@ -122,8 +134,8 @@ KHV_HOOK(AMD, VCPU, int, nested_svm_exit_special, (struct kvm_vcpu *vcpu), (vcpu
 KHV_HOOK(AMD, VCPU, int, nested_svm_vmrun, (struct kvm_vcpu *vcpu), (vcpu),
 	 "the module could not learn which L2 is entered")
 #ifndef KHV_HAVE_L2_FLUSH
-KHV_HOOK(INTEL, VCPU, bool, nested_enlightened_vmentry, (struct kvm_vcpu *vcpu, u64 *evmcs_gpa),
-	 (vcpu, evmcs_gpa),
+KHV_HOOK_VP(INTEL, VCPU, bool, nested_enlightened_vmentry, (struct kvm_vcpu *vcpu, u64 *evmcs_gpa),
+	 (vcpu, evmcs_gpa), khv_nested_vmx_entry,
 	 "the module could not learn which L2 is entered")
 #endif
 KHV_HOOK(INTEL, RUNNING, int, nested_evmcs_check_controls, (struct vmcs12 *vmcs12), (vmcs12),
@@ -210,4 +222,5 @@ KHV_HOOK(KVM, ANY, void, kvm_hv_init_vm, (struct kvm *kvm), (kvm),
 KHV_HOOK(AMD, VCPU, int, vmmcall_interception, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would be refused")
 #undef KHV_HOOK_TO
+#undef KHV_HOOK_VP
 #endif

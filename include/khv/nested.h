@@ -37,17 +37,18 @@ void khv_nested_assist_off(struct khv_vcpu *vp);
  */
 bool khv_nested_svm_entry(struct kvm_vcpu *vcpu);
 
-#ifdef KHV_HAVE_L2_FLUSH
 /**
  * khv_nested_get_assist_page() - update KVM's copy of the VP assist page
  * @vcpu: the vCPU; has a struct khv_vcpu
+ *
+ * Exists where KVM has direct flush, and khv_nested_vmx_entry() where it has not.
  *
  * Context: the vCPU's thread, may sleep.
  * Return: 0, or 1 if the page is not enabled or not in guest memory, which fails the nested entry.
  * Always 0 in guest mode, where KVM calls it to restore L2.
  */
 int khv_nested_get_assist_page(struct kvm_vcpu *vcpu);
-#else
+
 /**
  * khv_nested_vmx_entry() - find the current enlightened VMCS and record which L2 is entered
  * @vcpu: the vCPU; has a struct khv_vcpu
@@ -57,7 +58,6 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu);
  * Return: false if there is no enlightened VMCS.
  */
 bool khv_nested_vmx_entry(struct kvm_vcpu *vcpu, u64 *evmcs_gpa);
-#endif
 
 /**
  * khv_nested_init() - initialise what a VP keeps of its L2

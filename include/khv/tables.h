@@ -8,24 +8,8 @@
 
 #include <linux/nospec.h>
 
+#include "compat/routes.h"
 #include "khv/tlfs.h"
-
-/*
- * Differences between the supported versions of KVM. The probes of include/compat/Kbuild.include
- * define KHV_HAVE_*.
- */
-#ifdef KHV_HAVE_TSC_INVARIANT
-#define KHV_TSC_INVARIANT_ROUTE 0
-#else
-#define KHV_TSC_INVARIANT_ROUTE KHV_MSR_UNROUTED
-#endif
-
-/* The enlightenment whose hypercalls KVM itself routes from an L2 to its Hyper-V code. */
-#ifdef KHV_HAVE_L2_FLUSH
-#define KHV_STOCK_L2_CALLS KHV_ENL_TLBFLUSH
-#else
-#define KHV_STOCK_L2_CALLS KHV_NR_ENLS
-#endif
 
 /**
  * enum khv_cpuid_reg - CPUID output registers that carry privileges and hints
