@@ -14,6 +14,7 @@
 #include "hyperv/core/stimer_math.c"
 #include "hyperv/core/walk.c"
 #include "hyperv/core/btf.c"
+#include "hyperv/core/prototype.c"
 #include "hyperv/core/contract.c"
 
 MODULE_DESCRIPTION("KUnit suites of kvm-hyperv's pure core");

@@ -18,6 +18,7 @@
 #define S32_MAX ((s32)(U32_MAX >> 1))
 
 #include "hyperv/core/btf.c"
+#include "hyperv/core/prototype.c"
 #include "hyperv/core/contract.c"
 
 struct file {
