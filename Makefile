@@ -8,8 +8,8 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 
-# O= is ours: the kernel's make must not take it for its own, so no variable of the command line
-# is handed down but these.
+# O= is for this Makefile: the kernel's make must not take it for its own, so no variable of the
+# command line is handed down but these.
 MAKEOVERRIDES =
 PASS := $(foreach v,CC LD NM AR OBJCOPY OBJDUMP AWK CROSS_COMPILE W C CF CHECK V LLVM ARCH KCFLAGS INSTALL_MOD_PATH COVERAGE KBUILD_EXTRA_SYMBOLS,$(if $(filter command line,$(origin $v)),$v='$($v)'))
 

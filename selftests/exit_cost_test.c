@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Host instructions per exit (guest/cost.h), of every row that the exit fast path answers, in one
- * boot: on stock KVM, in a VM that is not ours, in one of ours without and with the fast path,
+ * boot: on stock KVM, in a VM that KVM keeps, in an owned VM without and with the fast path,
  * and again when the module is gone; beside them two floors, an exit that does nothing
  * (rig/floor/) and one that KVM answers in its own fast path. Judged by the limits below.
  *
@@ -21,12 +21,12 @@
 #include "vm.h"
 
 /*
- * What an exit may cost that KVM answers, in a VM of ours and in any other: so many per mille of
+ * What an exit may cost that KVM answers, in an owned VM and in any other: so many per mille of
  * stock, or so many instructions above it, whichever is more.
  */
 #define FOREIGN_LIMIT 1010
 #define FOREIGN_ABOVE 12
-/* Per mille of stock for a synthetic MSR or a call in a VM not ours: two hooks are on its way. */
+/* Per mille of stock for a synthetic MSR or a call in a VM that KVM keeps: it meets two hooks. */
 #define PASSED_LIMIT  1020
 /*
  * Percent of stock that an exit may cost that the fast path answers, or so many instructions above

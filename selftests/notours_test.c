@@ -104,7 +104,7 @@ TEST(old_vm_stays_with_stock)
 	works(&old);
 	ASSERT_EQ(op(&old, OP_WR(HV_X64_MSR_CRASH_CTL, ~BIT64(63))).vector, 0);
 	works(&old);
-	ASSERT(behaves_like_stock(&old), "it has made itself ours");
+	ASSERT(behaves_like_stock(&old), "it has made itself owned");
 	/* It does not hold the module either. */
 	module_unload();
 	works(&old);
@@ -179,12 +179,12 @@ TEST(unload_refused_while_ours_lives)
 	ASSERT(r == -EBUSY || r == -EAGAIN || r == -EWOULDBLOCK, "rmmod: %d (%s)", r, strerror(-r));
 	ASSERT(module_loaded(), "it went away");
 	works(&s);
-	ASSERT(!behaves_like_stock(&s), "no longer ours");
+	ASSERT(!behaves_like_stock(&s), "no longer owned");
 	vm_free(s.vm);
 	module_unload();
 }
 
-/* Even a VM without a single vCPU was decided to be ours. */
+/* Even a VM without a single vCPU is owned. */
 TEST(empty_vm_holds_the_module)
 {
 	struct vm *vm;

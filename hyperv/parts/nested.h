@@ -68,7 +68,7 @@ bool khv_nested_read_vmcb12(struct kvm_vcpu *vcpu, u32 at, void *data, u32 len);
 /* As khv_nested_count_bitmap(), for a VMCB with this word of control bits. */
 void khv_nested_count_vmcb_bitmap(struct kvm_vcpu *vcpu, u32 control);
 
-/* Identity of the VP's L2: KVM's, where it tracks one, or else ours. Context: any. */
+/* Identity of the VP's L2: KVM's, where it tracks one, or else the module's. Context: any. */
 static inline struct khv_l2 khv_nested_identity(const struct khv_vcpu *vp)
 {
 	struct khv_l2 l2 = {};

@@ -40,7 +40,7 @@ static int set_switch(const char *val, const struct kernel_param *kp)
 	if (!ret)
 		return 0;
 	if (kp->arg == &khv_takeover)
-		pr_err("takeover=%.*s is not a boolean; use takeover=1 (new VMs are ours) or takeover=0 (new VMs stay with KVM)\n",
+		pr_err("takeover=%.*s is not a boolean; use takeover=1 (the module owns new VMs) or takeover=0 (KVM keeps new VMs)\n",
 		       len, val);
 	else
 		pr_err("fastpath=%.*s is not a boolean; use fastpath=1 (answer exits at once) or fastpath=0 (as KVM does)\n",
@@ -285,9 +285,9 @@ static int __init khv_init(void)
 	khv_debugfs_init();
 	WRITE_ONCE(khv_hooked, true);
 
-	pr_info("version %s active on %s and %s: %d functions replaced, VMs created from now on are %s\n",
-		KHV_VERSION, kvm_module->name, vendor_module->name, khv_hooks_nr(),
-		khv_takeover ? "ours" : "KVM's own (takeover=0)");
+	pr_info("version %s active on %s and %s: %d functions replaced, %s\n", KHV_VERSION,
+		kvm_module->name, vendor_module->name, khv_hooks_nr(),
+		khv_takeover ? "owns new VMs" : "leaves new VMs to KVM (takeover=0)");
 	return 0;
 
 err_hooks:

@@ -15,7 +15,7 @@
  * KHV_FLEXIBLE(where, structure, member)        the same, of an array without a size
  * KHV_SIZEOF(where, structure)                  the same, a structure's size
  * KHV_CONSTANT(where, enumeration, constant)    the same, a constant
- * KHV_MIRROR(where, structure, member, ours, our member)
+ * KHV_MIRROR(where, structure, member, mirror, mirror's member)
  *                                               as in a structure of kvm_private.h, which mirrors
  *                                               one that is in no header
  * KHV_AT(where, structure, member, offset, bytes)

@@ -26,7 +26,7 @@ static inline bool khv_x2apic_icr_is_split(const struct kvm_x86_ops *ops)
 #endif
 }
 
-/* KVM's own TSC_INVARIANT_CONTROL, which its CPUID code reads, or @ours where it has none. */
+/* KVM's TSC_INVARIANT_CONTROL, which its CPUID code reads; @ours, the module's, on 6.1. */
 static inline u64 *khv_invtsc_control(struct kvm *kvm, u64 *ours)
 {
 #ifdef KHV_HAVE_TSC_INVARIANT

@@ -64,7 +64,7 @@ extern struct khv_hook khv_hooks[KHV_NR_HOOKS];
 
 /**
  * struct khv_hook_hits - number of calls of the replaced functions on one CPU
- * @ours: calls sent to the replacement
+ * @ours: calls in an owned VM, sent to the replacement
  * @passed: calls passed on to KVM
  *
  * Counted by dispatch.S.

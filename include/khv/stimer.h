@@ -38,7 +38,7 @@ void khv_stimer_process(struct kvm_vcpu *vcpu);
 
 /**
  * khv_stimer_woken() - the same for a VP that KVM has just woken from a HLT
- * @vcpu: a vCPU of a VM of ours that has its state
+ * @vcpu: a vCPU of an owned VM, with a struct khv_vcpu
  *
  * Does not end the HLT itself; a signalled interrupt does. Context: the vCPU's thread, may sleep.
  */
@@ -46,7 +46,7 @@ void khv_stimer_woken(struct kvm_vcpu *vcpu);
 
 /**
  * khv_stimer_halt() - the same for a VP that is about to halt
- * @vcpu: a vCPU of a VM of ours that has its state
+ * @vcpu: a vCPU of an owned VM, with a struct khv_vcpu
  *
  * Ends the HLT where a timer cannot be served before an entry into the guest.
  * Context: thread of this vCPU, may sleep.

@@ -39,7 +39,7 @@ void khv_flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2);
 
 /**
  * khv_flush_all() - have a vCPU flush every translation, of its L2 as well
- * @vcpu: any vCPU of a VM of ours
+ * @vcpu: any vCPU of an owned VM
  *
  * Return: KVM's request that the caller still has to make. Context: any.
  */

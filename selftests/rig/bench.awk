@@ -229,7 +229,7 @@ function document() {
 		return
 	print "## Single exits"
 	print ""
-	print "One boot of each host measures stock KVM, a VM that is not ours, one of ours without"
+	print "One boot of each host measures stock KVM, a VM that KVM keeps, an owned VM without"
 	print "and with the exit fast path, by the guest's own time stamp counter, which counts instructions there: median of"
 	print "1000 single exits, 101 for the sweep by targets. `%` is fast against stock. The bare world switch is an exit"
 	print "that is answered by doing nothing (`selftests/rig/floor/`); where a CPU does not tell where the next instruction"

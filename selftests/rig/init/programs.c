@@ -19,7 +19,7 @@
 
 #include "init.h"
 
-/* Forward output line by line, so that a line of ours never lands inside one of a test's. */
+/* Forward output line by line, so that a line of init's never lands inside one of a test's. */
 struct lines {
 	char buf[LINE_SIZE];
 	size_t len;
