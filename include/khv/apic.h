@@ -9,10 +9,10 @@
 
 /**
  * khv_lapic_reg() - find a register of a local APIC
- * @apic: the local APIC
- * @reg: offset of the register in the APIC page
+ * @apic: KVM's local APIC of a vCPU, not NULL
+ * @reg: offset of the register in the APIC page, a multiple of 16
  *
- * Return: the register.
+ * Return: the register. Context: any; other threads may change it.
  */
 static inline u32 *khv_lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
 {
@@ -22,7 +22,7 @@ static inline u32 *khv_lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
 /**
  * khv_apic_post() - send a VP a fixed, edge-triggered interrupt
  * @vcpu: any vCPU; the interrupt is lost without an in-kernel local APIC
- * @vector: the vector
+ * @vector: 0 to 255, not checked
  *
  * Return: false if the local APIC is disabled or absent. Context: any.
  */

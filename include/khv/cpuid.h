@@ -27,7 +27,7 @@ void khv_cpuid_update(struct kvm_vcpu *vcpu);
 
 /**
  * khv_cpuid_show() - apply what depends on this module to a leaf that a guest reads
- * @vp: the VP, which is shown Hyper-V
+ * @vp: a VP whose CPUID shows Hyper-V
  * @leaf: the leaf; it exists
  * @eax: KVM's value of EAX
  * @ebx: of EBX
@@ -39,7 +39,7 @@ void khv_cpuid_show(const struct khv_vcpu *vp, u32 leaf, u32 *eax, u32 *ebx, u32
 
 /**
  * khv_tsc_invariant_hidden() - must CPUID 80000007H:EDX[8] read 0?
- * @vp: the VP
+ * @vp: any VP of an owned VM
  *
  * Return: true while CPUID shows the VP HV_X64_MSR_TSC_INVARIANT_CONTROL and the register is 0.
  * Context: any.

@@ -32,7 +32,7 @@ static inline bool khv_msr_is_unrouted(u32 msr)
 
 /**
  * khv_msr_read() - handle RDMSR and KVM_GET_MSRS in an owned VM
- * @vcpu: the vCPU
+ * @vcpu: a vCPU of an owned VM; gets its struct khv_vcpu here if it has none
  * @msr: MSR number
  * @data: set to the value read
  * @host: access by user space, not by the guest
@@ -44,7 +44,7 @@ int khv_msr_read(struct kvm_vcpu *vcpu, u32 msr, u64 *data, bool host);
 
 /**
  * khv_msr_write() - handle WRMSR and KVM_SET_MSRS in an owned VM
- * @vcpu: the vCPU
+ * @vcpu: a vCPU of an owned VM; gets its struct khv_vcpu here if it has none
  * @msr: MSR number
  * @data: value to write
  * @host: access by user space, not by the guest

@@ -51,6 +51,8 @@ struct khv_gva_range khv_flush_decode(u64 entry, bool extended);
  * @entries: array of HV_GVA_RANGE
  * @nr: number of entries
  * @extended: see khv_flush_decode()
+ *
+ * Context: any.
  */
 void khv_flush_list(struct khv_flush *flush, const u64 *entries, unsigned int nr, bool extended);
 

@@ -76,7 +76,7 @@ struct khv_hcall {
 /**
  * khv_hcall_decode() - split the registers of a hypercall into its fields
  * @hc: result; @hc->input and @hc->input_len are not written
- * @regs: the registers
+ * @regs: registers of the guest at the VM-Exit
  *
  * Context: any, no lock.
  */
@@ -121,7 +121,7 @@ u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row);
  * @hc: decoded call
  * @row: its row
  *
- * Return: size of fixed header, variable header and all rep elements, in bytes.
+ * Return: size of fixed header, variable header and all rep elements, in bytes. Context: any.
  */
 static inline u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row)
 {
@@ -135,7 +135,7 @@ static inline u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct k
  * Output begins after the registers that the input takes, rounded up to pairs: TLFS "Hypercall
  * Outputs".
  *
- * Return: offset in bytes from RDX; 16 and above lie in XMM0 to XMM5.
+ * Return: offset in bytes from RDX; 16 and above lie in XMM0 to XMM5. Context: any.
  */
 static inline u32 khv_fast_output_at(u32 input_len)
 {
@@ -147,7 +147,7 @@ static inline u32 khv_fast_output_at(u32 input_len)
  * @hc: decoded call, with reps_done set by the handler
  * @status: HV_STATUS_*
  *
- * Return: value for RAX, or EDX:EAX in 32-bit mode.
+ * Return: value for RAX, or EDX:EAX in 32-bit mode. Context: any.
  */
 static inline u64 khv_hcall_result(const struct khv_hcall *hc, u16 status)
 {

@@ -115,7 +115,7 @@ void khv_symbols_forget(void);
  * Call after khv_symbols_init() and, for a symbol of a module, between khv_symbols_index() and
  * khv_symbols_forget().
  *
- * Return: the address, or 0.
+ * Return: the address, or 0. Context: module load, may sleep.
  */
 unsigned long khv_symbol(const char *module, const char *name);
 

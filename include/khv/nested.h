@@ -22,7 +22,7 @@ u64 khv_nested_features_offered(void);
 
 /**
  * khv_nested_assist_off() - end what the VP assist page allowed, after it is disabled
- * @vp: the VP
+ * @vp: VP whose HV_X64_MSR_VP_ASSIST_PAGE has just lost its Enable bit
  *
  * Context: the VP's thread.
  */
@@ -92,7 +92,7 @@ static inline bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu)
 
 /**
  * khv_nested_call_seen() - record that KVM routed a hypercall of an L2 to the module
- * @vp: the VP
+ * @vp: VP whose L2 made the call
  *
  * Context: the VP's thread, in guest mode.
  */
@@ -100,7 +100,7 @@ void khv_nested_call_seen(struct khv_vcpu *vp);
 
 /**
  * khv_nested_is_direct() - would KVM route flush hypercalls of this L2 to the module?
- * @vp: the VP
+ * @vp: VP that runs the L2
  *
  * TLFS chapter "Nested Virtualization", "Direct Virtual Flush".
  *
@@ -173,20 +173,24 @@ bool khv_nested_tlb_unlocked_nofault(struct kvm_vcpu *vcpu);
 /**
  * khv_nested_synthetic_exit() - exit from L2 to L1, which holds a TLB lock, after a flush
  * @vcpu: a vCPU in guest mode, its hypercall completed
+ *
+ * Context: the vCPU's thread, may sleep.
  */
 void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu);
 
 /**
  * khv_evmcs_filter_msr() - hide VMX controls that the enlightened VMCS has no field for
- * @vcpu: the vCPU
+ * @vcpu: a vCPU of an owned VM that is offered the enlightened VMCS
  * @msr: a VMX capability MSR
  * @data: its value; bits are cleared
+ *
+ * Context: the vCPU's thread.
  */
 void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data);
 
 /**
  * khv_evmcs_check_controls() - may L1 enter L2 with these VMX controls?
- * @vcpu: the vCPU
+ * @vcpu: a vCPU of an owned VM whose L1 enters by an enlightened VMCS
  * @vmcs12: KVM's copy of L1's VMCS
  *
  * Return: 0, or -EINVAL, which fails the nested entry. Context: the vCPU's thread.

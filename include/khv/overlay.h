@@ -19,7 +19,7 @@ void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is);
 
 /**
  * khv_overlay_map() - write an image over a guest page, replacing an earlier image
- * @kvm: the VM
+ * @kvm: an owned VM, kvm->srcu held
  * @o: the overlay, either not mapped or mapped at @gpa
  * @gpa: page-aligned address in address space 0
  * @image: PAGE_SIZE bytes
@@ -32,8 +32,8 @@ int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 
 
 /**
  * khv_overlay_show() - write the image of a mapped overlay again
- * @kvm: the VM
- * @o: the overlay
+ * @kvm: an owned VM, kvm->srcu held
+ * @o: overlay of a register, mapped
  *
  * Context: the register's lock held, may sleep.
  */
@@ -41,8 +41,8 @@ void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o);
 
 /**
  * khv_overlay_unmap() - remove the image from guest memory
- * @kvm: the VM
- * @o: the overlay
+ * @kvm: an owned VM, kvm->srcu held
+ * @o: overlay of a register; nothing happens unless it is mapped
  * @restore: write back the saved contents if the guest has not changed the image
  *
  * Context: the register's lock held, may sleep.
@@ -51,7 +51,9 @@ void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore);
 
 /**
  * khv_overlay_free() - free an overlay's buffers without touching guest memory
- * @o: the overlay
+ * @o: mapped or not; an image stays in guest memory
+ *
+ * Context: the register's lock held, or no other user left.
  */
 void khv_overlay_free(struct khv_overlay *o);
 

@@ -75,7 +75,7 @@ static __always_inline void khv_vmwrite(unsigned long field, unsigned long value
 
 /**
  * khv_in_l2() - is the vCPU running a nested guest?
- * @vcpu: the vCPU
+ * @vcpu: any vCPU of this host, owned or not
  *
  * Return: true between a nested VM-Entry and its VM-Exit. Context: the vCPU's thread.
  */
@@ -86,7 +86,7 @@ static inline bool khv_in_l2(const struct kvm_vcpu *vcpu)
 
 /**
  * khv_in_smm() - is the vCPU in system management mode?
- * @vcpu: the vCPU
+ * @vcpu: any vCPU of this host, owned or not
  *
  * Return: true between an SMI and its RSM. Context: the vCPU's thread.
  */
@@ -227,7 +227,8 @@ static inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cac
  * khv_longmode() - does the guest use the 64-bit calling convention?
  * @vcpu: running vCPU
  *
- * Return: true in a 64-bit code segment, and for a guest with protected state (SEV-ES).
+ * Return: true in a 64-bit code segment, and for a guest with protected state (SEV-ES). Context:
+ * the vCPU's thread.
  */
 static inline bool khv_longmode(struct kvm_vcpu *vcpu)
 {
@@ -245,7 +246,8 @@ static inline bool khv_longmode(struct kvm_vcpu *vcpu)
  * khv_may_hypercall() - may the guest make hypercalls in its current mode and CPL?
  * @vcpu: running vCPU
  *
- * Return: false if the TLFS demands #UD ("Legal Hypercall Environments").
+ * Return: false if the TLFS demands #UD ("Legal Hypercall Environments"). Context: the vCPU's
+ * thread.
  */
 static inline bool khv_may_hypercall(struct kvm_vcpu *vcpu)
 {
@@ -257,7 +259,8 @@ static inline bool khv_may_hypercall(struct kvm_vcpu *vcpu)
  * @vcpu: running vCPU
  * @longmode: 64-bit calling convention
  *
- * Return: the registers.
+ * Return: the registers, with the upper halves as they are, also for a 32-bit caller. Context: the
+ * vCPU's thread.
  */
 static inline struct khv_call_regs khv_call_regs(struct kvm_vcpu *vcpu, bool longmode)
 {
@@ -280,6 +283,8 @@ static inline struct khv_call_regs khv_call_regs(struct kvm_vcpu *vcpu, bool lon
  * @vcpu: running vCPU
  * @longmode: 64-bit calling convention
  * @result: result value
+ *
+ * Context: the vCPU's thread.
  */
 static inline void khv_set_result(struct kvm_vcpu *vcpu, bool longmode, u64 result)
 {

@@ -58,7 +58,7 @@ u64 khv_ref_at(const struct khv_ref_params *p, u64 tsc);
  * @sequence: the current one
  *
  * Return: a different one that is neither 0 nor 0xFFFFFFFF, which mean "invalid" in this and in
- * older versions of the TLFS.
+ * older versions of the TLFS. Context: any.
  */
 u32 khv_ref_next_sequence(u32 sequence);
 

@@ -11,7 +11,7 @@
 
 /**
  * khv_reftime_vm_init() - initialise the reference clock of a new VM
- * @vm: the VM
+ * @vm: not yet visible to other threads, with KVM's clock initialised
  */
 void khv_reftime_vm_init(struct khv_vm *vm);
 
@@ -48,8 +48,8 @@ static inline const struct kvm_vcpu *khv_first_vcpu(const struct kvm_vcpu *vcpu)
 
 /**
  * khv_guest_tsc() - convert the host's TSC to a vCPU's
- * @tsc: the host's TSC
- * @vcpu: the vCPU
+ * @tsc: reading of RDTSC on the host, in ticks
+ * @vcpu: any vCPU of an owned VM
  *
  * Return: the TSC that the vCPU's guest reads, outside of its L2. Context: any.
  */
@@ -82,7 +82,7 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 
 /**
  * khv_reftime_run_begin() - have KVM update its clock after user space changed the TSC frequency
- * @vp: the VP
+ * @vp: VP whose TSC frequency may have changed since its last KVM_RUN
  *
  * KVM does not do so by itself. Context: the VP's thread at the beginning of KVM_RUN.
  */

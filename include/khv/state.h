@@ -110,7 +110,7 @@ struct khv_refclock {
 
 /**
  * struct khv_vm - an owned VM
- * @kvm: the VM
+ * @kvm: KVM's structure of it, which points here while the VM lives
  * @link: entry of khv_vms, under khv_vms_lock
  * @vps: its VPs, under khv_vms_lock
  * @aside: states of VPs that are put aside, see khv_vcpu_put_aside(), under khv_vms_lock
@@ -182,7 +182,7 @@ struct khv_gpa_flush {
 
 /**
  * struct khv_msr_access - one access to a synthetic MSR
- * @vcpu: the vCPU
+ * @vcpu: vCPU whose register is accessed; its mutex is held
  * @vp: the vCPU's VP
  * @vm: the VP's VM
  * @row: &enum khv_msr_id

@@ -7,8 +7,8 @@
 
 /**
  * khv_stimer_waits() - does a timer's message wait for the message slot of a SINT?
- * @vp: the VP
- * @sint: the SINT
+ * @vp: VP whose timers are examined
+ * @sint: 0 to 15
  *
  * Return: true if one does. Context: the VP's thread.
  */
@@ -55,7 +55,7 @@ void khv_stimer_halt(struct kvm_vcpu *vcpu);
 
 /**
  * khv_stimer_retry() - retry expiries after something they may have waited for changed
- * @vp: the VP
+ * @vp: any VP of an owned VM
  *
  * Context: any, no lock. A caller outside the VP's thread must kick the vCPU.
  */
@@ -63,7 +63,7 @@ void khv_stimer_retry(struct khv_vcpu *vp);
 
 /**
  * khv_stimer_apic_changed() - retry expiries that waited for the local APIC to be enabled
- * @vp: the VP
+ * @vp: VP whose local APIC may have been enabled; a no-op unless an expiry waits for it
  *
  * Context: the VP's thread.
  */

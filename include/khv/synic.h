@@ -7,7 +7,7 @@
 
 /**
  * khv_synic_awaited() - find the SINT vectors whose EOI must be noticed
- * @vp: the VP
+ * @vp: VP whose EOI exit bitmap is computed
  * @vectors: bitmap of 256 bits; the vectors are added to it
  *
  * An irqfd with a resample eventfd, or a timer's message that waits for the slot, needs the EOI.
@@ -17,7 +17,7 @@ void khv_synic_awaited(const struct khv_vcpu *vp, unsigned long *vectors);
 
 /**
  * khv_sint() - read a SINT register
- * @synic: the SynIC
+ * @synic: state of a VP that has a SynIC
  * @sint: 0 to 15
  *
  * Return: the register. Context: any.
@@ -46,7 +46,7 @@ void khv_synic_init(struct khv_vcpu *vp);
 
 /**
  * khv_synic_activate() - enable KVM_CAP_HYPERV_SYNIC or KVM_CAP_HYPERV_SYNIC2
- * @vp: the VP
+ * @vp: VP whose user space enables the capability
  * @dont_zero_pages: SYNIC2: keep the contents of SIMP and SIEFP when the guest enables them
  *
  * Context: vcpu->mutex held.
@@ -55,7 +55,7 @@ void khv_synic_activate(struct khv_vcpu *vp, bool dont_zero_pages);
 
 /**
  * khv_synic_deliver() - write a message to a SINT's slot and raise its interrupt
- * @vcpu: the vCPU, SynIC active
+ * @vcpu: vCPU with an active SynIC
  * @sint: 0 to 15
  * @msg: the message; its type is not HVMSG_NONE
  *
@@ -82,8 +82,8 @@ int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint);
 
 /**
  * khv_synic_eoi() - handle the EOI of an interrupt whose vector belongs to a SINT
- * @vcpu: the vCPU
- * @vector: the vector
+ * @vcpu: vCPU that wrote EOI, or whose CPU did so under APICv
+ * @vector: vector whose ISR bit was cleared, 0 to 255
  *
  * Context: the vCPU's thread.
  */
@@ -91,7 +91,7 @@ void khv_synic_eoi(struct kvm_vcpu *vcpu, int vector);
 
 /**
  * khv_synic_anybody_waits() - does an irqfd wait for the EOI of a SINT?
- * @vp: the VP
+ * @vp: any VP of an owned VM
  *
  * Return: true if one of its SINTs has a route. Context: any.
  */
@@ -99,7 +99,7 @@ bool khv_synic_anybody_waits(const struct khv_vcpu *vp);
 
 /**
  * khv_synic_notify_all() - notify the irqfds of all SINTs of an EOM
- * @vp: the VP
+ * @vp: VP that wrote HV_X64_MSR_EOM
  *
  * Context: the VP's thread, may sleep.
  */

@@ -29,8 +29,8 @@ void khv_tlbflush_process(struct kvm_vcpu *vcpu);
 
 /**
  * khv_flush_vp() - flush a VP's own addresses, or its nested guest's, before either runs again
- * @vcpu: the vCPU
- * @what: the flush
+ * @vcpu: vCPU of the calling thread
+ * @what: ranges, or everything; addresses need not be canonical
  * @l2: the addresses are of the vCPU's nested guest
  *
  * Context: the vCPU's thread before it enters the guest, interrupts may be off.
@@ -47,8 +47,8 @@ unsigned int khv_flush_all(struct kvm_vcpu *vcpu);
 
 /**
  * khv_flush_queue() - queue a flush for a vCPU
- * @vcpu: the vCPU
- * @what: the flush
+ * @vcpu: any vCPU of an owned VM; without a struct khv_vcpu everything is flushed
+ * @what: ranges, or everything; merged with those that wait
  * @l2: the flush is of addresses of the vCPU's nested guest, not of its own
  *
  * Context: any.

@@ -25,7 +25,7 @@ void khv_vm_destroy(struct kvm *kvm);
 
 /**
  * khv_vcpu_create() - give a vCPU of an owned VM its VP, unless it has one
- * @vcpu: the vCPU
+ * @vcpu: a vCPU of an owned VM
  *
  * Context: may sleep; vcpu->mutex held, or the vCPU not yet visible to user space.
  * Return: 0, or -ENOMEM.

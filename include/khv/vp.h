@@ -14,7 +14,7 @@ void khv_vp_init(struct khv_vcpu *vp);
 
 /**
  * khv_vp_run_begin() - account CPU time from here on
- * @vp: the VP, whose thread is about to run it
+ * @vp: VP whose thread enters KVM_RUN
  *
  * Context: the VP's thread, vcpu->mutex held.
  */
@@ -22,7 +22,9 @@ void khv_vp_run_begin(struct khv_vcpu *vp);
 
 /**
  * khv_vp_run_end() - end what khv_vp_run_begin() began
- * @vp: the VP
+ * @vp: VP whose thread leaves KVM_RUN
+ *
+ * Context: as khv_vp_run_begin().
  */
 void khv_vp_run_end(struct khv_vcpu *vp);
 
@@ -38,7 +40,7 @@ void khv_vp_claim(struct khv_vcpu *vp);
 
 /**
  * khv_vp_disclaim() - remove a VP from the table of VP indices
- * @vp: the VP
+ * @vp: VP that gives the index up; a no-op if another VP has claimed it since
  * @vp_index: the index that the VP gives up
  *
  * Context: khv_vms_lock held.

@@ -33,6 +33,8 @@ struct khv_vpset {
  * khv_vpset_mask() - build the set of a hypercall with a plain processor mask
  * @set: result
  * @mask: VPs 0 to 63, one bit each
+ *
+ * Context: any.
  */
 void khv_vpset_mask(struct khv_vpset *set, u64 mask);
 
@@ -87,7 +89,7 @@ bool khv_vpset_has(const struct khv_vpset *set, u32 vp_index);
  * @set: parsed and not yet walked
  * @vcpus: number of vCPUs of the VM
  *
- * Return: true if it names at most KHV_FAST_TARGETS VPs.
+ * Return: true if it names at most KHV_FAST_TARGETS VPs. Context: any.
  */
 static inline bool khv_vpset_few(const struct khv_vpset *set, u32 vcpus)
 {
