@@ -419,7 +419,7 @@ static void ask_everything(const struct khv_btf *btf)
 	}
 }
 
-static void cut_off(struct kunit *test)
+static void cut_off_data_is_refused(struct kunit *test)
 {
 	struct khv_btf btf;
 	u32 len;
@@ -431,7 +431,7 @@ static void cut_off(struct kunit *test)
 }
 
 /* Every byte is spoiled in some ways; right behind the input nothing may be read. */
-static void spoiled(struct kunit *test)
+static void any_spoiled_byte_is_harmless(struct kunit *test)
 {
 	static const u8 values[] = { 0, 1, 0x7f, 0x80, 0xff };
 	u8 *last = kernel_copy + sizeof(kernel_copy), *copy;
@@ -458,7 +458,7 @@ static void spoiled(struct kunit *test)
 	KUNIT_EXPECT_GT(test, opened, made_len);
 }
 
-static void circles(struct kunit *test)
+static void circles_of_types_end(struct kunit *test)
 {
 	struct maker *m = &maker;
 	struct khv_btf_place place;
@@ -509,9 +509,9 @@ static struct kunit_case btf_cases[] = {
 	KUNIT_CASE(no_declarations),
 	KUNIT_CASE(names),
 	KUNIT_CASE(modules),
-	KUNIT_CASE(cut_off),
-	KUNIT_CASE(spoiled),
-	KUNIT_CASE(circles),
+	KUNIT_CASE(cut_off_data_is_refused),
+	KUNIT_CASE(any_spoiled_byte_is_harmless),
+	KUNIT_CASE(circles_of_types_end),
 	KUNIT_CASE(kinds_of_another_time),
 	{},
 };

@@ -51,7 +51,7 @@ static void extended_entries(struct kunit *test)
 	expect_range(test, ~0ULL, true, ~0x3fffffffULL, 2048 * PAGES_1G);
 }
 
-static void lists(struct kunit *test)
+static void lists_fit_or_flush_all(struct kunit *test)
 {
 	u64 entries[KHV_FLUSH_RANGES + 1] = {};
 	struct khv_flush flush;
@@ -86,7 +86,7 @@ static void lists(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, flush.all);
 }
 
-static void merging(struct kunit *test)
+static void merging_fits_or_flushes_all(struct kunit *test)
 {
 	u64 entries[KHV_FLUSH_RANGES] = {};
 	struct khv_flush to = {}, add;
@@ -128,8 +128,8 @@ static void merging(struct kunit *test)
 static struct kunit_case flush_cases[] = {
 	KUNIT_CASE(plain_entries),
 	KUNIT_CASE(extended_entries),
-	KUNIT_CASE(lists),
-	KUNIT_CASE(merging),
+	KUNIT_CASE(lists_fit_or_flush_all),
+	KUNIT_CASE(merging_fits_or_flushes_all),
 	{},
 };
 

@@ -16,7 +16,7 @@ static void set_vector(unsigned int vector)
 	isr[vector / 32 * KHV_LAPIC_WORD / sizeof(u32)] |= 1u << vector % 32;
 }
 
-static void highest(struct kunit *test)
+static void highest_vector_of_a_bitmap(struct kunit *test)
 {
 	unsigned int vector;
 
@@ -33,7 +33,7 @@ static void highest(struct kunit *test)
 	}
 }
 
-static void effects(struct kunit *test)
+static void effects_of_an_eoi(struct kunit *test)
 {
 	/* Without APICv KVM alone knows what is in service. */
 	KUNIT_EXPECT_EQ(test, khv_eoi_effects(false, false), (unsigned int)KHV_EOI_COUNT);
@@ -44,8 +44,8 @@ static void effects(struct kunit *test)
 }
 
 static struct kunit_case lapic_cases[] = {
-	KUNIT_CASE(highest),
-	KUNIT_CASE(effects),
+	KUNIT_CASE(highest_vector_of_a_bitmap),
+	KUNIT_CASE(effects_of_an_eoi),
 	{},
 };
 

@@ -48,7 +48,7 @@ static void frequency_desc(const struct frequency *f, char *desc)
 KUNIT_ARRAY_PARAM(frequency, frequencies, frequency_desc);
 
 /* After an hour the time is right to 2 us: mul has 31 significant bits or more. */
-static void rate(struct kunit *test)
+static void rate_follows_the_frequency(struct kunit *test)
 {
 	const struct frequency *f = test->param_value;
 	struct khv_pvclock clock = clock_of(f->hz);
@@ -82,7 +82,7 @@ static void offset_of_both_signs(struct kunit *test)
 }
 
 /* A slow TSC has no scale: 10 MHz is the first frequency whose tick is 100 ns. */
-static void too_slow(struct kunit *test)
+static void slow_tsc_has_no_scale(struct kunit *test)
 {
 	static const u64 slow[] = { 10000000, 9999999, 1000000 };
 	struct khv_ref_params p = { .scale = 1, .offset = 2 };
@@ -142,7 +142,7 @@ static void tsc_near_its_end(struct kunit *test)
 	KUNIT_EXPECT_LE(test, khv_ref_at(&p, ~0ULL), 80000000);
 }
 
-static void sequences(struct kunit *test)
+static void next_sequence_is_never_invalid(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, khv_ref_next_sequence(0), 1);
 	KUNIT_EXPECT_EQ(test, khv_ref_next_sequence(1), 2);
@@ -152,13 +152,13 @@ static void sequences(struct kunit *test)
 }
 
 static struct kunit_case refclock_cases[] = {
-	KUNIT_CASE_PARAM(rate, frequency_gen_params),
+	KUNIT_CASE_PARAM(rate_follows_the_frequency, frequency_gen_params),
 	KUNIT_CASE(offset_of_both_signs),
-	KUNIT_CASE(too_slow),
+	KUNIT_CASE(slow_tsc_has_no_scale),
 	KUNIT_CASE(absurd_shift),
 	KUNIT_CASE(backwards_by_a_little),
 	KUNIT_CASE(tsc_near_its_end),
-	KUNIT_CASE(sequences),
+	KUNIT_CASE(next_sequence_is_never_invalid),
 	{},
 };
 

@@ -90,7 +90,7 @@ static void all_and_none(struct kunit *test)
 }
 
 /* Membership agrees with the walk, at the borders of every bank. */
-static void membership(struct kunit *test)
+static void has_every_named_vp(struct kunit *test)
 {
 	struct wire wire = { .valid_bank_mask = 0x8000000000000005ULL,
 			     .banks = { 0x8000000000000001ULL, 0x2, 0x8000000000000000ULL } };
@@ -138,7 +138,7 @@ static void few_for_the_fast_path(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, khv_vpset_few(&set, 4096));
 }
 
-static void malformed(struct kunit *test)
+static void malformed_sets_are_refused(struct kunit *test)
 {
 	struct wire wire = { .valid_bank_mask = 0x11 };
 	struct khv_vpset set;
@@ -162,9 +162,9 @@ static struct kunit_case vpset_cases[] = {
 	KUNIT_CASE(banks_in_order),
 	KUNIT_CASE(every_vp_there_can_be),
 	KUNIT_CASE(all_and_none),
-	KUNIT_CASE(membership),
+	KUNIT_CASE(has_every_named_vp),
 	KUNIT_CASE(few_for_the_fast_path),
-	KUNIT_CASE(malformed),
+	KUNIT_CASE(malformed_sets_are_refused),
 	{},
 };
 

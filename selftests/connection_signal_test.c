@@ -16,7 +16,7 @@ static int __connection_deassign(struct vm *vm, u32 conn)
 	return __connection_ioctl(vm, conn, -1, KVM_HYPERV_EVENTFD_DEASSIGN);
 }
 
-TEST(capability)
+TEST(eventfd_capability_is_offered)
 {
 	struct vm *vm = vm_create(1, 0);
 

@@ -31,7 +31,7 @@ static bool smt_impossible(void)
 	return !strncmp(buf, "forceoff", 8) || !strncmp(buf, "notsupported", 12);
 }
 
-TEST(leaf_list)
+TEST(every_leaf_is_there_once)
 {
 	struct cpuid_table t;
 	u32 i, j;
@@ -54,7 +54,7 @@ TEST(leaf_list)
 	}
 }
 
-TEST(identity)
+TEST(vendor_and_limits)
 {
 	struct cpuid_table t;
 	struct kvm_cpuid_entry2 *e;
@@ -117,7 +117,7 @@ TEST_KNOWN(hypercall_lock_offered, "K4")
 	ASSERT_KNOWN(cpuid_test(&t, HV_F_HYPERCALL_LOCK), "3.EDX.18");
 }
 
-TEST(no_nonarch_coresharing)
+TEST(no_nonarch_coresharing_without_smt)
 {
 	struct cpuid_table t;
 
@@ -143,13 +143,13 @@ static void count_forms(struct vcpu *v)
 	ASSERT_EQ(t.nent, full.nent);
 }
 
-TEST(count_system_ioctl)
+TEST(system_ioctl_counts_entries)
 {
 	ASSERT(kvm_check_cap(KVM_CAP_SYS_HYPERV_CPUID), "no system ioctl");
 	count_forms(NULL);
 }
 
-TEST(count_vcpu_ioctl)
+TEST(vcpu_ioctl_counts_entries)
 {
 	struct vm *vm = vm_create(1, 0);
 
@@ -208,7 +208,7 @@ TEST(system_and_vcpu_agree)
 	vm_free(vm);
 }
 
-TEST(without_lapic)
+TEST(no_lapic_no_direct_timers_and_ipis)
 {
 	struct vm *vm = vm_create(1, VM_NO_IRQCHIP);
 	struct cpuid_table sys, own;

@@ -60,7 +60,7 @@ GUEST_CODE(notify)
 	GUEST_SYNC(3);
 }
 
-TEST(notify_exits)
+TEST(crash_notify_exits_to_user_space)
 {
 	struct vm *vm = vm_create(1, 0);
 	struct vcpu *v = vm->vcpus[0];
@@ -169,7 +169,7 @@ GUEST_CODE(around)
 	GUEST_ASSERT(rdmsr(HV_X64_MSR_CRASH_CTL) != 5);
 }
 
-TEST(bounds)
+TEST(neighbours_of_the_parameters)
 {
 	struct vm *vm = vm_create(1, 0);
 

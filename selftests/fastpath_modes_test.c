@@ -99,7 +99,7 @@ GUEST_CODE(be_known)
 }
 
 /* CS.L is 0 in long mode: the registers of a call are those of 32-bit code. */
-TEST(compatibility_mode)
+TEST(compatibility_mode_has_32_bit_registers)
 {
 	struct vm *vm = vm_create(1, 0);
 	void (*code)(void) = guest_use_vmmcall ? guest_mode32_vmmcall : guest_mode32_vmcall;
@@ -225,7 +225,7 @@ TEST(an_instruction_across_pages)
 #define SMM_ENTRY  0x8000
 #define SMM_SLOT   0x10000 /* the first of address space 1 */
 
-TEST(system_management_mode)
+TEST(smm_is_left_to_the_slow_path)
 {
 	struct kvm_userspace_memory_region smram = {
 		.slot = SMM_SLOT,

@@ -25,7 +25,7 @@ TEST(registers_are_answered_at_once)
 	vm_free(vm);
 }
 
-TEST(switched_off_and_on)
+TEST(parameter_switches_off_and_on)
 {
 	struct ops_page *p;
 	struct vm *vm = reader(&p);

@@ -416,7 +416,7 @@ GUEST_CODE(is_what_it_was)
  * A vCPU without Hyper-V in its CPUID is a target, too. Each KVM_SET_CPUID2 gives it the state that
  * others look at, and takes it away again.
  */
-TEST(identity_comes_and_goes)
+TEST(targets_lose_and_get_their_state)
 {
 	static const u32 sints[] = { SINT };
 	struct vm *vm = pause_without_exit(synic_vm(1));

@@ -47,12 +47,12 @@ static void check_list_lengths(u64 code)
 	world_free(w);
 }
 
-TEST(list_lengths)
+TEST(lists_of_every_length)
 {
 	check_list_lengths(HVCALL_FLUSH_LIST);
 }
 
-TEST(list_lengths_ex)
+TEST(lists_of_every_length_ex)
 {
 	check_list_lengths(HVCALL_FLUSH_LIST_EX);
 }
@@ -81,7 +81,7 @@ TEST(longest_fast_lists)
 }
 
 /* Several calls before the target runs again: its queue must keep them all. */
-TEST(many_calls_before_entry)
+TEST(calls_before_an_entry_add_up)
 {
 	struct world *w = world_create();
 	struct page stale[STALE_MAX];
@@ -114,7 +114,7 @@ TEST(many_calls_before_entry)
 }
 
 /* Bits 11:0 of an entry. Emulated TLBs have one place for all pages 2048 apart: not two of them. */
-TEST(additional_pages)
+TEST(additional_pages_are_flushed)
 {
 	static const u32 more[] = { 1, 2, 7, 63, 511, 512, 2047, 2049, 4095 };
 	struct world *w = world_create();
@@ -166,7 +166,7 @@ TEST(large_pages_by_any_address)
 }
 
 /* Entries before the start index were flushed by the call that this one continues. */
-TEST_KNOWN(start_index, "K3")
+TEST_KNOWN(entries_before_the_start_index_are_skipped, "K3")
 {
 	static const u32 lengths[] = { 2, 8, 16, 64 };
 	struct world *w = world_create();

@@ -42,12 +42,12 @@ static void check_space_calls(bool fast)
 	world_free(w);
 }
 
-TEST(space_slow)
+TEST(space_is_flushed_by_slow_calls)
 {
 	check_space_calls(false);
 }
 
-TEST(space_fast)
+TEST(space_is_flushed_by_fast_calls)
 {
 	check_space_calls(true);
 }
@@ -183,7 +183,7 @@ static bool amd_by_page(void)
  * The target's translations are on CPU 0, where it ran. Its thread is on CPU 1 when it finds the
  * flush, and back on CPU 0 before it enters the guest.
  */
-TEST_KNOWN_IF(flushed_where_it_ran, "K23", amd_by_page)
+TEST_KNOWN_IF(flushed_on_the_cpu_where_it_ran, "K23", amd_by_page)
 {
 	const struct page stale = { PAGE_4K, 5 };
 	struct call c = { .code = HVCALL_FLUSH_LIST, .targets = 2, .nr = 1, .list = list };

@@ -49,7 +49,7 @@ GUEST_CODE(flush_running)
 	GUEST_ASSERT_EQ(shown, 3);
 }
 
-TEST(target_runs)
+TEST(flushes_a_running_target)
 {
 	struct world *w;
 	struct call calls[5];
@@ -77,7 +77,7 @@ TEST(target_runs)
 }
 
 /* The caller has taken the target's CPU from it, in the middle of the guest. */
-TEST(target_is_preempted)
+TEST(flushes_a_preempted_target)
 {
 	struct world *w = world_of_two(read_pages, NR_READ);
 	struct vcpu *v = w->vm->vcpus[1];
@@ -156,7 +156,7 @@ static bool other_thread_sleeps(void)
 	return sleeps;
 }
 
-TEST(target_is_halted)
+TEST(flushes_a_halted_target)
 {
 	struct world *w = world_of_two(read_pages, NR_READ);
 	struct vcpu *v = w->vm->vcpus[1];
@@ -181,7 +181,7 @@ TEST(target_is_halted)
 	world_free(w);
 }
 
-TEST(target_is_halted_until_its_timer)
+TEST(flushes_a_target_woken_by_its_timer)
 {
 	struct world *w = world_of_two(read_pages, NR_READ);
 	struct vcpu *v = w->vm->vcpus[1];

@@ -21,7 +21,7 @@ static u64 tsc_hz(struct vcpu *v)
 	return (u64)khz * 1000;
 }
 
-TEST(values)
+TEST(frequencies_are_kvms)
 {
 	struct vm *vm = vm_create(2, 0);
 	u32 i;

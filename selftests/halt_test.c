@@ -196,37 +196,37 @@ static void blocked(enum obstacle what)
 	one_end(undeliverable);
 }
 
-TEST_KNOWN(sint_masked, "K28")
+TEST_KNOWN(masked_sint_does_not_end_hlt, "K28")
 {
 	blocked(SINT_MASKED);
 }
 
-TEST_KNOWN(simp_off, "K28")
+TEST_KNOWN(simp_off_does_not_end_hlt, "K28")
 {
 	blocked(SIMP_OFF);
 }
 
-TEST_KNOWN(simp_outside_memory, "K28")
+TEST_KNOWN(simp_outside_memory_does_not_end_hlt, "K28")
 {
 	blocked(SIMP_NOWHERE);
 }
 
-TEST_KNOWN(synic_off, "K5")
+TEST_KNOWN(synic_off_does_not_end_hlt, "K5")
 {
 	blocked(SYNIC_OFF);
 }
 
-TEST_KNOWN(busy_slot, "K28")
+TEST_KNOWN(busy_slot_does_not_end_hlt, "K28")
 {
 	one_end(slot_is_busy);
 }
 
-TEST(nothing_is_due)
+TEST(timer_not_yet_due_does_not_end_hlt)
 {
 	one_end(far_away);
 }
 
-TEST(each_interrupt_ends_one)
+TEST(each_interrupt_ends_one_hlt)
 {
 	vm = halt_vm(1);
 	vcpu_entry(vm->vcpus[0], deliverable);
@@ -282,12 +282,12 @@ static void broken_off(void (*entry)(void))
 	vm_free(vm);
 }
 
-TEST_KNOWN(direct_timer_and_interrupts_off, "K28")
+TEST_KNOWN(signals_do_not_end_hlt_with_interrupts_off, "K28")
 {
 	broken_off(interrupts_off);
 }
 
-TEST_KNOWN(apic_disabled, "K28")
+TEST_KNOWN(signals_do_not_end_hlt_with_the_apic_disabled, "K28")
 {
 	broken_off(apic_off);
 }
@@ -366,13 +366,13 @@ static void halted_while(void (*change)(struct vcpu *v))
 	vm_free(vm);
 }
 
-TEST(reference_tsc_is_written)
+TEST(written_reference_tsc_does_not_end_hlt)
 {
 	halted_while(change_clock);
 }
 
 /* Whether stock has the VP go on (K28) depends on how busy the host is. */
-TEST(clock_is_set)
+TEST(clock_set_back_does_not_end_hlt)
 {
 	if (!module_loaded())
 		ktap_skip("stock may end the HLT, or not");
@@ -413,12 +413,12 @@ static void waits_in(u32 mp_state)
 	vm_free(vm);
 }
 
-TEST_KNOWN(waits_for_init, "K28")
+TEST_KNOWN(vp_that_waits_for_init_sleeps, "K28")
 {
 	waits_in(KVM_MP_STATE_UNINITIALIZED);
 }
 
-TEST_KNOWN(waits_for_sipi, "K28")
+TEST_KNOWN(vp_that_waits_for_sipi_sleeps, "K28")
 {
 	waits_in(KVM_MP_STATE_INIT_RECEIVED);
 }

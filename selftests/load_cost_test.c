@@ -71,7 +71,7 @@ static u64 least_cost(const char *params, int error, u64 per_ms)
 	return least;
 }
 
-TEST(lookups)
+TEST(lookups_of_the_load_are_cheap)
 {
 	bool compares = !access("/sys/kernel/btf/kvm", F_OK);
 	u64 limit = LIMIT + (compares ? CONTRACT_LIMIT : 0);

@@ -73,7 +73,7 @@ GUEST_CODE(registers_are_there)
 }
 
 /* Not in reverse: the hypercall page needs the guest's identity first (TLFS, and stock). */
-TEST(registers)
+TEST(registers_migrate)
 {
 	migrate(registers_and_leave, registers_are_there, false);
 }
@@ -128,7 +128,7 @@ GUEST_CODE(calls_go_on)
 }
 
 /* As above: not in reverse. */
-TEST(hypercalls)
+TEST(hypercall_page_and_calls_migrate)
 {
 	migrate(call_and_leave, calls_go_on, false);
 }

@@ -140,7 +140,7 @@ static u32 measure(u32 row)
 	return cost;
 }
 
-TEST(exits_to_l1)
+TEST(exits_to_l1_cost_as_on_stock)
 {
 	u32 stock[NR_ROWS], ours[NR_ROWS], i, bad = 0;
 

@@ -42,7 +42,7 @@ GUEST_CODE(l1_capabilities)
 		GUEST_ASSERT_EQ(val & 1, 0);
 }
 
-TEST(capabilities)
+TEST(controls_without_a_field_are_hidden)
 {
 	evmcs_run(l1_capabilities);
 }
@@ -63,7 +63,7 @@ GUEST_CODE(l1_perf_global)
 	GUEST_SYNC_ARGS(1, rdmsr(MSR_VMX_TRUE_EXIT) >> 32, rdmsr(MSR_VMX_TRUE_ENTRY) >> 32);
 }
 
-TEST(perf_global_ctrl)
+TEST(perf_global_ctrl_follows_cpuid)
 {
 	u64 all;
 
@@ -189,7 +189,7 @@ GUEST_CODE(l1_tsc_scaling_not_shown)
 	l2_must_run();
 }
 
-TEST(tsc_scaling_not_shown)
+TEST(tsc_scaling_fails_the_entry_unless_offered)
 {
 	evmcs_create(l1_tsc_scaling_not_shown, NESTED_EVMCS);
 	require_tsc_scaling();
@@ -199,7 +199,7 @@ TEST(tsc_scaling_not_shown)
 	vm_free(evmcs_vcpu->vm);
 }
 
-TEST_KNOWN(tsc_scaling, "N0")
+TEST_KNOWN(tsc_scaling_scales_the_tsc_of_l2, "N0")
 {
 	evmcs_create(l1_tsc_scaling, NESTED_EVMCS);
 	require_tsc_scaling();

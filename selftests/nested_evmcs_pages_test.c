@@ -190,7 +190,7 @@ GUEST_CODE(l1_evmcs_outside_memory)
 	}
 }
 
-TEST(evmcs_outside_memory)
+TEST(evmcs_outside_memory_fails_the_entry)
 {
 	evmcs_run(l1_evmcs_outside_memory);
 }
@@ -217,7 +217,7 @@ GUEST_CODE(l1_bad_revision)
 	}
 }
 
-TEST(bad_revision)
+TEST(bad_revision_fails_the_entry)
 {
 	evmcs_run(l1_bad_revision);
 }
@@ -261,7 +261,7 @@ GUEST_CODE(l1_garbage)
 	l2_must_run();
 }
 
-TEST(garbage)
+TEST(garbage_in_fields_harms_only_l2)
 {
 	evmcs_run(l1_garbage);
 }
@@ -302,7 +302,7 @@ GUEST_CODE(l1_switch_kinds)
 	l2_must_run();
 }
 
-TEST(switching_kinds)
+TEST(l1_switches_between_evmcs_and_plain_vmcs)
 {
 	evmcs_run(l1_switch_kinds);
 }

@@ -69,7 +69,7 @@ TEST_DIRECT(input_is_at_an_address_of_l2)
 	direct_world_free(w);
 }
 
-TEST_DIRECT(only_the_same_machine_and_processor)
+TEST_DIRECT(only_named_vps_of_the_same_vm)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
 	struct call c = { 0 };
@@ -107,7 +107,7 @@ TEST_DIRECT(only_the_same_machine_and_processor)
 
 /* --- TlbLockCount --------------------------------------------------------- */
 
-TEST_DIRECT(locked)
+TEST_DIRECT(tlb_lock_makes_a_synthetic_exit)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
 	u32 i;
@@ -122,7 +122,7 @@ TEST_DIRECT(locked)
 }
 
 /* A call that fails has flushed nothing: no exit. */
-TEST_DIRECT(locked_but_failed)
+TEST_DIRECT(failed_call_makes_no_synthetic_exit)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
 	struct call c = { .code = HVCALL_FLUSH_SPACE, .mask = MASK(0) };
@@ -140,7 +140,7 @@ TEST_DIRECT(locked_but_failed)
 }
 
 /* L1 promised a partition assist page and has none there. */
-TEST_DIRECT(no_partition_assist_page)
+TEST_DIRECT(missing_partition_assist_page_fails_the_call)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
 	struct call c = { .code = HVCALL_FLUSH_SPACE, .mask = MASK(0), .fast = true };
@@ -159,7 +159,7 @@ TEST_DIRECT(no_partition_assist_page)
 /* --- who is a target -------------------------------------------------------- */
 
 /* 0 is a VmId and a VpId like any other. */
-TEST_DIRECT(machine_zero)
+TEST_DIRECT(vm_id_and_vp_id_may_be_zero)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
 	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(0) | MASK(1) };
@@ -178,7 +178,7 @@ TEST_DIRECT(machine_zero)
 }
 
 /* An L2 without identity (the enlightenment is off) is no target. */
-TEST_DIRECT(nobody_is_no_target)
+TEST_DIRECT(l2_without_identity_is_no_target)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
 	struct call c = { 0 };

@@ -8,7 +8,7 @@
 
 /* --- what goes to L1 ------------------------------------------------------ */
 
-TEST(not_in_cpuid)
+TEST(reflected_without_the_cpuid_bit)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
 
@@ -18,7 +18,7 @@ TEST(not_in_cpuid)
 	direct_world_free(w);
 }
 
-TEST(not_allowed_by_l1)
+TEST(reflected_unless_l1_sets_both_bits)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS);
 
@@ -34,7 +34,7 @@ TEST(not_allowed_by_l1)
 	direct_world_free(w);
 }
 
-TEST(plain_vmcs)
+TEST(reflected_with_a_plain_vmcs)
 {
 	struct world *w;
 
@@ -47,7 +47,7 @@ TEST(plain_vmcs)
 }
 
 /* L1 changes its mind from one entry to the next. */
-TEST_DIRECT(allowed_and_forbidden)
+TEST_DIRECT(follows_l1_from_entry_to_entry)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
 	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(0) };
@@ -69,7 +69,7 @@ TEST_DIRECT(allowed_and_forbidden)
 	direct_world_free(w);
 }
 
-TEST(other_calls)
+TEST(other_calls_are_reflected)
 {
 	static const u64 others[] = { HVCALL_SEND_IPI | HV_CTL_FAST,
 				      HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST,

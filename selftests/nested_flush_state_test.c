@@ -12,7 +12,7 @@
 /* --- save and restore, in L2 ---------------------------------------------- */
 
 /* The first call after the move, without any entry by L1 in between. */
-TEST_KNOWN(restored_caller, "N1")
+TEST_KNOWN(first_call_after_migration_is_answered, "N1")
 {
 	struct world *w;
 	struct call c = { .code = HVCALL_FLUSH_SPACE, .mask = MASK(0), .fast = true };
@@ -38,7 +38,7 @@ TEST_KNOWN(restored_caller, "N1")
  * When state is restored onto a vCPU in use, the former L2's identity must not apply: calls go to
  * L1 until it enters L2 again.
  */
-TEST(restored_in_place)
+TEST(state_restored_in_place_forgets_the_l2)
 {
 	struct world *w;
 	u32 i;
@@ -57,7 +57,7 @@ TEST(restored_in_place)
 }
 
 /* vCPU 1 is in L2 ever since, vCPU 0 has gone through L1. */
-TEST_KNOWN(restored_target, "N2")
+TEST_KNOWN(restored_l2_is_a_target, "N2")
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT);
 	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(1) };
@@ -83,7 +83,7 @@ TEST_KNOWN(restored_target, "N2")
 }
 
 /* With everything known again, as before. */
-TEST_DIRECT(restored_and_reentered)
+TEST_DIRECT(answered_after_migration_and_entry)
 {
 	struct world *w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT | NESTED_PAGING);
 	struct call c = { .code = HVCALL_FLUSH_LIST };
@@ -112,7 +112,7 @@ static struct world *world_of_svm(void)
 	return w;
 }
 
-TEST(assist_page_elsewhere)
+TEST(moved_assist_page_applies_at_once)
 {
 	struct world *w = world_of_svm();
 	u64 other = gpa(vm_alloc(w->vm, PAGE_SIZE));
@@ -123,7 +123,7 @@ TEST(assist_page_elsewhere)
 }
 
 /* The old page no longer allows direct calls. */
-TEST_KNOWN_IF(assist_page_disabled, "N8", host_is_6_12)
+TEST_KNOWN_IF(disabled_assist_page_allows_nothing, "N8", host_is_6_12)
 {
 	struct world *w = world_of_svm();
 	struct call c = { .code = HVCALL_FLUSH_SPACE, .fast = true };
@@ -201,7 +201,7 @@ static u64 vmrun_at(u64 vmcb)
 }
 
 /* Nor is there anything to read at a VMCB that is nowhere, of which L2 it would be. */
-TEST_DIRECT(vmcb_outside_memory)
+TEST_DIRECT(vmrun_of_a_vmcb_outside_memory_faults)
 {
 	static const u64 nowhere[] = { GPA_NOWHERE, GPA_NOWHERE + PAGE_SIZE - 8, BIT64(40),
 				       0x000ffffffffff000ULL, 0xfffffffffffff000ULL };
@@ -241,7 +241,7 @@ TEST(pv_eoi_beside_assist_page)
  * With PV EOI off KVM no longer reads the assist page: what it read for the former L2 must not
  * apply to this one.
  */
-TEST_DIRECT(pv_eoi_off)
+TEST_DIRECT(pv_eoi_off_forgets_the_assist_page)
 {
 	struct call c = { .fast = true, .mask = MASK(0) };
 	struct world *w = world_of_svm();

@@ -146,7 +146,7 @@ static u64 space(struct world *w)
 
 /* --- what must come out ---------------------------------------------------- */
 
-TEST_KNOWN(in_cpuid, "N0")
+TEST_KNOWN(cpuid_offers_gpa_flush, "N0")
 {
 	ASSERT_KNOWN(hv_supported(HV_N_GPA_FLUSH), "4000000A.EAX.18 is not offered");
 	if (host_is_amd())
@@ -155,7 +155,7 @@ TEST_KNOWN(in_cpuid, "N0")
 		ASSERT(!hv_supported(HV_N_NPT_TLB), "4000000A.EAX.22 is AMD's");
 }
 
-TEST_KNOWN(statuses, "N0")
+TEST_KNOWN(any_space_but_no_flag_is_accepted, "N0")
 {
 	struct world *w = world_start(0);
 	struct call c = { 0 };
@@ -191,7 +191,7 @@ TEST_KNOWN(statuses, "N0")
 	world_free(w);
 }
 
-TEST_KNOWN(block_unreadable, "N0")
+TEST_KNOWN(unreadable_input_is_refused, "N0")
 {
 	struct world *w = world_start(0);
 	struct guest_op o = OP_HC(HVCALL_FLUSH_GPA_SPACE, GPA_NOWHERE, 0);
@@ -254,12 +254,12 @@ static void check_others(u32 flags, bool npt_tlb)
 	world_free(w);
 }
 
-TEST_KNOWN(another_processor, "N0")
+TEST_KNOWN(flushes_another_vp, "N0")
 {
 	check_others(0, false);
 }
 
-TEST_KNOWN(another_processor_with_evmcs, "N0")
+TEST_KNOWN(flushes_another_vp_with_evmcs, "N0")
 {
 	if (host_is_amd())
 		ktap_skip("there is one kind of VMCB");
@@ -267,7 +267,7 @@ TEST_KNOWN(another_processor_with_evmcs, "N0")
 }
 
 /* L1 that has said so does without any flush of its own. */
-TEST_KNOWN(enlightened_npt_tlb, "N0")
+TEST_KNOWN(enlightened_npt_tlb_needs_no_other_flush, "N0")
 {
 	if (!host_is_amd())
 		ktap_skip("AMD's");
@@ -275,7 +275,7 @@ TEST_KNOWN(enlightened_npt_tlb, "N0")
 }
 
 /* The caller's own L2. On VMX, L0 does not look at the tables at an entry either. */
-TEST_KNOWN(its_own, "N0")
+TEST_KNOWN(flushes_the_callers_own_l2, "N0")
 {
 	struct world *w = world_start(0);
 	struct call c = { .space = space(w) };
@@ -302,7 +302,7 @@ static u64 pause_l1(u64 arg)
 }
 
 /* A vCPU that is in L1 at the time of the call, and then enters L2 again. */
-TEST_KNOWN(a_processor_in_l1, "N0")
+TEST_KNOWN(flushes_a_vp_that_is_in_l1, "N0")
 {
 	struct world *w = world_start(0);
 	struct call c = { .space = space(w) };
@@ -329,7 +329,7 @@ TEST_KNOWN(a_processor_in_l1, "N0")
 }
 
 /* Into a new VM and on: the tables are the same, and so is the call. */
-TEST_KNOWN(moved, "N0")
+TEST_KNOWN(flushes_after_migration, "N0")
 {
 	struct world *w = world_start(NESTED_EVMCS);
 	struct call c = { .space = space(w) };
@@ -402,7 +402,7 @@ static void *race_thread(void *arg)
 	return NULL;
 }
 
-TEST_KNOWN(running_l2, "N0")
+TEST_KNOWN(flushes_a_running_l2, "N0")
 {
 	struct world *w;
 	pthread_t thread;
@@ -442,7 +442,7 @@ static void check_enforced(bool gpa_flush, bool npt_tlb, u64 expected)
 	world_free(w);
 }
 
-TEST_KNOWN(enforced, "N0")
+TEST_KNOWN(needs_its_cpuid_bit_when_enforced, "N0")
 {
 	check_enforced(false, false, HV_STATUS_ACCESS_DENIED);
 	check_enforced(true, false, HV_STATUS_SUCCESS);

@@ -87,7 +87,7 @@ static u64 uses(void)
 	return module_loaded() ? module_uses("hv-emsr-bitmap ") : 0;
 }
 
-TEST(clean_bit)
+TEST(clean_bit_keeps_the_bitmap)
 {
 	u64 before;
 
@@ -101,14 +101,14 @@ TEST(clean_bit)
 }
 
 /* Without the enlightenment the clean bit means nothing. */
-TEST(not_enlightened)
+TEST(clean_bit_needs_the_enlightenment)
 {
 	create(NESTED_EVMCS, false);
 	nested_start(v);
 	check(true, true, "not enlightened");
 }
 
-TEST(plain_vmcs)
+TEST(clean_bit_is_not_in_a_plain_vmcs)
 {
 	if (host_is_amd())
 		ktap_skip("there is one kind of VMCB");
@@ -118,7 +118,7 @@ TEST(plain_vmcs)
 }
 
 /* The new host knows nothing of what was clean. */
-TEST(moved)
+TEST(migration_forgets_the_bitmap)
 {
 	create(NESTED_EVMCS, true);
 	nested_start(v);

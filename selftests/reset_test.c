@@ -43,7 +43,7 @@ TEST(host_write_1_exits)
 }
 
 /* Save and restore write what was read, 0, and nothing happens. */
-TEST(host_access)
+TEST(host_writes_0_without_exit)
 {
 	struct vm *vm = vm_create(1, 0);
 	struct vcpu *v = vm->vcpus[0];

@@ -158,7 +158,7 @@ static bool wait_for(struct world *w, volatile u8 *byte, u8 value)
 	return *byte == value;
 }
 
-TEST_KNOWN(timer_message, "K22")
+TEST_KNOWN(timer_message_goes_to_ram, "K22")
 {
 	struct world *w = world_create();
 	u8 *page = ram(w, PAGE_MESSAGES);
@@ -174,7 +174,7 @@ TEST_KNOWN(timer_message, "K22")
 }
 
 /* What is in SMRAM at the slot's address says nothing about the slot. */
-TEST_KNOWN(busy_slot, "K22")
+TEST_KNOWN(busy_slot_is_read_from_ram, "K22")
 {
 	struct world *w = world_create();
 	u8 *page = ram(w, PAGE_MESSAGES);
@@ -196,7 +196,7 @@ TEST_KNOWN(busy_slot, "K22")
 
 /* --- pages of registers ---------------------------------------------------- */
 
-TEST_KNOWN(hypercall_page, "K22")
+TEST_KNOWN(hypercall_page_is_laid_over_ram, "K22")
 {
 	struct world *w = world_create();
 
@@ -212,7 +212,7 @@ TEST_KNOWN(hypercall_page, "K22")
 	world_free(w);
 }
 
-TEST_KNOWN(assist_page, "K22")
+TEST_KNOWN(assist_page_is_cleared_in_ram, "K22")
 {
 	struct world *w = world_create();
 
@@ -225,7 +225,7 @@ TEST_KNOWN(assist_page, "K22")
 
 /* --- calls ----------------------------------------------------------------- */
 
-TEST(input_of_a_call)
+TEST(input_is_read_from_ram)
 {
 	struct world *w = world_create();
 	u64 *in = (u64 *)ram(w, PAGE_INPUT), *hidden = (u64 *)smram(w, PAGE_INPUT);
@@ -255,7 +255,7 @@ GUEST_CODE(query_capabilities)
 }
 
 /* User space does not know the call, and the module answers for it. */
-TEST(output_of_a_call)
+TEST(output_is_written_to_ram)
 {
 	struct world *w = world_create();
 

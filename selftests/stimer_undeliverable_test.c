@@ -111,13 +111,13 @@ STIMER_TEST(busy_slot_one_shot_then_eoi)
 	busy_slot_then_eoi(ONE_SHOT);
 }
 
-STIMER_TEST_KNOWN(s4_busy_slot_periodic_then_eoi, "K1")
+STIMER_TEST_KNOWN(busy_slot_periodic_then_eoi, "K1")
 {
 	busy_slot_then_eoi(ONE_SHOT | PERIODIC);
 }
 
 /* A tick that finds the slot busy must say so, or the guest has no reason to write EOM. */
-STIMER_TEST_KNOWN(s4_busy_slot_periodic_then_eom, "K1")
+STIMER_TEST_KNOWN(busy_slot_periodic_then_eom, "K1")
 {
 	u64 begin = ref_now(), period = REF_MS(50);
 	u32 i;
@@ -142,7 +142,7 @@ STIMER_TEST_KNOWN(s4_busy_slot_periodic_then_eom, "K1")
  * The guest frees the slot and forgets EOM; interrupts are off, so there is no
  * EOI either. The next message to this SINT must bring the queue along.
  */
-STIMER_TEST_KNOWN(s4_busy_slot_then_later_message, "K1")
+STIMER_TEST_KNOWN(busy_slot_then_later_message, "K1")
 {
 	setup();
 	occupy();
@@ -248,18 +248,18 @@ static void blocked_periodic(enum obstacle what, u64 config)
 	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), config);
 }
 
-STIMER_TEST_KNOWN(s1_simp_off_one_shot, "K1")
+STIMER_TEST_KNOWN(simp_off_one_shot, "K1")
 {
 	blocked_one_shot(SIMP_OFF, ONE_SHOT);
 }
 
-STIMER_TEST_KNOWN(s1_simp_off_periodic, "K1")
+STIMER_TEST_KNOWN(simp_off_periodic, "K1")
 {
 	blocked_periodic(SIMP_OFF, ONE_SHOT | PERIODIC);
 }
 
 /* The same where enabling zeroes the page: the message comes after that. */
-TEST_KNOWN(s1_simp_off_one_shot_zeroed_page, "K1")
+TEST_KNOWN(simp_off_one_shot_zeroed_page, "K1")
 {
 	struct vm *vm = synic_vm_bare(1, KVM_CAP_HYPERV_SYNIC);
 
@@ -268,7 +268,7 @@ TEST_KNOWN(s1_simp_off_one_shot_zeroed_page, "K1")
 	memset(synic_messages[0], 0xee, PAGE_SIZE);
 	/* Read the slot while SIMP is disabled. */
 	synic_messages[0][SINT].type = HV_MSG_NONE;
-	vcpu_entry(vm->vcpus[0], s1_simp_off_one_shot_guest);
+	vcpu_entry(vm->vcpus[0], simp_off_one_shot_guest);
 	timer_run_to_end(vm->vcpus[0]);
 	vm_free(vm);
 }
@@ -284,18 +284,18 @@ STIMER_TEST_KNOWN(simp_outside_memory_periodic, "K1")
 }
 
 /* A guest that waits for interrupts needs one: the message alone would never be noticed. */
-STIMER_TEST_KNOWN(s2_sint_masked_one_shot, "K1")
+STIMER_TEST_KNOWN(sint_masked_one_shot, "K1")
 {
 	blocked_one_shot(SINT_MASKED, ONE_SHOT);
 }
 
-STIMER_TEST_KNOWN(s2_sint_masked_periodic, "K1")
+STIMER_TEST_KNOWN(sint_masked_periodic, "K1")
 {
 	blocked_periodic(SINT_MASKED, ONE_SHOT | PERIODIC);
 }
 
 /* A guest that polls the slot: one message, and the timer is done. */
-STIMER_TEST_KNOWN(s2_sint_masked_no_duplicate, "K1")
+STIMER_TEST_KNOWN(sint_masked_no_duplicate, "K1")
 {
 	setup();
 	block(SINT_MASKED);
@@ -310,7 +310,7 @@ STIMER_TEST_KNOWN(s2_sint_masked_no_duplicate, "K1")
 	GUEST_ASSERT_EQ(slot(SINT)->type, HV_MSG_NONE);
 }
 
-STIMER_TEST_KNOWN(s2_sint_masked_eom_no_duplicate, "K1")
+STIMER_TEST_KNOWN(sint_masked_eom_no_duplicate, "K1")
 {
 	setup();
 	block(SINT_MASKED);
@@ -325,22 +325,22 @@ STIMER_TEST_KNOWN(s2_sint_masked_eom_no_duplicate, "K1")
 	GUEST_ASSERT_EQ(nr_taken, 1);
 }
 
-STIMER_TEST_KNOWN(s3_apic_off_message_one_shot, "K1")
+STIMER_TEST_KNOWN(apic_off_message_one_shot, "K1")
 {
 	blocked_one_shot(APIC_OFF, ONE_SHOT);
 }
 
-STIMER_TEST_KNOWN(s3_apic_off_message_periodic, "K1")
+STIMER_TEST_KNOWN(apic_off_message_periodic, "K1")
 {
 	blocked_periodic(APIC_OFF, ONE_SHOT | PERIODIC);
 }
 
-STIMER_TEST_KNOWN(s3_apic_off_direct_one_shot, "K1")
+STIMER_TEST_KNOWN(apic_off_direct_one_shot, "K1")
 {
 	blocked_one_shot(APIC_OFF, ON | DIRECT);
 }
 
-STIMER_TEST_KNOWN(s3_apic_off_direct_periodic, "K1")
+STIMER_TEST_KNOWN(apic_off_direct_periodic, "K1")
 {
 	blocked_periodic(APIC_OFF, ON | PERIODIC | DIRECT);
 }
@@ -356,7 +356,7 @@ STIMER_TEST_KNOWN(scontrol_zero_periodic, "K5")
 }
 
 /* A timer that is disabled while it is blocked never expires, whatever the obstacle. */
-STIMER_TEST(disabled_while_blocked)
+STIMER_TEST(disabled_while_blocked_never_expires)
 {
 	setup();
 	irqs_on();

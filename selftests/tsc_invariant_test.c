@@ -191,7 +191,7 @@ static struct vm *restore_and_run(void)
 }
 
 /* The host may set it (restore) and clear it (reset), not the other bits. */
-TEST_KNOWN_IF(host_access, KNOWN_ID, host_is_6_1)
+TEST_KNOWN_IF(host_sets_and_clears_it, KNOWN_ID, host_is_6_1)
 {
 	struct vm *vm = restore_and_run();
 

@@ -61,7 +61,7 @@ TEST(host_sets_index)
 	vm_free(vm);
 }
 
-TEST(host_limit)
+TEST(host_write_beyond_the_limit_fails)
 {
 	struct vm *vm = vm_create(1, 0);
 	struct vcpu *v = vm->vcpus[0];

@@ -28,7 +28,7 @@ GUEST_TEST(write_faults)
 	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_VP_RUNTIME, ~0ULL), GP_VECTOR);
 }
 
-GUEST_TEST(monotonic)
+GUEST_TEST(never_goes_back)
 {
 	u64 last = rdmsr(HV_X64_MSR_VP_RUNTIME), now;
 	u32 i;
