@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The pure core as one unit of khv-kunit.ko: its objects must not be those of the module, which
- * may be built in the same tree at the same time. A new pure file of hyperv/ belongs here too.
+ * The pure core, compiled once more into khv-kunit.ko. If both modules linked the same objects,
+ * two builds in one tree, of kvm-hyperv.ko and of khv-kunit.ko, would overwrite each other's. Add
+ * each new file of hyperv/core/ here.
  */
 #include <linux/module.h>
 

@@ -23,7 +23,7 @@ const struct khv_enl_row khv_enls[KHV_NR_ENLS] = {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
 
-#define KHV_MSR(_name, _first, _ops, ...)                                               \
+#define KHV_MSR(_name, _first, _access, ...)                                            \
 	[KHV_MSR_ROW_##_name] = {                                                       \
 		.name = #_name, .first = (_first), .count = 1, .stride = 1, __VA_ARGS__ \
 	},

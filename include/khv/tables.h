@@ -219,7 +219,7 @@ enum khv_enl {
 };
 #undef KHV_ENLIGHTENMENT
 
-#define KHV_MSR(_name, _first, _ops, ...) KHV_MSR_ROW_##_name,
+#define KHV_MSR(_name, _first, _access, ...) KHV_MSR_ROW_##_name,
 enum khv_msr_id {
 #include "khv/msrs.def.h"
 	KHV_NR_MSR_ROWS,
