@@ -5,7 +5,6 @@
  * TLFS chapter "Nested Virtualization".
  */
 #include <linux/kvm_host.h>
-#include <asm/kvm_para.h>
 #include <asm/svm.h>
 
 #include "compat/kvm.h"

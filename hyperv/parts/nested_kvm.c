@@ -4,7 +4,6 @@
  * where KVM does; nested_own.c stands in for it elsewhere.
  */
 #include <linux/kvm_host.h>
-#include <asm/svm.h>
 #include <asm/vmx.h>
 
 #include "khv/nested.h"
