@@ -8,6 +8,7 @@
 #include <linux/kvm_host.h>
 
 #include "khv/apic.h"
+#include "khv/lapic.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
@@ -32,7 +33,7 @@ static bool direct_busy(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *
 
 	if (!t->config.periodic || t->config.lazy || t->count < KHV_STIMER_MIN_PERIOD)
 		return false;
-	return !khv_kvm_hv_vapic_msr_read(vcpu, APIC_IRR + vector / 32 * 0x10, &irr) &&
+	return !khv_kvm_hv_vapic_msr_read(vcpu, APIC_IRR + vector / 32 * KHV_LAPIC_WORD, &irr) &&
 	       (irr & BIT(vector % 32));
 }
 
