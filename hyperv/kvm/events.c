@@ -22,6 +22,6 @@ int khv_events_find(void (*report)(const char *name, const char *why))
 	    khv_apic_event && khv_apic_ipi_event && khv_accept_event)
 		return 0;
 	report("kvm_msr, kvm_exit, kvm_nested_vmexit, kvm_eoi, kvm_apic*",
-	       "tracepoints that the fast path must not starve");
+	       "tracepoints that the fast path must not bypass");
 	return 1;
 }

@@ -204,7 +204,7 @@ int khv_imports_find(void (*report)(const char *name, const char *why))
 	}
 	khv_enable_apicv = (void *)khv_symbol("kvm", "enable_apicv");
 	if (!khv_enable_apicv) {
-		report("enable_apicv", "whether the CPU delivers interrupts");
+		report("enable_apicv", "whether APICv or AVIC is on");
 		missing++;
 	}
 	khv_x86_ops = (void *)khv_symbol("kvm", "kvm_x86_ops");
@@ -216,7 +216,7 @@ int khv_imports_find(void (*report)(const char *name, const char *why))
 	    !khv_x86_ops->flush_tlb_gva || !khv_x86_ops->flush_tlb_guest ||
 	    !khv_x86_ops->deliver_interrupt || !khv_x86_ops->patch_hypercall ||
 	    !khv_x86_ops->get_exit_info || !khv_x86_ops->nested_ops) {
-		report("kvm_x86_ops", "functions of the vendor module in it");
+		report("kvm_x86_ops", "it lacks functions of the vendor module");
 		return missing + 1;
 	}
 	return missing;

@@ -64,7 +64,7 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 		missing++;
 	}
 	if (khv_svm && !kvm_nrips) {
-		report("nrips", "whether this CPU tells the next instruction");
+		report("nrips", "whether the CPU reports the next instruction's address");
 		missing++;
 	}
 	return missing;

@@ -187,8 +187,8 @@ int khv_hooks_install(void)
 		*khv_hooks[i].returns = khv_hooks[i].site + KHV_SITE_BYTES;
 		ret = ftrace_set_filter_ip(&ops, khv_hooks[i].site, 0, 0);
 		if (ret) {
-			pr_err("cannot hook %s (%d): %s\n", khv_hooks[i].name, ret,
-			       khv_hooks[i].why);
+			pr_err("cannot hook %s (%d), without which %s; nothing is replaced\n",
+			       khv_hooks[i].name, ret, khv_hooks[i].why);
 			goto err_filter;
 		}
 	}

@@ -191,7 +191,8 @@ static int __init check(void)
 	}
 	ret = khv_tables_check(&row) ?: khv_msr_check(&row);
 	if (ret) {
-		pr_err("table row %s is not valid (order, overlap, flags or privileges)\n", row);
+		pr_err("table row %s is not valid (order, overlap, flags or privileges); correct include/khv/*.def.h and build again\n",
+		       row);
 		return ret;
 	}
 	ret = khv_symbols_init(note_missing);
@@ -231,7 +232,7 @@ static int __init check(void)
 		goto err_unpin;
 	bad += ret;
 	if (bad) {
-		pr_err("functions of kvm are missing; this KVM is not of Linux 6.1 to 6.12, or built without CONFIG_KVM_HYPERV: use such a kernel; %d missing: %s\n",
+		pr_err("this KVM lacks what the module needs; use Linux 6.1 to 6.12, built with CONFIG_KVM_HYPERV; %d missing: %s\n",
 		       bad, missing());
 		ret = -EOPNOTSUPP;
 		goto err_unpin;
@@ -243,14 +244,14 @@ static int __init check(void)
 	}
 	offered = khv_nested_features_offered();
 	if (khv_nested_features & ~offered) {
-		pr_err("nested_features=0x%llx: this host does not offer 0x%llx; leave that out, 0x%llx is offered\n",
+		pr_err("nested_features=0x%llx: this host does not offer 0x%llx; use only bits of 0x%llx\n",
 		       khv_nested_features, khv_nested_features & ~offered, offered);
 		ret = -EINVAL;
 		goto err_unpin;
 	}
 	bad = khv_hooks_check(note_missing);
 	if (bad) {
-		pr_err("functions of kvm cannot be replaced; stop what traces or patches them and load again; %d in use: %s\n",
+		pr_err("cannot replace functions of KVM; stop what traces or patches them and load again; %d in use: %s\n",
 		       bad, missing());
 		ret = -EBUSY;
 		goto err_unpin;
@@ -303,7 +304,7 @@ err_hooks:
  */
 static void __noreturn stay(int err)
 {
-	pr_err("ftrace does not restore KVM's functions (%d), as after it has disabled itself: this module stays in memory, VMs are KVM's own, and rmmod waits for ever; reboot the host\n",
+	pr_err("ftrace does not restore KVM's functions (%d), probably because it has disabled itself; KVM keeps all VMs, the module stays in memory and rmmod does not return; reboot the host\n",
 	       err);
 	for (;;) {
 		set_current_state(TASK_IDLE | TASK_FREEZABLE);
@@ -326,10 +327,10 @@ static void __exit khv_exit(void)
 	differ = khv_hooks_restored();
 	unpin();
 	if (differ)
-		pr_notice("unloaded; %d functions carry hooks of another user of ftrace or kprobes now\n",
+		pr_notice("unloaded; another user of ftrace or kprobes has hooked %d of the functions\n",
 			  differ);
 	else
-		pr_info("unloaded; all %d functions are as they were\n", khv_hooks_nr());
+		pr_info("unloaded; all %d functions are restored\n", khv_hooks_nr());
 }
 
 module_init(khv_init);
