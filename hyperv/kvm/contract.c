@@ -192,7 +192,7 @@ int __init khv_contract_compare(bool (*wanted)(const char *name), khv_contract_r
 	if (!ret) {
 		ret = compare(&kernel, &kvm, &vendor, wanted, report);
 	} else if (ret != -ENOMEM) {
-		pr_info("no BTF of %s (%d): cannot compare KVM's structures with those that this module was built for\n",
+		pr_info("no BTF of %s (%d), so KVM's structures are not compared with those of the build; use a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y\n",
 			name, ret);
 		ret = 0;
 	}
