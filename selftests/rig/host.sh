@@ -127,7 +127,7 @@ host_modules() {
 
 # What the plan of boot_host needs: programs, and modules of the kernel's own.
 host_needs() {
-	local kind name file shell=''
+	local kind name file shell='' tracers=''
 
 	while read -r kind name; do
 		case $kind in
@@ -141,6 +141,7 @@ host_needs() {
 			strip -o "$root/bin/$name" "$(cat "$KHV_LOGS/own")/$name"
 			;;
 		shell) shell=$name ;;
+		tracers) tracers=$name ;;
 		upstream-*)
 			mkdir -p "$root/bin/$kind"
 			cp "$(cat "$KHV_LOGS/$kind")/$name" "$root/bin/$kind/"
@@ -148,20 +149,28 @@ host_needs() {
 		esac
 	done <"$dir/needs"
 	[ -z "$shell" ] || host_shell "$shell"
+	[ -z "$tracers" ] || host_tracers "$tracers"
 }
 
-# host_shell NAME: a program of boot_host that runs the commands of doc-commands.list and prints KTAP,
-# with this machine's shell and tools, and modules where modprobe looks.
-host_shell() {
-	local tool file release
+# host_tools TOOL...: tools of this machine for boot_host, with their libraries.
+host_tools() {
+	local tool file
 
-	for tool in sh cat diff dmesg grep sleep tail timeout kmod; do
+	for tool in "$@"; do
 		file=$(readlink -f "$(command -v "$tool")")
 		cp "$file" "$root/bin/$tool"
 		ldd "$file" | grep -o '/[^ ]*' | while read -r file; do
 			install -D "$(realpath "$file")" "$root/lib/x86_64-linux-gnu/$(basename "$file")"
 		done
 	done
+}
+
+# host_shell NAME: a program of boot_host that runs the "host" rows of doc-commands.list, with this
+# machine's shell and tools, and modules where modprobe looks.
+host_shell() {
+	local tool release
+
+	host_tools cat diff dmesg grep sleep tail timeout kmod
 	for tool in insmod modprobe rmmod; do
 		ln -s kmod "$root/bin/$tool"
 	done
@@ -169,7 +178,21 @@ host_shell() {
 	mkdir -p "$root/lib/modules"
 	ln -s ../../modules "$root/lib/modules/$release"
 	khv_quiet depmod depmod -b "$root" "$release" || khv_die "depmod fails on the modules of $host"
-	awk -F '\t' '
+	host_commands "$1" host
+}
+
+# host_tracers NAME: the same for the "trace" rows and the tools that they name.
+host_tracers() {
+	host_tools grep bpftrace perf trace-cmd
+	host_commands "$1" trace
+}
+
+# host_commands NAME KIND: write the program NAME, which runs the rows of that kind and prints KTAP.
+# The bpftrace of a row KIND:PROGRAM ends with PROGRAM, which starts when the probes are attached, and
+# must have printed what it counted.
+host_commands() {
+	host_tools sh
+	awk -F '\t' -v kind="$2" '
 		BEGIN {
 			print "#!/bin/sh"
 			print "run() {"
@@ -182,14 +205,24 @@ host_shell() {
 			print "		failed=1"
 			print "	fi"
 			print "}"
+			print "counted() {"
+			print "	bpftrace -c \"/bin/$1\" \"$2\" \"$3\" >/tmp/counted 2>&1"
+			print "	while read -r line; do echo \"$line\"; done </tmp/counted"
+			print "	grep -q \"^Attaching\" /tmp/counted && grep -q \"^@\" /tmp/counted"
+			print "}"
 			print "nr=0 failed=0"
 			print "echo TAP version 13"
 		}
-		$1 == "host" {
-			gsub(/\047/, "\047\\\047\047", $2)
+		{ split($1, how, ":") }
+		how[1] == kind {
 			n = index($2, " => ")
 			name = n ? substr($2, 1, n - 1) : $2
-			runs[++nr] = "run \047" name "\047 \047" (n ? substr($2, n + 4) : $2) "\047"
+			what = n ? substr($2, n + 4) : $2
+			if (2 in how)
+				sub(/^bpftrace/, "counted " how[2], what)
+			gsub(/\047/, "\047\\\047\047", name)
+			gsub(/\047/, "\047\\\047\047", what)
+			runs[++nr] = "run \047" name "\047 \047" what "\047"
 		}
 		END {
 			print "echo 1.." nr

@@ -66,7 +66,7 @@ rows() {
 	while read -r kind list rest; do
 		case $kind in
 		bench) [ -n "${KHV_BENCH:-}" ] || continue ;;
-		long) [ -n "${KHV_LONG:-}" ] || continue ;;
+		long | tracers) [ -n "${KHV_LONG:-}" ] || continue ;;
 		esac
 		[[ $kind != @(bench|long) ]] || kind=own
 		read -r -a names <<<"${list//,/ }"
@@ -108,6 +108,22 @@ wanted_series() {
 		[[ $kind != upstream-* ]] || ! matches "$name" "$TESTS" || echo "${kind#upstream-}"
 	done < <(rows) | sort -u
 }
+
+# A row of the kind "tracers" that TESTS wants, and a host of it.
+wants_tracers() {
+	local kind name hosts rest host
+
+	while read -r kind name hosts rest; do
+		[ "$kind" = tracers ] && matches "$name" "$TESTS" || continue
+		for host in $HOSTS; do
+			! on_host "$host" "$hosts" || return 0
+		done
+	done < <(rows)
+	return 1
+}
+
+# The selftests beside which the "trace" rows of doc-commands.list run.
+traced_programs() { sed -n 's/^trace:\([^\t]*\)\t.*/\1/p' "$KHV_RIG/doc-commands.list" | sort -u; }
 
 # Every program has a row, and every row its programs.
 check_list() {
@@ -171,7 +187,7 @@ plan_need() { printf '%s\n' "$*" >>"$dir/needs"; }
 
 # The row of plan_host.
 plan_row() {
-	local phase errno module seconds args
+	local phase errno module seconds args program
 
 	case $kind in
 	upstream-*) plan_program "$kind/$name" ;;
@@ -184,6 +200,14 @@ plan_row() {
 		have_module || return 0
 		plan_need shell "$name"
 		plan_add after "$name" own pass yes "" "run $name $rest $name"
+		;;
+	tracers)
+		have_module || return 0
+		plan_need tracers "$name"
+		for program in $(traced_programs); do
+			plan_need own "$program"
+		done
+		plan_add module "$name" own pass yes "" "run $name $rest $name"
 		;;
 	kunit)
 		plan_need kunit
