@@ -6,9 +6,9 @@
  * stimer_pending_bitmap of the stock struct stays 0, because KVM ends a HLT if one of its bits is
  * set. TLFS chapter "Timers", "Synthetic Timers".
  */
-#include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
 
+#include "compat/hrtimer.h"
 #include "khv/handlers.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
@@ -62,8 +62,7 @@ void khv_stimer_init(struct khv_vcpu *vp)
 
 		t->index = i;
 		/* CLOCK_BOOTTIME: the reference time also advances while the host is suspended. */
-		hrtimer_init(&t->timer, CLOCK_BOOTTIME, HRTIMER_MODE_ABS);
-		t->timer.function = timer_fired;
+		khv_hrtimer_setup(&t->timer, timer_fired, CLOCK_BOOTTIME, HRTIMER_MODE_ABS);
 		t->msg.header.message_type = HVMSG_TIMER_EXPIRED;
 		t->msg.header.payload_size = sizeof(*payload);
 		payload->timer_index = i;

@@ -288,6 +288,7 @@ KHV_FIELD(KERNEL, mod_kallsyms, symtab)
 KHV_FIELD(KERNEL, mod_kallsyms, num_symtab)
 KHV_FIELD(KERNEL, mod_kallsyms, strtab)
 KHV_FIELD(KERNEL, tracepoint, key)
+KHV_FIELD(KERNEL, static_key, enabled)
 KHV_FIELD(KERNEL, hrtimer, function)
 KHV_SIZEOF(KERNEL, hrtimer)
 #endif

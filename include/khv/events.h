@@ -10,6 +10,8 @@
 #include <linux/tracepoint-defs.h>
 #include <linux/types.h>
 
+#include "compat/tracepoint.h"
+
 /*
  * Tracepoints kvm_exit, kvm_msr, kvm_nested_vmexit, kvm_eoi, kvm_apic, kvm_apic_ipi and
  * kvm_apic_accept_irq. Valid from khv_events_find() to unload.
@@ -34,7 +36,7 @@ int khv_events_find(void (*report)(const char *name, const char *why));
  */
 static __always_inline int khv_event_on(const struct tracepoint *event)
 {
-	return atomic_read(&event->key.enabled);
+	return khv_tracepoint_enabled(event);
 }
 
 /**
