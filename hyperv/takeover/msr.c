@@ -8,8 +8,8 @@
 
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>
-#include <asm/hyperv-tlfs.h>
 
+#include "compat/tlfs.h"
 #include "khv/drivers.h"
 #include "khv/handlers.h"
 #include "khv/overlay.h"

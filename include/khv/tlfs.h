@@ -12,7 +12,7 @@
 #include <linux/types.h>
 
 #ifdef __KERNEL__
-#include <asm/hyperv-tlfs.h>
+#include "compat/tlfs.h"
 #else
 #define HV_STATUS_SUCCESS		  0x0000
 #define HV_STATUS_INVALID_HYPERCALL_CODE  0x0002
