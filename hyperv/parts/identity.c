@@ -7,6 +7,7 @@
 #include <linux/kvm_host.h>
 #include <linux/slab.h>
 
+#include "compat/kvm.h"
 #include "khv/handlers.h"
 #include "khv/identity.h"
 #include "khv/overlay.h"
@@ -37,7 +38,7 @@ static void fill_page(struct kvm_vcpu *vcpu, u8 *page)
 	u8 *p = page;
 
 	memset(page, INSN_INT3, PAGE_SIZE);
-	if (vcpu->kvm->arch.xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL) {
+	if (khv_xen_hypercalls(vcpu->kvm)) {
 		memcpy(p, not_xen, sizeof(not_xen));
 		p += sizeof(not_xen);
 	}

@@ -9,6 +9,7 @@
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
+#include "compat/kvm.h"
 #include "khv/handlers.h"
 #include "khv/nested.h"
 #include "khv/port.h"
@@ -31,8 +32,7 @@ bool khv_nested_call_has_row(struct kvm_vcpu *vcpu)
 	int row;
 
 	/* Leave KVM's own hypercalls, and Xen's, to KVM. */
-	if (!vcpu->kvm->arch.hyperv.hv_guest_os_id ||
-	    (vcpu->kvm->arch.xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))
+	if (!vcpu->kvm->arch.hyperv.hv_guest_os_id || khv_xen_hypercalls(vcpu->kvm))
 		return false;
 	row = khv_hc_find(regs[khv_longmode(vcpu) ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
 	if (row < 0 || !(khv_hcs[row].flags & KHV_L2))

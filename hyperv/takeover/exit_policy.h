@@ -13,6 +13,7 @@
 #ifndef KHV_EXIT_POLICY_H
 #define KHV_EXIT_POLICY_H
 
+#include "compat/kvm.h"
 #include "khv/events.h"
 #include "khv/handlers.h"
 #include "khv/nested.h"
@@ -46,18 +47,15 @@ static __always_inline enum khv_fast_result check_guest(struct kvm_vcpu *vcpu, e
 static __always_inline enum khv_fast_result
 check_msr(struct kvm_vcpu *vcpu, const struct khv_vcpu *vp, u32 msr, int row, bool write)
 {
-	struct kvm_arch *ka = &vcpu->kvm->arch;
-
 	if (!(khv_msrs[row].flags & (write ? KHV_MSR_ATOMIC_WR : KHV_MSR_ATOMIC_RD)))
 		return KHV_FAST_ROW;
-	/* The Xen hypercall MSR may have any number that user space chooses. */
-	if (!(vp->gate.msr & BIT_ULL(row)) || (write && msr == ka->xen_hvm_config.msr))
+	if (!(vp->gate.msr & BIT_ULL(row)) || (write && khv_xen_msr(vcpu->kvm, msr)))
 		return KHV_FAST_REFUSED;
 	/*
 	 * Most VMMs install an MSR filter. Do not cache the verdict: only KVM knows when it
 	 * changes.
 	 */
-	if (rcu_access_pointer(ka->msr_filter) &&
+	if (rcu_access_pointer(vcpu->kvm->arch.msr_filter) &&
 	    !khv_kvm_msr_allowed(vcpu, msr, write ? KVM_MSR_FILTER_WRITE : KVM_MSR_FILTER_READ))
 		return KHV_FAST_FILTER;
 	return KHV_FAST_OK;
@@ -65,12 +63,10 @@ check_msr(struct kvm_vcpu *vcpu, const struct khv_vcpu *vp, u32 msr, int row, bo
 
 static __always_inline enum khv_fast_result check_call(struct kvm_vcpu *vcpu, int row)
 {
-	const struct kvm_arch *ka = &vcpu->kvm->arch;
-
 	if (row < 0 || !(khv_hcs[row].flags & KHV_ATOMIC))
 		return KHV_FAST_ROW;
-	if (!ka->hyperv.hv_guest_os_id ||
-	    (ka->xen_hvm_config.flags & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL) || !exit_may_call(vcpu))
+	if (!vcpu->kvm->arch.hyperv.hv_guest_os_id || khv_xen_hypercalls(vcpu->kvm) ||
+	    !exit_may_call(vcpu))
 		return KHV_FAST_REFUSED;
 	return KHV_FAST_OK;
 }

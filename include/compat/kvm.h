@@ -16,6 +16,27 @@ static inline u64 khv_apic_bus_cycle_ns(const struct kvm *kvm)
 #endif
 }
 
+/* What user space set with KVM_XEN_HVM_CONFIG; nothing without CONFIG_KVM_XEN. */
+#if !defined(KHV_HAVE_XEN_IN_XEN)
+#define KHV_XEN_CONFIG(_kvm, _member) ((_kvm)->arch.xen_hvm_config._member)
+#elif IS_ENABLED(CONFIG_KVM_XEN)
+#define KHV_XEN_CONFIG(_kvm, _member) ((_kvm)->arch.xen.hvm_config._member)
+#else
+#define KHV_XEN_CONFIG(_kvm, _member) 0
+#endif
+
+/* Are the guest's hypercalls Xen's? */
+static __always_inline bool khv_xen_hypercalls(const struct kvm *kvm)
+{
+	return KHV_XEN_CONFIG(kvm, flags) & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL;
+}
+
+/* Is this Xen's hypercall MSR, which may have any number that user space chooses? */
+static __always_inline bool khv_xen_msr(const struct kvm *kvm, u32 msr)
+{
+	return KHV_XEN_CONFIG(kvm, msr) == msr;
+}
+
 /* Is the upper half of the ICR in ICR2 in x2APIC mode, too? */
 static inline bool khv_x2apic_icr_is_split(const struct kvm_x86_ops *ops)
 {
