@@ -9,7 +9,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/static_call.h>
-#include <asm/ibt.h>
 #include <asm/nops.h>
 #include <asm/text-patching.h>
 
@@ -119,7 +118,7 @@ static unsigned long find_site(unsigned long addr)
 {
 	unsigned long site = 0;
 
-	if (is_endbr(*(u32 *)addr))
+	if (khv_is_endbr(addr))
 		site = khv_ftrace_location(addr + ENDBR_INSN_SIZE);
 	return site ?: khv_ftrace_location(addr);
 }
