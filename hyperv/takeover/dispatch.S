@@ -12,10 +12,19 @@
 #include <linux/linkage.h>
 #include <linux/objtool.h>
 #include <asm/frame.h>
+#include <asm/ibt.h>
 #include <asm/nospec-branch.h>
 #include <asm/percpu.h>
 
 #include "offsets.h"
+
+/*
+ * SYM_F_ALIGN adds the padding in which call depth tracking counts a call. Kernels without it have
+ * SYM_A_ALIGN only.
+ */
+#ifndef SYM_F_ALIGN
+#define SYM_F_ALIGN SYM_A_ALIGN
+#endif
 
 /* Mirrors to_khv_vm(): ZF is set unless the VM is owned. The shift drops bit 63. */
 .macro owner kvm
@@ -112,7 +121,8 @@
  * RAX is free on entry to a function without variable arguments. The hooks are compared in the
  * order of the list, which begins with the hot ones.
  */
-SYM_FUNC_START(khv_dispatch)
+SYM_START(khv_dispatch, SYM_L_GLOBAL, SYM_F_ALIGN)
+	ENDBR	/* SYM_FUNC_START has one on some kernels only */
 	mov	(%rsp), %rax
 #include "compat/kvm_private.h"
 	/*
@@ -126,13 +136,6 @@ SYM_FUNC_END(khv_dispatch)
  * Replacement of the vendor's vcpu_run() behind the static call kvm_x86_vcpu_run. Every VM-Exit
  * pays for each instruction here. A vCPU of another VM leaves by the jump to KVM.
  */
-/*
- * SYM_F_ALIGN adds the padding in which call depth tracking counts a call. Kernels without it have
- * SYM_A_ALIGN only.
- */
-#ifndef SYM_F_ALIGN
-#define SYM_F_ALIGN SYM_A_ALIGN
-#endif
 .macro vcpu_run vendor
 SYM_START(khv_vcpu_run_\vendor, SYM_L_GLOBAL, SYM_F_ALIGN)
 	ANNOTATE_NOENDBR	/* a static call is direct */
