@@ -7,6 +7,7 @@
 #include <linux/rculist.h>
 #include <linux/srcu.h>
 
+#include "compat/calls.h"
 #include "khv/port.h"
 #include "khv/state.h"
 #include "khv/stimer.h"
@@ -115,7 +116,7 @@ static bool routed(struct kvm_irq_routing_table *table, u32 gsi, u32 vp_index, u
 static void eoi_exits_changed(struct kvm_vcpu *vcpu)
 {
 	kvm_make_request(KVM_REQ_SCAN_IOAPIC, vcpu);
-	khv_kvm_vcpu_kick(vcpu);
+	khv_vcpu_kick(vcpu);
 }
 
 /* Drop routes that are no longer in @table. Return: true if there were any. */

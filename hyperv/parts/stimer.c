@@ -8,6 +8,7 @@
  */
 #include <linux/kvm_host.h>
 
+#include "compat/calls.h"
 #include "compat/hrtimer.h"
 #include "khv/handlers.h"
 #include "khv/port.h"
@@ -39,7 +40,7 @@ static void request(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
 static void wake(struct kvm_vcpu *vcpu)
 {
 	kvm_make_request(KVM_REQ_UNBLOCK, vcpu);
-	khv_kvm_vcpu_kick(vcpu);
+	khv_vcpu_kick(vcpu);
 }
 
 static enum hrtimer_restart timer_fired(struct hrtimer *timer)

@@ -13,6 +13,7 @@
 #include <linux/srcu.h>
 #include <asm/vmx.h>
 
+#include "compat/kvm.h"
 #include "khv/connection.h"
 #include "khv/cpuid.h"
 #include "khv/drivers.h"
@@ -70,7 +71,7 @@ void khv_hook_kvm_hv_init_vm(struct kvm *kvm)
 	int ret;
 
 	khv_orig_kvm_hv_init_vm(kvm);
-	if (READ_ONCE(khv_takeover) && READ_ONCE(khv_hooked)) {
+	if (READ_ONCE(khv_takeover) && READ_ONCE(khv_hooked) && !khv_is_td(kvm)) {
 		this_cpu_inc(khv_hook_hits.ours[KHV_HOOK_kvm_hv_init_vm]);
 		ret = khv_vm_create(kvm);
 		if (ret == -ENOMEM)

@@ -33,7 +33,7 @@
 
 /* Mirrors of KVM's own. */
 #ifdef KHV_MIRROR
-/* Linux 6.1 to 6.15. 6.16 has guest_apic_protected before isr_count. */
+/* From Linux 6.1 on; 6.16 has guest_apic_protected before isr_count. */
 KHV_MIRROR(KVM, kvm_lapic, base_address, khv_kvm_lapic, base_address)
 KHV_MIRROR(KVM, kvm_lapic, lapic_timer, khv_kvm_lapic, lapic_timer)
 KHV_MIRROR(KVM, kvm_lapic, divide_count, khv_kvm_lapic, divide_count)
@@ -48,7 +48,7 @@ KHV_MIRROR(KVM, kvm_lapic, regs, khv_kvm_lapic, regs)
 /* From Linux 6.1 on. */
 KHV_MIRROR(AMD, vcpu_svm, vcpu, khv_vcpu_svm, vcpu)
 KHV_MIRROR(AMD, vcpu_svm, vmcb, khv_vcpu_svm, vmcb)
-/* Linux 6.1 to 6.15. 6.16 has struct vcpu_vt between the two. */
+/* From Linux 6.1 on; 6.16 has struct vcpu_vt between the two. */
 KHV_MIRROR(INTEL, vcpu_vmx, vcpu, khv_vcpu_vmx, vcpu)
 KHV_MIRROR(INTEL, vcpu_vmx, fail, khv_vcpu_vmx, fail)
 #endif
@@ -124,6 +124,9 @@ KHV_FIELD(KVM, kvm, irq_routing)
 KHV_FIELD(KVM, kvm, irq_ack_notifier_list)
 KHV_FIELD(KVM, kvm, dirty_ring_size)
 KHV_FIELD(KVM, kvm, arch.hyperv)
+#ifdef KHV_HAVE_TDX
+KHV_FIELD(KVM, kvm, arch.vm_type)
+#endif
 #if !defined(KHV_HAVE_XEN_IN_XEN)
 KHV_FIELD(KVM, kvm, arch.xen_hvm_config)
 #elif IS_ENABLED(CONFIG_KVM_XEN)

@@ -31,7 +31,11 @@ KHV_IMPORT(KVM, bool, kvm_msr_allowed, (struct kvm_vcpu *vcpu, u32 index, u32 ty
 KHV_IMPORT(KVM, unsigned long, kvm_get_linear_rip, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, u64, kvm_scale_tsc, (u64 tsc, u64 ratio), (tsc, ratio))
 KHV_IMPORT(KVM, u64, get_kvmclock_ns, (struct kvm *kvm), (kvm))
+#ifdef KHV_HAVE_TDX
+KHV_IMPORT(KVM, void, __kvm_vcpu_kick, (struct kvm_vcpu *vcpu, bool wait), (vcpu, wait))
+#else
 KHV_IMPORT(KVM, void, kvm_vcpu_kick, (struct kvm_vcpu *vcpu), (vcpu))
+#endif
 KHV_IMPORT(KVM, int, kvm_apic_set_irq,
 	   (struct kvm_vcpu *vcpu, struct kvm_lapic_irq *irq, struct dest_map *dest_map),
 	   (vcpu, irq, dest_map))

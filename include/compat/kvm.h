@@ -37,6 +37,19 @@ static __always_inline bool khv_xen_msr(const struct kvm *kvm, u32 msr)
 	return KHV_XEN_CONFIG(kvm, msr) == msr;
 }
 
+/*
+ * Is it a TD? KVM sees little of one: its vCPU is no struct vcpu_vmx, and has no VMCS. Valid in
+ * kvm_hv_init_vm().
+ */
+static inline bool khv_is_td(const struct kvm *kvm)
+{
+#ifdef KHV_HAVE_TDX
+	return kvm->arch.vm_type == KVM_X86_TDX_VM;
+#else
+	return false;
+#endif
+}
+
 /* Is the upper half of the ICR in ICR2 in x2APIC mode, too? */
 static inline bool khv_x2apic_icr_is_split(const struct kvm_x86_ops *ops)
 {

@@ -28,6 +28,9 @@
 
 #include <linux/hrtimer.h>
 #include <linux/kvm_host.h>
+#ifdef KHV_HAVE_TDX
+#include <asm/posted_intr.h>
+#endif
 
 /* Names of the modules that hooks and imports are from. */
 #define KHV_MODULE_KERNEL NULL
@@ -38,9 +41,8 @@
 struct vmcs12;
 
 /*
- * The beginning of struct kvm_lapic, up to what ending and posting an interrupt needs; lapic.h, the
- * same on 6.1 and 6.12. Users must check that @vcpu is the expected one, in case the layout
- * differs.
+ * The beginning of struct kvm_lapic, up to what ending and posting an interrupt needs; lapic.h.
+ * Users must check that @vcpu is the expected one, in case the layout differs.
  */
 struct khv_kvm_lapic {
 	unsigned long base_address;
@@ -63,23 +65,40 @@ struct khv_kvm_lapic {
 	bool sw_enabled;
 	bool irr_pending;
 	bool lvt0_in_nmi_mode;
+#ifdef KHV_HAVE_TDX
+	bool guest_apic_protected;
+#endif
 	s16 isr_count;
 	int highest_isr_cache;
 	void *regs;
 };
 
-/* The beginning of struct vcpu_svm, svm.h, the same on 6.1 and 6.12. @vmcb: the current VMCB. */
+/* The beginning of struct vcpu_svm, svm.h, the same on all kernels. @vmcb: the current VMCB. */
 struct khv_vcpu_svm {
 	struct kvm_vcpu vcpu;
 	struct vmcb *vmcb;
 };
 
-/*
- * The beginning of struct vcpu_vmx, vmx.h, the same on 6.1 and 6.12. @fail: the last VM-Entry
- * failed.
- */
+/* struct vcpu_vt, vmx/common.h: what struct vcpu_vmx and a TD's vCPU share, since 6.16. */
+#ifdef KHV_HAVE_TDX
+struct khv_vcpu_vt {
+	struct pi_desc pi_desc;
+	struct list_head pi_wakeup_list;
+	u32 exit_reason;
+	unsigned long exit_qualification;
+	u32 exit_intr_info;
+	bool guest_state_loaded;
+	bool emulation_required;
+	u64 msr_host_kernel_gs_base;
+};
+#endif
+
+/* The beginning of struct vcpu_vmx, vmx.h. @fail: the last VM-Entry failed. */
 struct khv_vcpu_vmx {
 	struct kvm_vcpu vcpu;
+#ifdef KHV_HAVE_TDX
+	struct khv_vcpu_vt vt;
+#endif
 	u8 fail;
 };
 
