@@ -65,6 +65,14 @@
 	take_or_pass \name \ours \passed
 .endm
 
+/* Owner KVM_2ND: the second argument is the VM. */
+.macro hook_KVM_2ND name ours passed
+	cmp	khv_return_\name(%rip), %rax
+	jne	.Lnext_\name
+	owner	%rsi
+	take_or_pass \name \ours \passed
+.endm
+
 /*
  * Owner ANY: the VM has no owner yet. The replacement counts, and sleeps under khv_inflight only.
  */

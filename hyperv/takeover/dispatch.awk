@@ -7,7 +7,7 @@
 #   - khv_vcpu_run_* compares the vCPU with khv_running, and jumps to the replacement if they are
 #     equal, to KVM if not;
 #   - a path calls nothing but the function's own khv_asks_*(), computes no jump, finds the owner by
-#     the first argument, and writes no register but RAX.
+#     the first argument (kvm_hv_synic_set_irq: or the second), and writes no register but RAX.
 # So a call that goes on to KVM has no frame of the module on its stack, which rmmod relies on, and
 # the CPU's return stack has an entry for each return.
 
@@ -66,13 +66,15 @@ function argument(operand) {
 # Do the flags after this instruction tell whose call it is? An owner is found by the first
 # argument, or by the vCPU of this CPU. The owner's word is added to itself, so that bit 63 and 0
 # both count as "no owner"; its offset must be the same everywhere.
-function asks(n,    before) {
+function asks(n, hook,    before) {
 	if (line[fn, n] ~ /^test %al,%al$/)
 		return symbol[fn, n - 4] ~ /^khv_asks_/ || symbol[fn, n - 5] ~ /^khv_asks_/
 	if (line[fn, n] ~ /^test %rax,%rax$/)
 		return symbol[fn, n - 1] == "khv_running"
 	before = line[fn, n - 1]
-	if (line[fn, n] !~ /^add %rax,%rax$/ || before !~ /^mov (0x[0-9a-f]+)?\(%r(di|ax)\),%rax$/)
+	if (line[fn, n] !~ /^add %rax,%rax$/ || before !~ /^mov (0x[0-9a-f]+)?\(%r(di|si|ax)\),%rax$/)
+		return 0
+	if (before ~ /%rsi\)/ && hook != "kvm_hv_synic_set_irq")
 		return 0
 	if (before ~ /%rax\)/ && line[fn, n - 2] !~ /^mov (0x[0-9a-f]+)?\(%rdi\),%rax$/)
 		return 0
@@ -182,7 +184,7 @@ function walk(    n, pushed, depth, asked, hook, into, word, op, args, sym, targ
 					if (op !~ /^jne/)
 						bad("takes the site of another function")
 					visit(number[fn, target], pushed, 0, hook)
-				} else if (!asks(n - 1)) {
+				} else if (!asks(n - 1, hook)) {
 					bad("decides by flags that nobody was asked for")
 					break
 				} else if (op ~ /^jn[ez]/) {

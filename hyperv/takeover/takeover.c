@@ -13,6 +13,7 @@
 #include <linux/srcu.h>
 #include <asm/vmx.h>
 
+#include "compat/calls.h"
 #include "compat/kvm.h"
 #include "khv/connection.h"
 #include "khv/cpuid.h"

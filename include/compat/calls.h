@@ -6,6 +6,7 @@
 #include <linux/kvm_host.h>
 
 #include "khv/imports.h"
+#include "khv/synic.h"
 
 /* kvm_vcpu_kick(), which is inline since 6.16. */
 static inline void khv_vcpu_kick(struct kvm_vcpu *vcpu)
@@ -15,6 +16,13 @@ static inline void khv_vcpu_kick(struct kvm_vcpu *vcpu)
 #else
 	khv_kvm_vcpu_kick(vcpu);
 #endif
+}
+
+/* kvm_hv_synic_set_irq() since 6.17, with what kvm_hv_set_sint() did before. */
+static inline int khv_synic_set_route(const struct kvm_kernel_irq_routing_entry *e, struct kvm *kvm,
+				      int irq_source_id, int level, bool line_status)
+{
+	return level ? khv_synic_set_irq(kvm, e->hv_sint.vcpu, e->hv_sint.sint) : -1;
 }
 
 #endif

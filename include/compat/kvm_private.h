@@ -12,9 +12,10 @@
  * kind only calls that function, with the same parameters. In one of the third kind it does so if
  * the vCPU "vcpu" has a struct khv_vcpu, and else calls KVM's.
  * owner: how hyperv/takeover/dispatch.S finds the VM of a call. VCPU, KVM: by the first argument.
- * RUNNING: by the vCPU that this thread runs. ASK: khv_asks_<name>() tells. ANY: the VM has no
- * owner yet. The replacement gets the calls for owned VMs; all others go on to KVM. RUNNING and ASK
- * preserve three parameters only.
+ * KVM_2ND: by the second, for kvm_hv_synic_set_irq() only: dispatch.awk knows it by name. RUNNING:
+ * by the vCPU that this thread runs. ASK: khv_asks_<name>() tells. ANY: the VM has no owner yet.
+ * The replacement gets the calls for owned VMs; all others go on to KVM. RUNNING and ASK preserve
+ * three parameters only.
  *
  * Declared in hyperv.h, lapic.h, x86.h, cpuid.h, vmx/{hyperv,evmcs,nested}.h and svm/svm.h; the
  * same on 6.1 and 6.12 unless the row says otherwise. hyperv/takeover/dispatch.S compares the
@@ -180,9 +181,17 @@ KHV_HOOK(KVM, VCPU, void, kvm_apic_set_eoi_accelerated, (struct kvm_vcpu *vcpu, 
 KHV_HOOK_TO(KVM, VCPU, void, kvm_hv_synic_send_eoi, (struct kvm_vcpu *vcpu, int vector),
 	 (vcpu, vector), khv_synic_eoi,
 	 "the end of a SINT's interrupt would go unnoticed")
+#ifdef KHV_HAVE_SYNIC_BY_SINT
 KHV_HOOK_TO(KVM, KVM, int, kvm_hv_synic_set_irq, (struct kvm *kvm, u32 vp_id, u32 sint),
 	 (kvm, vp_id, sint), khv_synic_set_irq,
 	 "user space could not raise a SINT")
+#else
+KHV_HOOK_TO(KVM, KVM_2ND, int, kvm_hv_synic_set_irq,
+	 (struct kvm_kernel_irq_routing_entry *e, struct kvm *kvm, int irq_source_id, int level,
+	  bool line_status),
+	 (e, kvm, irq_source_id, level, line_status), khv_synic_set_route,
+	 "user space could not raise a SINT")
+#endif
 KHV_HOOK(KVM, VCPU, int, kvm_get_msr_common, (struct kvm_vcpu *vcpu, struct msr_data *msr),
 	 (vcpu, msr),
 	 "MSRs that this KVM does not route to its Hyper-V code could not be read")
