@@ -5,8 +5,17 @@
 
 #include <linux/kvm_host.h>
 #include <asm/apicdef.h>
+#include <asm/vmx.h>
 
 #include "khv/imports.h"
+
+/* Offered to L1 since Linux 6.18 or 6.19; earlier headers lack the names. */
+#ifndef VM_EXIT_LOAD_CET_STATE
+#define VM_EXIT_LOAD_CET_STATE BIT(28)
+#endif
+#ifndef VM_ENTRY_LOAD_CET_STATE
+#define VM_ENTRY_LOAD_CET_STATE BIT(20)
+#endif
 
 /*
  * Does KVM trust an MSR bitmap that L1 declares unchanged, even if the controls have changed? A KVM
