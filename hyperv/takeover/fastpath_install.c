@@ -52,13 +52,9 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 	kvm_key = (void *)khv_symbol("kvm", "__SCK__kvm_x86_vcpu_run");
 	kvm_trampoline = (void *)khv_symbol("kvm", "__SCT__kvm_x86_vcpu_run");
 	kvm_nrips = khv_svm ? (void *)khv_symbol("kvm_amd", "nrips") : NULL;
-	/*
-	 * A KVM that has kvm_pmu_eventsel, whose first member is the event of retired instructions,
-	 * has a kvm_pmu_trigger_event() that takes an event selector, only counts, and makes a
-	 * request. Older versions take a perf_hw_id and may sleep.
-	 */
-	pmu_trigger_event = (void *)khv_symbol("kvm", "kvm_pmu_trigger_event");
-	khv_insn_retired = pmu_trigger_event ? (void *)khv_symbol("kvm", "kvm_pmu_eventsel") : NULL;
+	pmu_trigger_event = khv_find_pmu_trigger_event(&khv_insn_retired);
+	if (!pmu_trigger_event)
+		khv_insn_retired = NULL;
 	if (!kvm_key || !kvm_trampoline || !khv_x86_ops || !khv_x86_ops->vcpu_run) {
 		report("kvm_x86_vcpu_run", "where the exit fast path begins");
 		missing++;

@@ -328,7 +328,11 @@ KHV_OPERATION(KVM, kvm_x86_ops, vcpu_run, "enum exit_fastpath_completion (struct
 #ifdef KHV_DECLARED
 /* All kernels; found by other means than the lists. */
 KHV_DECLARED(KERNEL, kallsyms_lookup_name, "unsigned long (const char *)")
+#ifdef KHV_HAVE_PMC_COUNTING
+KHV_DECLARED(KVM, kvm_pmu_instruction_retired, "void (struct kvm_vcpu *)")
+#else
 KHV_DECLARED(KVM, kvm_pmu_trigger_event, "void (struct kvm_vcpu *, u64)")
+#endif
 /* All kernels. The vCPU is the first member of struct vcpu_svm, see above. */
 KHV_DECLARED(AMD, nested_svm_exit_special, "int (struct vcpu_svm *)")
 #ifndef KHV_HAVE_L2_FLUSH
