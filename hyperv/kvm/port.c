@@ -15,7 +15,7 @@ static void guest_fpu_lock(void)
 {
 	fpregs_lock();
 	if (test_thread_flag(TIF_NEED_FPU_LOAD))
-		switch_fpu_return();
+		khv_switch_fpu_return();
 }
 
 static void store_xmm(u8 *buf)

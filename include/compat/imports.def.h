@@ -9,7 +9,7 @@
  *
  * Defined, with the same prototypes on 6.1 and 6.12, in kvm_main.c, x86.c, lapic.c, eventfd.c,
  * mmu/mmu.c, mmu/paging_tmpl.h, vmx/nested.c, vmx/vmx.c, svm/nested.c,
- * kernel/module/main.c, kernel/trace/ftrace.c.
+ * kernel/module/main.c, kernel/trace/ftrace.c, arch/x86/kernel/fpu/core.c.
  */
 #ifdef KHV_IMPORT
 KHV_IMPORT(KERNEL, int, ftrace_is_dead, (void), ())
@@ -72,6 +72,8 @@ KHV_IMPORT(AMD, int, nested_svm_vmexit, (struct kvm_vcpu *vcpu), (vcpu))
 #endif
 KHV_IMPORT(KVM, void, kvm_vcpu_on_spin, (struct kvm_vcpu *vcpu, bool yield_to_kernel_mode),
 	   (vcpu, yield_to_kernel_mode))
+/* Exported up to 6.18; later for KVM's own modules only. */
+KHV_IMPORT(KERNEL, void, switch_fpu_return, (void), ())
 KHV_IMPORT(KERNEL, unsigned long, ftrace_location, (unsigned long ip), (ip))
 KHV_IMPORT(KERNEL, struct module *, find_module, (const char *name), (name))
 #endif
