@@ -125,6 +125,8 @@
 	hook_##_owner _name KHV_OURS_##_name KHV_PASSED_##_name
 
 	.text
+	/* Since 6.19 the lowest bit of a direct function's address makes a site jump, not call. */
+	.balign	16
 /*
  * RAX is free on entry to a function without variable arguments. The hooks are compared in the
  * order of the list, which begins with the hot ones.
