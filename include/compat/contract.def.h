@@ -338,6 +338,9 @@ KHV_DECLARED(AMD, nested_svm_exit_special, "int (struct vcpu_svm *)")
 #ifndef KHV_HAVE_L2_FLUSH
 KHV_DECLARED(AMD, nested_svm_vmexit, "int (struct vcpu_svm *)")
 #endif
+/* Since Linux 7.0. The module passes NULL. */
+KHV_DECLARED(KVM, kvm_apic_set_irq,
+	     "int (struct kvm_vcpu *, struct kvm_lapic_irq *, struct rtc_status *)")
 /* Since Linux 6.2 or later; leaves the upper half of RAX undefined, which the caller ignores. */
 KHV_DECLARED(KVM, kvm_arch_vm_ioctl, "int (struct file *, unsigned int, unsigned long)")
 #endif
