@@ -4,6 +4,7 @@
 #include <linux/uaccess.h>
 #include <asm/svm.h>
 
+#include "compat/kvm.h"
 #include "khv/nested.h"
 #include "khv/port.h"
 #include "khv/state.h"
@@ -99,7 +100,7 @@ static __always_inline unsigned long exit_next_rip(struct kvm_vcpu *vcpu, enum e
 
 static __always_inline void exit_skip_to(struct kvm_vcpu *vcpu, unsigned long next)
 {
-	vcpu->arch.regs[VCPU_REGS_RIP] = next;
+	khv_set_rip(vcpu, next);
 	khv_vmcb(vcpu)->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
 }
 

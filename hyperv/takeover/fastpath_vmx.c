@@ -3,6 +3,7 @@
 #include <linux/kvm_host.h>
 #include <asm/vmx.h>
 
+#include "compat/kvm.h"
 #include "khv/port.h"
 #include "khv/state.h"
 
@@ -40,9 +41,7 @@ static __always_inline void exit_skip_to(struct kvm_vcpu *vcpu, unsigned long ne
 {
 	u32 shadow = khv_vmread(GUEST_INTERRUPTIBILITY_INFO);
 
-	vcpu->arch.regs[VCPU_REGS_RIP] = next;
-	vcpu->arch.regs_avail |= BIT(VCPU_REGS_RIP);
-	vcpu->arch.regs_dirty |= BIT(VCPU_REGS_RIP);
+	khv_set_cached_rip(vcpu, next);
 	if (unlikely(shadow & (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS))) {
 		shadow &= ~(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
 		khv_vmwrite(GUEST_INTERRUPTIBILITY_INFO, shadow);

@@ -77,6 +77,9 @@ KHV_FIELD(KVM, kvm_vcpu, stat)
 KHV_FIELD(KVM, kvm_vcpu, dirty_ring)
 KHV_FIELD(KVM, kvm_vcpu, wait)
 KHV_FIELD(KVM, kvm_vcpu, arch.regs)
+#ifdef KHV_HAVE_ARCH_RIP
+KHV_FIELD(KVM, kvm_vcpu, arch.rip)
+#endif
 KHV_FIELD(KVM, kvm_vcpu, arch.regs_avail)
 KHV_FIELD(KVM, kvm_vcpu, arch.regs_dirty)
 KHV_FIELD(KVM, kvm_vcpu, arch.cr0)
@@ -265,7 +268,11 @@ KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RBX)
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RSI)
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RDI)
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_R8)
+#ifdef KHV_HAVE_ARCH_RIP
+KHV_CONSTANT(KVM, kvm_reg, VCPU_REG_RIP)
+#else
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RIP)
+#endif
 KHV_CONSTANT(KVM, kvm_irqchip_mode, KVM_IRQCHIP_KERNEL)
 KHV_CONSTANT(KVM, kvm_apicv_inhibit, APICV_INHIBIT_REASON_HYPERV)
 

@@ -37,6 +37,29 @@ static __always_inline bool khv_xen_msr(const struct kvm *kvm, u32 msr)
 	return KHV_XEN_CONFIG(kvm, msr) == msr;
 }
 
+/* The guest's RIP, as the vendor module will load it. */
+static __always_inline void khv_set_rip(struct kvm_vcpu *vcpu, unsigned long rip)
+{
+#ifdef KHV_HAVE_ARCH_RIP
+	vcpu->arch.rip = rip;
+#else
+	vcpu->arch.regs[VCPU_REGS_RIP] = rip;
+#endif
+}
+
+/* The same where the vendor module reads and loads registers only if it must. */
+static __always_inline void khv_set_cached_rip(struct kvm_vcpu *vcpu, unsigned long rip)
+{
+	khv_set_rip(vcpu, rip);
+#ifdef KHV_HAVE_ARCH_RIP
+	__set_bit(VCPU_REG_RIP, vcpu->arch.regs_avail);
+	__set_bit(VCPU_REG_RIP, vcpu->arch.regs_dirty);
+#else
+	vcpu->arch.regs_avail |= BIT(VCPU_REGS_RIP);
+	vcpu->arch.regs_dirty |= BIT(VCPU_REGS_RIP);
+#endif
+}
+
 /*
  * Is it a TD? KVM sees little of one: its vCPU is no struct vcpu_vmx, and has no VMCS. Valid in
  * kvm_hv_init_vm().
