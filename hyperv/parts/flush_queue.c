@@ -6,6 +6,7 @@
 #include <linux/kvm_host.h>
 
 #include "compat/kvm.h"
+#include "compat/calls.h"
 #include "khv/port.h"
 #include "khv/state.h"
 #include "khv/tlbflush.h"
@@ -57,8 +58,8 @@ static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range
 
 	/* The guest may pass any address, but INVVPID fails on a non-canonical one. */
 	for (i = 0; i < range->pages; i++, gva += PAGE_SIZE) {
-		if (__is_canonical_address(gva, bits))
-			static_call(khv_x86_flush_tlb_gva)(vcpu, gva);
+		if (__is_canonical_address(gva, bits) && khv_flush_gva(vcpu, gva))
+			return;
 	}
 }
 

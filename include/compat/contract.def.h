@@ -308,10 +308,14 @@ KHV_SIZEOF(KERNEL, hrtimer)
 #endif
 
 #ifdef KHV_OPERATION
-/* The headers' prototypes must be those of port.h: the compiler compares them. */
+/* The headers' prototypes must be those of x86_ops.h: the compiler compares them. */
 KHV_OPERATION(KVM, kvm_x86_ops, get_cpl, "int (struct kvm_vcpu *)")
 KHV_OPERATION(KVM, kvm_x86_ops, get_cs_db_l_bits, "void (struct kvm_vcpu *, int *, int *)")
+#ifdef KHV_HAVE_FLUSH_GVA_FULL
+KHV_OPERATION(KVM, kvm_x86_ops, flush_tlb_gva, "void (struct kvm_vcpu *, gva_t, bool *)")
+#else
 KHV_OPERATION(KVM, kvm_x86_ops, flush_tlb_gva, "void (struct kvm_vcpu *, gva_t)")
+#endif
 KHV_OPERATION(KVM, kvm_x86_ops, flush_tlb_guest, "void (struct kvm_vcpu *)")
 KHV_OPERATION(KVM, kvm_x86_ops, deliver_interrupt, "void (struct kvm_lapic *, int, int, int)")
 KHV_OPERATION(KVM, kvm_x86_ops, patch_hypercall, "void (struct kvm_vcpu *, unsigned char *)")

@@ -9,6 +9,8 @@
 #include <linux/kvm_host.h>
 #include <linux/static_call.h>
 
+#include "compat/x86_ops.h"
+
 /* Private to KVM; the module only passes NULL. */
 struct dest_map;
 struct x86_exception;
@@ -25,12 +27,6 @@ struct x86_exception;
 #undef KHV_IMPORT
 
 /* Vendor functions in kvm_x86_ops that hot paths call. */
-int khv_proto_get_cpl(struct kvm_vcpu *vcpu);
-void khv_proto_get_cs_db_l_bits(struct kvm_vcpu *vcpu, int *db, int *l);
-void khv_proto_flush_tlb_gva(struct kvm_vcpu *vcpu, gva_t addr);
-void khv_proto_flush_tlb_guest(struct kvm_vcpu *vcpu);
-void khv_proto_deliver_interrupt(struct kvm_lapic *apic, int delivery_mode, int trig_mode,
-				 int vector);
 DECLARE_STATIC_CALL(khv_x86_get_cpl, khv_proto_get_cpl);
 DECLARE_STATIC_CALL(khv_x86_get_cs_db_l_bits, khv_proto_get_cs_db_l_bits);
 DECLARE_STATIC_CALL(khv_x86_flush_tlb_gva, khv_proto_flush_tlb_gva);
