@@ -44,7 +44,7 @@ bool khv_nested_call_has_row(struct kvm_vcpu *vcpu)
 /* Does L1 use second-level page tables for L2? If not, L2's memory is L1's. */
 static bool own_tables(const struct kvm_vcpu *vcpu)
 {
-	return vcpu->arch.walk_mmu == &vcpu->arch.nested_mmu;
+	return vcpu->arch.mmu == &vcpu->arch.guest_mmu;
 }
 
 gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
