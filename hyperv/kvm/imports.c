@@ -10,6 +10,7 @@
 #include <linux/static_call.h>
 #include <linux/stringhash.h>
 
+#include "compat/calls.h"
 #include "compat/kvm_private.h"
 #include "khv/port.h"
 
@@ -25,6 +26,7 @@ DEFINE_STATIC_CALL_NULL(khv_x86_flush_tlb_guest, khv_proto_flush_tlb_guest);
 DEFINE_STATIC_CALL_NULL(khv_x86_deliver_interrupt, khv_proto_deliver_interrupt);
 
 struct kvm_x86_ops *khv_x86_ops;
+const struct kvm_x86_nested_ops *khv_nested_ops;
 const char *khv_vendor;
 bool khv_svm;
 const bool *khv_tdp_enabled;
@@ -212,10 +214,11 @@ int khv_imports_find(void (*report)(const char *name, const char *why))
 		report("kvm_x86_ops", "KVM's table of vendor functions");
 		return missing + 1;
 	}
+	khv_nested_ops = khv_find_nested_ops();
 	if (!khv_x86_ops->get_cpl || !khv_x86_ops->get_cs_db_l_bits ||
 	    !khv_x86_ops->flush_tlb_gva || !khv_x86_ops->flush_tlb_guest ||
 	    !khv_x86_ops->deliver_interrupt || !khv_x86_ops->patch_hypercall ||
-	    !khv_x86_ops->get_exit_info || !khv_x86_ops->nested_ops) {
+	    !khv_x86_ops->get_exit_info || !khv_nested_ops) {
 		report("kvm_x86_ops", "it lacks functions of the vendor module");
 		return missing + 1;
 	}

@@ -81,8 +81,8 @@ int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 	u32 reg[KHV_NR_CPUID_REGS] = {};
 	u16 evmcs = 0;
 
-	if (khv_x86_ops->nested_ops->get_evmcs_version)
-		evmcs = khv_x86_ops->nested_ops->get_evmcs_version(vcpu);
+	if (khv_nested_ops->get_evmcs_version)
+		evmcs = khv_nested_ops->get_evmcs_version(vcpu);
 	offer(reg, vcpu, evmcs);
 
 	const struct kvm_cpuid_entry2 leaves[] = {

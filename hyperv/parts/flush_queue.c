@@ -5,8 +5,8 @@
  */
 #include <linux/kvm_host.h>
 
-#include "compat/kvm.h"
 #include "compat/calls.h"
+#include "compat/kvm.h"
 #include "khv/port.h"
 #include "khv/state.h"
 #include "khv/tlbflush.h"

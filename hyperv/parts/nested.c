@@ -9,6 +9,7 @@
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
+#include "compat/calls.h"
 #include "compat/kvm.h"
 #include "khv/handlers.h"
 #include "khv/nested.h"
@@ -51,7 +52,7 @@ gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
 	if (!own_tables(vcpu))
 		return gpa;
-	return khv_translate_nested_gpa(vcpu, gpa, PFERR_GUEST_FINAL_MASK, NULL);
+	return khv_translate_l2_gpa(vcpu, gpa);
 }
 
 /*

@@ -103,5 +103,5 @@ bool khv_nested_is_direct(struct khv_vcpu *vp)
 
 void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
 {
-	khv_x86_ops->nested_ops->hv_inject_synthetic_vmexit_post_tlb_flush(vcpu);
+	khv_nested_ops->hv_inject_synthetic_vmexit_post_tlb_flush(vcpu);
 }

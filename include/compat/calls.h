@@ -8,6 +8,16 @@
 #include "khv/imports.h"
 #include "khv/synic.h"
 
+/* Find KVM's khv_nested_ops. In kvm_x86_ops there is a pointer to it before 7.3. */
+static inline const struct kvm_x86_nested_ops *khv_find_nested_ops(void)
+{
+#ifdef KHV_HAVE_NESTED_OPS
+	return (const void *)khv_symbol("kvm", "kvm_nested_ops");
+#else
+	return khv_x86_ops->nested_ops;
+#endif
+}
+
 /* kvm_vcpu_kick(), which is inline since 6.16. */
 static inline void khv_vcpu_kick(struct kvm_vcpu *vcpu)
 {
@@ -32,6 +42,20 @@ static inline bool khv_flush_gva(struct kvm_vcpu *vcpu, gva_t gva)
 #else
 	static_call(khv_x86_flush_tlb_gva)(vcpu, gva);
 	return false;
+#endif
+}
+
+/*
+ * Translate an L2 guest-physical address to L1's, where L1 uses second-level page tables. Since 7.2
+ * it is an operation of the vendor module, which wants to know the access rights in L2's own
+ * tables, too: a hypercall's input has none.
+ */
+static inline gpa_t khv_translate_l2_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+#ifdef KHV_HAVE_TRANSLATE_OP
+	return khv_nested_ops->translate_nested_gpa(vcpu, gpa, PFERR_GUEST_FINAL_MASK, NULL, 0);
+#else
+	return khv_translate_nested_gpa(vcpu, gpa, PFERR_GUEST_FINAL_MASK, NULL);
 #endif
 }
 

@@ -283,11 +283,16 @@ KHV_FIELD(KVM, kvm_x86_ops, flush_tlb_guest)
 KHV_FIELD(KVM, kvm_x86_ops, deliver_interrupt)
 KHV_FIELD(KVM, kvm_x86_ops, patch_hypercall)
 KHV_FIELD(KVM, kvm_x86_ops, get_exit_info)
+#ifndef KHV_HAVE_NESTED_OPS
 KHV_FIELD(KVM, kvm_x86_ops, nested_ops)
+#endif
 #ifdef KHV_HAVE_ICR_SPLIT
 KHV_FIELD(KVM, kvm_x86_ops, x2apic_icr_is_split)
 #endif
 KHV_FIELD(KVM, kvm_x86_nested_ops, get_evmcs_version)
+#ifdef KHV_HAVE_TRANSLATE_OP
+KHV_FIELD(KVM, kvm_x86_nested_ops, translate_nested_gpa)
+#endif
 #ifdef KHV_HAVE_L2_FLUSH
 KHV_FIELD(KVM, kvm_x86_nested_ops, hv_inject_synthetic_vmexit_post_tlb_flush)
 #endif
@@ -320,6 +325,10 @@ KHV_OPERATION(KVM, kvm_x86_ops, patch_hypercall, "void (struct kvm_vcpu *, unsig
 KHV_OPERATION(KVM, kvm_x86_ops, get_exit_info,
 	      "void (struct kvm_vcpu *, u32 *, u64 *, u64 *, u32 *, u32 *)")
 KHV_OPERATION(KVM, kvm_x86_nested_ops, get_evmcs_version, "u16 (struct kvm_vcpu *)")
+#ifdef KHV_HAVE_TRANSLATE_OP
+KHV_OPERATION(KVM, kvm_x86_nested_ops, translate_nested_gpa,
+	      "gpa_t (struct kvm_vcpu *, gpa_t, u64, struct x86_exception *, u64)")
+#endif
 KHV_OPERATION(KVM, kvm_mmu, get_guest_pgd, "unsigned long (struct kvm_vcpu *)")
 #ifdef KHV_HAVE_L2_FLUSH
 KHV_OPERATION(KVM, kvm_x86_nested_ops, hv_inject_synthetic_vmexit_post_tlb_flush,

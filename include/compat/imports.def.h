@@ -54,9 +54,11 @@ KHV_IMPORT(KVM, void, kvm_queue_exception, (struct kvm_vcpu *vcpu, unsigned int 
 KHV_IMPORT(KVM, void, kvm_queue_exception_e,
 	   (struct kvm_vcpu *vcpu, unsigned int nr, u32 error_code), (vcpu, nr, error_code))
 KHV_IMPORT(KVM, struct kvm_vcpu *, kvm_get_running_vcpu, (void), ())
+#ifndef KHV_HAVE_TRANSLATE_OP
 KHV_IMPORT(KVM, gpa_t, translate_nested_gpa,
 	   (struct kvm_vcpu *vcpu, gpa_t gpa, u64 access, struct x86_exception *exception),
 	   (vcpu, gpa, access, exception))
+#endif
 KHV_IMPORT(KVM, void, kvm_mmu_free_roots,
 	   (struct kvm *kvm, struct kvm_mmu *mmu, ulong roots_to_free), (kvm, mmu, roots_to_free))
 #ifdef KHV_HAVE_L2_FLUSH

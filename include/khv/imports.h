@@ -36,6 +36,9 @@ DECLARE_STATIC_CALL(khv_x86_deliver_interrupt, khv_proto_deliver_interrupt);
 /* KVM's table of vendor functions; valid from khv_imports_find() to unload. */
 extern struct kvm_x86_ops *khv_x86_ops;
 
+/* KVM's table of the vendor's functions for nested guests; valid likewise. */
+extern const struct kvm_x86_nested_ops *khv_nested_ops;
+
 /* Name of the vendor module; set before any symbol is looked up. */
 extern const char *khv_vendor;
 
