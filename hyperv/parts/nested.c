@@ -62,18 +62,19 @@ gpa_t khv_nested_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
 bool khv_nested_tables(struct kvm_vcpu *vcpu, struct khv_tables *t)
 {
 	struct kvm_mmu *mmu = vcpu->arch.mmu;
+	union kvm_cpu_role role;
 
 	if (!own_tables(vcpu))
 		return false;
+	role = khv_walk_role(mmu);
 	t->below = NULL;
-	t->levels = mmu->cpu_role.base.level;
+	t->levels = role.base.level;
 	t->ept = !khv_svm;
 	if (t->ept)
-		t->need = VMX_EPT_READABLE_MASK |
-			  (mmu->cpu_role.base.ad_disabled ? 0 : VMX_EPT_ACCESS_BIT);
+		t->need = VMX_EPT_READABLE_MASK | (role.base.ad_disabled ? 0 : VMX_EPT_ACCESS_BIT);
 	else
 		t->need = _PAGE_PRESENT | _PAGE_USER | _PAGE_ACCESSED;
-	t->root = mmu->get_guest_pgd(vcpu);
+	t->root = khv_walk_root(vcpu, mmu);
 	return true;
 }
 

@@ -171,11 +171,17 @@ KHV_FIELD(KVM, msr_data, index)
 KHV_FIELD(KVM, msr_data, data)
 
 /* Pages of translations. */
+#ifdef KHV_HAVE_PAGEWALK
+KHV_FIELD(KVM, kvm_mmu, w)
+KHV_FIELD(KVM, kvm_pagewalk, get_guest_pgd)
+KHV_FIELD(KVM, kvm_pagewalk, cpu_role)
+#else
 KHV_FIELD(KVM, kvm_mmu, get_guest_pgd)
+KHV_FIELD(KVM, kvm_mmu, cpu_role)
+#endif
 KHV_FIELD(KVM, kvm_mmu, root)
 KHV_FIELD(KVM, kvm_mmu, prev_roots)
 KHV_FIELD(KVM, kvm_mmu, root_role)
-KHV_FIELD(KVM, kvm_mmu, cpu_role)
 KHV_FIELD(KVM, kvm_mmu_root_info, pgd)
 KHV_SIZEOF(KVM, kvm_mmu_root_info)
 
@@ -329,7 +335,11 @@ KHV_OPERATION(KVM, kvm_x86_nested_ops, get_evmcs_version, "u16 (struct kvm_vcpu 
 KHV_OPERATION(KVM, kvm_x86_nested_ops, translate_nested_gpa,
 	      "gpa_t (struct kvm_vcpu *, gpa_t, u64, struct x86_exception *, u64)")
 #endif
+#ifdef KHV_HAVE_PAGEWALK
+KHV_OPERATION(KVM, kvm_pagewalk, get_guest_pgd, "unsigned long (struct kvm_vcpu *)")
+#else
 KHV_OPERATION(KVM, kvm_mmu, get_guest_pgd, "unsigned long (struct kvm_vcpu *)")
+#endif
 #ifdef KHV_HAVE_L2_FLUSH
 KHV_OPERATION(KVM, kvm_x86_nested_ops, hv_inject_synthetic_vmexit_post_tlb_flush,
 	      "void (struct kvm_vcpu *)")

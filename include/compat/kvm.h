@@ -60,6 +60,23 @@ static __always_inline void khv_set_cached_rip(struct kvm_vcpu *vcpu, unsigned l
 #endif
 }
 
+/* How guest page tables are walked: their format, and the address of the first table. */
+#ifdef KHV_HAVE_PAGEWALK
+#define KHV_WALK_OF(_mmu) ((_mmu)->w)
+#else
+#define KHV_WALK_OF(_mmu) (_mmu)
+#endif
+
+static inline union kvm_cpu_role khv_walk_role(const struct kvm_mmu *mmu)
+{
+	return KHV_WALK_OF(mmu)->cpu_role;
+}
+
+static inline unsigned long khv_walk_root(struct kvm_vcpu *vcpu, const struct kvm_mmu *mmu)
+{
+	return KHV_WALK_OF(mmu)->get_guest_pgd(vcpu);
+}
+
 /*
  * Is it a TD? KVM sees little of one: its vCPU is no struct vcpu_vmx, and has no VMCS. Valid in
  * kvm_hv_init_vm().
