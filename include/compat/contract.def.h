@@ -11,7 +11,8 @@
  * the TLFS lay down (VMCB, VMCS, enlightened VMCS), which no kernel changes.
  *
  * where: whose BTF it is: KERNEL, KVM, INTEL, AMD
- * KHV_FIELD(where, structure, member)           as in the headers that the module is built with
+ * KHV_FIELD(where, structure, member)           as in the headers that the module is built with,
+ *                                               or in kvm_hv.h
  * KHV_FLEXIBLE(where, structure, member)        the same, of an array without a size
  * KHV_SIZEOF(where, structure)                  the same, a structure's size
  * KHV_CONSTANT(where, enumeration, constant)    the same, a constant
@@ -218,9 +219,11 @@ KHV_FIELD(KVM, kvm_hv, hv_invtsc_control)
 KHV_FIELD(KVM, kvm_vcpu_hv, vcpu)
 KHV_FIELD(KVM, kvm_vcpu_hv, vp_index)
 KHV_FIELD(KVM, kvm_vcpu_hv, hv_vapic)
+KHV_FIELD(KVM, kvm_vcpu_hv, runtime_offset)
 KHV_FIELD(KVM, kvm_vcpu_hv, synic)
 KHV_FIELD(KVM, kvm_vcpu_hv, exit)
 KHV_FIELD(KVM, kvm_vcpu_hv, stimer)
+KHV_FIELD(KVM, kvm_vcpu_hv, stimer_pending_bitmap)
 KHV_FIELD(KVM, kvm_vcpu_hv, enforce_cpuid)
 KHV_FIELD(KVM, kvm_vcpu_hv, cpuid_cache.features_eax)
 KHV_FIELD(KVM, kvm_vcpu_hv, cpuid_cache.features_ebx)
@@ -240,6 +243,10 @@ KHV_FIELD(KVM, kvm_vcpu_hv, vp_assist_page)
 KHV_FIELD(KVM, kvm_vcpu_hv, nested.pa_page_gpa)
 KHV_FIELD(KVM, kvm_vcpu_hv, nested.vm_id)
 KHV_FIELD(KVM, kvm_vcpu_hv, nested.vp_id)
+#endif
+#ifdef KHV_HAVE_PRIVATE_HV
+KHV_FIELD(KVM, kvm_vcpu_hv, sparse_banks)
+KHV_FIELD(KVM, kvm_vcpu_hv, vcpu_mask)
 #endif
 KHV_SIZEOF(KVM, kvm_vcpu_hv)
 KHV_FIELD(KVM, kvm_vcpu_hv_synic, version)

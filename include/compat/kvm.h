@@ -6,6 +6,8 @@
 #include <linux/kfifo.h>
 #include <linux/kvm_host.h>
 
+#include "compat/kvm_hv.h"
+
 /* Length of a cycle of the APIC bus in ns. If KVM cannot be told another, it is 1. */
 static inline u64 khv_apic_bus_cycle_ns(const struct kvm *kvm)
 {

@@ -9,6 +9,7 @@
 #include <linux/kvm_host.h>
 #include <linux/static_call.h>
 
+#include "compat/kvm_hv.h"
 #include "compat/x86_ops.h"
 
 /* Private to KVM; the module only passes NULL. */

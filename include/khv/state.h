@@ -12,6 +12,7 @@
 #include <linux/list.h>
 #include <linux/percpu.h>
 
+#include "compat/kvm_hv.h"
 #include "khv/counts.h"
 #include "khv/flush.h"
 #include "khv/hcall.h"
