@@ -8,6 +8,7 @@
 #include <linux/srcu.h>
 
 #include "compat/calls.h"
+#include "compat/kvm.h"
 #include "khv/port.h"
 #include "khv/state.h"
 #include "khv/stimer.h"
@@ -45,7 +46,7 @@ static bool resampled(struct kvm *kvm, int gsi)
 	bool found = false;
 	int idx;
 
-	if (gsi < 0 || kvm->arch.irqchip_mode != KVM_IRQCHIP_KERNEL)
+	if (gsi < 0 || !khv_ioapic_in_kernel(kvm))
 		return gsi >= 0;
 	idx = srcu_read_lock(&kvm->irq_srcu);
 	hlist_for_each_entry_srcu(notifier, &kvm->irq_ack_notifier_list, link,

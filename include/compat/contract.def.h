@@ -284,7 +284,9 @@ KHV_CONSTANT(KVM, kvm_reg, VCPU_REG_RIP)
 #else
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RIP)
 #endif
+#if !defined(KHV_HAVE_IOAPIC_OPTION) || IS_ENABLED(CONFIG_KVM_IOAPIC)
 KHV_CONSTANT(KVM, kvm_irqchip_mode, KVM_IRQCHIP_KERNEL)
+#endif
 KHV_CONSTANT(KVM, kvm_apicv_inhibit, APICV_INHIBIT_REASON_HYPERV)
 
 /* Vendor functions in KVM's tables; their prototypes are below. */

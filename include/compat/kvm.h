@@ -79,6 +79,16 @@ static inline unsigned long khv_walk_root(struct kvm_vcpu *vcpu, const struct kv
 	return KHV_WALK_OF(mmu)->get_guest_pgd(vcpu);
 }
 
+/* Is the I/O APIC KVM's, and not user space's? */
+static inline bool khv_ioapic_in_kernel(const struct kvm *kvm)
+{
+#if defined(KHV_HAVE_IOAPIC_OPTION) && !IS_ENABLED(CONFIG_KVM_IOAPIC)
+	return false;
+#else
+	return kvm->arch.irqchip_mode == KVM_IRQCHIP_KERNEL;
+#endif
+}
+
 /*
  * Is it a TD? KVM sees little of one: its vCPU is no struct vcpu_vmx, and has no VMCS. Valid in
  * kvm_hv_init_vm().
