@@ -232,7 +232,7 @@ static int __init check(void)
 		goto err_unpin;
 	bad += ret;
 	if (bad) {
-		pr_err("this KVM lacks what the module needs; use Linux 6.1 to 6.12, built with CONFIG_KVM_HYPERV; %d missing: %s\n",
+		pr_err("this KVM lacks what the module needs; use Linux 6.1 to 7.3, built with CONFIG_KVM_HYPERV; %d missing: %s\n",
 		       bad, missing());
 		ret = -EOPNOTSUPP;
 		goto err_unpin;

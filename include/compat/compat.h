@@ -10,8 +10,8 @@
 #include <linux/version.h>
 #include <linux/kconfig.h>
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || LINUX_VERSION_CODE >= KERNEL_VERSION(6, 13, 0)
-#error "kvm-hyperv supports Linux 6.1 to 6.12; see Documentation/porting.rst for other kernels"
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0) || LINUX_VERSION_CODE >= KERNEL_VERSION(7, 4, 0)
+#error "kvm-hyperv supports Linux 6.1 to 7.3; see Documentation/porting.rst for other kernels"
 #endif
 
 #if !IS_ENABLED(CONFIG_KVM_HYPERV) && LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)

@@ -18,7 +18,7 @@
  * three parameters only.
  *
  * Declared in hyperv.h, lapic.h, x86.h, cpuid.h, vmx/{hyperv,evmcs,nested}.h and svm/svm.h; the
- * same on 6.1 and 6.12 unless the row says otherwise. hyperv/takeover/dispatch.S compares the
+ * same on all kernels unless the row says otherwise. hyperv/takeover/dispatch.S compares the
  * functions in this order: those that VM-Exits call come first. All wanted functions
  * (khv_hook_wanted()) are replaced at once; those of the vendor module that is not loaded are not.
  */
