@@ -102,22 +102,32 @@ static u8 made[4096] __aligned(4);
 static u32 made_len;
 static u32 index_of[2][sizeof(made) / KHV_BTF_MIN_TYPE];
 
-/* Write the whole to "made". */
-static void finish(const struct maker *m)
+/* Up to str_len, and what Linux 7.3 appends. */
+#define OLD_HEADER 24
+#define NEW_HEADER 32
+
+/* Write the whole to "made", with a header of that length. */
+static void finish_with(const struct maker *m, u32 header)
 {
 	struct btf_header head = {
 		.magic = BTF_MAGIC,
 		.version = BTF_VERSION,
-		.hdr_len = sizeof(head),
+		.hdr_len = header,
 		.type_len = 4 * m->nr_words,
 		.str_off = 4 * m->nr_words,
 		.str_len = m->nr_strings,
 	};
 
-	memcpy(made, &head, sizeof(head));
-	memcpy(made + sizeof(head), m->words, head.type_len);
-	memcpy(made + sizeof(head) + head.str_off, m->strings, head.str_len);
-	made_len = sizeof(head) + head.str_off + head.str_len;
+	memset(made, 0, NEW_HEADER);
+	memcpy(made, &head, OLD_HEADER);
+	memcpy(made + header, m->words, head.type_len);
+	memcpy(made + header + head.str_off, m->strings, head.str_len);
+	made_len = header + head.str_off + head.str_len;
+}
+
+static void finish(const struct maker *m)
+{
+	finish_with(m, OLD_HEADER);
 }
 
 /* Ids in the kernel of these tests. */
@@ -500,7 +510,23 @@ static void kinds_of_another_time(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, khv_btf_open(&btf, made, made_len, NULL, index_of[0]), -EINVAL);
 }
 
+/* pahole chooses the header, whatever the kernel's own one is. */
+static void header_of_any_length(struct kunit *test)
+{
+	static struct maker m;
+	struct khv_btf btf;
+
+	m = (struct maker){ .nr_strings = 1 };
+	finish_with(&m, OLD_HEADER);
+	KUNIT_EXPECT_EQ(test, khv_btf_open(&btf, made, made_len, NULL, index_of[0]), 0);
+	finish_with(&m, NEW_HEADER);
+	KUNIT_EXPECT_EQ(test, khv_btf_open(&btf, made, made_len, NULL, index_of[0]), 0);
+	finish_with(&m, OLD_HEADER - (u32)sizeof(u32));
+	KUNIT_EXPECT_EQ(test, khv_btf_open(&btf, made, made_len, NULL, index_of[0]), -EINVAL);
+}
+
 static struct kunit_case btf_cases[] = {
+	KUNIT_CASE(header_of_any_length),
 	KUNIT_CASE(members),
 	KUNIT_CASE(sizes),
 	KUNIT_CASE(constants),

@@ -19,6 +19,9 @@
 /* Members that a look-up considers; struct kvm_vcpu_arch has two hundred. */
 #define MAX_MEMBERS 10000
 
+/* What every header has; Linux 7.3 appends a section for new kinds. */
+#define HEADER_LEN (offsetof(struct btf_header, str_len) + sizeof(u32))
+
 /* What follows the fixed part of a type: so much for each of its @vlen, and so much in any case. */
 static const struct {
 	u8 fixed;
@@ -45,12 +48,13 @@ int khv_btf_open(struct khv_btf *btf, const void *data, u32 len, const struct kh
 		 u32 *at)
 {
 	const struct btf_header *head = data;
-	u32 types_len, nr = 0, pos = 0, size;
+	u32 types_len, nr = 0, pos = 0;
 	const struct btf_type *t;
-	u64 types, strings;
+	u64 types, strings, size;
 
-	if (len < sizeof(*head) || head->magic != BTF_MAGIC || head->version != BTF_VERSION ||
-	    head->hdr_len < sizeof(*head))
+	/* The kernel's header need not be as long as the one of the headers: pahole decides. */
+	if (len < HEADER_LEN || head->magic != BTF_MAGIC || head->version != BTF_VERSION ||
+	    head->hdr_len < HEADER_LEN)
 		return -EINVAL;
 	types = (u64)head->hdr_len + head->type_off;
 	strings = (u64)head->hdr_len + head->str_off;
@@ -77,7 +81,7 @@ int khv_btf_open(struct khv_btf *btf, const void *data, u32 len, const struct kh
 		if (!khv_btf_kind(t) || khv_btf_kind(t) >= NR_BTF_KINDS)
 			return -EINVAL;
 		size = sizeof(*t) + extra[khv_btf_kind(t)].fixed +
-		       BTF_INFO_VLEN(t->info) * extra[khv_btf_kind(t)].each;
+		       (u64)khv_btf_vlen(t) * extra[khv_btf_kind(t)].each;
 		if (types_len - pos < size)
 			return -EINVAL;
 		at[nr++] = pos;
@@ -238,7 +242,7 @@ static int find_member(struct search *s, u32 id, int depth, struct khv_btf_place
 	if (!t || !is_composite(t) || depth == MAX_DEPTH)
 		return -ENOENT;
 	m = (const void *)(t + 1);
-	for (end = m + BTF_INFO_VLEN(t->info); m < end; m++) {
+	for (end = m + khv_btf_vlen(t); m < end; m++) {
 		if (!s->budget)
 			return -ENOENT;
 		s->budget--;
@@ -302,7 +306,7 @@ int khv_btf_constant(const struct khv_btf *btf, u32 id, const char *constant, s6
 		return -ENOENT;
 	e = (const void *)(t + 1);
 	wide = (const void *)(t + 1);
-	for (i = 0; i < BTF_INFO_VLEN(t->info); i++) {
+	for (i = 0; i < khv_btf_vlen(t); i++) {
 		if (khv_btf_kind(t) == BTF_KIND_ENUM) {
 			if (strcmp(khv_btf_name(btf, e[i].name_off), constant))
 				continue;

@@ -7,9 +7,18 @@
 
 #include "khv/btf.h"
 
+/*
+ * Fields of btf_type.info as Linux 7.3 has them. Bits that older kernels do not use are 0 in their
+ * BTF, and the macros of their headers would cut what a newer tool wrote.
+ */
 static inline u32 khv_btf_kind(const struct btf_type *t)
 {
-	return BTF_INFO_KIND(t->info);
+	return t->info >> 24 & 0x7f;
+}
+
+static inline u32 khv_btf_vlen(const struct btf_type *t)
+{
+	return t->info & 0xffffff;
 }
 
 /* Return: the type, or NULL for void and for an id that does not exist. */

@@ -130,7 +130,7 @@ int khv_btf_prototype(const struct khv_btf *btf, u32 id, char *buf, u32 size)
 	add_type(btf, &text, t->type);
 	add(&text, " (");
 	param = (const void *)(t + 1);
-	for (i = 0; i < BTF_INFO_VLEN(t->info) && text.len < size; i++) {
+	for (i = 0; i < khv_btf_vlen(t) && text.len < size; i++) {
 		if (i)
 			add(&text, ", ");
 		if (param[i].type)

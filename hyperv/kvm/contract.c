@@ -192,8 +192,8 @@ int __init khv_contract_compare(bool (*wanted)(const char *name), khv_contract_r
 	if (!ret) {
 		ret = compare(&kernel, &kvm, &vendor, wanted, report);
 	} else if (ret != -ENOMEM) {
-		pr_info("no BTF of %s (%d), so KVM's structures are not compared with those of the build; use a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y\n",
-			name, ret);
+		pr_info("%s BTF of %s (%d), so KVM's structures are not compared with those of the build; use a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y\n",
+			ret == -ENOENT ? "no" : "cannot read the", name, ret);
 		ret = 0;
 	}
 	forget(&vendor);
