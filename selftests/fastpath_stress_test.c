@@ -46,16 +46,6 @@ static void *run_to_the_end(void *arg)
 	return NULL;
 }
 
-/*
- * PAUSE without an exit: an emulated CPU then lets the other one go on, which it would
- * otherwise do at the next tick.
- */
-static struct vm *pause_without_exit(struct vm *vm)
-{
-	ASSERT_EQ(__vm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_PAUSE), 0);
-	return vm;
-}
-
 static u64 answered(void)
 {
 	return module_loaded() ? module_count("answered") : 0;
@@ -126,7 +116,7 @@ TEST(apic_while_the_map_changes)
 	struct vm *vm;
 
 	require_two_cpus();
-	vm = pause_without_exit(vm_create(MAP_VCPUS, 0));
+	vm = vm_create(MAP_VCPUS, VM_FREE_PAUSE);
 	run_both(vm, uses_its_apic, toggles_its_apic);
 	vm_free(vm);
 }
@@ -354,7 +344,7 @@ TEST(all_calls_and_registers)
 	static const u32 sints[] = { SINT };
 	u64 signals = 0, raised = 0, acked = 0, before = answered();
 	int event = eventfd_new(), irq, ack;
-	struct vm *vm = pause_without_exit(synic_vm(2));
+	struct vm *vm = synic_vm_flags(2, VM_FREE_PAUSE);
 	u32 i;
 
 	guest_irq_handlers[VEC] = on_ipi;
@@ -419,7 +409,7 @@ GUEST_CODE(is_what_it_was)
 TEST(targets_lose_and_get_their_state)
 {
 	static const u32 sints[] = { SINT };
-	struct vm *vm = pause_without_exit(synic_vm(1));
+	struct vm *vm = synic_vm_flags(1, VM_FREE_PAUSE);
 	struct vcpu *v;
 	int irq, ack;
 	u32 i;
@@ -485,7 +475,7 @@ TEST(own_flushes_while_nested_tables_are_flushed)
 	require_two_cpus();
 	if (!module_loaded())
 		ktap_skip("stock has no such call");
-	vm = pause_without_exit(vm_create(MAP_VCPUS, 0));
+	vm = vm_create(MAP_VCPUS, VM_FREE_PAUSE);
 	nested_root = (u64)(uintptr_t)nested_create(vm->vcpus[0], NESTED_PAGING, 1)->root;
 	nested_start(vm->vcpus[0]);
 	start_pinned(vm->vcpus[1], flushes_guest_physical, run_to_the_end);

@@ -57,8 +57,6 @@ TEST(flushes_a_running_target)
 
 	require_two_cpus();
 	w = world_of_two(read_pages, NR_READ);
-	ASSERT_EQ(__vm_enable_cap(w->vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_PAUSE),
-		  0);
 	/* The reader may be there first. */
 	guest_set_ptes(false);
 	for (i = 0; i < nr; i++) {
@@ -289,8 +287,6 @@ TEST(flush_against_reads)
 	calls_for_pages(calls);
 	if (!hv_supported(HV_F_EXT_GVA))
 		calls[4] = calls[3];
-	ASSERT_EQ(__vm_enable_cap(w->vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_PAUSE),
-		  0);
 	memset(&stress, 0, sizeof(stress));
 	for (i = 0; i < STRESS_CALLS; i++) {
 		w->input = vm_alloc(w->vm, PAGE_SIZE);

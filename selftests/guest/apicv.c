@@ -63,12 +63,17 @@ void handle(u32 vector, guest_irq_fn fn)
 	guest_irq_handlers[vector] = fn;
 }
 
-struct vm *apic_vm(u32 nr)
+static struct vm *apic_vm_flags(u32 nr, u32 flags)
 {
-	struct vm *vm = synic_vm(nr);
+	struct vm *vm = synic_vm_flags(nr, flags);
 
 	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_GUEST_OS_ID, 0x8100000000000001ULL);
 	return vm;
+}
+
+struct vm *apic_vm(u32 nr)
+{
+	return apic_vm_flags(nr, 0);
 }
 
 void run_one(void (*entry)(void))
@@ -111,10 +116,7 @@ GUEST_CODE_GLOBAL(sleeps)
 
 struct vm *two_vps(void)
 {
-	struct vm *vm = apic_vm(2);
-
-	ASSERT_EQ(__vm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_PAUSE), 0);
-	return vm;
+	return apic_vm_flags(2, VM_FREE_PAUSE);
 }
 
 void start_target(struct vm *vm, void (*entry)(void))

@@ -137,7 +137,7 @@ struct world *world_create(void)
 
 	ASSERT(w, "memory");
 	probes_require();
-	w->vm = vm_create(NR_VCPUS, 0);
+	w->vm = vm_create(NR_VCPUS, VM_FREE_PAUSE);
 	build_area(w);
 	w->input = vm_alloc(w->vm, PAGE_SIZE);
 	w->xmm = vm_alloc(w->vm, PAGE_SIZE);

@@ -66,20 +66,11 @@ static void enable_apic(struct vcpu *v, struct kvm_lapic_state *clean)
 	vcpu_ioctl(v, KVM_SET_LAPIC, clean);
 }
 
-/* PAUSE exits to nobody: an emulated CPU then lets the other one go on. */
-static struct vm *vm_that_pauses(u32 nr_vps)
-{
-	struct vm *vm = vm_create(0, 0);
-
-	ASSERT_EQ(__vm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS, KVM_X86_DISABLE_EXITS_PAUSE), 0);
-	while (vm->nr_vcpus < nr_vps)
-		vm_add_vcpu(vm);
-	return vm;
-}
-
 struct one one_vm(u32 nr_vps, u32 slot_flags)
 {
-	struct one o = { .vm = vm_that_pauses(nr_vps), .in = shared_input(), .nr_vps = nr_vps };
+	struct one o = { .vm = vm_create(nr_vps, VM_FREE_PAUSE),
+			 .in = shared_input(),
+			 .nr_vps = nr_vps };
 	struct kvm_hyperv_eventfd e = { .conn_id = CONN };
 	u32 i;
 

@@ -351,6 +351,12 @@ struct vm *vm_create(u32 nr_vcpus, u32 flags)
 					  VM_RING_ENTRIES * sizeof(struct kvm_dirty_gfn)),
 			  0);
 
+	/* Linux 7.3 refuses it once there is a vCPU. */
+	if (flags & VM_FREE_PAUSE)
+		ASSERT_EQ(__vm_enable_cap(vm, KVM_CAP_X86_DISABLE_EXITS,
+					  KVM_X86_DISABLE_EXITS_PAUSE),
+			  0);
+
 	base = VM_RAM_BASE + i * VM_RAM_STEP;
 	vm->ram_size = RAM_SIZE + nr_vcpus * (3 * STACK_SIZE + PAGE_SIZE + 256);
 	vm->ram_size = (vm->ram_size + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1);

@@ -31,6 +31,8 @@
 #define VM_NO_HV      2 /* no Hyper-V leaves in CPUID */
 #define VM_ENFORCE    4 /* KVM_CAP_HYPERV_ENFORCE_CPUID on every vCPU */
 #define VM_DIRTY_RING 8 /* dirty logging of all memory, into rings of VM_RING_ENTRIES */
+/* PAUSE has no exit: an emulated CPU then lets the other one go on, else at its next tick. */
+#define VM_FREE_PAUSE 16
 
 #define VM_RING_ENTRIES 1024
 
