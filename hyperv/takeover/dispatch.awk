@@ -7,7 +7,8 @@
 #   - khv_vcpu_run_* compares the vCPU with khv_running, and jumps to the replacement if they are
 #     equal, to KVM if not;
 #   - a path calls nothing but the function's own khv_asks_*(), computes no jump, finds the owner by
-#     the first argument (kvm_hv_synic_set_irq: or the second), and writes no register but RAX.
+#     the first argument, and writes no register but RAX. The owner of a call of the function that
+#     -v second= names may be found by the second argument.
 # So a call that goes on to KVM has no frame of the module on its stack, which rmmod relies on, and
 # the CPU's return stack has an entry for each return.
 
@@ -74,7 +75,7 @@ function asks(n, hook,    before) {
 	before = line[fn, n - 1]
 	if (line[fn, n] !~ /^add %rax,%rax$/ || before !~ /^mov (0x[0-9a-f]+)?\(%r(di|si|ax)\),%rax$/)
 		return 0
-	if (before ~ /%rsi\)/ && hook != "kvm_hv_synic_set_irq")
+	if (before ~ /%rsi\)/ && hook != second)
 		return 0
 	if (before ~ /%rax\)/ && line[fn, n - 2] !~ /^mov (0x[0-9a-f]+)?\(%rdi\),%rax$/)
 		return 0

@@ -12,7 +12,7 @@
  * kind only calls that function, with the same parameters. In one of the third kind it does so if
  * the vCPU "vcpu" has a struct khv_vcpu, and else calls KVM's.
  * owner: how hyperv/takeover/dispatch.S finds the VM of a call. VCPU, KVM: by the first argument.
- * KVM_2ND: by the second, for kvm_hv_synic_set_irq() only: dispatch.awk knows it by name. RUNNING:
+ * KVM_2ND: by the second, for the one function that Kbuild.include names to dispatch.awk. RUNNING:
  * by the vCPU that this thread runs. ASK: khv_asks_<name>() tells. ANY: the VM has no owner yet.
  * The replacement gets the calls for owned VMs; all others go on to KVM. RUNNING and ASK preserve
  * three parameters only.
