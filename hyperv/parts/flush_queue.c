@@ -65,15 +65,20 @@ static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range
 
 /*
  * Flush by address, which affects this CPU's TLB only. The vCPU may have last run on another CPU
- * and return there before it enters the guest again; INVLPGA here would leave that CPU's TLB as it
+ * and return there before it enters the guest again; INVVPID here would leave that CPU's TLB as it
  * is, without KVM noticing. A flush on the CPU that last ran the vCPU stays valid wherever the
  * thread goes. Return: false if the vCPU last ran on another CPU.
+ *
+ * Not on AMD: INVLPGA has errata, with which Windows guests crash; KVM has not used it for them
+ * since Linux 7.2.
  */
 static bool flush_ranges(struct kvm_vcpu *vcpu, const struct khv_flush *what)
 {
 	bool here;
 	int i;
 
+	if (khv_svm)
+		return false;
 	preempt_disable();
 	here = vcpu->arch.last_vmentry_cpu == smp_processor_id();
 	for (i = 0; here && i < what->nr; i++)

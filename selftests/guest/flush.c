@@ -283,5 +283,5 @@ u32 list_of_pages(u32 nr, struct page stale[3])
 
 bool lists_by_page(void)
 {
-	return hv_supported(HV_F_EXT_GVA);
+	return hv_supported(HV_F_EXT_GVA) && (!host_is_amd() || host_kernel_before(7, 2));
 }
