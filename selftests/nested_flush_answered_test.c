@@ -267,6 +267,14 @@ static struct world *world_of_vpid(u32 flags)
 		w->address[i] = invalidations[0].vcpu;
 		nested_reenter(w->vm->vcpus[i]);
 	}
+	/* A new VP's first request also frees the roots, for flushes from before it was there. */
+	for (i = 0; i < NR_VCPUS; i++) {
+		struct call c = { .code = HVCALL_FLUSH_SPACE, .mask = BIT64(i) };
+
+		nested_l1_op(w->vm->vcpus[(i + 1) % NR_VCPUS], l2_call_op(w, &c));
+		nested_reenter(w->vm->vcpus[(i + 1) % NR_VCPUS]);
+		nested_reenter(w->vm->vcpus[i]);
+	}
 	return w;
 }
 

@@ -210,7 +210,8 @@ TEST_DIRECT(vmrun_of_a_vmcb_outside_memory_faults)
 	struct guest_op o;
 	u32 i;
 
-	for (i = 0; i < ARRAY_SIZE(nowhere); i++) {
+	/* Linux 7.x ends KVM_RUN for a VMCB at an address that only has no memory. */
+	for (i = host_kernel_before(7, 0) ? 0 : 2; i < ARRAY_SIZE(nowhere); i++) {
 		direct_call(w, 0, &c);
 		o = nested_l1_op(w->vm->vcpus[0],
 				 (struct guest_op){ .op = OP_CALL,
