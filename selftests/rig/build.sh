@@ -12,6 +12,46 @@ khv_kernel_cc() {
 	command -v "${cc:-none}" || command -v gcc
 }
 
+# khv_make KERNEL DIR [make arguments]: run DIR/Makefile for a kernel.
+khv_make() {
+	local kernel=$1 dir=$2
+
+	shift 2
+	if [ -e "$kernel/root" ]; then
+		khv_in_root "$kernel/root" "$dir" make -C /mnt KDIR="/usr/src/linux-headers-$(cat "$kernel/release")" "$@"
+	else
+		make -C "$dir" KDIR="$kernel/build" CC="$(khv_kernel_cc "$kernel")" "$@"
+	fi
+}
+
+# khv_kbuild KERNEL DIR [make arguments]: have the kernel's Kbuild build the modules of DIR/Kbuild.
+khv_kbuild() {
+	local kernel=$1 dir=$2
+
+	shift 2
+	if [ -e "$kernel/root" ]; then
+		khv_in_root "$kernel/root" "$dir" make -C "/usr/src/linux-headers-$(cat "$kernel/release")" M=/mnt "$@"
+	else
+		make -C "$kernel/build" M="$dir" CC="$(khv_kernel_cc "$kernel")" "$@"
+	fi
+}
+
+# khv_in_root ROOT DIR COMMAND...: run COMMAND in ROOT (of khv_root), where DIR is /mnt. Kbuild's tools read
+# /proc. W=1 of a kernel may want Python, for kernel-doc, which "make check" runs by itself.
+khv_in_root() {
+	local root=$1 dir=$2
+
+	shift 2
+	[ "$(id -u)" = 0 ] || khv_die "building for this kernel takes a root of its own: run as root"
+	# shellcheck disable=SC2016
+	unshare --mount -- sh -c '
+		mount -t proc proc "$1/proc" && mount --bind /dev "$1/dev" && mount --bind "$2" "$1/mnt" || exit
+		root=$1
+		shift 2
+		exec chroot "$root" /usr/bin/env -i PATH=/usr/bin:/usr/sbin LC_ALL=C KERNELDOC=true PYTHON3=true "$@"
+	' sh "$root" "$dir" "$@"
+}
+
 # khv_build_module KERNEL [make arguments]: build the module in a copy of the sources below the cache, one
 # for each kernel; fail on a warning. Print the path of kvm-hyperv.ko.
 khv_build_module() {
@@ -38,8 +78,7 @@ khv_build_module_locked() {
 		--exclude='offsets.[hs]' --exclude='.dispatch.proved' \
 		"$KHV_TOP/" "$dir/" >&2
 	rm -f "$dir/kvm-hyperv.ko"
-	khv_quiet "build-$release" make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
-		CC="$(khv_kernel_cc "$kernel")" W=1 "$@" modules ||
+	khv_quiet "build-$release" khv_make "$kernel" "$dir" -j"$KHV_JOBS" W=1 "$@" modules ||
 		khv_die "the module does not build for $release"
 	[ -s "$dir/kvm-hyperv.ko" ] || khv_die "the build for $release left no kvm-hyperv.ko"
 	warnings=$(grep -i 'warning' "$KHV_LOGS/build-$release.log" | grep -v 'Skipping BTF generation' || true)
@@ -88,8 +127,7 @@ khv_build_helper() {
 	if [ ! -e "$stamp" ] || [ -n "$(find "$KHV_RIG/$name" -newer "$stamp" -type f)" ]; then
 		mkdir -p "$out"
 		cp "$KHV_RIG/$name"/* "$out/"
-		khv_quiet "build-$name" make -C "$kernel/build" M="$out" \
-			CC="$(khv_kernel_cc "$kernel")" modules ||
+		khv_quiet "build-$name" khv_kbuild "$kernel" "$out" modules ||
 			khv_die "$name does not build for $(basename "$kernel")"
 		touch "$stamp"
 	fi
@@ -109,8 +147,7 @@ khv_build_prototype() {
 	khv_quiet build-prototype patch -d "$dir.src" -p1 -i "$KHV_TOP/selftests/prototype/nested.patch" ||
 		khv_die "selftests/prototype/nested.patch does not apply: make it again from this tree"
 	rsync -rlp --checksum "$dir.src/" "$dir/"
-	khv_quiet build-prototype make -C "$dir" -j"$KHV_JOBS" KDIR="$kernel/build" \
-		CC="$(khv_kernel_cc "$kernel")" modules ||
+	khv_quiet build-prototype khv_make "$kernel" "$dir" -j"$KHV_JOBS" modules ||
 		khv_die "the prototype does not build for $(basename "$kernel")"
 	printf '%s\n' "$dir/kvm-hyperv.ko"
 }
@@ -156,7 +193,7 @@ khv_build_upstream() {
 }
 
 khv_build_upstream_locked() {
-	local series=$1 source dir key tmp name targets=() flags="-pthread -no-pie -Wl,--wrap=ioctl"
+	local series=$1 source dir key tmp name targets=() arch=x86_64 flags="-pthread -no-pie -Wl,--wrap=ioctl"
 
 	shift
 	source=$(khv_source "$series")
@@ -175,15 +212,18 @@ khv_build_upstream_locked() {
 			khv_die "make headers failed in linux-source-$series"
 		khv_quiet "upstream-$series" gcc -O2 -Wall -Werror -isystem "$tmp/src/usr/include" \
 			-c -o "$tmp/obj/ioctl_wrap.o" "$KHV_RIG/ioctl_wrap.c" || khv_die "ioctl_wrap.c does not build"
+		# Since 6.14 the folder has the name of the architecture. Tests of devices (LIBVFIO_C) are not
+		# wanted, nor what their library needs.
+		[ ! -d "$tmp/src/tools/testing/selftests/kvm/x86" ] || arch=x86
 		for name in "$@"; do
-			targets+=("$tmp/obj/x86_64/$name")
+			targets+=("$tmp/obj/$arch/$name")
 		done
 		khv_quiet "upstream-$series" make -C "$tmp/src/tools/testing/selftests/kvm" -j"$KHV_JOBS" \
-			ARCH=x86 OUTPUT="$tmp/obj" LDFLAGS="$flags" \
+			ARCH=x86 OUTPUT="$tmp/obj" LDFLAGS="$flags" LIBVFIO_C= \
 			LDLIBS="$tmp/obj/ioctl_wrap.o -ldl" "${targets[@]}" ||
 			khv_die "upstream's selftests of linux-source-$series do not build"
 		for name in "$@"; do
-			strip -o "$tmp/$name" "$tmp/obj/x86_64/$name"
+			strip -o "$tmp/$name" "$tmp/obj/$arch/$name"
 		done
 		rm -rf "$tmp/obj" "$tmp/src"
 		mv "$tmp" "$dir"

@@ -6,52 +6,60 @@
 # A *kernel folder*, as printed by khv_kernel and by khv_debug_kernel (debug-kernel.sh), holds
 #   vmlinuz    the image            release    one line, what uname -r says
 #   build      the folder for make -C (headers and Kbuild)
+#   root       only where this machine's compiler or C library cannot build for it: the root that can,
+#              with the same headers (khv_kbuild)
 #   lib/modules/<release>/**/*.ko   the modules, .ko.xz as well
 
-# khv_use_apt_of QUERY...: from here on use Debian 12's packages if QUERY fails with this machine's own.
+# khv_use_apt_of QUERY...: from here on use the packages of Debian 12, or else of Debian 13 and its
+# backports, if QUERY fails with this machine's own.
 khv_use_apt_of() {
+	local suite
+
 	! "$@" >/dev/null || return 0
-	APT_CONFIG=$(khv_suite bookworm) || return
-	export APT_CONFIG
-	"$@" >/dev/null
-}
-
-# khv_kernel_suffix SERIES: print SUFFIX where the package linux-image-SUFFIX depends on the newest
-# kernel of SERIES.
-khv_kernel_suffix() {
-	local suffix
-
-	for suffix in "$1-amd64" amd64; do
-		if khv_depends "linux-image-$suffix" 2>/dev/null | grep "^linux-image-$1[.]" >/dev/null; then
-			printf '%s\n' "$suffix"
-			return
-		fi
+	for suite in bookworm trixie-backports; do
+		APT_CONFIG=$(khv_suite "$suite") || return
+		export APT_CONFIG
+		! "$@" >/dev/null || return 0
 	done
 	return 1
 }
 
-# khv_kernel 6.12|6.1: the newest stock kernel of that series in this release, or else in Debian 12, as a
-# kernel folder.
+# khv_kernel_image SERIES: print the package of the newest kernel of SERIES: the one that a metapackage
+# depends on, or else the newest by name (apt prefers the release's to those of backports).
+khv_kernel_image() {
+	local suffix image
+
+	for suffix in "$1-amd64" amd64; do
+		image=$(khv_depends "linux-image-$suffix" 2>/dev/null | sed -n "0,/^linux-image-$1[.]/{//p}")
+		[ -z "$image" ] || { printf '%s\n' "$image"; return; }
+	done
+	image=$(apt-cache pkgnames "linux-image-$1." | grep -xE "linux-image-$1[.][0-9]+[+]deb[0-9]+-amd64" |
+		sort -V | tail -n 1) || true
+	[ -n "$image" ] && printf '%s\n' "$image"
+}
+
+# khv_kernel 7.3|6.12|6.1: the newest stock kernel of that series in this release, or else in Debian 12,
+# or in Debian 13's backports, as a kernel folder.
 khv_kernel() { khv_once "kernel-$1" khv_locked "kernel-$1" khv_kernel_locked "$1"; }
 
 khv_kernel_locked() {
-	local series=$1 suffix image headers release dir tmp packages
+	local series=$1 image headers release dir tmp packages
 
 	khv_apt_update
-	khv_use_apt_of khv_kernel_suffix "$series" ||
-		khv_die "no package linux-image-$series-amd64, neither here nor in Debian 12"
-	suffix=$(khv_kernel_suffix "$series")
-	image=$(khv_depends "linux-image-$suffix" | sed -n '0,/^linux-image-/{//p}')
-	headers=$(khv_depends "linux-headers-$suffix" | sed -n '0,/^linux-headers-/{//p}')
-	[ -n "$headers" ] || khv_die "no package linux-headers-$suffix"
+	khv_use_apt_of khv_kernel_image "$series" ||
+		khv_die "no package linux-image-$series.*, neither here nor in Debian 12 and Debian 13's backports"
+	image=$(khv_kernel_image "$series")
 	release=${image#linux-image-}
-	[ "$release" = "${headers#linux-headers-}" ] || khv_die "$image and $headers differ in version: update the package lists (KHV_UPDATE=1)"
+	headers=linux-headers-$release
+	khv_known "$headers" || khv_die "no package $headers for $image: update the package lists (KHV_UPDATE=1)"
 
 	dir=$KHV_CACHE/kernel-$(khv_key "$release-$(khv_version "$image")")
 	if [ ! -d "$dir" ]; then
 		tmp=$dir.tmp
 		rm -rf "$tmp"
 		packages=$(khv_depends "$headers" | grep -E '^linux-(headers|kbuild)-.*' | sort -u)
+		# Since 6.19 the image is in three packages.
+		packages+=" $(khv_depends "$image" | grep -E '^linux-(base|binary|modules)-.*' | sort -u || true)"
 		# shellcheck disable=SC2086
 		khv_unpack "$tmp" "$image" "$headers" $packages
 		# Make the packages' absolute references to /usr/src relative.
@@ -63,16 +71,34 @@ khv_kernel_locked() {
 			"$tmp/lib/modules/$release/build"
 		ln -sfn "usr/src/linux-headers-$release" "$tmp/build"
 		ln -sfn "boot/vmlinuz-$release" "$tmp/vmlinuz"
+		[ -e "$tmp/vmlinuz" ] || ln -sfn "lib/modules/$release/vmlinuz" "$tmp/vmlinuz"
 		printf '%s\n' "$release" >"$tmp/release"
 		rm -rf "$tmp/usr/share/doc"
 		[ -s "$tmp/vmlinuz" ] && [ -s "$tmp/build/Makefile" ] && [ -d "$tmp/build/scripts" ] ||
 			khv_die "$image or $headers lacks vmlinuz, Makefile or scripts"
+		khv_kernel_root "$tmp" "$headers"
 		mv "$tmp" "$dir"
 	fi
 	printf '%s\n' "$dir"
 }
 
-# khv_source 6.12|6.1: the newest linux-source of that series, unpacked. Do not build in it.
+# khv_kernel_root KERNEL HEADERS: give the kernel folder a root that builds modules for it, if it was built
+# by a newer compiler than this machine's: that one would lack options, and Kbuild's programs want a newer
+# C library.
+khv_kernel_root() {
+	local kernel=$1 built here root
+
+	built=$(sed -n 's/^CONFIG_GCC_VERSION=//p' "$kernel/build/.config")
+	here=$(gcc -dumpversion)
+	[ "$((${built:-0} / 10000))" -gt "${here%%.*}" ] || return 0
+	root=$(khv_root trixie-backports "$2" gcc-14 binutils make bash dash coreutils sed grep gawk findutils kmod \
+		base-files) || return
+	mkdir -p "$root"/{dev,mnt,proc,tmp}
+	ln -sfn gawk "$root/usr/bin/awk"
+	ln -sfn "$root" "$kernel/root"
+}
+
+# khv_source 7.3|6.12|6.1: the newest linux-source of that series, unpacked. Do not build in it.
 khv_source() { khv_once "source-$1" khv_locked "source-$1" khv_source_locked "$1"; }
 
 khv_source_locked() {
@@ -80,7 +106,7 @@ khv_source_locked() {
 
 	khv_apt_update
 	khv_use_apt_of khv_known "linux-source-$series" ||
-		khv_die "no package linux-source-$series, neither here nor in Debian 12"
+		khv_die "no package linux-source-$series, neither here nor in Debian 12 and Debian 13's backports"
 	version=$(khv_version "linux-source-$series")
 	dir=$KHV_CACHE/source-$(khv_key "$version")
 	if [ ! -d "$dir" ]; then

@@ -14,6 +14,8 @@ KHV_LOGS=${KHV_LOGS:-$KHV_CACHE/logs/$(date +%Y%m%d-%H%M%S)-$$}
 KHV_JOBS=${KHV_JOBS:-$(nproc)}
 KHV_START=${KHV_START:-$(date +%s)}
 V=${V:-0}
+# The series of kernels that are built for and booted, newest first.
+KHV_ALL_SERIES="7.3 6.12 6.1"
 export KHV_CACHE KHV_LOGS KHV_JOBS KHV_START V
 mkdir -p "$KHV_CACHE" "$KHV_LOGS"
 

@@ -50,22 +50,28 @@ khv_need_emulators() {
 }
 
 # khv_suite SUITE: give apt a second root below the cache, with the lists of Debian's SUITE and its
-# security updates from the mirrors of this machine, whose own lists and packages do not change. Print
-# apt's configuration (APT_CONFIG). Update the lists once a day.
+# security updates from the mirrors of this machine, whose own lists and packages do not change; a SUITE
+# of backports also has those of its release. Print apt's configuration (APT_CONFIG). Update the lists
+# once a day.
 khv_suite() { khv_once "suite-$1" khv_locked "suite-$1" khv_suite_locked "$1"; }
 
 khv_suite_locked() {
-	local suite=$1 dir=$KHV_CACHE/apt-$1 signed=/usr/share/keyrings/debian-archive-keyring.gpg label uri
+	local suite=${1%-backports} dir=$KHV_CACHE/apt-$1 label uri backports=''
+	local signed=/usr/share/keyrings/debian-archive-keyring.gpg
 
+	[ "$suite" = "$1" ] || backports=$1
 	if [ -z "$(find "$dir/.apt-update" -mmin -1440 2>/dev/null)" ]; then
 		mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
 		: >"$dir/status"
 		# apt expands $(, not the shell.
 		# shellcheck disable=SC2016
-		apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' | sort -u |
-			while read -r label uri; do
+		apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' | sort -u |
+			while read -r uri label; do
 				case $label in
-				Debian) echo "deb [signed-by=$signed] $uri $suite main" ;;
+				Debian)
+					echo "deb [signed-by=$signed] $uri $suite main"
+					[ -z "$backports" ] || echo "deb [signed-by=$signed] $uri $backports main"
+					;;
 				Debian-Security) echo "deb [signed-by=$signed] $uri $suite-security main" ;;
 				esac
 			done >"$dir/sources.list"
@@ -79,13 +85,13 @@ khv_suite_locked() {
 			APT::Architecture "amd64";
 			Acquire::Languages "none";
 		CFG
-		khv_say "apt-get update for $suite"
+		khv_say "apt-get update for $1"
 		if APT_CONFIG=$dir/apt.conf khv_quiet apt apt-get -q update; then
 			touch "$dir/.apt-update"
 		elif [ -n "$(find "$dir/lists" -name '*Packages*')" ]; then
-			khv_say "apt-get update failed: using the lists of $suite of the last update"
+			khv_say "apt-get update failed: using the lists of $1 of the last update"
 		else
-			khv_die "cannot download the package lists of $suite: see apt.log in $KHV_LOGS"
+			khv_die "cannot download the package lists of $1: see apt.log in $KHV_LOGS"
 		fi
 	fi
 	printf '%s\n' "$dir/apt.conf"

@@ -59,7 +59,11 @@ static void advance(struct kvm_vcpu *vcpu)
 	unsigned long at;
 
 	if (svm) {
+#ifdef FLOOR_ARCH_RIP
+		vcpu->arch.rip += 2;
+#else
 		vcpu->arch.regs[VCPU_REGS_RIP] += 2;
+#endif
 		return;
 	}
 	asm volatile("vmread %1, %0" : "=r"(at) : "r"((unsigned long)GUEST_RIP) : "cc");
