@@ -16,7 +16,7 @@ KHV_START=${KHV_START:-$(date +%s)}
 V=${V:-0}
 # The series of kernels that are built for and booted, newest first.
 KHV_ALL_SERIES="7.3 6.12 6.1"
-export KHV_CACHE KHV_LOGS KHV_JOBS KHV_START V
+export KHV_ALL_SERIES KHV_CACHE KHV_LOGS KHV_JOBS KHV_START V
 mkdir -p "$KHV_CACHE" "$KHV_LOGS"
 
 khv_say() { printf '[%4ds] %s\n' $(($(date +%s) - KHV_START)) "$*" >&2; }
