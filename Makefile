@@ -36,7 +36,7 @@ help:
 	@echo 'On a fresh Debian 12 or 13, as root; the hosts are emulated:'
 	@echo '  run              a real guest on a stock host with the module, and what it used'
 	@echo '  test             all tests; HOSTS="amd-6.12 ..." TESTS="stimer_* ..." for some'
-	@echo '  test-all         the same with the long forms'
+	@echo '  test-all         the same with the long forms, Linux 7.3 on Intel, and builds for more kernels'
 	@echo '  results          Documentation/test-results.rst from the logs of the last whole run'
 	@echo '  bench            host instructions, stock and module'
 	@echo '  coverage         lines of the module that the suites and two hosts run; HOSTS, TESTS'
@@ -91,6 +91,7 @@ coverage:
 	@$(TOP)/selftests/rig/coverage/measure
 
 test-all:
+	@$(TOP)/selftests/rig/check kernels
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
 .PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage clangd results check-kernel

@@ -37,7 +37,7 @@ khv_kbuild() {
 }
 
 # khv_in_root ROOT DIR COMMAND...: run COMMAND in ROOT (of khv_root), where DIR is /mnt. Kbuild's tools read
-# /proc. W=1 of a kernel may want Python, for kernel-doc, which "make check" runs by itself.
+# /proc. W=1 runs kernel-doc, which is Python since 7.0; "make check" runs it by itself.
 khv_in_root() {
 	local root=$1 dir=$2
 

@@ -24,23 +24,31 @@ khv_use_apt_of() {
 	return 1
 }
 
-# khv_kernel_image SERIES: print the package of the newest kernel of SERIES: the one that a metapackage
-# depends on, or else the newest by name (apt prefers the release's to those of backports).
+# khv_kernel_image SERIES[-rt]: print the package of the newest kernel of SERIES, or of its flavour rt: the
+# one that a metapackage depends on, or else the newest by name (apt prefers the release's to those of
+# backports).
 khv_kernel_image() {
-	local suffix image
+	local series=${1%-rt} flavour=${1#"${1%-rt}"} suffix image
 
-	for suffix in "$1-amd64" amd64; do
-		image=$(khv_depends "linux-image-$suffix" 2>/dev/null | sed -n "0,/^linux-image-$1[.]/{//p}")
+	for suffix in "$1-amd64" "${flavour:+rt-}amd64"; do
+		image=$(khv_depends "linux-image-$suffix" 2>/dev/null | sed -n "0,/^linux-image-${series}[.]/{//p}")
 		[ -z "$image" ] || { printf '%s\n' "$image"; return; }
 	done
-	image=$(apt-cache pkgnames "linux-image-$1." | grep -xE "linux-image-$1[.][0-9]+[+]deb[0-9]+-amd64" |
-		sort -V | tail -n 1) || true
+	image=$(apt-cache pkgnames "linux-image-$series." |
+		grep -xE "linux-image-${series}[.][0-9]+[+]deb[0-9]+$flavour-amd64" | sort -V | tail -n 1) || true
 	[ -n "$image" ] && printf '%s\n' "$image"
 }
 
 # khv_kernel 7.3|6.12|6.1: the newest stock kernel of that series in this release, or else in Debian 12,
 # or in Debian 13's backports, as a kernel folder.
 khv_kernel() { khv_once "kernel-$1" khv_locked "kernel-$1" khv_kernel_locked "$1"; }
+
+# khv_kernel_of SUITE SERIES[-rt]: the newest that SUITE has, whatever this machine's release has.
+khv_kernel_of() (
+	APT_CONFIG=$(khv_suite "$1") || exit
+	export APT_CONFIG
+	khv_once "kernel-$1-$2" khv_locked "kernel-$2" khv_kernel_locked "$2"
+)
 
 khv_kernel_locked() {
 	local series=$1 image headers release dir tmp packages
@@ -91,7 +99,7 @@ khv_kernel_root() {
 	built=$(sed -n 's/^CONFIG_GCC_VERSION=//p' "$kernel/build/.config")
 	here=$(gcc -dumpversion)
 	[ "$((${built:-0} / 10000))" -gt "${here%%.*}" ] || return 0
-	root=$(khv_root trixie-backports "$2" gcc-14 binutils make bash dash coreutils sed grep gawk findutils kmod \
+	root=$(khv_root trixie-backports "$2" gcc-14 binutils make bash dash coreutils sed grep gawk findutils perl kmod \
 		base-files) || return
 	mkdir -p "$root"/{dev,mnt,proc,tmp}
 	ln -sfn gawk "$root/usr/bin/awk"
