@@ -104,7 +104,7 @@ TEST(old_vm_stays_with_stock)
 	works(&old);
 	ASSERT_EQ(op(&old, OP_WR(HV_X64_MSR_CRASH_CTL, ~BIT64(63))).vector, 0);
 	works(&old);
-	ASSERT(behaves_like_stock(&old), "it has made itself owned");
+	ASSERT(behaves_like_stock(&old), "it became owned");
 	/* It does not hold the module either. */
 	module_unload();
 	works(&old);

@@ -167,6 +167,16 @@ static int __init compare(struct btf_file *kernel, struct btf_file *kvm, struct 
 	return ret;
 }
 
+/*
+ * A kernel without symbol versions (Debian's since 6.18) has nothing else that tells. One that is
+ * built without BTF, too, is its builder's.
+ */
+#ifdef KHV_KVM_CRC
+#define UNCHECKED_WITHOUT_BTF false
+#else
+#define UNCHECKED_WITHOUT_BTF IS_ENABLED(CONFIG_DEBUG_INFO_BTF_MODULES)
+#endif
+
 int __init khv_contract_compare(bool (*wanted)(const char *name), khv_contract_report *report)
 {
 	struct btf_file kernel = {}, kvm = {}, vendor = {};
@@ -192,9 +202,17 @@ int __init khv_contract_compare(bool (*wanted)(const char *name), khv_contract_r
 	if (!ret) {
 		ret = compare(&kernel, &kvm, &vendor, wanted, report);
 	} else if (ret != -ENOMEM) {
-		pr_info("%s BTF of %s (%d), so KVM's structures are not compared with those of the build; use a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y\n",
-			ret == -ENOENT ? "no" : "cannot read the", name, ret);
-		ret = 0;
+		const char *what = ret == -ENOENT ? "no" : "cannot read the";
+
+		if (UNCHECKED_WITHOUT_BTF) {
+			pr_err("%s BTF of %s (%d), and symbols have no versions: nothing tells whether this is the kernel that the module was built for; mount /sys, and use kvm.ko as it was built\n",
+			       what, name, ret);
+			ret = -ENOEXEC;
+		} else {
+			pr_info("%s BTF of %s (%d), so KVM's structures are not compared with those of the build; use a kernel with CONFIG_DEBUG_INFO_BTF_MODULES=y\n",
+				what, name, ret);
+			ret = 0;
+		}
 	}
 	forget(&vendor);
 	forget(&kvm);

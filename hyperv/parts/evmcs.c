@@ -15,9 +15,9 @@
 
 /*
  * A row per group of VMX controls. @msr, @true_msr: the capability MSRs. @at: offset of the control
- * in struct vmcs12. @no_field: controls that are refused,
- * because the enlightened VMCS has no field for them. @later_field: controls whose fields were
- * added later; refused unless L1 knows these fields. @unoffered: likewise not offered, but
+ * in struct vmcs12. @no_field: controls that are refused, because KVM does not copy their fields
+ * between the enlightened VMCS and its own, or there are none. @later_field: controls whose fields
+ * were added later; refused unless L1 knows these fields. @unoffered: likewise not offered, but
  * accepted, as on stock KVM: some versions of Windows do not boot if they are offered
  * PERF_GLOBAL_CTRL without CPUID 4000000AH:EBX[0], and some use it although it is not offered.
  */

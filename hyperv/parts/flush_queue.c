@@ -58,8 +58,8 @@ static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range
 
 	/* The guest may pass any address, but INVVPID fails on a non-canonical one. */
 	for (i = 0; i < range->pages; i++, gva += PAGE_SIZE) {
-		if (__is_canonical_address(gva, bits) && khv_flush_gva(vcpu, gva))
-			return;
+		if (__is_canonical_address(gva, bits))
+			khv_flush_gva(vcpu, gva);
 	}
 }
 
@@ -69,8 +69,8 @@ static void flush_range(struct kvm_vcpu *vcpu, const struct khv_gva_range *range
  * is, without KVM noticing. A flush on the CPU that last ran the vCPU stays valid wherever the
  * thread goes. Return: false if the vCPU last ran on another CPU.
  *
- * Not on AMD: INVLPGA has errata, with which Windows guests crash; KVM has not used it for them
- * since Linux 7.2.
+ * Not on AMD: INVLPGA has errata on Genoa and Turin, and Windows guests were reported to crash with
+ * it on older processors. Since Linux 7.2 KVM uses it for shadow paging only.
  */
 static bool flush_ranges(struct kvm_vcpu *vcpu, const struct khv_flush *what)
 {

@@ -7,6 +7,7 @@
 #include <linux/kvm_host.h>
 #include <asm/svm.h>
 
+#include "compat/calls.h"
 #include "compat/kvm.h"
 #include "khv/nested.h"
 #include "khv/port.h"
@@ -119,10 +120,12 @@ void khv_nested_read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_a
 bool khv_nested_read_vmcb12(struct kvm_vcpu *vcpu, u32 at, void *data, u32 len)
 {
 	gpa_t vmcb12 = khv_vmcb(vcpu)->save.rax & PAGE_MASK;
-	struct gfn_to_hva_cache *cache =
-		l2_control(vcpu, vmcb12 + KHV_VMCB_CLEAN,
-			   KHV_VMCB_IDENTITY + sizeof(struct khv_vmcb_identity) - KHV_VMCB_CLEAN);
+	struct gfn_to_hva_cache *cache;
 
+	if (khv_vmcb_address_by_mode() && !khv_longmode(vcpu))
+		vmcb12 = (u32)vmcb12;
+	cache = l2_control(vcpu, vmcb12 + KHV_VMCB_CLEAN,
+			   KHV_VMCB_IDENTITY + sizeof(struct khv_vmcb_identity) - KHV_VMCB_CLEAN);
 	return cache && khv_read_cached(vcpu->kvm, cache, at - KHV_VMCB_CLEAN, data, len);
 }
 

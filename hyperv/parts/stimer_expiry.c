@@ -209,5 +209,6 @@ void khv_stimer_halt(struct kvm_vcpu *vcpu)
 		return;
 	/* As KVM ends a HLT. */
 	vcpu->arch.mp_state = KVM_MP_STATE_RUNNABLE;
+	vcpu->arch.pv.pv_unhalted = false;
 	vcpu->arch.apf.halted = false;
 }

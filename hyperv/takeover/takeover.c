@@ -72,7 +72,7 @@ void khv_hook_kvm_hv_init_vm(struct kvm *kvm)
 	int ret;
 
 	khv_orig_kvm_hv_init_vm(kvm);
-	if (READ_ONCE(khv_takeover) && READ_ONCE(khv_hooked) && !khv_is_td(kvm)) {
+	if (READ_ONCE(khv_takeover) && READ_ONCE(khv_hooked) && !khv_is_protected(kvm)) {
 		this_cpu_inc(khv_hook_hits.ours[KHV_HOOK_kvm_hv_init_vm]);
 		ret = khv_vm_create(kvm);
 		if (ret == -ENOMEM)
@@ -95,7 +95,7 @@ void khv_hook_kvm_hv_destroy_vm(struct kvm *kvm)
 /*
  * KVM allocates a vCPU's Hyper-V state when user space sets a CPUID with Hyper-V leaves, and calls
  * the same function again at every MSR access. Allocate the state first, so that this hot function
- * needs no hook; see porting.rst. If the CPUID turns out to have no Hyper-V leaves, take the state
+ * needs no hook; see takeover.rst. If the CPUID turns out to have no Hyper-V leaves, take the state
  * away: KVM makes a request at each switch between L1 and L2 for a vCPU that has it. Checking the
  * entries beforehand would prove nothing, because user space may change them until KVM has copied
  * them.

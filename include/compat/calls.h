@@ -8,7 +8,7 @@
 #include "khv/imports.h"
 #include "khv/synic.h"
 
-/* Find KVM's khv_nested_ops. In kvm_x86_ops there is a pointer to it before 7.3. */
+/* Find KVM's table of nested operations. In kvm_x86_ops there is a pointer to it before 7.3. */
 static inline const struct kvm_x86_nested_ops *khv_find_nested_ops(void)
 {
 #ifdef KHV_HAVE_NESTED_OPS
@@ -28,19 +28,25 @@ static inline void khv_vcpu_kick(struct kvm_vcpu *vcpu)
 #endif
 }
 
-/*
- * Flush the translation of one address. Return: true if KVM chose to flush all of the guest's, so
- * that no other address is left.
- */
-static inline bool khv_flush_gva(struct kvm_vcpu *vcpu, gva_t gva)
+/* Flush the translation of one address. Intel only, where KVM never flushes more. */
+static inline void khv_flush_gva(struct kvm_vcpu *vcpu, gva_t gva)
 {
 #ifdef KHV_HAVE_FLUSH_GVA_FULL
-	bool full = false;
-
-	static_call(khv_x86_flush_tlb_gva)(vcpu, gva, &full);
-	return full;
+	static_call(khv_x86_flush_tlb_gva)(vcpu, gva, NULL);
 #else
 	static_call(khv_x86_flush_tlb_gva)(vcpu, gva);
+#endif
+}
+
+/*
+ * Does KVM take only the lower half of L1's RAX as the address of a VMCB, outside 64-bit mode?
+ * Since 7.2, which moved RIP out of the registers.
+ */
+static inline bool khv_vmcb_address_by_mode(void)
+{
+#ifdef KHV_HAVE_ARCH_RIP
+	return true;
+#else
 	return false;
 #endif
 }

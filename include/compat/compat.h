@@ -18,6 +18,10 @@
 #error "kvm-hyperv takes over code that needs CONFIG_KVM_HYPERV=y in this kernel"
 #endif
 
+#if IS_BUILTIN(CONFIG_KVM)
+#error "kvm-hyperv needs KVM as a module, whose functions it replaces: CONFIG_KVM=m"
+#endif
+
 /* With LTO a replaced function may be inlined into its callers, even across files. */
 #if IS_ENABLED(CONFIG_LTO_CLANG)
 #error "kvm-hyperv replaces functions of KVM by their entry, which CONFIG_LTO_CLANG may inline"

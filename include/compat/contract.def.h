@@ -7,8 +7,8 @@
  *
  * The module also depends on facts that BTF does not have: macros (KVM_REQ_*, HF_*, MSR_TYPE_*,
  * NESTED_EXIT_HOST), variables of KVM (tdp_enabled, enable_apicv, nrips, enable_unrestricted_guest,
- * kvm_pmu_eventsel, whose first member is the event of retired instructions), and what hardware and
- * the TLFS lay down (VMCB, VMCS, enlightened VMCS), which no kernel changes.
+ * enable_mediated_pmu; kvm_pmu_eventsel, whose first member is the event of retired instructions),
+ * and what hardware and the TLFS lay down (VMCB, VMCS, enlightened VMCS), which no kernel changes.
  *
  * where: whose BTF it is: KERNEL, KVM, INTEL, AMD
  * KHV_FIELD(where, structure, member)           as in the headers that the module is built with,
@@ -102,6 +102,7 @@ KHV_FIELD(KVM, kvm_vcpu, arch.pmu)
 KHV_FIELD(KVM, kvm_vcpu, arch.pv_eoi.msr_val)
 KHV_FIELD(KVM, kvm_vcpu, arch.pv_eoi.data)
 KHV_FIELD(KVM, kvm_vcpu, arch.apf.halted)
+KHV_FIELD(KVM, kvm_vcpu, arch.pv.pv_unhalted)
 KHV_FIELD(KVM, kvm_vcpu, arch.mp_state)
 KHV_FIELD(KVM, kvm_vcpu, arch.virtual_tsc_khz)
 KHV_FIELD(KVM, kvm_vcpu, arch.l1_tsc_offset)
@@ -126,7 +127,7 @@ KHV_FIELD(KVM, kvm, irq_routing)
 KHV_FIELD(KVM, kvm, irq_ack_notifier_list)
 KHV_FIELD(KVM, kvm, dirty_ring_size)
 KHV_FIELD(KVM, kvm, arch.hyperv)
-#ifdef KHV_HAVE_TDX
+#ifdef KHV_HAVE_VM_TYPE
 KHV_FIELD(KVM, kvm, arch.vm_type)
 #endif
 #if !defined(KHV_HAVE_XEN_IN_XEN)

@@ -27,13 +27,20 @@ void khv_proto_pmu_trigger_event(struct kvm_vcpu *vcpu, u64 eventsel);
 
 /*
  * Find that function, and its second argument for a retired instruction. Return: NULL if KVM has
- * none that may be called with interrupts off.
+ * none that may be called there with interrupts off.
  */
 static inline void *khv_find_pmu_trigger_event(const u64 **insn_retired)
 {
 #ifdef KHV_HAVE_PMC_COUNTING
 	static const u64 none;
+	/*
+	 * With a mediated PMU (since 7.0) the guest's counters are in hardware while KVM's inner
+	 * loop runs, and the function must not be called there.
+	 */
+	const bool *mediated = (void *)khv_symbol(KHV_MODULE_KVM, "enable_mediated_pmu");
 
+	if (mediated && *mediated)
+		return NULL;
 	*insn_retired = &none;
 	return (void *)khv_symbol(KHV_MODULE_KVM, "kvm_pmu_instruction_retired");
 #else

@@ -7,7 +7,8 @@
  * KHV_IMPORT(module, return type, name, (parameters), (arguments))
  * module: KVM; INTEL or AMD, skipped unless that is the vendor; KERNEL
  *
- * Defined, with the same prototypes on all kernels, in kvm_main.c, x86.c, lapic.c, eventfd.c,
+ * Defined, with the same prototypes on all kernels unless an #ifdef or KHV_DECLARED says otherwise,
+ * in kvm_main.c, x86.c, lapic.c, eventfd.c,
  * mmu/mmu.c, mmu/paging_tmpl.h, vmx/nested.c, vmx/vmx.c, svm/nested.c,
  * kernel/module/main.c, kernel/trace/ftrace.c, arch/x86/kernel/fpu/core.c.
  */

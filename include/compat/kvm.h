@@ -90,13 +90,16 @@ static inline bool khv_ioapic_in_kernel(const struct kvm *kvm)
 }
 
 /*
- * Is it a TD? KVM sees little of one: its vCPU is no struct vcpu_vmx, and has no VMCS. Valid in
+ * Is the VM, by its type, for a guest whose state KVM does not see? A TD's vCPU is no struct
+ * vcpu_vmx, and has no VMCS. A VM of the default type that KVM_SEV_INIT or KVM_SEV_ES_INIT makes
+ * one later is owned: of a guest with protected state the fast path answers nothing. Valid in
  * kvm_hv_init_vm().
  */
-static inline bool khv_is_td(const struct kvm *kvm)
+static inline bool khv_is_protected(const struct kvm *kvm)
 {
-#ifdef KHV_HAVE_TDX
-	return kvm->arch.vm_type == KVM_X86_TDX_VM;
+#ifdef KHV_HAVE_VM_TYPE
+	return kvm->arch.vm_type != KVM_X86_DEFAULT_VM &&
+	       kvm->arch.vm_type != KVM_X86_SW_PROTECTED_VM;
 #else
 	return false;
 #endif

@@ -95,7 +95,7 @@ bool host_kernel_before(unsigned int major, unsigned int minor)
 	return a < major || (a == major && b < minor);
 }
 
-/* Named after the stock kernel whose gaps the XFAIL rows describe. */
+/* Named after the stock kernel whose gaps the TEST_KNOWN_IF cases describe. */
 bool host_is_6_1(void)
 {
 	return host_kernel_before(6, 2);

@@ -37,18 +37,19 @@ khv_kbuild() {
 }
 
 # khv_in_root ROOT DIR COMMAND...: run COMMAND in ROOT (of khv_root), where DIR is /mnt. Kbuild's tools read
-# /proc. W=1 runs kernel-doc, which is Python since 7.0; "make check" runs it by itself.
+# /proc.
 khv_in_root() {
 	local root=$1 dir=$2
 
 	shift 2
 	[ "$(id -u)" = 0 ] || khv_die "building for this kernel takes a root of its own: run as root"
+	unshare --mount true || khv_die "building for this kernel takes a mount namespace of its own (CAP_SYS_ADMIN)"
 	# shellcheck disable=SC2016
 	unshare --mount -- sh -c '
 		mount -t proc proc "$1/proc" && mount --bind /dev "$1/dev" && mount --bind "$2" "$1/mnt" || exit
 		root=$1
 		shift 2
-		exec chroot "$root" /usr/bin/env -i PATH=/usr/bin:/usr/sbin LC_ALL=C KERNELDOC=true PYTHON3=true "$@"
+		exec chroot "$root" /usr/bin/env -i PATH=/usr/bin:/usr/sbin LC_ALL=C DEBIAN_KERNEL_NO_CC_VERSION_CHECK=y "$@"
 	' sh "$root" "$dir" "$@"
 }
 

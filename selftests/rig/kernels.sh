@@ -103,7 +103,8 @@ khv_kernel_root() {
 		base-files) || return
 	mkdir -p "$root"/{dev,mnt,proc,tmp}
 	ln -sfn gawk "$root/usr/bin/awk"
-	ln -sfn "$root" "$kernel/root"
+	# Both are in the cache, which may be moved.
+	ln -sfn "../$(basename "$root")" "$kernel/root"
 }
 
 # khv_source 7.3|6.12|6.1: the newest linux-source of that series, unpacked. Do not build in it.

@@ -12,7 +12,7 @@ khv_apt_update() {
 		return 0
 	[ "$(id -u)" = 0 ] || khv_die "cannot update the package lists: run this script, or 'apt-get update', as root"
 	khv_say "apt-get update"
-	if khv_quiet apt apt-get -q update; then
+	if khv_quiet apt apt-get -q -o APT::Update::Error-Mode=any update; then
 		touch "$stamp"
 	else
 		khv_say "apt-get update failed: using the package lists of the last update"
@@ -65,7 +65,7 @@ khv_suite_locked() {
 		: >"$dir/status"
 		# apt expands $(, not the shell.
 		# shellcheck disable=SC2016
-		apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' | sort -u |
+		env -u APT_CONFIG apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' | sort -u |
 			while read -r uri label; do
 				case $label in
 				Debian)
@@ -86,7 +86,7 @@ khv_suite_locked() {
 			Acquire::Languages "none";
 		CFG
 		khv_say "apt-get update for $1"
-		if APT_CONFIG=$dir/apt.conf khv_quiet apt apt-get -q update; then
+		if APT_CONFIG=$dir/apt.conf khv_quiet apt apt-get -q -o APT::Update::Error-Mode=any update; then
 			touch "$dir/.apt-update"
 		elif [ -n "$(find "$dir/lists" -name '*Packages*')" ]; then
 			khv_say "apt-get update failed: using the lists of $1 of the last update"
@@ -131,7 +131,7 @@ khv_root_locked() {
 	shift
 	APT_CONFIG=$(khv_suite "$suite") || return
 	export APT_CONFIG
-	dir=$KHV_CACHE/root-$suite-$(khv_key "$1-$(khv_version "$1")-$(khv_version libc6)")
+	dir=$KHV_CACHE/root-$suite-$(khv_key "$1-$(khv_version "$1")-$(khv_version libc6)-$(cksum <<<"$*" | cut -d' ' -f1)")
 	if [ ! -d "$dir" ]; then
 		debs=$dir.debs
 		rm -rf "$dir.tmp" "$debs"

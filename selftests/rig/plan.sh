@@ -102,12 +102,15 @@ listed_hosts() {
 # Names of upstream's selftests that the list wants from linux-source-$1.
 upstream_names() { rows | awk -v kind="upstream-$1" '$1 == kind { print $2 }' | sort -u; }
 
-# The series that TESTS wants an upstream selftest of: building them takes a minute.
+# The series that TESTS wants an upstream selftest of on one of HOSTS: building them takes a minute.
 wanted_series() {
-	local kind name rest
+	local kind name hosts rest host
 
-	while read -r kind name rest; do
-		[[ $kind != upstream-* ]] || ! matches "$name" "$TESTS" || echo "${kind#upstream-}"
+	while read -r kind name hosts rest; do
+		[[ $kind == upstream-* ]] && matches "$name" "$TESTS" || continue
+		for host in $HOSTS; do
+			! on_host "$host" "$hosts" || echo "${kind#upstream-}"
+		done
 	done < <(rows) | sort -u
 }
 
