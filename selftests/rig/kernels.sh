@@ -54,8 +54,15 @@ khv_kernel_locked() {
 	local series=$1 image headers release dir tmp packages
 
 	khv_apt_update
-	khv_use_apt_of khv_kernel_image "$series" ||
-		khv_die "no package linux-image-$series.*, neither here nor in Debian 12 and Debian 13's backports"
+	if ! khv_use_apt_of khv_kernel_image "$series"; then
+		# Backports move on: what was fetched stays good.
+		dir=$(find "$KHV_CACHE" -maxdepth 1 -name "kernel-$series.*" ! -name '*.tmp' | sort -V | tail -n 1)
+		[ -n "$dir" ] ||
+			khv_die "no package linux-image-$series.*, neither here nor in Debian 12 and Debian 13's backports"
+		khv_say "no package linux-image-$series.* any more: using $(basename "$dir")"
+		printf '%s\n' "$dir"
+		return
+	fi
 	image=$(khv_kernel_image "$series")
 	release=${image#linux-image-}
 	headers=linux-headers-$release
