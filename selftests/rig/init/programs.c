@@ -113,10 +113,14 @@ static bool run_once(const char *id, char **words)
 
 		if (poll(&pfd, 1, 20) > 0) {
 			n = read(fds[0], data, sizeof(data));
-			if (n > 0)
+			if (n > 0) {
 				lines_add(&lines, data, n);
-			else
+				/* What it wrote may take the serial line longer than its life. */
+				if (exited)
+					killed = now_ms();
+			} else {
 				eof = true;
+			}
 		}
 		if (!exited && waitpid(pid, &status, WNOHANG) == pid) {
 			exited = true;
