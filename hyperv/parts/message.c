@@ -124,3 +124,9 @@ int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint)
 	return raise(vp->stock.vcpu,
 		     khv_sint(synic, array_index_nospec(sint, HV_SYNIC_SINT_COUNT)));
 }
+
+int khv_synic_set_route(const struct kvm_kernel_irq_routing_entry *e, struct kvm *kvm,
+			int irq_source_id, int level, bool line_status)
+{
+	return level ? khv_synic_set_irq(kvm, e->hv_sint.vcpu, e->hv_sint.sint) : -1;
+}

@@ -6,7 +6,6 @@
 #include <linux/kvm_host.h>
 
 #include "khv/imports.h"
-#include "khv/synic.h"
 
 /* Find KVM's table of nested operations. In kvm_x86_ops there is a pointer to it before 7.3. */
 static inline const struct kvm_x86_nested_ops *khv_find_nested_ops(void)
@@ -63,13 +62,6 @@ static inline gpa_t khv_translate_l2_gpa(struct kvm_vcpu *vcpu, gpa_t gpa)
 #else
 	return khv_translate_nested_gpa(vcpu, gpa, PFERR_GUEST_FINAL_MASK, NULL);
 #endif
-}
-
-/* kvm_hv_synic_set_irq() since 6.17, with what kvm_hv_set_sint() did before. */
-static inline int khv_synic_set_route(const struct kvm_kernel_irq_routing_entry *e, struct kvm *kvm,
-				      int irq_source_id, int level, bool line_status)
-{
-	return level ? khv_synic_set_irq(kvm, e->hv_sint.vcpu, e->hv_sint.sint) : -1;
 }
 
 #endif

@@ -81,6 +81,19 @@ bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message 
 int khv_synic_set_irq(struct kvm *kvm, u32 vp_index, u32 sint);
 
 /**
+ * khv_synic_set_route() - the same for a KVM that passes the route on (since Linux 6.17)
+ * @e: the route
+ * @kvm: an owned VM
+ * @irq_source_id: ignored
+ * @level: 0 does nothing: a SINT has no level
+ * @line_status: ignored
+ *
+ * Return: as khv_synic_set_irq(), or -1 if @level is 0. Context: any, no lock.
+ */
+int khv_synic_set_route(const struct kvm_kernel_irq_routing_entry *e, struct kvm *kvm,
+			int irq_source_id, int level, bool line_status);
+
+/**
  * khv_synic_eoi() - handle the EOI of an interrupt whose vector belongs to a SINT
  * @vcpu: vCPU that wrote EOI, or whose CPU did so under APICv
  * @vector: vector whose ISR bit was cleared, 0 to 255
