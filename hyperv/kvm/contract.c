@@ -86,6 +86,8 @@ static const struct khv_function functions[] __used __section(KHV_CONTRACT_FUNCT
 
 /* A file of /sys/kernel/btf, and its index. */
 struct btf_file {
+	const char *name;
+	const struct khv_btf *base;
 	struct khv_btf btf;
 	void *data;
 	u32 len;
@@ -117,20 +119,20 @@ static int __init read_file(const char *path, void **data, u32 *len)
 	return got ? got : -EIO;
 }
 
-static int __init read_btf(struct btf_file *file, const char *name)
+static int __init read_btf(struct btf_file *file)
 {
 	char path[40];
 
-	snprintf(path, sizeof(path), "/sys/kernel/btf/%s", name);
+	snprintf(path, sizeof(path), "/sys/kernel/btf/%s", file->name);
 	return read_file(path, &file->data, &file->len);
 }
 
-static int __init index_btf(struct btf_file *file, const struct khv_btf *base)
+static int __init index_btf(struct btf_file *file)
 {
 	file->at = kvmalloc_array(file->len / KHV_BTF_MIN_TYPE, sizeof(*file->at), GFP_KERNEL);
 	if (!file->at)
 		return -ENOMEM;
-	return khv_btf_open(&file->btf, file->data, file->len, base, file->at);
+	return khv_btf_open(&file->btf, file->data, file->len, file->base, file->at);
 }
 
 static void __init forget(struct btf_file *file)
@@ -179,25 +181,22 @@ static int __init compare(struct btf_file *kernel, struct btf_file *kvm, struct 
 
 int __init khv_contract_compare(bool (*wanted)(const char *name), khv_contract_report *report)
 {
-	struct btf_file kernel = {}, kvm = {}, vendor = {};
-	const char *name = KHV_MODULE_KVM;
-	int ret;
-
+	struct btf_file kernel = { .name = "vmlinux" };
+	struct btf_file kvm = { .name = KHV_MODULE_KVM, .base = &kernel.btf };
+	struct btf_file vendor = { .name = khv_vendor, .base = &kernel.btf };
 	/* The kernel's own is by far the largest: read it only where it is of use. */
-	ret = read_btf(&kvm, name);
-	if (!ret)
-		ret = read_btf(&vendor, name = khv_vendor);
-	if (!ret)
-		ret = read_btf(&kernel, name = "vmlinux");
-	if (!ret)
-		ret = index_btf(&kernel, NULL);
-	if (!ret) {
-		name = KHV_MODULE_KVM;
-		ret = index_btf(&kvm, &kernel.btf);
+	struct btf_file *const to_read[] = { &kvm, &vendor, &kernel };
+	struct btf_file *const to_index[] = { &kernel, &kvm, &vendor };
+	const char *name = NULL;
+	int i, ret = 0;
+
+	for (i = 0; !ret && i < ARRAY_SIZE(to_read); i++) {
+		name = to_read[i]->name;
+		ret = read_btf(to_read[i]);
 	}
-	if (!ret) {
-		name = khv_vendor;
-		ret = index_btf(&vendor, &kernel.btf);
+	for (i = 0; !ret && i < ARRAY_SIZE(to_index); i++) {
+		name = to_index[i]->name;
+		ret = index_btf(to_index[i]);
 	}
 	if (!ret) {
 		ret = compare(&kernel, &kvm, &vendor, wanted, report);
