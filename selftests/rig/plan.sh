@@ -102,30 +102,22 @@ listed_hosts() {
 # Names of upstream's selftests that the list wants from linux-source-$1.
 upstream_names() { rows | awk -v kind="upstream-$1" '$1 == kind { print $2 }' | sort -u; }
 
-# The series that TESTS wants an upstream selftest of on one of HOSTS: building them takes a minute.
-wanted_series() {
+# wanted_kinds PATTERN: the kinds of the rows that TESTS wants on one of HOSTS, if they match.
+wanted_kinds() {
 	local kind name hosts rest host
 
 	while read -r kind name hosts rest; do
-		[[ $kind == upstream-* ]] && matches "$name" "$TESTS" || continue
+		matches "$kind" "$1" && matches "$name" "$TESTS" || continue
 		for host in $HOSTS; do
-			! on_host "$host" "$hosts" || echo "${kind#upstream-}"
+			! on_host "$host" "$hosts" || echo "$kind"
 		done
 	done < <(rows) | sort -u
 }
 
-# A row of the kind "tracers" that TESTS wants, and a host of it.
-wants_tracers() {
-	local kind name hosts rest host
+# The series of which an upstream selftest is wanted: building them takes a minute.
+wanted_series() { wanted_kinds 'upstream-*' | sed 's/^upstream-//'; }
 
-	while read -r kind name hosts rest; do
-		[ "$kind" = tracers ] && matches "$name" "$TESTS" || continue
-		for host in $HOSTS; do
-			! on_host "$host" "$hosts" || return 0
-		done
-	done < <(rows)
-	return 1
-}
+wants_tracers() { [ -n "$(wanted_kinds tracers)" ]; }
 
 # The selftests beside which the "trace" rows of doc-commands.list run.
 traced_programs() { sed -n 's/^trace:\([^\t]*\)\t.*/\1/p' "$KHV_RIG/doc-commands.list" | sort -u; }
