@@ -197,7 +197,7 @@ TEST(filter_of_a_32_bit_vmm)
 
 /* --- filters replaced under running and halted VPs ------------------------ */
 
-#define RACE_MS	 6000
+#define RACE_MS	 2000
 #define MIN_RACE 100
 #define LOOKS	 4
 
@@ -348,7 +348,7 @@ GUEST_CODE(follows_answers)
 TEST(filters_replaced_under_exits)
 {
 	struct vm *vm = synic_vm(1);
-	u64 end = now_ms() + RACE_MS / 3;
+	u64 end = now_ms() + RACE_MS;
 	u32 n = 0;
 
 	want_exits(vm, FILTERED);

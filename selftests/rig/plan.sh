@@ -5,8 +5,8 @@
 # them, and the files that they need. Source it after lib.sh. Nothing here builds or boots.
 
 # By duration, longest first, the two emulators in turns; "here" is this machine.
-ALL_HOSTS="amd-debug intel-6.12 amd-6.12 intel-apicv-6.12 intel-debug amd-6.1 amd-nrips-6.12 intel-6.1"
-ALL_HOSTS+=" amd-7.3 intel-apicv2-6.12 amd-icount-6.12 here"
+ALL_HOSTS="amd-debug intel-6.12 amd-6.12 intel-apicv-6.12 intel-apicv2-6.12 intel-debug amd-6.1 amd-nrips-6.12"
+ALL_HOSTS+=" intel-6.1 amd-7.3 amd-icount-6.12 here"
 # For make test-all only.
 [ -z "${KHV_LONG:-}" ] || ALL_HOSTS="intel-7.3 intel-apicv-7.3 $ALL_HOSTS"
 LIST=$KHV_RIG/tests.list
@@ -68,9 +68,10 @@ rows() {
 	while read -r kind list rest; do
 		case $kind in
 		bench) [ -n "${KHV_BENCH:-}" ] || continue ;;
-		long | tracers) [ -n "${KHV_LONG:-}" ] || continue ;;
+		long:* | tracers) [ -n "${KHV_LONG:-}" ] || continue ;;
 		esac
-		[[ $kind != @(bench|long) ]] || kind=own
+		kind=${kind#long:}
+		[ "$kind" != bench ] || kind=own
 		read -r -a names <<<"${list//,/ }"
 		for name in "${names[@]}"; do
 			case $kind:$name in
@@ -130,7 +131,7 @@ check_list() {
 		khv_die "tests.list: add a row for the selftest $name"
 	done
 	while read -r kind list rest; do
-		[[ $kind == @(own|bench|long) ]] || continue
+		[[ $kind == @(own|bench|long:own) ]] || continue
 		read -r -a names <<<"${list//,/ }"
 		for name in "${names[@]}"; do
 			compgen -G "$KHV_TOP/selftests/$name.c" >/dev/null ||
