@@ -6,6 +6,7 @@
 #include <asm/kvm_para.h>
 
 #include "compat/kvm.h"
+#include "khv/port.h"
 #include "khv/state.h"
 
 /* Does the guest's CPUID offer L1 to declare its MSR bitmap unchanged? */
@@ -55,15 +56,32 @@ static inline void khv_nested_count_bitmap(struct khv_vcpu *vp, const struct khv
 /* Read the VP assist page. Return: false if it is not enabled or not in guest memory. */
 bool khv_nested_read_assist(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist);
 
+/* Cache of the identity in the enlightened VMCS at @evmcs; NULL if it is not in guest memory. */
+struct gfn_to_hva_cache *khv_nested_evmcs(struct kvm_vcpu *vcpu, gpa_t evmcs);
+
 /* Read the identity, or its first @len bytes, from the enlightened VMCS at @evmcs. */
-bool khv_nested_read_evmcs(struct kvm_vcpu *vcpu, gpa_t evmcs, struct khv_evmcs_identity *id,
-			   u32 len);
+static __always_inline bool khv_nested_read_evmcs(struct kvm_vcpu *vcpu, gpa_t evmcs,
+						  struct khv_evmcs_identity *id, u32 len)
+{
+	struct gfn_to_hva_cache *cache = khv_nested_evmcs(vcpu, evmcs);
+
+	return cache && khv_read_cached(vcpu->kvm, cache, 0, id, len);
+}
 
 /* Record which L2 is entered with the enlightened VMCS of the assist page, if any. */
 void khv_nested_read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assist *assist);
 
+/* Cache of the VMCB that L1 passes to VMRUN, from KHV_VMCB_CLEAN; NULL if it is not in memory. */
+struct gfn_to_hva_cache *khv_nested_vmcb12(struct kvm_vcpu *vcpu);
+
 /* Read from the VMCB that L1 passes to VMRUN; @at is KHV_VMCB_CLEAN or above. */
-bool khv_nested_read_vmcb12(struct kvm_vcpu *vcpu, u32 at, void *data, u32 len);
+static __always_inline bool khv_nested_read_vmcb12(struct kvm_vcpu *vcpu, u32 at, void *data,
+						   u32 len)
+{
+	struct gfn_to_hva_cache *cache = khv_nested_vmcb12(vcpu);
+
+	return cache && khv_read_cached(vcpu->kvm, cache, at - KHV_VMCB_CLEAN, data, len);
+}
 
 /* As khv_nested_count_bitmap(), for a VMCB with this word of control bits. */
 void khv_nested_count_vmcb_bitmap(struct kvm_vcpu *vcpu, u32 control);

@@ -89,13 +89,10 @@ static struct gfn_to_hva_cache *l2_control(struct kvm_vcpu *vcpu, gpa_t gpa, u32
 	return NULL;
 }
 
-bool khv_nested_read_evmcs(struct kvm_vcpu *vcpu, gpa_t evmcs, struct khv_evmcs_identity *id,
-			   u32 len)
+struct gfn_to_hva_cache *khv_nested_evmcs(struct kvm_vcpu *vcpu, gpa_t evmcs)
 {
-	struct gfn_to_hva_cache *cache =
-		l2_control(vcpu, (evmcs & PAGE_MASK) + KHV_EVMCS_IDENTITY, sizeof(*id));
-
-	return cache && khv_read_cached(vcpu->kvm, cache, 0, id, len);
+	return l2_control(vcpu, (evmcs & PAGE_MASK) + KHV_EVMCS_IDENTITY,
+			  sizeof(struct khv_evmcs_identity));
 }
 
 void khv_nested_read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assist *assist)
@@ -117,16 +114,14 @@ void khv_nested_read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_a
 	khv_nested_count_bitmap(to_khv_vcpu(vcpu), &id);
 }
 
-bool khv_nested_read_vmcb12(struct kvm_vcpu *vcpu, u32 at, void *data, u32 len)
+struct gfn_to_hva_cache *khv_nested_vmcb12(struct kvm_vcpu *vcpu)
 {
 	gpa_t vmcb12 = khv_vmcb(vcpu)->save.rax & PAGE_MASK;
-	struct gfn_to_hva_cache *cache;
 
 	if (khv_vmcb_address_by_mode() && !khv_longmode(vcpu))
 		vmcb12 = (u32)vmcb12;
-	cache = l2_control(vcpu, vmcb12 + KHV_VMCB_CLEAN,
-			   KHV_VMCB_IDENTITY + sizeof(struct khv_vmcb_identity) - KHV_VMCB_CLEAN);
-	return cache && khv_read_cached(vcpu->kvm, cache, at - KHV_VMCB_CLEAN, data, len);
+	return l2_control(vcpu, vmcb12 + KHV_VMCB_CLEAN,
+			  KHV_VMCB_IDENTITY + sizeof(struct khv_vmcb_identity) - KHV_VMCB_CLEAN);
 }
 
 void khv_nested_count_vmcb_bitmap(struct kvm_vcpu *vcpu, u32 control)

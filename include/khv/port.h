@@ -203,16 +203,18 @@ bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page
  * @cache: initialised by kvm_gfn_to_hva_cache_init(), within one page
  * @at: offset of the first byte from the cache's address
  * @data: destination
- * @len: bytes; @at + @len is at most the cache's length
+ * @len: bytes, a constant; @at + @len is at most the cache's length
  *
- * Mirrors kvm_read_guest_offset_cached(), inline while the memory slots have not changed.
+ * Mirrors kvm_read_guest_offset_cached(), inline while the memory slots have not changed. The
+ * compiler checks a copy of constant length; CONFIG_HARDENED_USERCOPY checks any other each time.
  *
  * Context: may sleep.
  * Return: false if no memory slot covers the address, or the page cannot be read.
  */
-static inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cache, u32 at,
-				   void *data, unsigned long len)
+static __always_inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_cache *cache, u32 at,
+					    void *data, unsigned long len)
 {
+	BUILD_BUG_ON(!__builtin_constant_p(len));
 	if (unlikely(cache->generation != kvm_memslots(kvm)->generation) &&
 	    khv_kvm_gfn_to_hva_cache_init(kvm, cache, cache->gpa, cache->len))
 		return false;
