@@ -21,7 +21,7 @@
  * accepted, as on stock KVM: some versions of Windows do not boot if they are offered
  * PERF_GLOBAL_CTRL without CPUID 4000000AH:EBX[0], and some use it although it is not offered.
  */
-static const struct {
+static const struct control {
 	u32 msr;
 	u32 true_msr;
 	u16 at;
@@ -75,28 +75,40 @@ void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	}
 }
 
+static u32 asked_for(const void *vmcs12, const struct control *c)
+{
+	return *(const u32 *)(vmcs12 + c->at);
+}
+
 /* Record the controls of this entry, for a KVM that does not notice that they have changed. */
-static void note_controls(struct kvm_vcpu *vcpu, const u32 *asked)
+static void note_controls(struct kvm_vcpu *vcpu, const void *vmcs12)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	bool changed = false;
+	u32 asked;
+	int i;
 
 	static_assert(ARRAY_SIZE(controls) == ARRAY_SIZE(vp->vmx_controls));
-	if (!khv_trusts_clean_msr_bitmap() ||
-	    !memcmp(vp->vmx_controls, asked, sizeof(vp->vmx_controls)))
+	if (!khv_trusts_clean_msr_bitmap())
 		return;
-	memcpy(vp->vmx_controls, asked, sizeof(vp->vmx_controls));
-	khv_merge_msr_bitmaps(vcpu);
+	for (i = 0; i < ARRAY_SIZE(controls); i++) {
+		asked = asked_for(vmcs12, &controls[i]);
+		changed |= vp->vmx_controls[i] != asked;
+		vp->vmx_controls[i] = asked;
+	}
+	if (changed)
+		khv_merge_msr_bitmaps(vcpu);
 }
 
 int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12)
 {
-	u32 asked[ARRAY_SIZE(controls)], no_field = 0, later_field = 0;
-	int i;
+	u32 no_field = 0, later_field = 0;
+	const struct control *c;
 
-	for (i = 0; i < ARRAY_SIZE(controls); i++) {
-		asked[i] = *(const u32 *)(vmcs12 + controls[i].at);
-		no_field |= asked[i] & controls[i].no_field;
-		later_field |= asked[i] & controls[i].later_field;
+	/* Every nested VM-Entry passes here, and CONFIG_UBSAN_BOUNDS checks each index. */
+	for (c = controls; c < controls + ARRAY_SIZE(controls); c++) {
+		no_field |= asked_for(vmcs12, c) & c->no_field;
+		later_field |= asked_for(vmcs12, c) & c->later_field;
 	}
 	if (no_field || (later_field && !knows_later_fields(to_khv_vcpu(vcpu))))
 		return -EINVAL;
@@ -104,7 +116,7 @@ int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12)
 		return -EINVAL;
 	if (to_khv_vcpu(vcpu)) {
 		to_khv_vcpu(vcpu)->counts.evmcs_entries++;
-		note_controls(vcpu, asked);
+		note_controls(vcpu, vmcs12);
 	}
 	return 0;
 }
