@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# From what exit_cost_test, target_cost_test and the guests of make bench print to a table for people
-# (out=text), a document (out=md), its plots (out=svg, out=guest-svg) or what README.md says
-# (out=readme). Input, one a line: HOST and
+# From what exit_cost_test, target_cost_test, nested_cost_test and the guests of make bench print to a
+# table for people (out=text), a document (out=md), its plots (out=svg, out=guest-svg) or what README.md
+# says (out=readme). Input, one a line: HOST and
 #   EXITS_MEASURED day commit release, GUESTS_MEASURED likewise
 #   RELEASE release
 #   FLOOR bare N skip N look N x2apic N
 #   ROW name kind stock not-ours slow fast
 #   SCALE name targets vcpus stock module
+#   NESTED name stock module
 #   WORK name total_stock total_module own_stock own_module exits_stock exits_module
 #        msr_stock msr_module call_stock call_module
 #   CHECK text value...
@@ -31,6 +32,13 @@ $2 == "SCALE" {
 		scales[++nr_scales] = $3 SUBSEP $4 SUBSEP $5
 	seen[$3, $4, $5] = 1
 	was[$1, $3, $4, $5] = $6; is[$1, $3, $4, $5] = $7
+}
+
+$2 == "NESTED" {
+	if (!($3 in nested))
+		nested_rows[++nr_nested_rows] = $3
+	nested[$3] = 1
+	l2_was[$1, $3] = $4; l2_is[$1, $3] = $5
 }
 
 $2 == "WORK" {
@@ -215,6 +223,23 @@ function scale(bar, line,    i, j, h, k) {
 	}
 }
 
+# Exits of L2 to L1 and back, and direct flushes.
+function nested_table(bar, line,    i, j, h, r) {
+	for (j = 1; j <= nr_hosts; j++) {
+		h = hosts[j]
+		if (!((h, nested_rows[1]) in l2_was))
+			continue
+		printf "%s\n", heading(h ": exits of L2 to L1 and back, and direct flushes")
+		printf bar "%-22s" bar "%8s" bar "%8s" bar "%6s" bar "%6s" bar "\n", "L2", "stock", "module", "more", "ratio"
+		printf line
+		for (i = 1; i <= nr_nested_rows; i++) {
+			r = nested_rows[i]
+			printf bar "%-22s" bar "%8d" bar "%8d" bar "%6d" bar "%6.3f" bar "\n", r, l2_was[h, r], l2_is[h, r], l2_is[h, r] - l2_was[h, r], l2_is[h, r] / l2_was[h, r]
+		}
+		printf "\n"
+	}
+}
+
 function heading(words) { return out == "md" ? "## " words "\n" : "== " words }
 
 function document() {
@@ -239,6 +264,7 @@ function document() {
 	print "![stock and module, by exit](benchmark.svg)"
 	print ""
 	table("|", "|---|--:|--:|--:|--:|--:|\n")
+	nested_table("|", "|---|--:|--:|--:|--:|\n")
 	scale("|", "|---|--:|--:|--:|--:|\n")
 }
 
@@ -292,6 +318,7 @@ END {
 	else {
 		guest_table("  ", "")
 		table("  ", "")
+		nested_table("  ", "")
 		scale("  ", "")
 	}
 }
