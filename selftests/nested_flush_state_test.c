@@ -123,7 +123,7 @@ TEST(moved_assist_page_applies_at_once)
 }
 
 /* The old page no longer allows direct calls. */
-TEST_KNOWN_IF(disabled_assist_page_allows_nothing, "N8", host_is_6_12)
+TEST_KNOWN_IF(disabled_assist_page_allows_nothing, "N8", host_has_direct_flush)
 {
 	struct world *w = world_of_svm();
 	struct call c = { .code = HVCALL_FLUSH_SPACE, .fast = true };
@@ -163,7 +163,7 @@ static int vmrun_without_page(struct world *w, u32 msr)
 }
 
 /* This is L1's own mistake. */
-TEST_KNOWN_IF(assist_page_unreadable_at_vmrun, "N3", host_is_6_12)
+TEST_KNOWN_IF(assist_page_unreadable_at_vmrun, "N3", host_has_direct_flush)
 {
 	struct world *w;
 	int r;

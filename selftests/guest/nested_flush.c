@@ -11,7 +11,7 @@ const u32 vp_ids[NR_VCPUS] = { 5, 9 };
 const u64 direct_codes[NR_CODES] = { HVCALL_FLUSH_SPACE, HVCALL_FLUSH_LIST, HVCALL_FLUSH_SPACE_EX,
 				     HVCALL_FLUSH_LIST_EX };
 
-bool host_is_6_12(void)
+bool host_has_direct_flush(void)
 {
 	return !host_is_6_1();
 }

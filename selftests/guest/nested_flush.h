@@ -46,7 +46,7 @@ struct call {
 /* The four calls. */
 extern const u64 direct_codes[NR_CODES];
 
-bool host_is_6_12(void);
+bool host_has_direct_flush(void);
 
 /* Nothing has run yet: cases may change what the vCPUs start with. */
 struct world *direct_world_create(u32 flags);
