@@ -40,7 +40,7 @@ khv_need_packages() {
 
 # What builds the module and the tests.
 khv_need_build() {
-	khv_need_packages gcc make libc6-dev libelf-dev pahole bc bison flex rsync cpio kmod xz-utils \
+	khv_need_packages gcc make libc6-dev libelf-dev pahole bc bison flex rsync cpio kmod xz-utils zstd \
 		binutils util-linux perl python3-minimal patch
 }
 
