@@ -30,7 +30,7 @@ $2 == "ROW" {
 $2 == "SCALE" {
 	if (!(($3, $4, $5) in seen))
 		scales[++nr_scales] = $3 SUBSEP $4 SUBSEP $5
-	seen[$3, $4, $5] = 1
+	seen[$3, $4, $5] = scaled[$1] = 1
 	was[$1, $3, $4, $5] = $6; is[$1, $3, $4, $5] = $7
 }
 
@@ -211,6 +211,8 @@ function table(bar, line,    i, j, h, r, s) {
 function scale(bar, line,    i, j, h, k) {
 	for (j = 1; j <= nr_hosts; j++) {
 		h = hosts[j]
+		if (!(h in scaled))
+			continue
 		printf "%s\n", heading(h ": by targets and vCPUs of the VM")
 		printf bar "%-36s" bar "%8s" bar "%6s" bar "%8s" bar "%8s" bar "\n", "call", "targets", "vCPUs", "stock", "module"
 		printf line
