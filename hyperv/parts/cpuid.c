@@ -75,16 +75,9 @@ static struct kvm_cpuid_entry2 signature_leaf(u32 leaf, u32 max)
 	};
 }
 
-int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
-			struct kvm_cpuid_entry2 __user *entries)
+static int copy_leaves(const u32 *reg, struct kvm_cpuid2 *cpuid,
+		       struct kvm_cpuid_entry2 __user *entries)
 {
-	u32 reg[KHV_NR_CPUID_REGS] = {};
-	u16 evmcs = 0;
-
-	if (khv_nested_ops->get_evmcs_version)
-		evmcs = khv_nested_ops->get_evmcs_version(vcpu);
-	offer(reg, vcpu, evmcs);
-
 	const struct kvm_cpuid_entry2 leaves[] = {
 		signature_leaf(KHV_CPUID_LEAF_VENDOR, KHV_CPUID_LEAF_SYNDBG_CAPS),
 		{ .function = KHV_CPUID_LEAF_INTERFACE, .eax = KHV_CPUID_SIGNATURE },
@@ -113,6 +106,18 @@ int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 		return -E2BIG;
 	cpuid->nent = ARRAY_SIZE(leaves);
 	return copy_to_user(entries, leaves, sizeof(leaves)) ? -EFAULT : 0;
+}
+
+int khv_supported_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
+			struct kvm_cpuid_entry2 __user *entries)
+{
+	u32 reg[KHV_NR_CPUID_REGS] = {};
+	u16 evmcs = 0;
+
+	if (khv_nested_ops->get_evmcs_version)
+		evmcs = khv_nested_ops->get_evmcs_version(vcpu);
+	offer(reg, vcpu, evmcs);
+	return copy_leaves(reg, cpuid, entries);
 }
 
 /* For reports: an enlightenment counts as shown once the first of its bits is set. */
