@@ -47,7 +47,8 @@ DECLARE_STATIC_CALL(khv_call_vcpu_run, khv_proto_vcpu_run);
 
 /* Entry points in dispatch.S, and the replacements they jump to for a vCPU of an owned VM. */
 typeof(khv_proto_vcpu_run) khv_vcpu_run_svm, khv_vcpu_run_vmx;
-__noendbr typeof(khv_proto_vcpu_run) khv_hook_vcpu_run_svm, khv_hook_vcpu_run_vmx;
+__noendbr fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_flags);
+__noendbr fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags);
 
 /* Outside 64-bit mode RIP wraps at 4 GB. */
 #define KHV_WRAP_RIP(_vcpu, _rip, _next)                                                     \
