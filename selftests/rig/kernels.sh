@@ -139,6 +139,40 @@ khv_source_locked() {
 	printf '%s\n' "$dir"
 }
 
+# khv_configured SERIES NAME WORD...: linux-source-SERIES with the options of that series' stock kernel, made
+# ready for external modules, as a kernel folder with "build" and "release" only. A WORD is an option to have
+# otherwise, as .config has it, or an argument for make. KVM's symbols are not there: build with
+# KBUILD_MODPOST_WARN=1.
+khv_configured() { khv_locked "configured-$1-$2" khv_configured_locked "$@"; }
+
+khv_configured_locked() {
+	local source stock dir=$KHV_CACHE/build/configured-$1-$2 word options=() arguments=()
+
+	source=$(khv_source "$1") && stock=$(khv_kernel "$1") || return
+	khv_need_packages gcc make libc6-dev libelf-dev bc bison flex perl python3
+	khv_say "configuring linux-source-$1: $2"
+	shift 2
+	# Signatures need the distribution's keys, and BTF the kernel.
+	for word in '# CONFIG_SECURITY_LOCKDOWN_LSM is not set' '# CONFIG_INTEGRITY is not set' \
+		'# CONFIG_MODULE_SIG is not set' CONFIG_DEBUG_INFO_NONE=y "$@"; do
+		case $word in
+		*CONFIG_*) options+=("$word") ;;
+		*) arguments+=("$word") ;;
+		esac
+	done
+	mkdir -p "$dir/build"
+	# Of two lines for an option the last one counts.
+	{ cat "$stock/build/.config" && printf '%s\n' "${options[@]}"; } >"$dir/build/.config"
+	khv_quiet configured make -C "$source" O="$dir/build" "${arguments[@]}" olddefconfig &&
+		khv_quiet configured make -C "$source" O="$dir/build" -j"$KHV_JOBS" "${arguments[@]}" modules_prepare ||
+		khv_die "linux-source of $(basename "$dir") cannot be configured"
+	for word in "${options[@]}"; do
+		[[ $word != *=* ]] || grep -qx "$word" "$dir/build/.config" || khv_die "$(basename "$dir"): no $word"
+	done
+	cp "$dir/build/include/config/kernel.release" "$dir/release"
+	printf '%s\n' "$dir"
+}
+
 # khv_module KERNEL NAME [strip]: one of the kernel's modules, decompressed; "strip" also removes BTF and
 # debug sections, which halves its load time on the slow hosts.
 khv_module() {
