@@ -105,7 +105,7 @@ int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12)
 	u32 no_field = 0, later_field = 0;
 	const struct control *c;
 
-	/* Every nested VM-Entry passes here, and CONFIG_UBSAN_BOUNDS checks each index. */
+	/* Each enlightened VM-Entry passes here, and CONFIG_UBSAN_BOUNDS checks each index. */
 	for (c = controls; c < controls + ARRAY_SIZE(controls); c++) {
 		no_field |= asked_for(vmcs12, c) & c->no_field;
 		later_field |= asked_for(vmcs12, c) & c->later_field;

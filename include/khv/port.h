@@ -205,8 +205,9 @@ bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page
  * @data: destination
  * @len: bytes, a constant; @at + @len is at most the cache's length
  *
- * Mirrors kvm_read_guest_offset_cached(), inline while the memory slots have not changed. The
- * compiler checks a copy of constant length; CONFIG_HARDENED_USERCOPY checks any other each time.
+ * Mirrors kvm_read_guest_offset_cached(), inline while the memory slots have not changed. Of a
+ * constant length the compiler knows whether it fits @data; CONFIG_HARDENED_USERCOPY looks up the
+ * destination of any other copy.
  *
  * Context: may sleep.
  * Return: false if no memory slot covers the address, or the page cannot be read.
@@ -215,6 +216,8 @@ static __always_inline bool khv_read_cached(struct kvm *kvm, struct gfn_to_hva_c
 					    void *data, unsigned long len)
 {
 	BUILD_BUG_ON(!__builtin_constant_p(len));
+	if (!check_copy_size(data, len, false))
+		return false;
 	if (unlikely(cache->generation != kvm_memslots(kvm)->generation) &&
 	    khv_kvm_gfn_to_hva_cache_init(kvm, cache, cache->gpa, cache->len))
 		return false;
