@@ -208,7 +208,7 @@ static int __init check(void)
 	bad = khv_contract_compare(khv_function_wanted, note_missing);
 	if (bad < 0) {
 		ret = bad;
-		/* It has said why. */
+		/* khv_contract_compare() has said why. */
 		if (ret == -ENOEXEC)
 			goto err_unpin;
 		pr_err("out of memory for the BTF of KVM (%d); free some and load again\n", bad);
