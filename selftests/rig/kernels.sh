@@ -50,13 +50,17 @@ khv_kernel_of() (
 	khv_once "kernel-$1-$2" khv_locked "kernel-$2" khv_kernel_locked "$2"
 )
 
+# newest_in_cache PATTERN: the folder of the highest version, if there is one.
+newest_in_cache() { find "$KHV_CACHE" -maxdepth 1 -name "$1" ! -name '*.tmp' | sort -V | tail -n 1; }
+
 khv_kernel_locked() {
-	local series=$1 image headers release dir tmp packages
+	local series=$1 image headers release dir tmp packages flavour=
 
 	khv_apt_update
 	if ! khv_use_apt_of khv_kernel_image "$series"; then
 		# Backports move on: what was fetched stays good.
-		dir=$(find "$KHV_CACHE" -maxdepth 1 -name "kernel-$series.*" ! -name '*.tmp' | sort -V | tail -n 1)
+		[[ $series != *-rt ]] || flavour=-rt
+		dir=$(newest_in_cache "kernel-${series%-rt}.*[0-9]$flavour-amd64-*")
 		[ -n "$dir" ] ||
 			khv_die "no package linux-image-$series.*, neither here nor in Debian 12 and Debian 13's backports"
 		khv_say "no package linux-image-$series.* any more: using $(basename "$dir")"
@@ -121,8 +125,14 @@ khv_source_locked() {
 	local series=$1 version dir tmp
 
 	khv_apt_update
-	khv_use_apt_of khv_known "linux-source-$series" ||
-		khv_die "no package linux-source-$series, neither here nor in Debian 12 and Debian 13's backports"
+	if ! khv_use_apt_of khv_known "linux-source-$series"; then
+		dir=$(newest_in_cache "source-$series.*")
+		[ -n "$dir" ] ||
+			khv_die "no package linux-source-$series, neither here nor in Debian 12 and Debian 13's backports"
+		khv_say "no package linux-source-$series any more: using $(basename "$dir")"
+		printf '%s\n' "$dir"
+		return
+	fi
 	version=$(khv_version "linux-source-$series")
 	dir=$KHV_CACHE/source-$(khv_key "$version")
 	if [ ! -d "$dir" ]; then
