@@ -7,7 +7,7 @@
 #include <linux/string.h>
 #include <uapi/linux/btf.h>
 
-#include "kunit/made_btf.h"
+#include "made_btf.h"
 
 void made_begin(struct btf_maker *m, const struct khv_btf *base)
 {

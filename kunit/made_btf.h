@@ -42,7 +42,7 @@ extern struct btf_maker made_maker;
 
 /* Ids in the kernel of these tests. */
 struct made_id {
-	u32 u64, u32, s32, boolean, character, vcpu, wheel, color, wide, function, pointer, chain;
+	u32 u64, u32, s32, boolean, character, vcpu, color, wide, function, pointer;
 };
 
 extern struct made_id made_id;
