@@ -42,6 +42,24 @@ bool khv_nested_call_has_row(struct kvm_vcpu *vcpu)
 	return reason == (khv_svm ? SVM_EXIT_VMMCALL : EXIT_REASON_VMCALL);
 }
 
+bool khv_nested_vmx_may_answer(struct kvm_vcpu *vcpu)
+{
+	u32 reason, intr_info, error_code;
+	u64 info1, info2;
+
+	/*
+	 * L1 single-steps L2: leave the instruction to KVM, which must record that it is complete.
+	 */
+	if (khv_vmread(CPU_BASED_VM_EXEC_CONTROL) & CPU_BASED_MONITOR_TRAP_FLAG)
+		return false;
+	/*
+	 * Without unrestricted guests, KVM may not have entered L2 and the VMCS may hold an earlier
+	 * exit.
+	 */
+	khv_x86_ops->get_exit_info(vcpu, &reason, &info1, &info2, &intr_info, &error_code);
+	return reason == EXIT_REASON_VMCALL;
+}
+
 /* Does L1 use second-level page tables for L2? If not, L2's memory is L1's. */
 static bool own_tables(const struct kvm_vcpu *vcpu)
 {

@@ -80,25 +80,11 @@ void khv_nested_call_seen(struct khv_vcpu *vp)
 bool khv_nested_is_direct(struct khv_vcpu *vp)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
-	u32 reason, intr_info, error_code;
-	u64 info1, info2;
 
 	if (khv_svm)
 		return vp->l2.direct && khv_nested_assist_page_read(vp);
-	if (!khv_nested_direct_allowed(vp, (void *)&vp->stock.vp_assist_page) ||
-	    !khv_nested_evmcs_l2_tlb_flush_enabled(vcpu))
-		return false;
-	/*
-	 * L1 single-steps L2: leave the instruction to KVM, which must record that it is complete.
-	 */
-	if (khv_vmread(CPU_BASED_VM_EXEC_CONTROL) & CPU_BASED_MONITOR_TRAP_FLAG)
-		return false;
-	/*
-	 * Without unrestricted guests, KVM may not have entered L2 and the VMCS may hold an earlier
-	 * exit.
-	 */
-	khv_x86_ops->get_exit_info(vcpu, &reason, &info1, &info2, &intr_info, &error_code);
-	return reason == EXIT_REASON_VMCALL;
+	return khv_nested_direct_allowed(vp, (void *)&vp->stock.vp_assist_page) &&
+	       khv_nested_evmcs_l2_tlb_flush_enabled(vcpu) && khv_nested_vmx_may_answer(vcpu);
 }
 
 void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)

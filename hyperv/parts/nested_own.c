@@ -32,7 +32,7 @@ void khv_nested_call_seen(struct khv_vcpu *vp)
 
 bool khv_nested_is_direct(struct khv_vcpu *vp)
 {
-	return vp->l2.direct;
+	return vp->l2.direct && (khv_svm || khv_nested_vmx_may_answer(vp->stock.vcpu));
 }
 
 void khv_nested_synthetic_exit(struct kvm_vcpu *vcpu)
