@@ -263,6 +263,21 @@ TEST(pv_eoi_beside_assist_page)
 	direct_world_free(w);
 }
 
+/* A register that keeps its value leaves the page as it is. */
+TEST(pv_eoi_outside_memory_beside_assist_page)
+{
+	struct guest_op o = OP_WR(MSR_KVM_PV_EOI_EN, GPA_NOWHERE | 1);
+	struct world *w;
+
+	if (!module_loaded())
+		ktap_skip("stock reads the page through that address, and KVM_RUN fails (N3)");
+	w = world_of_svm();
+	ASSERT_EQ(nested_l1_op(w->vm->vcpus[0], o).vector, GP_VECTOR);
+	nested_reenter(w->vm->vcpus[0]);
+	ASSERT_EQ(w->n[0]->exit, NESTED_NONE);
+	direct_world_free(w);
+}
+
 #define MANY 300
 
 /*

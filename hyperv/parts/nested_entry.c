@@ -38,8 +38,10 @@ bool khv_nested_read_assist(struct kvm_vcpu *vcpu, struct khv_vp_assist *assist)
 
 	if (!(reg & KHV_VP_ASSIST_ENABLE))
 		return false;
-	if (cache->gpa == (reg & KHV_PAGE_GPFN) && cache->len >= sizeof(*assist))
-		return khv_read_cached(vcpu->kvm, cache, 0, assist, sizeof(*assist));
+	/* A WRMSR that fails leaves a cache of this address without a page. */
+	if (cache->gpa == (reg & KHV_PAGE_GPFN) && cache->len >= sizeof(*assist) &&
+	    khv_read_cached(vcpu->kvm, cache, 0, assist, sizeof(*assist)))
+		return true;
 	return !khv_kvm_read_guest(vcpu->kvm, reg & KHV_PAGE_GPFN, assist, sizeof(*assist));
 }
 
