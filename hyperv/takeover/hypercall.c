@@ -178,8 +178,10 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		status = put_output(vcpu, hc);
 	if (hc->l2 && !status) {
 		vp->counts.hc_l2++;
-		if (!khv_nested_tlb_locked(vcpu, &locked))
+		if (!khv_nested_tlb_locked(vcpu, &locked)) {
 			status = HV_STATUS_INVALID_HYPERCALL_INPUT;
+			hc->reps_done = 0;
+		}
 	}
 done:
 	ret = khv_complete(vcpu, hc, khv_hcall_result(hc, status));
