@@ -40,6 +40,8 @@ help:
 	@echo '                   and a Debian 12 and 13 in which README.md is followed'
 	@echo '  results          Documentation/test-results.rst from the logs of the last whole run'
 	@echo '  bench            host instructions, stock and module'
+	@echo '  fuzz             the same random operations on stock KVM and on the module, compared; HOSTS, SEED,'
+	@echo '                   OPS, MINUTES and more: selftests/rig/fuzz'
 	@echo '  coverage         lines of the module that the suites and two hosts run; HOSTS, TESTS'
 	@echo '  check            style, documents and builds; selftests/rig/check names the parts'
 	@echo '  check-commits    each commit of RANGE=origin..HEAD builds; check does so, too, with RANGE='
@@ -82,7 +84,7 @@ clean:
 			-not -path '*/.git/*' -delete; fi
 	@rm -rf $(TOP)/selftests/build
 
-test run check bench results:
+test run check bench results fuzz:
 	@$(TOP)/selftests/rig/$@
 
 check-commits:
@@ -95,7 +97,7 @@ test-all:
 	@$(TOP)/selftests/rig/check kernels
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
-.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench coverage clangd results check-kernel
+.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench fuzz coverage clangd results check-kernel
 
 # Reference documentation from the tables, as on a KVM that has everything, and from the sources.
 WHERE = awk -f $(TOP)/Documentation/where.awk -v kind=$(1) $(TOP)/include/khv/*.def.h \

@@ -51,6 +51,7 @@ void guest_run_ops(struct ops_page *p)
 	for (i = 0; i < p->nr; i++) {
 		p->current = i;
 		guest_one_op(&p->ops[i]);
+		p->ops[i].error = p->ops[i].vector ? (u32)this_cpu()->error : 0;
 	}
 }
 

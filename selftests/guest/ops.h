@@ -32,6 +32,7 @@ struct guest_op {
 	u64 arg0, arg1, arg2;
 	u64 result, result2; /* out */
 	const struct xmm_block *xmm;
+	u32 error;	 /* out: the exception's code */
 	u32 exits;	 /* out: exits to user space during this operation */
 	u32 exit_reason; /* out: of the last of them */
 };

@@ -75,6 +75,7 @@ void guest_exception(struct guest_frame *f)
 		if (e->insn == f->rip) {
 			f->rip = e->fixup;
 			f->r10 = f->vector;
+			this_cpu()->error = f->error;
 			return;
 		}
 	}

@@ -51,8 +51,10 @@ struct guest_cpu {
 	u64 user_rsp;		/* 16 */
 	u32 id;
 	struct guest_msg msg;
+	u64 error;	       /* code of the last exception that continued at its fix-up */
 	struct ops_page *ops;  /* guest/ops.h */
 	struct nested *nested; /* guest/nested.h */
+	struct fuzz_log *log;  /* fuzz/fuzz.h */
 };
 
 struct guest_frame {

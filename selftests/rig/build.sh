@@ -173,7 +173,7 @@ khv_build_own_locked() {
 	local out=$KHV_CACHE/build/selftests key
 
 	khv_say "building the project's selftests"
-	key=$(cd "$KHV_TOP/selftests" && find Makefile ./*.[ch] lib guest -type f -print0 | sort -z |
+	key=$(cd "$KHV_TOP/selftests" && find Makefile ./*.[ch] lib guest fuzz ../include/khv ../hyperv/core/tables.c -type f -print0 | sort -z |
 		xargs -0 sha256sum | sha256sum)
 	if [ "$(cat "$out/.key" 2>/dev/null)" != "$key" ]; then
 		rm -rf "$out"

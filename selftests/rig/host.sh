@@ -149,6 +149,7 @@ host_needs() {
 			;;
 		esac
 	done <"$dir/needs"
+	[ -z "${KHV_FUZZ_FILE:-}" ] || cp "$KHV_FUZZ_FILE" "$root/etc/stream"
 	[ -z "$shell" ] || host_shell "$shell"
 	[ -z "$tracers" ] || host_tracers "$tracers"
 }

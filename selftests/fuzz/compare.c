@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Runs a stream on two VMs, batch by batch, and compares what came of each operation and the state
+ * after each batch. Time is not compared but checked: it must go on, in each VM by itself.
+ */
+#include <string.h>
+
+#include "apic.h"
+#include "fuzz.h"
+
+struct run {
+	const struct fuzz_stream *s;
+	struct fuzz_vm *f[2];
+	struct fuzz_shadow sh;
+	struct fuzz_out out[2][FUZZ_BATCH];
+	struct fuzz_verdict *v;
+	u64 last_time[2][2];
+	bool cut;
+};
+
+/* Decide about a difference; true when the stream ends here. */
+static bool differs(struct run *r, enum fuzz_what what, u32 at, u32 index, u32 offset, u64 a, u64 b)
+{
+	struct fuzz_difference d = { what, at, index, offset, a, b };
+	struct fuzz_known known = fuzz_known(&r->sh, &r->s->ops[at], &d);
+
+	if (known.id) {
+		r->cut |= known.cut;
+		return known.cut;
+	}
+	r->v->differs = true;
+	r->v->d = d;
+	return true;
+}
+
+static int time_row(u32 msr)
+{
+	return msr == HV_X64_MSR_TIME_REF_COUNT ? 0 : msr == HV_X64_MSR_VP_RUNTIME ? 1 : -1;
+}
+
+/* The guest's reads of time, in each VM by itself. */
+static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out[2])
+{
+	u32 side;
+
+	for (side = 0; side < 2; side++) {
+		u64 *last = &r->last_time[side][row], now = out[side].result;
+
+		if (out[side].vector)
+			continue;
+		/* Signed: what user space has set may wrap. */
+		if (((s64)(now - *last) < 0 || (!row && !now)) &&
+		    differs(r, FUZZ_OF_TIME, at, side, 0, *last, now))
+			return true;
+		*last = now;
+	}
+	return false;
+}
+
+static bool compare_exits(struct run *r, u32 at, const struct fuzz_out *a, const struct fuzz_out *b)
+{
+	u32 i, j;
+
+	if (a->nr_exits != b->nr_exits)
+		return differs(r, FUZZ_OF_EXITS, at, ~0u, 0, a->nr_exits, b->nr_exits);
+	for (i = 0; i < a->nr_exits && i < FUZZ_EXITS; i++) {
+		const struct fuzz_exit *x = &a->exits[i], *y = &b->exits[i];
+		u64 p = (u64)x->reason << 32 | x->type, q = (u64)y->reason << 32 | y->type;
+
+		if (p != q && differs(r, FUZZ_OF_EXITS, at, ~0u, i + 1, p, q))
+			return true;
+		for (j = 0; j < FUZZ_FIELDS; j++)
+			if (x->field[j] != y->field[j] &&
+			    differs(r, FUZZ_OF_EXITS, at, j, i, x->field[j], y->field[j]))
+				return true;
+	}
+	return false;
+}
+
+/* Values of which some bits depend on the time. */
+static u64 timeless(u32 msr, u32 reg, u64 value)
+{
+	/*
+	 * KVM reads the TPR back from the CPU's CR8, which has no such bits, after an exit for which it
+	 * has let the guest write to CR8: that depends on what waits then.
+	 */
+	if (msr == HV_X64_MSR_TPR || reg == APIC_TPR || reg == APIC_PPR)
+		return value & ~0xfULL;
+	return value;
+}
+
+static bool compare_op(struct run *r, u32 at, const struct fuzz_out *a, const struct fuzz_out *b)
+{
+	const struct fuzz_op *o = &r->s->ops[at];
+	u64 fault[2] = { (u64)a->vector << 32 | a->error, (u64)b->vector << 32 | b->error };
+	const struct fuzz_out both[2] = { *a, *b };
+	u32 msr = 0, reg = 0;
+	int row = -1;
+
+	if (o->kind == FUZZ_RDMSR || o->kind == FUZZ_GET_MSR)
+		msr = (u32)o->w[0];
+	if (o->kind == FUZZ_APIC)
+		reg = (u32)o->w[1];
+	row = time_row(msr);
+	if (o->kind == FUZZ_SET_MSR && time_row((u32)o->w[0]) >= 0)
+		memset(r->last_time, 0, sizeof(r->last_time));
+	if (fault[0] != fault[1] && differs(r, FUZZ_OF_VECTOR, at, 0, 0, fault[0], fault[1]))
+		return true;
+	if (a->ret != b->ret && differs(r, FUZZ_OF_RET, at, 0, 0, (u64)a->ret, (u64)b->ret))
+		return true;
+	if (row >= 0) {
+		if (o->kind == FUZZ_RDMSR && check_time(r, at, (u32)row, both))
+			return true;
+	} else if (a->vector == b->vector) {
+		if (timeless(msr, reg, a->result) != timeless(msr, reg, b->result) &&
+		    differs(r, FUZZ_OF_RESULT, at, 0, 0, a->result, b->result))
+			return true;
+		if (a->result2 != b->result2 &&
+		    differs(r, FUZZ_OF_RESULT, at, 1, 0, a->result2, b->result2))
+			return true;
+	}
+	if (compare_exits(r, at, a, b))
+		return true;
+	if (a->irqs != b->irqs || a->vectors != b->vectors)
+		return differs(r, FUZZ_OF_IRQS, at, 0, 0, (u64)a->irqs << 32 | a->vectors,
+			       (u64)b->irqs << 32 | b->vectors);
+	return false;
+}
+
+/* --- state ------------------------------------------------------------------------------------ */
+
+static bool compare_registers(struct run *r, u32 at)
+{
+	const struct fuzz_state *a = &r->f[0]->state, *b = &r->f[1]->state;
+	u32 i, n = fuzz_nr_msrs();
+
+	for (i = 0; i < n; i++) {
+		u32 msr = fuzz_msr(i);
+
+		if (a->msr_ok[i] != b->msr_ok[i] &&
+		    differs(r, FUZZ_OF_MSR, at, i, 1, a->msr_ok[i], b->msr_ok[i]))
+			return true;
+		if (time_row(msr) < 0 && timeless(msr, 0, a->msr[i]) != timeless(msr, 0, b->msr[i]) &&
+		    differs(r, FUZZ_OF_MSR, at, i, 0, a->msr[i], b->msr[i]))
+			return true;
+	}
+	for (i = 0; i < FUZZ_APIC_WORDS; i++) {
+		/* The current count of the APIC's timer. */
+		if (i == 0x39)
+			continue;
+		if (timeless(0, 16 * i, a->apic[i]) != timeless(0, 16 * i, b->apic[i]) &&
+		    differs(r, FUZZ_OF_APIC, at, 16 * i, 0, a->apic[i], b->apic[i]))
+			return true;
+	}
+	for (i = 0; i < FUZZ_EVENTFDS; i++)
+		if (a->events[i] != b->events[i] &&
+		    differs(r, FUZZ_OF_EVENTS, at, i, 0, a->events[i], b->events[i]))
+			return true;
+	return false;
+}
+
+/* Is this word of a page a time? */
+static bool is_time(u32 role, u32 offset, u64 a, u64 b)
+{
+	/* Expiration and delivery of a timer's message. */
+	if ((role & FUZZ_AS_SIMP) && (offset % 256 == 24 || offset % 256 == 32))
+		return true;
+	if (!(role & FUZZ_AS_TSC))
+		return false;
+	/* The sequence: its value is the hypervisor's, but not whether there is one. */
+	if (offset == 0)
+		return !a == !b;
+	return offset == 16;
+}
+
+static bool compare_pages(struct run *r, u32 at)
+{
+	u32 page, i;
+
+	for (page = 0; page < FUZZ_PAGES; page++) {
+		const u64 *a = (u64 *)(r->f[0]->pages + page * PAGE_SIZE);
+		const u64 *b = (u64 *)(r->f[1]->pages + page * PAGE_SIZE);
+
+		if (!memcmp(a, b, PAGE_SIZE))
+			continue;
+		for (i = 0; i < PAGE_SIZE / 8; i++) {
+			if (a[i] == b[i] || is_time(r->sh.role[page], 8 * i, a[i], b[i]))
+				continue;
+			if (differs(r, FUZZ_OF_PAGE, at, page, 8 * i, a[i], b[i]))
+				return true;
+			/* What is known of a page is known of all of it. */
+			break;
+		}
+	}
+	return false;
+}
+
+static bool look(struct run *r, u32 at)
+{
+	if (r->f[0]->ended != r->f[1]->ended)
+		return differs(r, FUZZ_OF_END, at, 0, 0, r->f[0]->ended, r->f[1]->ended);
+	if (r->f[0]->ended)
+		return true;
+	fuzz_look(r->f[0]);
+	fuzz_look(r->f[1]);
+	fuzz_shadow_look(&r->sh);
+	return compare_registers(r, at) || compare_pages(r, at);
+}
+
+/* --- streams ----------------------------------------------------------------------------------- */
+
+static u32 batch(const struct fuzz_stream *s, u32 i)
+{
+	u32 n = 0;
+
+	if (fuzz_is_host(s->ops[i].kind))
+		return 1;
+	while (i + n < s->nr && n < FUZZ_BATCH && !fuzz_is_host(s->ops[i + n].kind))
+		n++;
+	return n;
+}
+
+static void run_batch(struct run *r, u32 from, u32 n)
+{
+	const struct fuzz_op *ops = r->s->ops + from;
+	u32 side;
+
+	for (side = 0; side < 2; side++) {
+		if (fuzz_is_host(ops->kind))
+			fuzz_run_host(r->f[side], ops, r->out[side]);
+		else
+			fuzz_run_guest(r->f[side], ops, n, r->out[side]);
+	}
+}
+
+static bool compare_batch(struct run *r, u32 from, u32 n)
+{
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		const struct fuzz_out both[2] = { r->out[0][i], r->out[1][i] };
+
+		fuzz_shadow_op(&r->sh, &r->s->ops[from + i], both);
+		if (compare_op(r, from + i, &r->out[0][i], &r->out[1][i]))
+			return true;
+		fuzz_cover(&r->s->ops[from + i], &r->out[1][i]);
+		r->v->done++;
+	}
+	return look(r, from + n - 1);
+}
+
+void fuzz_run(const struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v)
+{
+	static struct run r;
+	u32 i, n;
+
+	memset(&r, 0, sizeof(r));
+	memset(v, 0, sizeof(*v));
+	r.s = s;
+	r.v = v;
+	r.f[0] = fuzz_vm_create(who[0], 0, &s->setup);
+	r.f[1] = fuzz_vm_create(who[1], 1, &s->setup);
+	r.sh.s = s;
+	r.sh.f[0] = r.f[0];
+	r.sh.f[1] = r.f[1];
+	r.sh.enforce = s->setup.enforce;
+	r.sh.apic_off = true;
+	fuzz_look(r.f[0]);
+	fuzz_look(r.f[1]);
+	fuzz_shadow_look(&r.sh);
+	for (i = 0; i < s->nr; i += n) {
+		n = batch(s, i);
+		run_batch(&r, i, n);
+		if (compare_batch(&r, i, n))
+			break;
+	}
+	fuzz_vm_free(r.f[0]);
+	fuzz_vm_free(r.f[1]);
+}
+
+void fuzz_describe(char *buf, size_t size, const struct fuzz_difference *d)
+{
+	static const char *const what[] = {
+		[FUZZ_OF_VECTOR] = "exception (vector, code)",
+		[FUZZ_OF_RESULT] = "result",
+		[FUZZ_OF_RET] = "what the ioctl returned",
+		[FUZZ_OF_EXITS] = "exits to user space",
+		[FUZZ_OF_IRQS] = "interrupts taken (number, last vectors)",
+		[FUZZ_OF_MSR] = "register",
+		[FUZZ_OF_APIC] = "APIC register",
+		[FUZZ_OF_EVENTS] = "signals of eventfd",
+		[FUZZ_OF_PAGE] = "page",
+		[FUZZ_OF_TIME] = "time that goes back, in VM",
+		[FUZZ_OF_END] = "guest that ends",
+	};
+	u32 index = d->what == FUZZ_OF_MSR ? fuzz_msr(d->index) : d->index;
+
+	snprintf(buf, size, "%s %#x+%#x: %#llx and %#llx", what[d->what], index, d->offset,
+		 (unsigned long long)d->a, (unsigned long long)d->b);
+}

@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* One VM of a stream: creation, running a batch of the guest's operations, looking at its state. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "apic.h"
+#include "fuzz.h"
+#include "irqfd.h"
+#include "module.h"
+
+#define PARAMETERS "/sys/module/kvm_hyperv/parameters/"
+/* A guest that stays in one operation as long as this has ended. */
+#define TICK_MS	   250
+#define HUNG_TICKS 16
+
+/* Runs of the two sides are one after the other, so each has one of everything. */
+static struct fuzz_vm sides[2];
+static u8 *pages_of[2];
+
+static sigset_t ticks;
+
+/*
+ * KVM_RUN returns now and then, to see whether the guest gets on. No other call is disturbed: the
+ * signal is blocked, but for KVM_RUN.
+ */
+static void start_ticking(void)
+{
+	static bool ticking;
+	struct sigevent e = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2 };
+	struct itimerspec t = {
+		.it_interval.tv_nsec = TICK_MS * 1000000L,
+		.it_value.tv_nsec = TICK_MS * 1000000L,
+	};
+	timer_t timer;
+
+	if (ticking)
+		return;
+	ticking = true;
+	sigemptyset(&ticks);
+	sigaddset(&ticks, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &ticks, NULL);
+	ASSERT(!timer_create(CLOCK_MONOTONIC, &e, &timer) && !timer_settime(timer, 0, &t, NULL),
+	       "timer: %s", strerror(errno));
+}
+
+static void unblock_ticks(struct vcpu *v)
+{
+	struct {
+		struct kvm_signal_mask m;
+		u64 set;
+	} none = { .m.len = 8 };
+
+	vcpu_ioctl(v, KVM_SET_SIGNAL_MASK, &none);
+}
+
+static void take_tick(void)
+{
+	struct timespec now = { 0 };
+
+	sigtimedwait(&ticks, NULL, &now);
+}
+
+static void set_parameter(const char *name, const char *value)
+{
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), PARAMETERS "%s", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ASSERT(fd >= 0 && write(fd, value, 1) == 1, "%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+bool fuzz_can(enum fuzz_who who)
+{
+	return who == FUZZ_STOCK || module_loaded();
+}
+
+static u8 *new_pages(u32 side)
+{
+	u64 size = FUZZ_PAGES * PAGE_SIZE;
+
+	if (!pages_of[side])
+		pages_of[side] = mmap(NULL, size, PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT(pages_of[side] != MAP_FAILED, "mmap");
+	memset(pages_of[side], 0, size);
+	return pages_of[side];
+}
+
+static void add_memory(struct fuzz_vm *f)
+{
+	u32 i;
+
+	for (i = 0; i < FUZZ_SLOTS; i++) {
+		f->slot_id[i] = f->vm->nr_slots;
+		f->slot_at[i] = FUZZ_PAGE(i * FUZZ_SLOT_PAGES);
+		vm_add_memslot(f->vm, f->slot_at[i], f->pages + i * FUZZ_SLOT_PAGES * PAGE_SIZE,
+			       FUZZ_SLOT_PAGES * PAGE_SIZE, 0);
+	}
+	vm_add_memslot(f->vm, FUZZ_PAGE(FUZZ_IN_PAGE), f->pages + FUZZ_IN_PAGE * PAGE_SIZE,
+		       (FUZZ_PAGES - FUZZ_IN_PAGE) * PAGE_SIZE, 0);
+}
+
+static void set_x2apic(struct fuzz_vm *f)
+{
+	struct kvm_sregs s;
+
+	vcpu_ioctl(f->v, KVM_GET_SREGS, &s);
+	s.apic_base |= MSR_APIC_BASE_X2APIC;
+	vcpu_ioctl(f->v, KVM_SET_SREGS, &s);
+}
+
+/* Both VMs of a stream show the same: what stock offers, without what the stream does without. */
+static void set_cpuid(struct fuzz_vm *f)
+{
+	static struct cpuid_table offered;
+	u32 i;
+
+	if (!offered.nent) {
+		ASSERT(f->who == FUZZ_STOCK, "the first VM must be stock's");
+		offered = f->v->cpuid;
+	}
+	f->v->cpuid = offered;
+	cpuid_assign(&f->v->cpuid, HV_S_KERNEL_DEBUG, f->setup.debugger);
+	cpuid_assign(&f->v->cpuid, HV_F_HYPERCALL_LOCK, true);
+	for (i = 0; i < FUZZ_WITHOUT; i++)
+		if (f->setup.without[i])
+			cpuid_assign(&f->v->cpuid, fuzz_cpuid_bits[f->setup.without[i]], false);
+	vcpu_set_cpuid(f->v);
+}
+
+struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_setup *setup)
+{
+	struct fuzz_vm *f = &sides[side];
+	u32 i;
+
+	start_ticking();
+	memset(f, 0, sizeof(*f));
+	f->who = who;
+	f->setup = *setup;
+	if (module_loaded()) {
+		set_parameter("takeover", who == FUZZ_MODULE ? "1" : "0");
+		set_parameter("fastpath", setup->fast ? "1" : "0");
+	}
+	f->vm = vm_create(1, 0);
+	f->v = f->vm->vcpus[0];
+	set_cpuid(f);
+	unblock_ticks(f->v);
+	f->pages = new_pages(side);
+	add_memory(f);
+	if (setup->synic)
+		ASSERT_EQ(__vcpu_enable_cap(f->v,
+					    setup->synic == 2 ? KVM_CAP_HYPERV_SYNIC2 :
+								KVM_CAP_HYPERV_SYNIC,
+					    0),
+			  0);
+	if (setup->enforce)
+		vcpu_enforce_cpuid(f->v, true);
+	f->ops = vcpu_ops_init(f->v, FUZZ_BATCH);
+	if (setup->x2apic)
+		set_x2apic(f);
+	f->args = vm_alloc(f->vm, FUZZ_BATCH * sizeof(*f->args));
+	f->log = vm_alloc(f->vm, sizeof(*f->log));
+	f->log->x2apic = setup->x2apic;
+	f->log->no_cr8 = !host_tells_next_rip();
+	f->v->cpu->log = f->log;
+	for (i = 0; i < 256; i++)
+		if (i == 2 || i == 16 || i == 18 || i == 19 || i == 31 || (i >= 32 && i != 0x80))
+			guest_irq_handlers[i] = fuzz_guest_irq;
+	for (i = 0; i < FUZZ_EVENTFDS; i++)
+		f->eventfd[i] = -1;
+	return f;
+}
+
+void fuzz_vm_free(struct fuzz_vm *f)
+{
+	u32 i;
+
+	for (i = 0; i < FUZZ_EVENTFDS; i++)
+		if (f->eventfd[i] >= 0)
+			close(f->eventfd[i]);
+	vm_free(f->vm);
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static u64 arg_of(struct fuzz_vm *f, u32 i)
+{
+	return gpa(&f->args[i]);
+}
+
+static struct guest_op called(u64 (*fn)(u64), u64 arg)
+{
+	return (struct guest_op){ .op = OP_CALL, .arg0 = (u64)(uintptr_t)fn, .arg1 = arg };
+}
+
+static struct guest_op guest_op(struct fuzz_vm *f, const struct fuzz_op *o, u32 i)
+{
+	struct fuzz_arg *a = &f->args[i];
+
+	memcpy(a->w, o->w, sizeof(a->w));
+	a->vector = 0;
+	a->error = 0;
+	switch (o->kind) {
+	case FUZZ_RDMSR:
+		return OP_RD((u32)o->w[0]);
+	case FUZZ_WRMSR:
+		return OP_WR((u32)o->w[0], o->w[1]);
+	case FUZZ_CPUID:
+		return (struct guest_op){ .op = OP_CPUID, .arg0 = o->w[0], .arg1 = o->w[1] };
+	case FUZZ_LOAD:
+		return (struct guest_op){ .op = OP_LOAD, .arg0 = o->w[0] };
+	case FUZZ_STORE:
+		return (struct guest_op){ .op = OP_STORE, .arg0 = o->w[0], .arg1 = o->w[1] };
+	case FUZZ_CALL:
+		return called(fuzz_guest_call, arg_of(f, i));
+	case FUZZ_WINDOW:
+		return called(fuzz_guest_window, 0);
+	case FUZZ_HALT:
+		return called(fuzz_guest_halt, 0);
+	case FUZZ_TIMER:
+		return called(fuzz_guest_timer, arg_of(f, i));
+	case FUZZ_TAKE:
+		return called(fuzz_guest_take, o->w[0]);
+	case FUZZ_TIME:
+		return called(fuzz_guest_time, 0);
+	case FUZZ_APIC:
+		return called(fuzz_guest_apic, arg_of(f, i));
+	case FUZZ_CR:
+		return called(fuzz_guest_cr, arg_of(f, i));
+	default:
+		return called(fuzz_guest_eoi_by, o->w[0]);
+	}
+}
+
+static void hyperv_exit(struct kvm_run *run, const struct fuzz_op *o, struct fuzz_exit *e)
+{
+	e->type = run->hyperv.type;
+	switch (run->hyperv.type) {
+	case KVM_EXIT_HYPERV_SYNIC:
+		e->field[0] = run->hyperv.u.synic.msr;
+		e->field[1] = run->hyperv.u.synic.control;
+		e->field[2] = run->hyperv.u.synic.evt_page;
+		e->field[3] = run->hyperv.u.synic.msg_page;
+		break;
+	case KVM_EXIT_HYPERV_HCALL:
+		e->field[0] = run->hyperv.u.hcall.input;
+		e->field[1] = run->hyperv.u.hcall.params[0];
+		e->field[2] = run->hyperv.u.hcall.params[1];
+		run->hyperv.u.hcall.result = o->answer;
+		break;
+	case KVM_EXIT_HYPERV_SYNDBG:
+		e->field[0] = run->hyperv.u.syndbg.msr;
+		e->field[1] = run->hyperv.u.syndbg.control;
+		e->field[2] = run->hyperv.u.syndbg.status;
+		e->field[3] = run->hyperv.u.syndbg.send_page;
+		e->field[4] = run->hyperv.u.syndbg.recv_page;
+		e->field[5] = run->hyperv.u.syndbg.pending_page;
+		run->hyperv.u.syndbg.status = o->answer;
+		break;
+	default:
+		break;
+	}
+}
+
+/* Note an exit that is no message; false when the guest cannot go on. */
+static bool note_exit(struct fuzz_vm *f, const struct fuzz_op *o, struct fuzz_out *out)
+{
+	struct kvm_run *run = f->v->run;
+	struct fuzz_exit e = { .reason = run->exit_reason };
+	bool on = true;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_HYPERV:
+		hyperv_exit(run, o, &e);
+		break;
+	case KVM_EXIT_SYSTEM_EVENT:
+		e.type = run->system_event.type;
+		break;
+	case KVM_EXIT_MMIO:
+		e.type = run->mmio.is_write;
+		e.field[0] = run->mmio.phys_addr;
+		e.field[1] = run->mmio.len;
+		if (run->mmio.is_write)
+			memcpy(&e.field[2], run->mmio.data, 8);
+		else
+			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		e.type = run->internal.suberror;
+		on = false;
+		break;
+	case KVM_EXIT_X86_RDMSR:
+	case KVM_EXIT_X86_WRMSR:
+		e.type = run->msr.reason;
+		e.field[0] = run->msr.index;
+		e.field[1] = run->msr.data;
+		run->msr.error = o->answer & 1;
+		run->msr.data = run->exit_reason == KVM_EXIT_X86_RDMSR ? 0x4b48 : run->msr.data;
+		break;
+	default:
+		on = false;
+	}
+	if (out->nr_exits < FUZZ_EXITS)
+		out->exits[out->nr_exits] = e;
+	out->nr_exits++;
+	return on;
+}
+
+/* KVM_RUN until the guest has done its batch; note what comes before. */
+static void run(struct fuzz_vm *f, const struct fuzz_op *ops, struct fuzz_out *out)
+{
+	struct kvm_run *run = f->v->run;
+	u32 stays = 0, last = ~0u;
+	int error;
+
+	for (;;) {
+		u32 at = f->ops->current;
+
+		if (ioctl(f->v->fd, KVM_RUN, 0) < 0) {
+			at = f->ops->current;
+			error = errno;
+			if (error == EINTR || error == EAGAIN) {
+				take_tick();
+				stays = at == last ? stays + 1 : 0;
+				last = at;
+				if (stays < HUNG_TICKS)
+					continue;
+			}
+			out[at].exits[0].reason = 0x1000 + (u32)error;
+			out[at].nr_exits++;
+			f->ended = true;
+			return;
+		}
+		at = f->ops->current;
+		if (run->exit_reason == KVM_EXIT_IO && run->io.port == GUEST_PORT) {
+			if (*(u32 *)((u8 *)run + run->io.data_offset) == GUEST_SYNC_CMD)
+				return;
+			/* An exception that nobody expected: its vector and place. */
+			out[at].exits[0] = (struct fuzz_exit){
+				.reason = 0x2000,
+				.field = { f->v->cpu->msg.args[0], f->v->cpu->msg.args[1] },
+			};
+			out[at].nr_exits++;
+			f->ended = true;
+			return;
+		}
+		if (!note_exit(f, &ops[at], &out[at])) {
+			f->ended = true;
+			return;
+		}
+	}
+}
+
+static void collect_irqs(struct fuzz_vm *f, u32 nr, struct fuzz_out *out)
+{
+	u32 i, n = f->log->nr;
+
+	for (i = 0; i < n; i++) {
+		u32 op = f->log->entry[i].op, vector = f->log->entry[i].vector;
+
+		if (op >= nr)
+			continue;
+		/* What wakes a HLT comes before or after others, by time. */
+		if (vector == FUZZ_WAKE_VECTOR)
+			continue;
+		out[op].irqs++;
+		out[op].vectors = out[op].vectors << 8 | vector;
+	}
+	f->log->nr = 0;
+}
+
+void fuzz_run_guest(struct fuzz_vm *f, const struct fuzz_op *ops, u32 nr, struct fuzz_out *out)
+{
+	u32 i;
+
+	memset(out, 0, nr * sizeof(*out));
+	for (i = 0; i < nr; i++)
+		f->ops->ops[i] = guest_op(f, &ops[i], i);
+	f->ops->nr = nr;
+	f->ops->current = 0;
+	run(f, ops, out);
+	for (i = 0; i < nr; i++) {
+		const struct guest_op *g = &f->ops->ops[i];
+
+		if (g->op == OP_CALL) {
+			out[i].vector = f->args[i].vector;
+			out[i].error = f->args[i].error;
+		} else {
+			out[i].vector = g->vector;
+			out[i].error = g->error;
+		}
+		out[i].result = out[i].vector ? 0 : g->result;
+		out[i].result2 = out[i].vector ? 0 : g->result2;
+	}
+	collect_irqs(f, nr, out);
+}
+
+/* --- state --------------------------------------------------------------------------------------- */
+
+void fuzz_look(struct fuzz_vm *f)
+{
+	static struct {
+		struct kvm_msrs hdr;
+		struct kvm_msr_entry e[FUZZ_MSRS];
+	} m;
+	struct fuzz_state *s = &f->state;
+	struct kvm_lapic_state apic;
+	u32 i, n = fuzz_nr_msrs(), from = 0;
+	int r;
+
+	ASSERT(n <= FUZZ_MSRS, "more registers than FUZZ_MSRS");
+	while (from < n) {
+		m.hdr.nmsrs = n - from;
+		for (i = from; i < n; i++)
+			m.e[i - from].index = fuzz_msr(i);
+		r = __vcpu_ioctl(f->v, KVM_GET_MSRS, &m);
+		ASSERT(r >= 0, "KVM_GET_MSRS: %s", strerror(-r));
+		for (i = 0; i < (u32)r; i++) {
+			s->msr[from + i] = m.e[i].data;
+			s->msr_ok[from + i] = 1;
+		}
+		from += (u32)r;
+		if (from < n) {
+			s->msr[from] = 0;
+			s->msr_ok[from++] = 0;
+		}
+	}
+	vcpu_ioctl(f->v, KVM_GET_LAPIC, &apic);
+	for (i = 0; i < FUZZ_APIC_WORDS; i++)
+		memcpy(&s->apic[i], apic.regs + 16 * i, sizeof(s->apic[i]));
+	for (i = 0; i < FUZZ_EVENTFDS; i++)
+		s->events[i] += f->connected[i] ? eventfd_count(f->eventfd[i]) : 0;
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The differential fuzzer: one stream of operations runs on a VM of stock KVM and on a VM of the
+ * module, and what came of each operation is compared. Documentation/fuzzing.rst.
+ */
+#ifndef KHV_SELFTEST_FUZZ_H
+#define KHV_SELFTEST_FUZZ_H
+
+#include <stdio.h>
+
+#include "ops.h"
+#include "rows.h"
+
+/* --- memory, the same addresses in both VMs ------------------------------------------------- */
+
+/* Pages that registers may name: in two memslots, which may be deleted, moved or made read-only. */
+#define FUZZ_GPA	0x50000000ULL
+#define FUZZ_SLOT_PAGES 4u
+#define FUZZ_SLOTS	2u
+/* Behind them the pages of input and output, in a slot that stays. */
+#define FUZZ_IN_PAGE	8u
+#define FUZZ_OUT_PAGE	11u
+#define FUZZ_PAGES	12u
+#define FUZZ_PAGE(n)	(FUZZ_GPA + (n) * PAGE_SIZE)
+/* Where a slot goes that is moved. */
+#define FUZZ_MOVED	0x50100000ULL
+
+/* An absolute reference time that no stream lives to see, and one that is over when it begins. */
+#define FUZZ_FAR  36000000000ULL
+#define FUZZ_PAST 1ULL
+
+/* --- operations ------------------------------------------------------------------------------ */
+
+#define FUZZ_WORDS 16
+
+/* X(name, words that are written to a file, what it is) */
+#define FUZZ_GUEST_OPS(X) \
+	X(RDMSR, 1)       \
+	X(WRMSR, 2)       \
+	X(CPUID, 2)       \
+	X(LOAD, 1)        \
+	X(STORE, 2)       \
+	X(CALL, 16)       \
+	X(WINDOW, 0)      \
+	X(HALT, 0)        \
+	X(TIMER, 4)       \
+	X(TAKE, 1)        \
+	X(TIME, 0)        \
+	X(APIC, 3)        \
+	X(CR, 2)          \
+	X(EOI_BY, 1)
+#define FUZZ_HOST_OPS(X) \
+	X(GET_MSR, 1)    \
+	X(SET_MSR, 2)    \
+	X(CPUID_BIT, 2)  \
+	X(ENFORCE, 1)    \
+	X(SYNIC, 1)      \
+	X(FILTER, 2)     \
+	X(ROUTE, 2)      \
+	X(IRQ, 1)        \
+	X(EVENTFD, 2)    \
+	X(CLOCK, 1)      \
+	X(TSC_KHZ, 1)    \
+	X(LAPIC, 2)      \
+	X(SLOT, 2)       \
+	X(SMI, 0)        \
+	X(OFFERED, 1)
+
+#define FUZZ_ENUM(name, words) FUZZ_##name,
+enum fuzz_kind {
+	FUZZ_GUEST_OPS(FUZZ_ENUM)
+	/* clang-format off */
+	FUZZ_GUEST_KINDS,
+	FUZZ_FIRST_HOST_KIND = FUZZ_GUEST_KINDS - 1,
+	FUZZ_HOST_OPS(FUZZ_ENUM)
+	/* clang-format on */
+	FUZZ_KINDS,
+};
+
+/* Forms of FUZZ_CALL, in w[0]; w[1] control, w[2] and w[3] RDX and R8, w[4] on: the input. */
+enum fuzz_form { FUZZ_MEMORY, FUZZ_REGISTERS, FUZZ_XMM, FUZZ_BY_PAGE, FUZZ_FORMS };
+#define FUZZ_INPUT_WORDS (FUZZ_WORDS - 4)
+/* The result of FUZZ_BY_PAGE when there is no code to call. */
+#define FUZZ_NO_PAGE	 0x6e6f20636f6465ULL
+
+struct fuzz_op {
+	u32 kind;
+	u32 answer; /* what user space answers, if the operation asks it */
+	u64 w[FUZZ_WORDS];
+};
+
+#define FUZZ_WITHOUT 3
+
+/* How the VMs of a stream are made. */
+struct fuzz_setup {
+	bool x2apic;
+	bool fast; /* module parameter fastpath */
+	u32 synic; /* 0: without SynIC, else KVM_CAP_HYPERV_SYNIC(2) */
+	bool enforce;
+	bool debugger; /* CPUID has the debugger's leaves */
+	u32 without[FUZZ_WITHOUT]; /* numbers of fuzz_cpuid_bits[], 0: none */
+};
+
+/* Bits of the Hyper-V leaves that a stream may do without; the first one stands for none. */
+extern const u64 fuzz_cpuid_bits[];
+extern const u32 fuzz_nr_cpuid_bits;
+
+#define FUZZ_MAX_OPS 512
+#define FUZZ_BATCH   16 /* operations of the guest between two looks at the state */
+
+struct fuzz_stream {
+	u64 seed;
+	struct fuzz_setup setup;
+	u32 nr;
+	struct fuzz_op ops[FUZZ_MAX_OPS];
+};
+
+/* --- what came of it --------------------------------------------------------------------------- */
+
+#define FUZZ_EXITS  2
+#define FUZZ_FIELDS 6
+
+struct fuzz_exit {
+	u32 reason, type;
+	u64 field[FUZZ_FIELDS];
+};
+
+struct fuzz_out {
+	u32 vector, error;
+	u64 result, result2;
+	s64 ret;     /* of an ioctl */
+	u32 irqs;    /* taken during the operation, and a checksum of their vectors in order */
+	u32 vectors; /* the last four */
+	u32 nr_exits;
+	struct fuzz_exit exits[FUZZ_EXITS];
+};
+
+#define FUZZ_MSRS	80
+#define FUZZ_APIC_WORDS 64
+#define FUZZ_EVENTFDS	4
+
+/* The state between two batches. */
+struct fuzz_state {
+	u64 msr[FUZZ_MSRS];
+	u8 msr_ok[FUZZ_MSRS];
+	u32 apic[FUZZ_APIC_WORDS];
+	u64 events[FUZZ_EVENTFDS];
+};
+
+enum fuzz_who { FUZZ_STOCK, FUZZ_MODULE, FUZZ_WHO };
+
+/* One of the two VMs of a stream. */
+struct fuzz_vm {
+	enum fuzz_who who;
+	struct fuzz_setup setup;
+	struct vm *vm;
+	struct vcpu *v;
+	struct ops_page *ops;
+	struct fuzz_arg *args;
+	struct fuzz_log *log;
+	u8 *pages;
+	u64 slot_at[FUZZ_SLOTS]; /* 0: deleted */
+	u32 slot_id[FUZZ_SLOTS];
+	int eventfd[FUZZ_EVENTFDS];
+	bool connected[FUZZ_EVENTFDS];
+	bool ended; /* hung, or ended by an exit that it cannot go on from */
+	struct fuzz_state state;
+};
+
+/* --- guest.c: what the guest and the host share ------------------------------------------------ */
+
+#define FUZZ_LOG 512
+
+struct fuzz_log {
+	volatile u32 nr;
+	u32 op;	    /* of the running batch */
+	u32 eoi_by; /* enum fuzz_eoi */
+	u32 x2apic;
+	u32 no_cr8; /* QEMU's SVM ends at a write while an interrupt waits */
+	volatile u32 woken;
+	u64 first_irq; /* TSC */
+	struct {
+		u32 op, vector;
+	} entry[FUZZ_LOG];
+};
+
+enum fuzz_eoi { FUZZ_EOI_APIC, FUZZ_EOI_MSR, FUZZ_EOI_NONE };
+
+struct fuzz_arg {
+	u64 w[FUZZ_WORDS];
+	u64 result, result2;
+	u32 vector, error;
+	struct xmm_block xmm;
+};
+
+/* OP_CALL of ops.h. */
+u64 fuzz_guest_call(u64 arg);
+u64 fuzz_guest_window(u64 arg);
+u64 fuzz_guest_halt(u64 arg);
+u64 fuzz_guest_timer(u64 arg);
+u64 fuzz_guest_take(u64 arg);
+u64 fuzz_guest_time(u64 arg);
+u64 fuzz_guest_apic(u64 arg);
+u64 fuzz_guest_cr(u64 arg);
+u64 fuzz_guest_eoi_by(u64 arg);
+void fuzz_guest_irq(struct guest_frame *frame);
+/* The vector with which fuzz_guest_halt() is woken up. */
+#define FUZZ_WAKE_VECTOR 0xfe
+
+/* --- exec.c, host_ops.c -------------------------------------------------------------------------- */
+
+/* Is there a VM of this kind in this boot? */
+bool fuzz_can(enum fuzz_who who);
+/* The VM @side (0 or 1) of a stream. */
+struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_setup *setup);
+void fuzz_vm_free(struct fuzz_vm *f);
+/* Run up to FUZZ_BATCH operations of the guest. */
+void fuzz_run_guest(struct fuzz_vm *f, const struct fuzz_op *ops, u32 nr, struct fuzz_out *out);
+void fuzz_run_host(struct fuzz_vm *f, const struct fuzz_op *op, struct fuzz_out *out);
+/* Read the state into f->state. */
+void fuzz_look(struct fuzz_vm *f);
+
+/* --- gen.c ---------------------------------------------------------------------------------------- */
+
+struct fuzz_random {
+	u64 s;
+};
+
+u64 fuzz_random(struct fuzz_random *r);
+void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr);
+
+/* --- text.c ---------------------------------------------------------------------------------------- */
+
+const char *fuzz_kind_name(u32 kind);
+bool fuzz_is_host(u32 kind);
+void fuzz_print_op(char *buf, size_t size, const struct fuzz_op *op);
+void fuzz_print(FILE *f, const struct fuzz_stream *s);
+/* NULL, or what is wrong with line *@line. */
+const char *fuzz_load(struct fuzz_stream *s, FILE *f, u32 *line);
+
+/* --- compare.c -------------------------------------------------------------------------------- */
+
+enum fuzz_what {
+	FUZZ_OF_VECTOR,
+	FUZZ_OF_RESULT,
+	FUZZ_OF_RET,
+	FUZZ_OF_EXITS,
+	FUZZ_OF_IRQS,
+	FUZZ_OF_MSR,
+	FUZZ_OF_APIC,
+	FUZZ_OF_EVENTS,
+	FUZZ_OF_PAGE,
+	FUZZ_OF_TIME,
+	FUZZ_OF_END,
+};
+
+struct fuzz_difference {
+	enum fuzz_what what;
+	u32 at;	   /* operation; of the state: the last one before */
+	u32 index; /* register of fuzz_state.msr, APIC register, page, field of an exit */
+	u32 offset;
+	u64 a, b;  /* stock, module */
+};
+
+struct fuzz_verdict {
+	bool differs; /* in a way that is not known */
+	struct fuzz_difference d;
+	u32 done;     /* operations that were compared */
+};
+
+/* Run @s on both, and compare. */
+void fuzz_run(const struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v);
+void fuzz_describe(char *buf, size_t size, const struct fuzz_difference *d);
+
+/* --- known.c ------------------------------------------------------------------------------------ */
+
+/* What a page has been since the stream began. */
+enum fuzz_role {
+	FUZZ_AS_HYPERCALL = 1,
+	FUZZ_AS_TSC = 2,
+	FUZZ_AS_SIMP = 4,
+	FUZZ_AS_SIEFP = 8,
+	FUZZ_AS_ASSIST = 16,
+};
+
+/* What the stream has done so far, as far as known differences depend on it. */
+struct fuzz_shadow {
+	const struct fuzz_stream *s;
+	const struct fuzz_vm *f[2];
+	u64 msr[2][FUZZ_MSRS];
+	const char *tainted[FUZZ_MSRS]; /* the register's values differ, by this id */
+	u32 role[FUZZ_PAGES];
+	bool enforce;
+	bool apic_off;
+	bool moved;	   /* a memslot is not where it was */
+	const char *timer; /* an expiry could not be signalled: this id */
+};
+
+struct fuzz_known {
+	const char *id; /* NULL: unknown */
+	bool cut;	/* the VMs cannot be compared from here on */
+};
+
+/* Before the results of @op are compared, and after. */
+void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *op,
+		    const struct fuzz_out out[2]);
+void fuzz_shadow_look(struct fuzz_shadow *sh);
+u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);
+struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *op,
+			     const struct fuzz_difference *d);
+void fuzz_known_report(void);
+
+/* --- shrink.c, cover.c ----------------------------------------------------------------------------------- */
+
+void fuzz_shrink(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v);
+
+void fuzz_cover(const struct fuzz_op *op, const struct fuzz_out *out);
+/* Print row by outcome; the number of those that can be reached and were not. */
+u32 fuzz_cover_report(bool print);
+
+#endif

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Shrinks a stream that makes a difference: whatever can be left out, is, as long as the difference is
+ * of the same kind. Pieces get smaller from half of the stream to one operation (delta debugging).
+ */
+#include <string.h>
+
+#include "fuzz.h"
+
+#define TRIES 120 /* pairs of VMs at most */
+
+static bool same(const struct fuzz_stream *s, const struct fuzz_difference *a,
+		 const struct fuzz_stream *t, const struct fuzz_difference *b)
+{
+	if (a->what != b->what)
+		return false;
+	/* A register must be the same one, and so must the operation of a result. */
+	if (a->what == FUZZ_OF_MSR || a->what == FUZZ_OF_APIC)
+		return a->index == b->index;
+	if (a->what == FUZZ_OF_PAGE || a->what == FUZZ_OF_IRQS)
+		return true;
+	return s->ops[a->at].kind == t->ops[b->at].kind;
+}
+
+static bool still(const struct fuzz_stream *s, const struct fuzz_verdict *want,
+		  const struct fuzz_stream *t, const enum fuzz_who who[2], struct fuzz_verdict *v)
+{
+	fuzz_run(t, who, v);
+	return v->differs && same(s, &want->d, t, &v->d);
+}
+
+static void without(struct fuzz_stream *t, const struct fuzz_stream *s, u32 from, u32 n)
+{
+	*t = *s;
+	memmove(t->ops + from, t->ops + from + n, (s->nr - from - n) * sizeof(t->ops[0]));
+	t->nr -= n;
+}
+
+/* Replace what is drawn at random by what is plain. */
+static u32 plainer(struct fuzz_stream *t, const struct fuzz_stream *s, u32 step)
+{
+	*t = *s;
+	switch (step) {
+	case 0:
+		t->setup.without[0] = 0;
+		break;
+	case 1:
+		t->setup.without[1] = 0;
+		break;
+	case 2:
+		t->setup.without[2] = 0;
+		break;
+	case 3:
+		t->setup.enforce = false;
+		break;
+	case 4:
+		t->setup.debugger = false;
+		break;
+	case 5:
+		t->setup.fast = false;
+		break;
+	case 6:
+		t->setup.x2apic = false;
+		break;
+	default:
+		return 0;
+	}
+	return 1;
+}
+
+void fuzz_shrink(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v)
+{
+	static struct fuzz_stream t;
+	struct fuzz_verdict w;
+	u32 n, from, tries = 0, step;
+
+	/* Nothing behind the difference matters. */
+	s->nr = v->d.at + 1;
+	for (n = s->nr / 2; n; n /= 2) {
+		for (from = 0; from + n <= s->nr && tries < TRIES;) {
+			without(&t, s, from, n);
+			tries++;
+			if (t.nr && still(s, v, &t, who, &w)) {
+				*s = t;
+				*v = w;
+				s->nr = v->d.at + 1;
+			} else {
+				from += n;
+			}
+		}
+	}
+	for (step = 0; plainer(&t, s, step) && tries < TRIES; step++, tries++) {
+		if (still(s, v, &t, who, &w)) {
+			*s = t;
+			*v = w;
+		}
+	}
+	ktap_log("shrunk in %u runs", tries);
+}

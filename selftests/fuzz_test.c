@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The differential fuzzer (fuzz/fuzz.h): streams of operations on a VM of stock KVM and on one of the
+ * module, in one boot. Inserts and removes the module by itself.
+ *
+ *   fuzz_test [--seed N] [--ops N] [--length N] [--seconds N] [--fast 0|1] [--replay FILE]
+ *
+ * --ops and --seconds end the run, whichever comes first; --length is that of one stream. Stream i has
+ * the seed N + i. Documentation/fuzzing.rst has the rest.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "module.h"
+
+#define DEFAULT_SEED 20261128ULL
+#define DEFAULT_OPS  20000u
+/* Of these, on stock beside stock. */
+#define SAME_SHARE   10
+
+static struct {
+	u64 seed, ops, seconds;
+	u32 length;
+	int fast; /* -1: as drawn */
+	const char *replay;
+} options = { .seed = DEFAULT_SEED, .ops = DEFAULT_OPS, .length = 120, .fast = -1 };
+
+static struct fuzz_stream stream;
+
+static u64 now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000;
+}
+
+static void print_stream(const struct fuzz_stream *s)
+{
+	char *text, *line, *rest;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	ASSERT(f, "memory");
+	fuzz_print(f, s);
+	fclose(f);
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		ktap_log("  %s", line);
+	free(text);
+}
+
+/* A difference: does it come again? Then shrink it and print it as a file for --replay. */
+static bool report(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v)
+{
+	char what[256];
+	struct fuzz_verdict again;
+	u32 i, n = 0;
+
+	fuzz_describe(what, sizeof(what), &v->d);
+	ktap_log("seed %llu: after operation %u: %s", (unsigned long long)s->seed, v->d.at, what);
+	for (i = 0; i < 3; i++) {
+		fuzz_run(s, who, &again);
+		n += again.differs;
+	}
+	if (!n) {
+		ktap_log("it did not come again in 3 runs: not counted");
+		return false;
+	}
+	/* What comes now and then cannot be shrunk: leaving something out proves nothing. */
+	if (n == 3) {
+		*v = again;
+		fuzz_shrink(s, who, v);
+		fuzz_describe(what, sizeof(what), &v->d);
+	}
+	ktap_log("%s: %s, in %u of 3 runs; as a file for --replay:",
+		 n == 3 ? "shortest" : "not shrunk", what, n);
+	print_stream(s);
+	return true;
+}
+
+static void run_streams(const enum fuzz_who who[2], u64 ops)
+{
+	u64 done = 0, i, begin = now_ms(), took;
+	struct fuzz_verdict v;
+	u32 bad = 0, odd = 0;
+
+	ktap_log("seed %llu", (unsigned long long)options.seed);
+	for (i = 0; done < ops; i++) {
+		if (options.seconds && now_ms() - begin > options.seconds * 1000)
+			break;
+		fuzz_generate(&stream, options.seed + i, options.length);
+		if (options.fast >= 0)
+			stream.setup.fast = options.fast;
+		fuzz_run(&stream, who, &v);
+		done += v.done;
+		if (!v.differs)
+			continue;
+		if (report(&stream, who, &v))
+			bad++;
+		else
+			odd++;
+		if (bad >= 8)
+			break;
+	}
+	took = now_ms() - begin;
+	ktap_log("%llu operations in %llu streams, %llu ms: %llu a second",
+		 (unsigned long long)done, (unsigned long long)i, (unsigned long long)took,
+		 (unsigned long long)(took ? done * 1000 / took : 0));
+	ASSERT(!bad, "%u streams differ in a way that is not known", bad);
+	ASSERT(odd <= 2, "%u streams differed once and not again", odd);
+}
+
+static void start_clean(void)
+{
+	if (module_loaded())
+		module_unload();
+	require_module_file();
+}
+
+/* The streams are deterministic: stock beside itself has no difference at all. */
+TEST(stock_is_like_itself)
+{
+	const enum fuzz_who who[2] = { FUZZ_STOCK, FUZZ_STOCK };
+
+	if (options.replay)
+		ktap_skip("one stream is replayed");
+	fuzz_rows_init();
+	ktap_timeout(3600 * 24);
+	run_streams(who, options.ops / SAME_SHARE);
+}
+
+TEST(module_is_like_stock)
+{
+	const enum fuzz_who who[2] = { FUZZ_STOCK, FUZZ_MODULE };
+
+	if (options.replay)
+		ktap_skip("one stream is replayed");
+	start_clean();
+	fuzz_rows_init();
+	ktap_timeout(3600 * 24);
+	module_load();
+	run_streams(who, options.ops);
+	fuzz_known_report();
+	fuzz_cover_report(true);
+	module_unload();
+}
+
+TEST(replay)
+{
+	const enum fuzz_who who[2] = { FUZZ_STOCK, FUZZ_MODULE };
+	struct fuzz_verdict v;
+	const char *wrong;
+	char what[256];
+	u32 line;
+	FILE *f;
+
+	if (!options.replay)
+		ktap_skip("no stream is named (--replay FILE)");
+	f = fopen(options.replay, "r");
+	ASSERT(f, "%s: %s", options.replay, strerror(errno));
+	wrong = fuzz_load(&stream, f, &line);
+	ASSERT(!wrong, "%s:%u: %s", options.replay, line, wrong);
+	fclose(f);
+	start_clean();
+	fuzz_rows_init();
+	module_load();
+	print_stream(&stream);
+	fuzz_run(&stream, who, &v);
+	if (v.differs) {
+		fuzz_describe(what, sizeof(what), &v.d);
+		FAIL("after operation %u: %s", v.d.at, what);
+	}
+	fuzz_known_report();
+	module_unload();
+}
+
+static u64 number(const char *name, const char *text)
+{
+	char *end;
+	u64 n = strtoull(text, &end, 0);
+
+	if (!*text || *end) {
+		fprintf(stderr, "fuzz_test: %s %s: that is no number\n", name, text);
+		exit(2);
+	}
+	return n;
+}
+
+int main(int argc, char **argv)
+{
+	bool module_at_start;
+	int i, r;
+
+	for (i = 1; i < argc; i++) {
+		const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
+
+		if (name[0] != '-')
+			continue;
+		i++;
+		if (!strcmp(name, "--module"))
+			module_option = value;
+		else if (!strcmp(name, "--replay"))
+			options.replay = value;
+		else if (!strcmp(name, "--seed"))
+			options.seed = number(name, value);
+		else if (!strcmp(name, "--ops"))
+			options.ops = number(name, value);
+		else if (!strcmp(name, "--seconds"))
+			options.seconds = number(name, value);
+		else if (!strcmp(name, "--length"))
+			options.length = (u32)number(name, value);
+		else if (!strcmp(name, "--fast"))
+			options.fast = (int)number(name, value) != 0;
+		else {
+			fprintf(stderr, "fuzz_test: there is no option %s\n", name);
+			return 2;
+		}
+	}
+	if (options.length < 32 || options.length > FUZZ_MAX_OPS) {
+		fprintf(stderr, "fuzz_test: --length is from 32 to %u\n", FUZZ_MAX_OPS);
+		return 2;
+	}
+	module_at_start = module_loaded();
+	r = ktap_main(argc, argv);
+	if (!module_at_start && module_loaded()) {
+		printf("# the module was left in: removing it: %d\n", __module_unload());
+		r = KTAP_EXIT_FAIL;
+	}
+	return r;
+}
