@@ -16,18 +16,24 @@
 
 #include "fuzz.h"
 #include "module.h"
+#include "several.h"
 
-#define DEFAULT_SEED 20261128ULL
-#define DEFAULT_OPS  20000u
+#define DEFAULT_SEED   20261128ULL
+#define DEFAULT_OPS    20000u
+/* So many must reach every row and outcome that there is. */
+#define LONG_OPS       50000u
 /* Of these, on stock beside stock. */
-#define SAME_SHARE   10
+#define SAME_SHARE     10
+/* Operations of all VPs of a VM of several, and how many of the others there are for each such VM. */
+#define SEVERAL_ROUNDS 400u
+#define SEVERAL_OPS    20000u
 
 static struct {
 	u64 seed, ops, seconds;
 	u32 length;
 	int fast; /* -1: as drawn */
 	const char *replay;
-} options = { .seed = DEFAULT_SEED, .ops = DEFAULT_OPS, .length = 120, .fast = -1 };
+} options = { .seed = DEFAULT_SEED, .ops = DEFAULT_OPS, .length = 300, .fast = -1 };
 
 static struct fuzz_stream stream;
 
@@ -136,6 +142,7 @@ TEST(stock_is_like_itself)
 TEST(module_is_like_stock)
 {
 	const enum fuzz_who who[2] = { FUZZ_STOCK, FUZZ_MODULE };
+	u32 n;
 
 	if (options.replay)
 		ktap_skip("one stream is replayed");
@@ -145,8 +152,38 @@ TEST(module_is_like_stock)
 	module_load();
 	run_streams(who, options.ops);
 	fuzz_known_report();
-	fuzz_cover_report(true);
+	n = fuzz_cover_report(true);
 	module_unload();
+	/* A short run does not get everywhere. */
+	ASSERT(!n || options.ops < LONG_OPS, "%u outcomes were not reached", n);
+}
+
+/* Several VPs at once, on the module: what must hold whatever the order (fuzz/several.c). */
+static void several(u32 vps)
+{
+	u32 i, vms = 1 + (u32)(options.ops / SEVERAL_OPS);
+
+	if (options.replay)
+		ktap_skip("one stream is replayed");
+	require_two_cpus();
+	start_clean();
+	ktap_timeout(3600 * 24);
+	module_load();
+	ktap_log("seed %llu", (unsigned long long)options.seed);
+	for (i = 0; i < vms; i++)
+		several_run(options.seed + i, vps, SEVERAL_ROUNDS / vps);
+	ktap_log("%u operations on %u VPs in %u VMs", vms * SEVERAL_ROUNDS, vps, vms);
+	module_unload();
+}
+
+TEST(two_vps)
+{
+	several(2);
+}
+
+TEST(four_vps)
+{
+	several(4);
 }
 
 TEST(replay)

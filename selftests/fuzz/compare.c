@@ -102,7 +102,8 @@ static bool compare_op(struct run *r, u32 at, const struct fuzz_out *a, const st
 	if (o->kind == FUZZ_APIC)
 		reg = (u32)o->w[1];
 	row = time_row(msr);
-	if (o->kind == FUZZ_SET_MSR && time_row((u32)o->w[0]) >= 0)
+	if (o->kind == FUZZ_CLOCK || o->kind == FUZZ_TSC_KHZ ||
+	    (o->kind == FUZZ_SET_MSR && time_row((u32)o->w[0]) >= 0))
 		memset(r->last_time, 0, sizeof(r->last_time));
 	if (fault[0] != fault[1] && differs(r, FUZZ_OF_VECTOR, at, 0, 0, fault[0], fault[1]))
 		return true;
@@ -140,7 +141,8 @@ static bool compare_registers(struct run *r, u32 at)
 		if (a->msr_ok[i] != b->msr_ok[i] &&
 		    differs(r, FUZZ_OF_MSR, at, i, 1, a->msr_ok[i], b->msr_ok[i]))
 			return true;
-		if (time_row(msr) < 0 && timeless(msr, 0, a->msr[i]) != timeless(msr, 0, b->msr[i]) &&
+		if (time_row(msr) < 0 &&
+		    timeless(msr, 0, a->msr[i]) != timeless(msr, 0, b->msr[i]) &&
 		    differs(r, FUZZ_OF_MSR, at, i, 0, a->msr[i], b->msr[i]))
 			return true;
 	}

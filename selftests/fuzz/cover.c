@@ -8,9 +8,12 @@ enum msr_outcome { READ, READ_FAULT, WRITE, WRITE_FAULT, GET, SET, SET_REFUSED, 
 
 /* Statuses of calls, then what is none. */
 static const u32 statuses[] = {
-	HV_STATUS_SUCCESS,	     HV_STATUS_INVALID_HYPERCALL_CODE,
-	HV_STATUS_INVALID_HYPERCALL_INPUT, HV_STATUS_INVALID_ALIGNMENT,
-	HV_STATUS_INVALID_PARAMETER, HV_STATUS_ACCESS_DENIED,
+	HV_STATUS_SUCCESS,
+	HV_STATUS_INVALID_HYPERCALL_CODE,
+	HV_STATUS_INVALID_HYPERCALL_INPUT,
+	HV_STATUS_INVALID_ALIGNMENT,
+	HV_STATUS_INVALID_PARAMETER,
+	HV_STATUS_ACCESS_DENIED,
 	HV_STATUS_OPERATION_DENIED,
 };
 enum { CALL_OTHER = ARRAY_SIZE(statuses), CALL_UD, CALL_USER, CALL_OUTCOMES };
@@ -78,12 +81,84 @@ void fuzz_cover(const struct fuzz_op *o, const struct fuzz_out *out)
 	}
 }
 
+/* Can this be reached? By what a row says about itself, and by CPUID under enforcement. */
+static bool msr_can(const struct fuzz_row *row, enum msr_outcome what)
+{
+	switch (what) {
+	case READ:
+		return row->first != HV_X64_MSR_EOI;
+	case WRITE:
+		return !row->read_only;
+	case SET_REFUSED:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static bool call_can(const struct fuzz_row *row, u32 what)
+{
+	bool debug = row->first >= HVCALL_POST_DEBUG_DATA &&
+		     row->first <= HVCALL_RESET_DEBUG_SESSION;
+	bool always_user = row->user && row->first != HVCALL_SIGNAL_EVENT;
+
+	switch (what == CALL_UD || what == CALL_USER || what == CALL_OTHER ? ~0u : statuses[what]) {
+	case HV_STATUS_SUCCESS:
+		return !always_user;
+	case HV_STATUS_INVALID_HYPERCALL_CODE:
+	case HV_STATUS_OPERATION_DENIED:
+		return debug;
+	case HV_STATUS_INVALID_ALIGNMENT:
+		return row->hdr;
+	case HV_STATUS_INVALID_PARAMETER:
+		/* A spin count and a connection have no wrong values; the last debug call has no input. */
+		return row->first != HVCALL_NOTIFY_LONG_SPIN_WAIT &&
+		       row->first != HVCALL_SIGNAL_EVENT &&
+		       row->first != HVCALL_RESET_DEBUG_SESSION;
+	case HV_STATUS_INVALID_HYPERCALL_INPUT:
+	case HV_STATUS_ACCESS_DENIED:
+		return true;
+	default:
+		/* GPA flushes have XMM input, but no check of the privilege for it on stock. */
+		return what == CALL_UD ? row->xmm && row->first < 0x100 :
+					 what == CALL_USER && row->user;
+	}
+}
+
+static u32 missing(bool print)
+{
+	static const char *const msr_names[] = { "read",      "read #GP", "write",
+						 "write #GP", "get",	  "set" };
+	static const char *const call_names[] = {
+		"success",	     "INVALID_HYPERCALL_CODE", "INVALID_HYPERCALL_INPUT",
+		"INVALID_ALIGNMENT", "INVALID_PARAMETER",      "ACCESS_DENIED",
+		"OPERATION_DENIED",  "another status",	       "#UD",
+		"exit to user space"
+	};
+	u32 i, j, n = 0;
+
+	for (i = 0; i < fuzz_nr_msr_rows; i++)
+		for (j = 0; j < SET_REFUSED; j++)
+			if (!msrs[i][j] && msr_can(fuzz_msr_row(i), j) && ++n && print)
+				ktap_log("not reached: %s: %s", fuzz_msr_row(i)->name,
+					 msr_names[j]);
+	for (i = 0; i < fuzz_nr_call_rows; i++)
+		for (j = 0; j < CALL_OUTCOMES; j++)
+			if (!calls[i][j] && call_can(fuzz_call_row(i), j) && ++n && print)
+				ktap_log("not reached: %s: %s", fuzz_call_row(i)->name,
+					 call_names[j]);
+	for (i = 0; i < FUZZ_KINDS; i++)
+		if (!kinds[i] && ++n && print)
+			ktap_log("not reached: operation %s", fuzz_kind_name(i));
+	return n;
+}
+
 u32 fuzz_cover_report(bool print)
 {
 	u32 i;
 
 	if (!print)
-		return 0;
+		return missing(false);
 	ktap_log("%-34s %7s %7s %7s %7s %7s %7s %7s", "register", "read", "#GP", "write", "#GP",
 		 "get", "set", "refused");
 	for (i = 0; i <= fuzz_nr_msr_rows; i++) {
@@ -111,5 +186,5 @@ u32 fuzz_cover_report(bool print)
 	}
 	for (i = 0; i < FUZZ_KINDS; i++)
 		ktap_log("%-34s %7llu", fuzz_kind_name(i), (unsigned long long)kinds[i]);
-	return 0;
+	return missing(true);
 }

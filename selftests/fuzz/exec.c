@@ -16,6 +16,7 @@
 #include "fuzz.h"
 #include "irqfd.h"
 #include "module.h"
+#include "msr_filter.h"
 
 #define PARAMETERS "/sys/module/kvm_hyperv/parameters/"
 /* A guest that stays in one operation as long as this has ended. */
@@ -111,6 +112,28 @@ static void add_memory(struct fuzz_vm *f)
 		       (FUZZ_PAGES - FUZZ_IN_PAGE) * PAGE_SIZE, 0);
 }
 
+/* SMRAM is not in the state that is compared: it holds what the CPU saves there. */
+static void add_smram(struct fuzz_vm *f, u32 side)
+{
+	static u8 *smram[2];
+	u32 slots = f->vm->nr_slots;
+
+	if (vm_check_cap(f->vm, KVM_CAP_MULTI_ADDRESS_SPACE) < 2) {
+		f->setup.smm = false;
+		return;
+	}
+	if (!smram[side])
+		smram[side] = mmap(NULL, FUZZ_SMRAM_SIZE, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT(smram[side] != MAP_FAILED, "mmap");
+	/* RSM, where the CPU begins in SMM */
+	smram[side][0x8000] = 0x0f;
+	smram[side][0x8001] = 0xaa;
+	f->vm->nr_slots = 1u << 16 | slots;
+	vm_add_memslot(f->vm, FUZZ_SMRAM, smram[side], FUZZ_SMRAM_SIZE, 0);
+	f->vm->nr_slots = slots + 1;
+}
+
 static void set_x2apic(struct fuzz_vm *f)
 {
 	struct kvm_sregs s;
@@ -158,6 +181,10 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 	unblock_ticks(f->v);
 	f->pages = new_pages(side);
 	add_memory(f);
+	if (setup->smm)
+		add_smram(f, side);
+	if (setup->exits)
+		want_exits(f->vm, FILTERED);
 	if (setup->synic)
 		ASSERT_EQ(__vcpu_enable_cap(f->v,
 					    setup->synic == 2 ? KVM_CAP_HYPERV_SYNIC2 :
@@ -180,6 +207,19 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 	for (i = 0; i < FUZZ_EVENTFDS; i++)
 		f->eventfd[i] = -1;
 	return f;
+}
+
+int fuzz_page_at(const struct fuzz_vm *f, u64 at)
+{
+	u32 i;
+
+	for (i = 0; i < FUZZ_SLOTS; i++) {
+		u64 n = (at - f->slot_at[i]) / PAGE_SIZE;
+
+		if (f->slot_at[i] && at >= f->slot_at[i] && n < FUZZ_SLOT_PAGES)
+			return (int)(i * FUZZ_SLOT_PAGES + n);
+	}
+	return -1;
 }
 
 void fuzz_vm_free(struct fuzz_vm *f)

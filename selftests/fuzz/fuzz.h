@@ -21,9 +21,12 @@
 #define FUZZ_IN_PAGE	8u
 #define FUZZ_OUT_PAGE	11u
 #define FUZZ_PAGES	12u
-#define FUZZ_PAGE(n)	(FUZZ_GPA + (n) * PAGE_SIZE)
-/* Where a slot goes that is moved. */
+#define FUZZ_PAGE(n)	(FUZZ_GPA + (n)*PAGE_SIZE)
+/* Where a slot goes that is moved: the second one behind the first. */
 #define FUZZ_MOVED	0x50100000ULL
+/* What a VP sees in SMM besides: its SMRAM, with a handler that returns. */
+#define FUZZ_SMRAM	0x30000ULL
+#define FUZZ_SMRAM_SIZE 0x10000UL
 
 /* An absolute reference time that no stream lives to see, and one that is over when it begins. */
 #define FUZZ_FAR  36000000000ULL
@@ -97,7 +100,9 @@ struct fuzz_setup {
 	bool fast; /* module parameter fastpath */
 	u32 synic; /* 0: without SynIC, else KVM_CAP_HYPERV_SYNIC(2) */
 	bool enforce;
-	bool debugger; /* CPUID has the debugger's leaves */
+	bool debugger;		   /* CPUID has the debugger's leaves */
+	bool smm;		   /* there is SMRAM, so that an SMI returns */
+	bool exits;		   /* accesses that the MSR filter denies go to user space */
 	u32 without[FUZZ_WITHOUT]; /* numbers of fuzz_cpuid_bits[], 0: none */
 };
 
@@ -106,7 +111,7 @@ extern const u64 fuzz_cpuid_bits[];
 extern const u32 fuzz_nr_cpuid_bits;
 
 #define FUZZ_MAX_OPS 512
-#define FUZZ_BATCH   16 /* operations of the guest between two looks at the state */
+#define FUZZ_BATCH   32 /* operations of the guest between two looks at the state */
 
 struct fuzz_stream {
 	u64 seed;
@@ -160,6 +165,7 @@ struct fuzz_vm {
 	struct fuzz_log *log;
 	u8 *pages;
 	u64 slot_at[FUZZ_SLOTS]; /* 0: deleted */
+	bool slot_readonly[FUZZ_SLOTS];
 	u32 slot_id[FUZZ_SLOTS];
 	int eventfd[FUZZ_EVENTFDS];
 	bool connected[FUZZ_EVENTFDS];
@@ -217,6 +223,8 @@ void fuzz_vm_free(struct fuzz_vm *f);
 /* Run up to FUZZ_BATCH operations of the guest. */
 void fuzz_run_guest(struct fuzz_vm *f, const struct fuzz_op *ops, u32 nr, struct fuzz_out *out);
 void fuzz_run_host(struct fuzz_vm *f, const struct fuzz_op *op, struct fuzz_out *out);
+/* Page of fuzz_vm.pages at an address of the guest, -1 when there is none. */
+int fuzz_page_at(const struct fuzz_vm *f, u64 at);
 /* Read the state into f->state. */
 void fuzz_look(struct fuzz_vm *f);
 
@@ -259,13 +267,13 @@ struct fuzz_difference {
 	u32 at;	   /* operation; of the state: the last one before */
 	u32 index; /* register of fuzz_state.msr, APIC register, page, field of an exit */
 	u32 offset;
-	u64 a, b;  /* stock, module */
+	u64 a, b; /* stock, module */
 };
 
 struct fuzz_verdict {
 	bool differs; /* in a way that is not known */
 	struct fuzz_difference d;
-	u32 done;     /* operations that were compared */
+	u32 done; /* operations that were compared */
 };
 
 /* Run @s on both, and compare. */
@@ -292,7 +300,7 @@ struct fuzz_shadow {
 	u32 role[FUZZ_PAGES];
 	bool enforce;
 	bool apic_off;
-	bool moved;	   /* a memslot is not where it was */
+	const char *clock; /* user space has changed the clock or a rate: this id */
 	const char *timer; /* an expiry could not be signalled: this id */
 };
 
@@ -302,8 +310,7 @@ struct fuzz_known {
 };
 
 /* Before the results of @op are compared, and after. */
-void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *op,
-		    const struct fuzz_out out[2]);
+void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *op, const struct fuzz_out out[2]);
 void fuzz_shadow_look(struct fuzz_shadow *sh);
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *op,

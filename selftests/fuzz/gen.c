@@ -28,10 +28,10 @@ static bool chance(struct fuzz_random *r, u32 percent)
 	return below(r, 100) < percent;
 }
 
-#define PICK(r, ...)                                        \
-	({                                                  \
-		static const u64 __v[] = { __VA_ARGS__ };   \
-		__v[below(r, (u32)ARRAY_SIZE(__v))];        \
+#define PICK(r, ...)                                      \
+	({                                                \
+		static const u64 __v[] = { __VA_ARGS__ }; \
+		__v[below(r, (u32)ARRAY_SIZE(__v))];      \
 	})
 
 static u64 edge(struct fuzz_random *r)
@@ -58,7 +58,8 @@ static u64 page(struct fuzz_random *r)
 	case 0:
 		return GPA_NOWHERE;
 	case 1:
-		return PICK(r, FUZZ_MOVED, 0xfffffffffffff000ULL, 0xffffffffff000ULL, 0xfee00000);
+		return PICK(r, FUZZ_MOVED, FUZZ_MOVED + 5 * PAGE_SIZE, 0xfffffffffffff000ULL,
+			    0xffffffffff000ULL, 0xfee00000);
 	default:
 		return FUZZ_PAGE(below(r, FUZZ_SLOTS * FUZZ_SLOT_PAGES));
 	}
@@ -70,8 +71,8 @@ static u64 page(struct fuzz_random *r)
  */
 static u64 vector(struct fuzz_random *r)
 {
-	return PICK(r, 0x10, 0x12, 0x1f, 0x20, 0x31, 0x40, 0x41, 0x42, 0x61, 0x62, 0xef, 0xfd, 0xff, 0,
-		    1, 5, 0xf);
+	return PICK(r, 0x10, 0x12, 0x1f, 0x20, 0x31, 0x40, 0x41, 0x42, 0x61, 0x62, 0xef, 0xfd, 0xff,
+		    0, 1, 5, 0xf);
 }
 
 static u64 deliverable(struct fuzz_random *r)
@@ -159,7 +160,9 @@ static u64 msr_value(struct fuzz_random *r, u32 msr)
 	case HV_X64_MSR_ICR:
 		return icr_value(r);
 	case HV_X64_MSR_GUEST_OS_ID:
-		return chance(r, 92) ? 0x8100000000000001ULL + below(r, 3) : chance(r, 50) ? 0 : edge(r);
+		return chance(r, 92) ? 0x8100000000000001ULL + below(r, 3) :
+		       chance(r, 50) ? 0 :
+				       edge(r);
 	case HV_X64_MSR_HYPERCALL:
 		return page(r) | (chance(r, 75) ? HV_HYPERCALL_ENABLE : 0) |
 		       (chance(r, 2) ? HV_HYPERCALL_LOCKED : 0) | (chance(r, 5) ? 0xff0 : 0);
@@ -178,8 +181,8 @@ static u64 msr_value(struct fuzz_random *r, u32 msr)
 	case HV_X64_MSR_RESET:
 		return PICK(r, 0, 1, 2, 3, ~0ULL);
 	case HV_X64_MSR_CRASH_CTL:
-		return PICK(r, 0, HV_CRASH_NOTIFY, HV_CRASH_MESSAGE, HV_CRASH_NOTIFY | HV_CRASH_MESSAGE,
-			    1, ~0ULL);
+		return PICK(r, 0, HV_CRASH_NOTIFY, HV_CRASH_MESSAGE,
+			    HV_CRASH_NOTIFY | HV_CRASH_MESSAGE, 1, ~0ULL);
 	case HV_X64_MSR_TSC_INVARIANT_CONTROL:
 		return PICK(r, 0, 1, 1, 2, 3, ~0ULL);
 	default:
@@ -195,9 +198,10 @@ static u32 msr(struct fuzz_random *r)
 {
 	/* A number of no row beside the rows. */
 	if (chance(r, 2))
-		return (u32)PICK(r, 0x40000004, 0x40000011, 0x40000024, 0x40000074, 0x40000085, 0x400000a0,
-				 0x400000b8, HV_X64_MSR_GUEST_IDLE, 0x400000f6, 0x40000109, 0x40000117,
-				 0x40000119, 0x40001000, 0x40001080, 0x40001084, 0x400010a0, 0x3fffffff);
+		return (u32)PICK(r, 0x40000004, 0x40000011, 0x40000024, 0x40000074, 0x40000085,
+				 0x400000a0, 0x400000b8, HV_X64_MSR_GUEST_IDLE, 0x400000f6,
+				 0x40000109, 0x40000117, 0x40000119, 0x40001000, 0x40001080,
+				 0x40001084, 0x400010a0, 0x3fffffff);
 	if (chance(r, 45))
 		return fuzz_msr(below(r, fuzz_nr_msrs()));
 	{
@@ -297,7 +301,8 @@ static u32 call_code(struct fuzz_random *r)
 	const struct fuzz_row *row = fuzz_call_row(below(r, fuzz_nr_call_rows));
 
 	if (chance(r, 3))
-		return (u32)PICK(r, 0, 1, 4, 0x16, 0x5b, 0x5e, 0x68, 0x6c, 0x7fff, 0x8000, 0x8042, 0xffff);
+		return (u32)PICK(r, 0, 1, 4, 0x16, 0x5b, 0x5e, 0x68, 0x6c, 0x7fff, 0x8000, 0x8042,
+				 0xffff);
 	return row->first + below(r, row->count);
 }
 
@@ -431,20 +436,24 @@ const u64 fuzz_cpuid_bits[] = {
 };
 const u32 fuzz_nr_cpuid_bits = ARRAY_SIZE(fuzz_cpuid_bits);
 
-/* Weights in 256. */
+/* Weights: their sum is WEIGHTS. */
+#define WEIGHTS 275
 static const struct {
 	u32 weight, kind;
 } kinds[] = {
-	{ 52, FUZZ_RDMSR },  { 76, FUZZ_WRMSR },   { 52, FUZZ_CALL },	{ 5, FUZZ_CPUID },
-	{ 4, FUZZ_LOAD },    { 4, FUZZ_STORE },	   { 14, FUZZ_WINDOW }, { 2, FUZZ_HALT },
-	{ 2, FUZZ_TIMER },   { 4, FUZZ_TIME },	   { 10, FUZZ_APIC },	{ 4, FUZZ_CR },
-	{ 2, FUZZ_EOI_BY },  { 6, FUZZ_TAKE },  { 4, FUZZ_GET_MSR },  { 8, FUZZ_SET_MSR }, { 3, FUZZ_CPUID_BIT },
-	{ 1, FUZZ_ENFORCE }, { 3, FUZZ_ROUTE },	   { 4, FUZZ_IRQ },	{ 3, FUZZ_EVENTFD },
+	{ 52, FUZZ_RDMSR },    { 76, FUZZ_WRMSR },  { 52, FUZZ_CALL },	 { 5, FUZZ_CPUID },
+	{ 4, FUZZ_LOAD },      { 4, FUZZ_STORE },   { 14, FUZZ_WINDOW }, { 2, FUZZ_HALT },
+	{ 2, FUZZ_TIMER },     { 4, FUZZ_TIME },    { 10, FUZZ_APIC },	 { 4, FUZZ_CR },
+	{ 2, FUZZ_EOI_BY },    { 6, FUZZ_TAKE },    { 4, FUZZ_GET_MSR }, { 8, FUZZ_SET_MSR },
+	{ 3, FUZZ_CPUID_BIT }, { 1, FUZZ_ENFORCE }, { 3, FUZZ_ROUTE },	 { 4, FUZZ_IRQ },
+	{ 3, FUZZ_EVENTFD },   { 1, FUZZ_SYNIC },   { 2, FUZZ_FILTER },	 { 1, FUZZ_CLOCK },
+	{ 1, FUZZ_TSC_KHZ },   { 2, FUZZ_LAPIC },   { 3, FUZZ_SLOT },	 { 1, FUZZ_SMI },
+	{ 1, FUZZ_OFFERED },
 };
 
 static void draw(struct fuzz_random *r, struct fuzz_op *o)
 {
-	u32 i, n = below(r, 263);
+	u32 i, n = below(r, WEIGHTS);
 
 	memset(o, 0, sizeof(*o));
 	for (i = 0; i + 1 < ARRAY_SIZE(kinds) && n >= kinds[i].weight; i++)
@@ -462,8 +471,8 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		o->answer = below(r, 3);
 		break;
 	case FUZZ_CPUID:
-		o->w[0] = 0x40000000 + PICK(r, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x80, 0x81, 0x82,
-					    0x83, 0x100);
+		o->w[0] = 0x40000000 + PICK(r, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x80, 0x81,
+					    0x82, 0x83, 0x100);
 		break;
 	case FUZZ_LOAD:
 	case FUZZ_STORE:
@@ -508,6 +517,32 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		o->w[0] = below(r, FUZZ_EVENTFDS);
 		o->w[1] = below(r, 3);
 		break;
+	case FUZZ_SYNIC:
+		o->w[0] = 1 + below(r, 2);
+		break;
+	case FUZZ_FILTER:
+		o->w[0] = msr(r);
+		o->w[1] = below(r, 4);
+		break;
+	case FUZZ_CLOCK:
+		o->w[0] = PICK(r, 0, 1000000000, 60000000000);
+		break;
+	case FUZZ_TSC_KHZ:
+		o->w[0] = chance(r, 80) ? 100 : 90 + below(r, 20);
+		break;
+	case FUZZ_LAPIC:
+		o->w[0] = PICK(r, 0, 0, APIC_TPR, APIC_SPIV, APIC_SPIV);
+		o->w[1] = o->w[0] == APIC_TPR ? below(r, 16) * 16 :
+						PICK(r, APIC_SPIV_ON, APIC_SPIV_ON, APIC_SPIV_OFF);
+		break;
+	case FUZZ_SLOT:
+		/* Back again soon: without its pages a stream has little to do. */
+		o->w[0] = below(r, FUZZ_SLOTS);
+		o->w[1] = chance(r, 55) ? 0 : 1 + below(r, 3);
+		break;
+	case FUZZ_OFFERED:
+		o->w[0] = 0x40000000 + PICK(r, 0, 1, 2, 3, 4, 5, 6, 10, 0x80, 0x81, 0x82);
+		break;
 	default:
 		break;
 	}
@@ -529,7 +564,8 @@ static u32 prologue(struct fuzz_random *r, struct fuzz_stream *s)
 
 	s->ops[n++] = (struct fuzz_op){ .kind = FUZZ_APIC, .w = { 1, APIC_SPIV, APIC_SPIV_ON } };
 	for (i = 0; i < done; i++)
-		s->ops[n++] = (struct fuzz_op){ .kind = FUZZ_WRMSR, .w = { start[i][0], start[i][1] } };
+		s->ops[n++] =
+			(struct fuzz_op){ .kind = FUZZ_WRMSR, .w = { start[i][0], start[i][1] } };
 	for (i = 1; i < 16 && done == ARRAY_SIZE(start); i++)
 		s->ops[n++] = (struct fuzz_op){
 			.kind = FUZZ_WRMSR,
@@ -549,10 +585,13 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 	s->setup.synic = chance(&r, 90) ? 1 + below(&r, 2) : 0;
 	s->setup.enforce = chance(&r, 25);
 	s->setup.debugger = chance(&r, 30);
+	s->setup.smm = chance(&r, 20);
+	s->setup.exits = chance(&r, 50);
 	for (i = 0; i < FUZZ_WITHOUT; i++)
-		s->setup.without[i] = chance(&r, s->setup.enforce ? 80 : 10) ?
-					      below(&r, fuzz_nr_cpuid_bits - (chance(&r, 97) ? 1 : 0)) :
-					      0;
+		s->setup.without[i] =
+			chance(&r, s->setup.enforce ? 80 : 10) ?
+				below(&r, fuzz_nr_cpuid_bits - (chance(&r, 97) ? 1 : 0)) :
+				0;
 	s->nr = prologue(&r, s);
 	while (s->nr < nr)
 		draw(&r, &s->ops[s->nr++]);

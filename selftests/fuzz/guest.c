@@ -59,7 +59,7 @@ void fuzz_guest_irq(struct guest_frame *f)
 static bool is_page(u64 at)
 {
 	return at - FUZZ_GPA < FUZZ_IN_PAGE * PAGE_SIZE ||
-	       at - FUZZ_MOVED < FUZZ_SLOT_PAGES * PAGE_SIZE;
+	       at - FUZZ_MOVED < FUZZ_IN_PAGE * PAGE_SIZE;
 }
 
 /* The hypercall page, if one is enabled and holds code: a jump to anything else ends the guest. */
@@ -206,7 +206,8 @@ u64 fuzz_guest_take(u64 arg)
 
 	if (__rdmsr(HV_X64_MSR_SIMP, &reg) || !(reg & 1) || !is_page(reg & ~(PAGE_SIZE - 1)))
 		return 0;
-	m = (volatile struct hv_message *)(uintptr_t)(reg & ~(PAGE_SIZE - 1)) + arg % HV_SYNIC_SINTS;
+	m = (volatile struct hv_message *)(uintptr_t)(reg & ~(PAGE_SIZE - 1)) +
+	    arg % HV_SYNIC_SINTS;
 	result = m->type | (u64)m->size << 32 | (u64)m->timer.index << 48;
 	if (!m->type)
 		return result;
@@ -228,7 +229,8 @@ u64 fuzz_guest_time(u64 arg)
 	u32 sequence = 0;
 
 	(void)arg;
-	if (!__rdmsr(HV_X64_MSR_REFERENCE_TSC, &reg) && (reg & 1) && is_page(reg & ~(PAGE_SIZE - 1))) {
+	if (!__rdmsr(HV_X64_MSR_REFERENCE_TSC, &reg) && (reg & 1) &&
+	    is_page(reg & ~(PAGE_SIZE - 1))) {
 		p = (const struct tsc_page *)(uintptr_t)(reg & ~(PAGE_SIZE - 1));
 		sequence = p->sequence;
 		product = (unsigned __int128)rdtsc() * p->scale;

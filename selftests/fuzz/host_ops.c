@@ -63,6 +63,94 @@ static int raise_gsi(struct fuzz_vm *f, u32 gsi)
 	return r ? r : (int)irq.status;
 }
 
+enum slot_action { SLOT_HOME, SLOT_DELETE, SLOT_MOVE, SLOT_READONLY };
+
+static int set_region(struct fuzz_vm *f, u32 slot, u64 at, u64 size, u32 flags)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = f->slot_id[slot],
+		.flags = flags,
+		.guest_phys_addr = at,
+		.memory_size = size,
+		.userspace_addr = (u64)(uintptr_t)(f->pages + slot * FUZZ_SLOT_PAGES * PAGE_SIZE),
+	};
+
+	return ioctl(f->vm->fd, KVM_SET_USER_MEMORY_REGION, &r) ? -errno : 0;
+}
+
+/* A slot cannot be made read-only, or writable, as it is: it goes and comes back. */
+static int set_slot(struct fuzz_vm *f, u32 slot, u32 action)
+{
+	u64 size = FUZZ_SLOT_PAGES * PAGE_SIZE, home = FUZZ_PAGE(slot * FUZZ_SLOT_PAGES);
+	u64 to = action == SLOT_MOVE ? FUZZ_MOVED + slot * size : home;
+	int r = 0;
+
+	if (f->slot_at[slot])
+		r = set_region(f, slot, 0, 0, 0);
+	f->slot_at[slot] = 0;
+	if (r || action == SLOT_DELETE)
+		return r;
+	r = set_region(f, slot, to, size, action == SLOT_READONLY ? KVM_MEM_READONLY : 0);
+	f->slot_at[slot] = r ? 0 : to;
+	f->slot_readonly[slot] = action == SLOT_READONLY;
+	return r;
+}
+
+/* Deny the guest one register: @how is KVM_MSR_FILTER_READ, _WRITE or both, 0 allows all again. */
+static int set_msr_filter(struct fuzz_vm *f, u32 msr, u32 how)
+{
+	struct filter *filter = new_filter(ALLOW);
+
+	if (how)
+		add_range(filter, how, msr, 1, false);
+	return __set_filter(f->vm, &filter->f);
+}
+
+static int set_clock(struct fuzz_vm *f, u64 ns)
+{
+	struct kvm_clock_data c = { .clock = ns };
+
+	return ioctl(f->vm->fd, KVM_SET_CLOCK, &c) ? -errno : 0;
+}
+
+/* The rate that it has, or another one. */
+static int set_tsc_khz(struct fuzz_vm *f, u32 percent)
+{
+	int khz = ioctl(f->v->fd, KVM_GET_TSC_KHZ, 0);
+
+	if (khz <= 0)
+		return -EINVAL;
+	return ioctl(f->v->fd, KVM_SET_TSC_KHZ, (unsigned long)khz * percent / 100) ? -errno : 0;
+}
+
+/* Back what it has, with another register @reg. */
+static int set_lapic(struct fuzz_vm *f, u32 reg, u32 value)
+{
+	struct kvm_lapic_state apic;
+	int r = __vcpu_ioctl(f->v, KVM_GET_LAPIC, &apic);
+
+	if (r)
+		return r;
+	if (reg)
+		memcpy(apic.regs + reg, &value, sizeof(value));
+	return __vcpu_ioctl(f->v, KVM_SET_LAPIC, &apic);
+}
+
+/* One leaf of what KVM offers: both words, 0 when it has no such leaf. */
+static int offered(struct fuzz_vm *f, u32 leaf, struct fuzz_out *out)
+{
+	static struct cpuid_table t;
+	struct kvm_cpuid_entry2 *e;
+	int r = __cpuid_hv(f->v, &t, MAX_CPUID);
+
+	e = r ? NULL : cpuid_find(&t, leaf, 0);
+	if (e) {
+		out->result = (u64)e->ebx << 32 | e->eax;
+		out->result2 = (u64)e->edx << 32 | e->ecx;
+	}
+	return r;
+}
+
 void fuzz_run_host(struct fuzz_vm *f, const struct fuzz_op *o, struct fuzz_out *out)
 {
 	memset(out, 0, sizeof(*out));
@@ -84,6 +172,27 @@ void fuzz_run_host(struct fuzz_vm *f, const struct fuzz_op *o, struct fuzz_out *
 					     o->w[0] == 2 ? KVM_CAP_HYPERV_SYNIC2 :
 							    KVM_CAP_HYPERV_SYNIC,
 					     0);
+		break;
+	case FUZZ_FILTER:
+		out->ret = set_msr_filter(f, (u32)o->w[0], (u32)o->w[1] & RDWR);
+		break;
+	case FUZZ_CLOCK:
+		out->ret = set_clock(f, o->w[0]);
+		break;
+	case FUZZ_TSC_KHZ:
+		out->ret = set_tsc_khz(f, (u32)o->w[0]);
+		break;
+	case FUZZ_LAPIC:
+		out->ret = set_lapic(f, (u32)o->w[0] & 0x3f0, (u32)o->w[1]);
+		break;
+	case FUZZ_SLOT:
+		out->ret = set_slot(f, (u32)o->w[0] % FUZZ_SLOTS, (u32)o->w[1] & 3);
+		break;
+	case FUZZ_SMI:
+		out->ret = f->setup.smm ? __vcpu_ioctl(f->v, KVM_SMI, NULL) : 0;
+		break;
+	case FUZZ_OFFERED:
+		out->ret = offered(f, (u32)o->w[0], out);
 		break;
 	case FUZZ_ROUTE:
 		out->ret = route(f, (u32)o->w[0] % FUZZ_EVENTFDS, (u32)o->w[1]);

@@ -57,41 +57,24 @@ static bool is_config(u32 msr)
 
 static void note_role(struct fuzz_shadow *sh, u64 value, u32 role)
 {
-	u64 at = value & ~(PAGE_SIZE - 1);
-	u32 i;
+	int page = fuzz_page_at(sh->f[0], value & ~(PAGE_SIZE - 1));
 
-	if (!(value & 1))
-		return;
-	for (i = 0; i < FUZZ_SLOTS; i++) {
-		u64 n = (at - sh->f[0]->slot_at[i]) / PAGE_SIZE;
-
-		if (sh->f[0]->slot_at[i] && at >= sh->f[0]->slot_at[i] && n < FUZZ_SLOT_PAGES)
-			sh->role[i * FUZZ_SLOT_PAGES + n] |= role;
-	}
+	if ((value & 1) && page >= 0)
+		sh->role[page] |= role;
 }
 
 static u32 role_of(const struct fuzz_shadow *sh, u64 at)
 {
-	u32 i;
+	int page = fuzz_page_at(sh->f[0], at & ~(PAGE_SIZE - 1));
 
-	for (i = 0; i < FUZZ_SLOTS; i++) {
-		u64 n = (at - sh->f[0]->slot_at[i]) / PAGE_SIZE;
-
-		if (sh->f[0]->slot_at[i] && at >= sh->f[0]->slot_at[i] && n < FUZZ_SLOT_PAGES)
-			return sh->role[i * FUZZ_SLOT_PAGES + n];
-	}
-	return 0;
+	return page < 0 ? 0 : sh->role[page];
 }
 
-static bool is_memory(const struct fuzz_shadow *sh, u64 at)
+static bool writable(const struct fuzz_shadow *sh, u64 at)
 {
-	u32 i;
+	int page = fuzz_page_at(sh->f[0], at & ~(PAGE_SIZE - 1));
 
-	for (i = 0; i < FUZZ_SLOTS; i++)
-		if (sh->f[0]->slot_at[i] &&
-		    at - sh->f[0]->slot_at[i] < FUZZ_SLOT_PAGES * PAGE_SIZE)
-			return true;
-	return false;
+	return page >= 0 && !sh->f[0]->slot_readonly[(u32)page / FUZZ_SLOT_PAGES];
 }
 
 /*
@@ -109,11 +92,11 @@ static const char *undeliverable(const struct fuzz_shadow *sh, u64 config)
 		return "D18";
 	if (!(fuzz_shadow_msr(sh, 0, HV_X64_MSR_SCONTROL) & 1) || (sint & HV_SINT_POLLING))
 		return "D16";
-	if (sh->apic_off || !(simp & 1) || !is_memory(sh, simp & ~(PAGE_SIZE - 1)) ||
-	    (sint & HV_SINT_MASKED) || (sint & 0xff) < 16)
+	if (sh->apic_off || !(simp & 1) || !writable(sh, simp) || (sint & HV_SINT_MASKED) ||
+	    (sint & 0xff) < 16)
 		return "D17";
 	/* The code that lay over the slot looks like a message. */
-	if (role_of(sh, simp & ~(PAGE_SIZE - 1)) & FUZZ_AS_HYPERCALL)
+	if (role_of(sh, simp) & FUZZ_AS_HYPERCALL)
 		return "D53";
 	return NULL;
 }
@@ -136,7 +119,27 @@ static void look_for_timers(struct fuzz_shadow *sh)
 	}
 }
 
-static void note_write(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
+/* The pages that registers name now. */
+static void note_roles(struct fuzz_shadow *sh)
+{
+	static const struct {
+		u32 msr, role;
+	} roles[] = {
+		{ HV_X64_MSR_HYPERCALL, FUZZ_AS_HYPERCALL },
+		{ HV_X64_MSR_REFERENCE_TSC, FUZZ_AS_TSC },
+		{ HV_X64_MSR_SIMP, FUZZ_AS_SIMP },
+		{ HV_X64_MSR_SIEFP, FUZZ_AS_SIEFP },
+		{ HV_X64_MSR_VP_ASSIST_PAGE, FUZZ_AS_ASSIST },
+	};
+	u32 i, side;
+
+	for (i = 0; i < ARRAY_SIZE(roles); i++)
+		for (side = 0; side < 2; side++)
+			note_role(sh, fuzz_shadow_msr(sh, side, roles[i].msr), roles[i].role);
+}
+
+static void note_write(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		       const struct fuzz_out out[2])
 {
 	bool host = o->kind == FUZZ_SET_MSR;
 	int i = fuzz_msr_index((u32)o->w[0]);
@@ -147,25 +150,7 @@ static void note_write(struct fuzz_shadow *sh, const struct fuzz_op *o, const st
 	for (side = 0; side < 2; side++)
 		if (host ? out[side].ret == 1 : !out[side].vector)
 			sh->msr[side][i] = o->w[1];
-	switch (o->w[0]) {
-	case HV_X64_MSR_HYPERCALL:
-		note_role(sh, o->w[1], FUZZ_AS_HYPERCALL);
-		break;
-	case HV_X64_MSR_REFERENCE_TSC:
-		note_role(sh, o->w[1], FUZZ_AS_TSC);
-		break;
-	case HV_X64_MSR_SIMP:
-		note_role(sh, o->w[1], FUZZ_AS_SIMP);
-		break;
-	case HV_X64_MSR_SIEFP:
-		note_role(sh, o->w[1], FUZZ_AS_SIEFP);
-		break;
-	case HV_X64_MSR_VP_ASSIST_PAGE:
-		note_role(sh, o->w[1], FUZZ_AS_ASSIST);
-		break;
-	default:
-		break;
-	}
+	note_roles(sh);
 }
 
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
@@ -176,6 +161,8 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		sh->enforce = o->w[0];
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_SPIV)
 		sh->apic_off = !(o->w[2] & 0x100);
+	if ((o->kind == FUZZ_CLOCK || o->kind == FUZZ_TSC_KHZ) && !out[0].ret)
+		sh->clock = "D48";
 	if (o->kind == FUZZ_TIMER && !sh->timer)
 		sh->timer = undeliverable(sh, o->w[1]);
 	look_for_timers(sh);
@@ -191,6 +178,8 @@ void fuzz_shadow_look(struct fuzz_shadow *sh)
 		if (sh->msr[0][i] == sh->msr[1][i])
 			sh->tainted[i] = NULL;
 	}
+	note_roles(sh);
+	sh->apic_off = !(sh->f[0]->state.apic[APIC_SPIV / 16] & 0x100);
 }
 
 /* The register's values may differ from here on, until they are equal again. */
@@ -204,8 +193,8 @@ static void taint(struct fuzz_shadow *sh, u32 msr, const char *id)
 
 /* --- registers ----------------------------------------------------------------------------------- */
 
-static bool tainted(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
-		    const char **id)
+static bool tainted(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		    const struct fuzz_difference *d, const char **id)
 {
 	int i = is_value(o, d) ? fuzz_msr_index(register_of(o, d)) : -1;
 
@@ -232,23 +221,22 @@ static bool d1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	if (d->what == FUZZ_OF_PAGE)
 		return sh->role[d->index] & FUZZ_AS_HYPERCALL;
 	if (d->what == FUZZ_OF_RESULT && (o->kind == FUZZ_LOAD || o->kind == FUZZ_STORE))
-		return role_of(sh, o->w[0] & ~(PAGE_SIZE - 1)) & FUZZ_AS_HYPERCALL;
+		return role_of(sh, o->w[0]) & FUZZ_AS_HYPERCALL;
 	return d->what == FUZZ_OF_RESULT && o->kind == FUZZ_TAKE &&
-	       (role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP) & ~(PAGE_SIZE - 1)) &
-		FUZZ_AS_HYPERCALL);
+	       (role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP)) & FUZZ_AS_HYPERCALL);
 }
 
 /* The hypercall page or the reference TSC page, and another one on the same page. */
 static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	u64 tsc = fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC) & ~(PAGE_SIZE - 1), at = 0;
+	u64 tsc = fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC), at = 0;
 
 	if (d->what == FUZZ_OF_PAGE)
 		return (sh->role[d->index] & FUZZ_AS_TSC) && (sh->role[d->index] & ~FUZZ_AS_TSC);
 	if (d->what == FUZZ_OF_RESULT && o->kind == FUZZ_TIME)
 		at = tsc;
 	if (d->what == FUZZ_OF_RESULT && o->kind == FUZZ_LOAD)
-		at = o->w[0] & ~(PAGE_SIZE - 1);
+		at = o->w[0];
 	if (at)
 		return (role_of(sh, at) & FUZZ_AS_TSC) && (role_of(sh, at) & ~FUZZ_AS_TSC);
 	return o->kind == FUZZ_CALL && o->w[0] == FUZZ_BY_PAGE &&
@@ -272,8 +260,8 @@ static bool d9(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 }
 
 /* Reserved bits: #GP for the guest, dropped from what user space restores. */
-static bool reserved(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
-		     const char **id)
+static bool reserved(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d, const char **id)
 {
 	int row = fuzz_find_msr((u32)o->w[0]);
 	bool guest = o->kind == FUZZ_WRMSR;
@@ -288,8 +276,7 @@ static bool reserved(struct fuzz_shadow *sh, const struct fuzz_op *o, const stru
 			sh->timer = "D18";
 		return true;
 	}
-	if (o->kind == FUZZ_SET_MSR && d->what == FUZZ_OF_MSR &&
-	    fuzz_msr(d->index) == o->w[0]) {
+	if (o->kind == FUZZ_SET_MSR && d->what == FUZZ_OF_MSR && fuzz_msr(d->index) == o->w[0]) {
 		*id = "D33";
 		taint(sh, (u32)o->w[0], *id);
 		return true;
@@ -302,8 +289,8 @@ static bool d18(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 {
 	u32 vector = o->w[1] >> 4 & 0xff, msr = register_of(o, d);
 
-	if (o->kind == FUZZ_WRMSR && is_config((u32)o->w[0]) && d->what == FUZZ_OF_VECTOR && !d->a &&
-	    (o->w[1] & HV_STIMER_DIRECT) && vector < 16) {
+	if (o->kind == FUZZ_WRMSR && is_config((u32)o->w[0]) && d->what == FUZZ_OF_VECTOR &&
+	    !d->a && (o->w[1] & HV_STIMER_DIRECT) && vector < 16) {
 		taint(sh, (u32)o->w[0], "D18");
 		sh->timer = "D18";
 		return true;
@@ -314,8 +301,8 @@ static bool d18(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 }
 
 /* Anything that an expiry leaves behind. */
-static bool by_timer(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
-		     const char **id)
+static bool by_timer(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d, const char **id)
 {
 	bool of_timer;
 
@@ -357,11 +344,40 @@ static bool d16(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	return false;
 }
 
+/* The clock's page after user space has set the clock, or a rate. */
+static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	if (!sh->clock)
+		return false;
+	if (d->what == FUZZ_OF_PAGE)
+		return (sh->role[d->index] & FUZZ_AS_TSC) && d->offset < 32;
+	return (o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT) || d->what == FUZZ_OF_TIME ||
+	       (o->kind == FUZZ_LOAD && (role_of(sh, o->w[0]) & FUZZ_AS_TSC));
+}
+
+/* The bits of CPUID that only the module offers. */
+static bool offers(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
+		   const char **id)
+{
+	u64 more = d->a ^ d->b;
+
+	(void)sh;
+	if (o->kind != FUZZ_OFFERED || d->what != FUZZ_OF_RESULT || (d->a & more))
+		return false;
+	*id = "D2";
+	if (o->w[0] == HV_LEAF_FEATURES && d->index == 1)
+		return more == BIT64(32 + 18);
+	*id = "D37";
+	return o->w[0] == HV_LEAF_NESTED && !d->index &&
+	       !(more & ~(BIT64(18) | BIT64(22) | BIT64(32)));
+}
+
 static bool d32(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	(void)sh;
 	return d->what == FUZZ_OF_EXITS && d->index == 2 &&
-	       (writes(o, HV_X64_MSR_SYNDBG_CONTROL) || writes(o, HV_X64_MSR_SYNDBG_PENDING_BUFFER));
+	       (writes(o, HV_X64_MSR_SYNDBG_CONTROL) ||
+		writes(o, HV_X64_MSR_SYNDBG_PENDING_BUFFER));
 }
 
 /* The upper half of ICR in xAPIC mode. */
@@ -486,8 +502,7 @@ static bool d26(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	struct call c;
 
 	(void)sh;
-	if (!look_at_call(o, &c) || !is_ipi(c.code) ||
-	    d->what != FUZZ_OF_RESULT)
+	if (!look_at_call(o, &c) || !is_ipi(c.code) || d->what != FUZZ_OF_RESULT)
 		return false;
 	return (u32)c.w[0] < 16 || (u32)c.w[0] > 255 || c.w[0] >> 32;
 }
@@ -544,6 +559,21 @@ static bool d37(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		(d->b & 0xffff) == HV_STATUS_ACCESS_DENIED);
 }
 
+static bool d11(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	struct call c;
+
+	(void)sh;
+	return host_is_6_1() && look_at_call(o, &c) && c.code >= 0x8001 && c.row &&
+	       (d->what == FUZZ_OF_RESULT || d->what == FUZZ_OF_EXITS);
+}
+
+static bool d7(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	(void)sh;
+	return host_is_6_1() && register_of(o, d) == HV_X64_MSR_TSC_INVARIANT_CONTROL;
+}
+
 /* --- the table ---------------------------------------------------------------------------------------- */
 
 static struct {
@@ -554,22 +584,24 @@ static struct {
 	u64 seen;
 } table[] = {
 	{ "D1", d1, false, 0 },	  { "D2", d2, false, 0 },   { "D6", d6, false, 0 },
-	{ "D9", d9, false, 0 },	  { "D14", d14, false, 0 }, { "D15", d15, false, 0 },
-	{ "D16", d16, true, 0 },  { "D18", d18, false, 0 }, { "D24", d24, false, 0 },
-	{ "D26", d26, false, 0 }, { "D27", d27, false, 0 }, { "D28", d28, false, 0 },
-	{ "D29", k3, false, 0 },  { "D32", d32, false, 0 }, { "D37", d37, false, 0 },
+	{ "D7", d7, false, 0 },	  { "D11", d11, false, 0 }, { "D9", d9, false, 0 },
+	{ "D14", d14, false, 0 }, { "D15", d15, false, 0 }, { "D16", d16, true, 0 },
+	{ "D18", d18, false, 0 }, { "D24", d24, false, 0 }, { "D26", d26, false, 0 },
+	{ "D27", d27, false, 0 }, { "D28", d28, false, 0 }, { "D29", k3, false, 0 },
+	{ "D32", d32, false, 0 }, { "D37", d37, false, 0 }, { "D48", d48, false, 0 },
 	{ "D52", d52, false, 0 }, { "D53", d53, false, 0 },
 };
 
 /* The same for those that more than one id may be. */
 static struct {
 	const char *name;
-	bool (*is)(struct fuzz_shadow *sh, const struct fuzz_op *o,
-		   const struct fuzz_difference *d, const char **id);
+	bool (*is)(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
+		   const char **id);
 	bool cut;
 	u64 seen;
 } several[] = {
 	{ "a register that differs already", tainted, false, 0 },
+	{ "what is offered (D2, D37, D38)", offers, false, 0 },
 	{ "reserved bits (D13, D18, D33)", reserved, false, 0 },
 	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D53)", by_timer, true, 0 },
 };

@@ -9,11 +9,13 @@
 #define MAX_ROWS 64
 
 static struct fuzz_row msrs[MAX_ROWS], calls[MAX_ROWS];
+static unsigned int numbers[KHV_MSR_SPAN], nr_numbers;
+static unsigned short index_of[KHV_MSR_SPAN]; /* + 1 */
 unsigned int fuzz_nr_msr_rows = KHV_NR_MSR_ROWS, fuzz_nr_call_rows = KHV_NR_HC_ROWS;
 
 void fuzz_rows_init(void)
 {
-	unsigned int i;
+	unsigned int i, j;
 
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		const struct khv_msr_row *r = &khv_msrs[i];
@@ -27,6 +29,11 @@ void fuzz_rows_init(void)
 			.read_only = r->flags & KHV_MSR_RO,
 			.restore_any = r->flags & KHV_MSR_RESTORE_ANY,
 		};
+		for (j = 0; j < r->count; j++) {
+			numbers[nr_numbers++] = r->first + j * r->stride;
+			index_of[r->first + j * r->stride - KHV_MSR_BASE] =
+				(unsigned short)nr_numbers;
+		}
 	}
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		const struct khv_hc_row *r = &khv_hcs[i];
@@ -82,30 +89,15 @@ int fuzz_find_call(unsigned int code)
 
 unsigned int fuzz_nr_msrs(void)
 {
-	unsigned int i, n = 0;
-
-	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
-		n += msrs[i].count;
-	return n;
+	return nr_numbers;
 }
 
 unsigned int fuzz_msr(unsigned int n)
 {
-	unsigned int i;
-
-	for (i = 0; n >= msrs[i].count; i++)
-		n -= msrs[i].count;
-	return msrs[i].first + n * msrs[i].stride;
+	return numbers[n];
 }
 
 int fuzz_msr_index(unsigned int msr)
 {
-	unsigned int i, n = 0;
-
-	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
-		if (find(&msrs[i], 1, msr) == 0)
-			return (int)(n + (msr - msrs[i].first) / msrs[i].stride);
-		n += msrs[i].count;
-	}
-	return -1;
+	return msr - KHV_MSR_BASE < KHV_MSR_SPAN ? (int)index_of[msr - KHV_MSR_BASE] - 1 : -1;
 }

@@ -62,6 +62,12 @@ static u32 plainer(struct fuzz_stream *t, const struct fuzz_stream *s, u32 step)
 	case 6:
 		t->setup.x2apic = false;
 		break;
+	case 7:
+		t->setup.smm = false;
+		break;
+	case 8:
+		t->setup.exits = false;
+		break;
 	default:
 		return 0;
 	}

@@ -9,8 +9,12 @@
 
 #include "fuzz.h"
 
-#define NAME(name, words) #name,
+#define NAME(name, words)  #name,
 #define WORDS(name, words) words,
+
+#define SETUP                                                                      \
+	"setup x2apic %u fast %u synic %u enforce %u debugger %u smm %u exits %u " \
+	"without %u %u %u"
 
 static const char *const names[] = { FUZZ_GUEST_OPS(NAME) FUZZ_HOST_OPS(NAME) };
 static const u32 words[] = { FUZZ_GUEST_OPS(WORDS) FUZZ_HOST_OPS(WORDS) };
@@ -41,9 +45,8 @@ void fuzz_print_op(char *buf, size_t size, const struct fuzz_op *o)
 
 static void print_setup(char *buf, size_t size, const struct fuzz_setup *s)
 {
-	snprintf(buf, size, "setup x2apic %u fast %u synic %u enforce %u debugger %u without %u %u %u",
-		 s->x2apic, s->fast, s->synic, s->enforce, s->debugger, s->without[0],
-		 s->without[1], s->without[2]);
+	snprintf(buf, size, SETUP, s->x2apic, s->fast, s->synic, s->enforce, s->debugger, s->smm,
+		 s->exits, s->without[0], s->without[1], s->without[2]);
 }
 
 void fuzz_print(FILE *f, const struct fuzz_stream *s)
@@ -61,16 +64,17 @@ void fuzz_print(FILE *f, const struct fuzz_stream *s)
 
 static const char *load_setup(struct fuzz_setup *s, const char *line)
 {
-	u32 x2apic, fast, enforce, debugger;
+	u32 x2apic, fast, enforce, debugger, smm, exits;
 
-	if (sscanf(line, "setup x2apic %u fast %u synic %u enforce %u debugger %u without %u %u %u",
-		   &x2apic, &fast, &s->synic, &enforce, &debugger, &s->without[0], &s->without[1],
-		   &s->without[2]) != 8)
+	if (sscanf(line, SETUP, &x2apic, &fast, &s->synic, &enforce, &debugger, &smm, &exits,
+		   &s->without[0], &s->without[1], &s->without[2]) != 10)
 		return "the first line is no setup";
 	s->x2apic = x2apic;
 	s->fast = fast;
 	s->enforce = enforce;
 	s->debugger = debugger;
+	s->smm = smm;
+	s->exits = exits;
 	if (s->synic > 2 || s->without[0] >= fuzz_nr_cpuid_bits ||
 	    s->without[1] >= fuzz_nr_cpuid_bits || s->without[2] >= fuzz_nr_cpuid_bits)
 		return "the setup has a value that there is not";
