@@ -345,7 +345,8 @@ static bool note_exit(struct fuzz_vm *f, const struct fuzz_op *o, struct fuzz_ou
 		e.type = run->msr.reason;
 		e.field[0] = run->msr.index;
 		e.field[1] = run->msr.data;
-		run->msr.error = o->answer & 1;
+		/* A time that stands still would have the guest wait for ever. */
+		run->msr.error = run->msr.index == HV_X64_MSR_TIME_REF_COUNT ? 1 : o->answer & 1;
 		run->msr.data = run->exit_reason == KVM_EXIT_X86_RDMSR ? 0x4b48 : run->msr.data;
 		break;
 	default:

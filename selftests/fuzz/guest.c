@@ -10,6 +10,8 @@
 /* A timer may be late by as much as that, in ticks of 100 ns, and by as many exits: hosts stand still. */
 #define LATEST		  20000
 #define LATEST_LOOKS	  400
+/* Where the reference time does not get there at all. */
+#define MOST_LOOKS	  20000
 #define TICKS_PERIODIC	  2
 
 static struct fuzz_log *this_log(void)
@@ -162,7 +164,8 @@ u64 fuzz_guest_timer(u64 arg)
 {
 	struct fuzz_arg *a = (struct fuzz_arg *)(uintptr_t)arg;
 	bool periodic = a->w[1] & HV_STIMER_PERIODIC;
-	u32 n = (u32)a->w[0] & 3, want = periodic ? TICKS_PERIODIC : 1, seen, from, i, looks = 0;
+	u32 n = (u32)a->w[0] & 3, want = periodic ? TICKS_PERIODIC : 1, seen, from, i, looks = 0,
+	    all = 0;
 	struct fuzz_log *log = this_log();
 	u64 begin = reference_time(), due, now, result;
 
@@ -185,7 +188,7 @@ u64 fuzz_guest_timer(u64 arg)
 		if (seen && now < due)
 			result |= EARLY;
 		looks += now > due + LATEST;
-	} while (!a->vector && seen < want && looks < LATEST_LOOKS);
+	} while (!a->vector && seen < want && looks < LATEST_LOOKS && all++ < MOST_LOOKS);
 	__wrmsr(HV_X64_MSR_STIMER_CONFIG(n), 0);
 	/* What is left behind must not depend on the time. */
 	__wrmsr(HV_X64_MSR_STIMER_COUNT(n), 0);

@@ -55,6 +55,15 @@ static bool is_config(u32 msr)
 
 /* --- what the stream has done ------------------------------------------------------------------- */
 
+/* The register's values may differ from here on, until they are equal again. */
+static void taint(struct fuzz_shadow *sh, u32 msr, const char *id)
+{
+	int i = fuzz_msr_index(msr);
+
+	if (i >= 0)
+		sh->tainted[i] = id;
+}
+
 static void note_role(struct fuzz_shadow *sh, u64 value, u32 role)
 {
 	int page = fuzz_page_at(sh->f[0], value & ~(PAGE_SIZE - 1));
@@ -103,6 +112,7 @@ static const char *undeliverable(const struct fuzz_shadow *sh, u64 config)
 
 static void look_for_timers(struct fuzz_shadow *sh)
 {
+	const u64 enabled = HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE;
 	u32 i, side;
 
 	for (i = 0; i < HV_SYNIC_STIMERS && !sh->timer; i++) {
@@ -110,10 +120,10 @@ static void look_for_timers(struct fuzz_shadow *sh)
 			u64 config = fuzz_shadow_msr(sh, side, HV_X64_MSR_STIMER_CONFIG(i));
 			u64 count = fuzz_shadow_msr(sh, side, HV_X64_MSR_STIMER_COUNT(i));
 
-			if ((config & HV_STIMER_ENABLE) && count && count < FUZZ_FAR)
+			if ((config & enabled) && count && count < FUZZ_FAR)
 				sh->timer = undeliverable(sh, config);
 			/* Compared signed here, unsigned by stock. */
-			if ((config & HV_STIMER_ENABLE) && count >= BIT64(63) && !sh->timer)
+			if ((config & enabled) && count >= BIT64(63) && !sh->timer)
 				sh->timer = "D12";
 		}
 	}
@@ -155,6 +165,11 @@ static void note_write(struct fuzz_shadow *sh, const struct fuzz_op *o,
 
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
 {
+	/* Stock drops the value; it differs until the register is written again. */
+	if (writes(o, HV_X64_MSR_HYPERCALL) &&
+	    (!fuzz_shadow_msr(sh, 0, HV_X64_MSR_GUEST_OS_ID) ||
+	     (fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL) & HV_HYPERCALL_LOCKED)))
+		taint(sh, HV_X64_MSR_HYPERCALL, "D2");
 	if (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR)
 		note_write(sh, o, out);
 	if (o->kind == FUZZ_ENFORCE)
@@ -180,15 +195,6 @@ void fuzz_shadow_look(struct fuzz_shadow *sh)
 	}
 	note_roles(sh);
 	sh->apic_off = !(sh->f[0]->state.apic[APIC_SPIV / 16] & 0x100);
-}
-
-/* The register's values may differ from here on, until they are equal again. */
-static void taint(struct fuzz_shadow *sh, u32 msr, const char *id)
-{
-	int i = fuzz_msr_index(msr);
-
-	if (i >= 0)
-		sh->tainted[i] = id;
 }
 
 /* --- registers ----------------------------------------------------------------------------------- */
@@ -222,8 +228,7 @@ static bool d1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 		return sh->role[d->index] & FUZZ_AS_HYPERCALL;
 	if (d->what == FUZZ_OF_RESULT && (o->kind == FUZZ_LOAD || o->kind == FUZZ_STORE))
 		return role_of(sh, o->w[0]) & FUZZ_AS_HYPERCALL;
-	return d->what == FUZZ_OF_RESULT && o->kind == FUZZ_TAKE &&
-	       (role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP)) & FUZZ_AS_HYPERCALL);
+	return false;
 }
 
 /* The hypercall page or the reference TSC page, and another one on the same page. */
@@ -239,8 +244,35 @@ static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		at = o->w[0];
 	if (at)
 		return (role_of(sh, at) & FUZZ_AS_TSC) && (role_of(sh, at) & ~FUZZ_AS_TSC);
-	return o->kind == FUZZ_CALL && o->w[0] == FUZZ_BY_PAGE &&
-	       (d->a == FUZZ_NO_PAGE || d->b == FUZZ_NO_PAGE);
+	return false;
+}
+
+/* The code shows again here when what lay on top of it goes; on stock there is nothing to call. */
+static bool d53_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d)
+{
+	u32 role = role_of(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL));
+
+	(void)d;
+	return o->kind == FUZZ_CALL && o->w[0] == FUZZ_BY_PAGE && (role & ~FUZZ_AS_HYPERCALL);
+}
+
+/* A message is taken from a page that has been code. */
+static bool d1_take(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		    const struct fuzz_difference *d)
+{
+	(void)d;
+	return o->kind == FUZZ_TAKE &&
+	       (role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP)) & FUZZ_AS_HYPERCALL);
+}
+
+/* What it lay over, or what a guest wrote into it, is another thing to call. */
+static bool d1_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		    const struct fuzz_difference *d)
+{
+	(void)sh;
+	return o->kind == FUZZ_CALL && o->w[0] == FUZZ_BY_PAGE && d->what == FUZZ_OF_RESULT &&
+	       d->a == FUZZ_NO_PAGE;
 }
 
 static bool d6(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
@@ -353,6 +385,18 @@ static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return (sh->role[d->index] & FUZZ_AS_TSC) && d->offset < 32;
 	return (o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT) || d->what == FUZZ_OF_TIME ||
 	       (o->kind == FUZZ_LOAD && (role_of(sh, o->w[0]) & FUZZ_AS_TSC));
+}
+
+/*
+ * TSC emulation freezes the page. When user space sets the clock the module takes the time from the
+ * frozen page, as after a restore, and a guest that has written to it gets what it wrote. Stock goes
+ * on by its copy.
+ */
+static bool d13(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	if (!sh->clock || !fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_EMULATION_CONTROL))
+		return false;
+	return d->what == FUZZ_OF_TIME || o->kind == FUZZ_TIMER || o->kind == FUZZ_TIME;
 }
 
 /* The bits of CPUID that only the module offers. */
@@ -583,13 +627,14 @@ static struct {
 	bool cut;
 	u64 seen;
 } table[] = {
-	{ "D1", d1, false, 0 },	  { "D2", d2, false, 0 },   { "D6", d6, false, 0 },
-	{ "D7", d7, false, 0 },	  { "D11", d11, false, 0 }, { "D9", d9, false, 0 },
-	{ "D14", d14, false, 0 }, { "D15", d15, false, 0 }, { "D16", d16, true, 0 },
-	{ "D18", d18, false, 0 }, { "D24", d24, false, 0 }, { "D26", d26, false, 0 },
-	{ "D27", d27, false, 0 }, { "D28", d28, false, 0 }, { "D29", k3, false, 0 },
-	{ "D32", d32, false, 0 }, { "D37", d37, false, 0 }, { "D48", d48, false, 0 },
-	{ "D52", d52, false, 0 }, { "D53", d53, false, 0 },
+	{ "D1", d1, false, 0 },	    { "D2", d2, false, 0 },	{ "D6", d6, false, 0 },
+	{ "D7", d7, false, 0 },	    { "D11", d11, false, 0 },	{ "D9", d9, false, 0 },
+	{ "D14", d14, false, 0 },   { "D15", d15, false, 0 },	{ "D16", d16, true, 0 },
+	{ "D18", d18, false, 0 },   { "D24", d24, false, 0 },	{ "D26", d26, false, 0 },
+	{ "D27", d27, false, 0 },   { "D28", d28, false, 0 },	{ "D29", k3, false, 0 },
+	{ "D32", d32, false, 0 },   { "D37", d37, false, 0 },	{ "D53", d53_call, true, 0 },
+	{ "D1", d1_call, true, 0 }, { "D1", d1_take, true, 0 }, { "D13", d13, true, 0 },
+	{ "D48", d48, false, 0 },   { "D52", d52, false, 0 },	{ "D53", d53, false, 0 },
 };
 
 /* The same for those that more than one id may be. */
