@@ -49,6 +49,9 @@ static void clock_set_back(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, khv_stimer_set_back(khv_stimer_first(9, true, ~0ULL), 9, ~0ULL));
 	KUNIT_EXPECT_TRUE(test, khv_stimer_set_back(khv_stimer_first(9, true, 0), 9, ~0ULL));
 	KUNIT_EXPECT_FALSE(test, khv_stimer_set_back(khv_stimer_first(~0ULL, true, 7), ~0ULL, 7));
+	KUNIT_EXPECT_TRUE(test, khv_stimer_set_back(khv_stimer_first(~0ULL, true, 7), ~0ULL, 6));
+	KUNIT_EXPECT_TRUE(test,
+			  khv_stimer_set_back(khv_stimer_first(~0ULL, true, CENTURY), ~0ULL, 0));
 }
 
 static void next_in_time(struct kunit *test)

@@ -181,6 +181,31 @@ TEST_KNOWN(periodic_goes_on_when_the_clock_is_set_back, "D40")
 	vm_free(vm);
 }
 
+/* The same with a period that is as long as the register: it is not over by that. */
+GUEST_CODE(ticks_never)
+{
+	apic_enable();
+	irqs_on();
+	start(0, ON | PERIODIC | DIRECT, BIT64(63) - 1);
+	GUEST_SYNC(1);
+	guest_settle(SETTLE_MS);
+	GUEST_ASSERT_EQ(guest_irqs[VEC], 0);
+	GUEST_ASSERT_EQ(rdmsr(CONFIG(0)), ON | PERIODIC | DIRECT);
+}
+
+TEST(long_period_when_the_clock_is_set_back)
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+
+	move_clock(vm, 3600);
+	vcpu_entry(v, ticks_never);
+	synic_run_sync(v, 1);
+	move_clock(vm, -1800);
+	synic_run_done(v);
+	vm_free(vm);
+}
+
 /*
  * When the clock is set forward a timer expires before its hrtimer fires. The hrtimer must not end
  * a later HLT, whatever the guest does with the timer meanwhile.

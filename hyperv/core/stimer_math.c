@@ -8,10 +8,13 @@
 
 #define CATCH_UP_SHARE 8
 
-/* Limit a period to the signed range; a longer one would lie in the past. */
+/*
+ * Limit a period to half of the signed range: the rest is for a clock that user space sets back
+ * afterwards. A longer one would lie in the past then.
+ */
 static u64 clamp_period(u64 period)
 {
-	return min_t(u64, period, S64_MAX);
+	return min_t(u64, period, S64_MAX / 2);
 }
 
 u64 khv_stimer_first(u64 count, bool periodic, u64 now)
