@@ -81,8 +81,8 @@ static bool compare_exits(struct run *r, u32 at, const struct fuzz_out *a, const
 static u64 timeless(u32 msr, u32 reg, u64 value)
 {
 	/*
-	 * KVM reads the TPR back from the CPU's CR8, which has no such bits, after an exit for which it
-	 * has let the guest write to CR8: that depends on what waits then.
+	 * KVM reads the TPR back from the CPU's CR8, which has no such bits, after an exit for
+	 * which it has let the guest write to CR8: that depends on what waits then.
 	 */
 	if (msr == HV_X64_MSR_TPR || reg == APIC_TPR || reg == APIC_PPR)
 		return value & ~0xfULL;
@@ -156,7 +156,7 @@ static bool compare_op(struct run *r, u32 at, const struct fuzz_out *a, const st
 	return false;
 }
 
-/* --- state ------------------------------------------------------------------------------------ */
+/* --- state --------------------------------------------------------------- */
 
 static bool compare_registers(struct run *r, u32 at)
 {
@@ -223,7 +223,7 @@ static bool look(struct run *r, u32 at)
 	return compare_registers(r, at) || compare_pages(r, at);
 }
 
-/* --- streams ----------------------------------------------------------------------------------- */
+/* --- streams ------------------------------------------------------------- */
 
 static u32 batch(const struct fuzz_stream *s, u32 i)
 {
@@ -257,9 +257,9 @@ static bool compare_batch(struct run *r, u32 from, u32 n)
 		const struct fuzz_out both[2] = { r->out[0][i], r->out[1][i] };
 
 		fuzz_shadow_op(&r->sh, &r->s->ops[from + i], both);
+		fuzz_cover(&r->s->ops[from + i], &r->out[1][i]);
 		if (compare_op(r, from + i, &r->out[0][i], &r->out[1][i]))
 			return true;
-		fuzz_cover(&r->s->ops[from + i], &r->out[1][i]);
 		r->v->done++;
 	}
 	return look(r, from + n - 1);

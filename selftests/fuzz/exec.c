@@ -143,6 +143,15 @@ static void set_x2apic(struct fuzz_vm *f)
 	vcpu_ioctl(f->v, KVM_SET_SREGS, &s);
 }
 
+/* Of the spinlock retries only the whole register counts. */
+static void take_bit(struct fuzz_vm *f, u64 bit)
+{
+	if (CPUBIT_LEAF(bit) == HV_LEAF_HINTS && CPUBIT_REG(bit) == KHV_EBX)
+		cpuid_get(&f->v->cpuid, HV_LEAF_HINTS)->ebx = 0;
+	else
+		cpuid_assign(&f->v->cpuid, bit, false);
+}
+
 /* Both VMs of a stream show the same: what stock offers, without what the stream does without. */
 static void set_cpuid(struct fuzz_vm *f)
 {
@@ -158,7 +167,7 @@ static void set_cpuid(struct fuzz_vm *f)
 	cpuid_assign(&f->v->cpuid, HV_F_HYPERCALL_LOCK, true);
 	for (i = 0; i < FUZZ_WITHOUT; i++)
 		if (f->setup.without[i])
-			cpuid_assign(&f->v->cpuid, fuzz_cpuid_bits[f->setup.without[i]], false);
+			take_bit(f, fuzz_cpuid_bits[f->setup.without[i]]);
 	vcpu_set_cpuid(f->v);
 }
 
@@ -232,7 +241,7 @@ void fuzz_vm_free(struct fuzz_vm *f)
 	vm_free(f->vm);
 }
 
-/* --- running ---------------------------------------------------------------------------------- */
+/* --- running ------------------------------------------------------------- */
 
 static u64 arg_of(struct fuzz_vm *f, u32 i)
 {
@@ -447,7 +456,7 @@ void fuzz_run_guest(struct fuzz_vm *f, const struct fuzz_op *ops, u32 nr, struct
 	collect_irqs(f, nr, out);
 }
 
-/* --- state --------------------------------------------------------------------------------------- */
+/* --- state --------------------------------------------------------------- */
 
 void fuzz_look(struct fuzz_vm *f)
 {

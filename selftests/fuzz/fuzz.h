@@ -11,7 +11,7 @@
 #include "ops.h"
 #include "rows.h"
 
-/* --- memory, the same addresses in both VMs ------------------------------------------------- */
+/* --- memory, the same addresses in both VMs ------------------------------ */
 
 /* Pages that registers may name: in two memslots, which may be deleted, moved or made read-only. */
 #define FUZZ_GPA	0x50000000ULL
@@ -21,7 +21,7 @@
 #define FUZZ_IN_PAGE	8u
 #define FUZZ_OUT_PAGE	11u
 #define FUZZ_PAGES	12u
-#define FUZZ_PAGE(n)	(FUZZ_GPA + (n)*PAGE_SIZE)
+#define FUZZ_PAGE(n)	(FUZZ_GPA + PAGE_SIZE * (n))
 /* Where a slot goes that is moved: the second one behind the first. */
 #define FUZZ_MOVED	0x50100000ULL
 /* What a VP sees in SMM besides: its SMRAM, with a handler that returns. */
@@ -32,7 +32,7 @@
 #define FUZZ_FAR  36000000000ULL
 #define FUZZ_PAST 1ULL
 
-/* --- operations ------------------------------------------------------------------------------ */
+/* --- operations ---------------------------------------------------------- */
 
 #define FUZZ_WORDS 16
 
@@ -120,7 +120,7 @@ struct fuzz_stream {
 	struct fuzz_op ops[FUZZ_MAX_OPS];
 };
 
-/* --- what came of it --------------------------------------------------------------------------- */
+/* --- what came of it ----------------------------------------------------- */
 
 #define FUZZ_EXITS  2
 #define FUZZ_FIELDS 6
@@ -173,7 +173,7 @@ struct fuzz_vm {
 	struct fuzz_state state;
 };
 
-/* --- guest.c: what the guest and the host share ------------------------------------------------ */
+/* --- guest.c: what the guest and the host share -------------------------- */
 
 #define FUZZ_LOG 512
 
@@ -213,7 +213,7 @@ void fuzz_guest_irq(struct guest_frame *frame);
 /* The vector with which fuzz_guest_halt() is woken up. */
 #define FUZZ_WAKE_VECTOR 0xfe
 
-/* --- exec.c, host_ops.c -------------------------------------------------------------------------- */
+/* --- exec.c, host_ops.c -------------------------------------------------- */
 
 /* Is there a VM of this kind in this boot? */
 bool fuzz_can(enum fuzz_who who);
@@ -228,7 +228,7 @@ int fuzz_page_at(const struct fuzz_vm *f, u64 at);
 /* Read the state into f->state. */
 void fuzz_look(struct fuzz_vm *f);
 
-/* --- gen.c ---------------------------------------------------------------------------------------- */
+/* --- gen.c --------------------------------------------------------------- */
 
 struct fuzz_random {
 	u64 s;
@@ -237,7 +237,7 @@ struct fuzz_random {
 u64 fuzz_random(struct fuzz_random *r);
 void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr);
 
-/* --- text.c ---------------------------------------------------------------------------------------- */
+/* --- text.c -------------------------------------------------------------- */
 
 const char *fuzz_kind_name(u32 kind);
 bool fuzz_is_host(u32 kind);
@@ -246,7 +246,7 @@ void fuzz_print(FILE *f, const struct fuzz_stream *s);
 /* NULL, or what is wrong with line *@line. */
 const char *fuzz_load(struct fuzz_stream *s, FILE *f, u32 *line);
 
-/* --- compare.c -------------------------------------------------------------------------------- */
+/* --- compare.c ----------------------------------------------------------- */
 
 enum fuzz_what {
 	FUZZ_OF_VECTOR,
@@ -280,7 +280,7 @@ struct fuzz_verdict {
 void fuzz_run(const struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v);
 void fuzz_describe(char *buf, size_t size, const struct fuzz_difference *d);
 
-/* --- known.c ------------------------------------------------------------------------------------ */
+/* --- shadow.c, known.c --------------------------------------------------- */
 
 /* What a page has been since the stream began. */
 enum fuzz_role {
@@ -312,12 +312,18 @@ struct fuzz_known {
 /* Before the results of @op are compared, and after. */
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *op, const struct fuzz_out out[2]);
 void fuzz_shadow_look(struct fuzz_shadow *sh);
+/* Does it write this register? */
+bool fuzz_writes(const struct fuzz_op *o, u32 msr);
+/* What the page at this address has been, 0 also where there is none. */
+u32 fuzz_role_of(const struct fuzz_shadow *sh, u64 at);
+/* The register's values may differ from here on, until they are equal again. */
+void fuzz_taint(struct fuzz_shadow *sh, u32 msr, const char *id);
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *op,
 			     const struct fuzz_difference *d);
 void fuzz_known_report(void);
 
-/* --- shrink.c, cover.c ----------------------------------------------------------------------------------- */
+/* --- shrink.c, cover.c --------------------------------------------------- */
 
 void fuzz_shrink(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v);
 

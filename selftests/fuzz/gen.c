@@ -1,373 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Draws a stream from a seed: numbers of the tables and beside them, values at the edges of what a
- * register or call takes, and now and then anything. What may not be in a stream is avoided here and
- * said where: it would make the two VMs differ by their time, or end the guest.
+ * Draws a stream from a seed: numbers of the tables and beside them, values at the edges of what
+ * a register or call takes, and now and then anything. What may not be in a stream is avoided
+ * here and said where: it would make the two VMs differ by their time, or end the guest.
  */
 #include <string.h>
 
 #include "apic.h"
-#include "fuzz.h"
+#include "gen.h"
 
-u64 fuzz_random(struct fuzz_random *r)
-{
-	u64 z = (r->s += 0x9e3779b97f4a7c15ULL);
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
-	return z ^ z >> 31;
-}
-
-static u32 below(struct fuzz_random *r, u32 n)
-{
-	return (u32)((fuzz_random(r) >> 32) * n >> 32);
-}
-
-static bool chance(struct fuzz_random *r, u32 percent)
-{
-	return below(r, 100) < percent;
-}
-
-#define PICK(r, ...)                                      \
-	({                                                \
-		static const u64 __v[] = { __VA_ARGS__ }; \
-		__v[below(r, (u32)ARRAY_SIZE(__v))];      \
-	})
-
-static u64 edge(struct fuzz_random *r)
-{
-	switch (below(r, 6)) {
-	case 0:
-		return PICK(r, 0, 1, 2, 3, 0xffffffff, 0x100000000ULL, ~0ULL, BIT64(63));
-	case 1:
-		return BIT64(below(r, 64));
-	case 2:
-		return ~BIT64(below(r, 64));
-	case 3:
-		return BIT64(below(r, 64)) - 1;
-	case 4:
-		return fuzz_random(r) & 0xffff;
-	default:
-		return fuzz_random(r);
-	}
-}
-
-static u64 page(struct fuzz_random *r)
-{
-	switch (below(r, 20)) {
-	case 0:
-		return GPA_NOWHERE;
-	case 1:
-		return PICK(r, FUZZ_MOVED, FUZZ_MOVED + 5 * PAGE_SIZE, 0xfffffffffffff000ULL,
-			    0xffffffffff000ULL, 0xfee00000);
-	default:
-		return FUZZ_PAGE(below(r, FUZZ_SLOTS * FUZZ_SLOT_PAGES));
-	}
-}
-
-/*
- * Vectors that the CPU would take for an exception with an error code, and that of the way back from
- * CPL 3 and of the wake-up, are not the guest's to use.
- */
-static u64 vector(struct fuzz_random *r)
-{
-	return PICK(r, 0x10, 0x12, 0x1f, 0x20, 0x31, 0x40, 0x41, 0x42, 0x61, 0x62, 0xef, 0xfd, 0xff,
-		    0, 1, 5, 0xf);
-}
-
-static u64 deliverable(struct fuzz_random *r)
-{
-	return PICK(r, 0x20, 0x31, 0x40, 0x41, 0x61, 0x62, 0xef);
-}
-
-static u64 sint_value(struct fuzz_random *r)
-{
-	u64 v = chance(r, 80) ? deliverable(r) : vector(r);
-
-	if (chance(r, 15))
-		v |= HV_SINT_MASKED;
-	if (chance(r, 15))
-		v |= HV_SINT_AUTO_EOI;
-	if (chance(r, 5))
-		v |= HV_SINT_POLLING;
-	if (chance(r, 5))
-		v |= edge(r) & ~0xffULL & ~HV_SINT_MASKED;
-	return v;
-}
-
-/*
- * Timers 0 and 1 may be due at once and are never periodic; 2 and 3 may be periodic and are never
- * due: what comes by and by would come at another operation in each VM. FUZZ_TIMER has the rest.
- */
-static u64 config_value(struct fuzz_random *r, u32 n)
-{
-	u64 v = chance(r, 60) ? HV_STIMER_ENABLE : 0;
-
-	if (chance(r, 40))
-		v |= HV_STIMER_DIRECT |
-		     HV_STIMER_VECTOR(chance(r, 90) ? deliverable(r) : vector(r));
-	else if (chance(r, 95))
-		v |= HV_STIMER_SINT(1 + below(r, 15));
-	if (chance(r, 25))
-		v |= HV_STIMER_AUTO_ENABLE;
-	if (chance(r, 20))
-		v |= HV_STIMER_LAZY;
-	if (n >= 2 && chance(r, 50))
-		v |= HV_STIMER_PERIODIC;
-	if (chance(r, 3))
-		v |= BIT64(20 + below(r, 44)) | (below(r, 2) ? BIT64(13) : 0);
-	return v;
-}
-
-static u64 count_value(struct fuzz_random *r, u32 n)
-{
-	if (n < 2 && chance(r, 50))
-		return FUZZ_PAST;
-	if (chance(r, 3))
-		return PICK(r, BIT64(63) - 1, BIT64(63) + FUZZ_FAR, ~0ULL);
-	return chance(r, 15) ? 0 : FUZZ_FAR + below(r, 1000);
-}
-
-/* No INIT, SIPI, SMI or ExtINT: they end the interpreter. */
-static u64 icr_value(struct fuzz_random *r)
-{
-	u64 v = (chance(r, 90) ? deliverable(r) : vector(r)) | ICR_ASSERT;
-
-	v |= PICK(r, ICR_SELF, ICR_SELF, ICR_ALL, 0, 0, ICR_OTHERS);
-	v |= PICK(r, 0, 0, 0, 0, 1 << 8, 4 << 8);
-	if (chance(r, 10))
-		v |= BIT64(11) | BIT64(12);
-	if (chance(r, 20))
-		v |= fuzz_random(r) << 32;
-	else if (chance(r, 10))
-		v |= PICK(r, BIT64(56), 0xffULL << 56, BIT64(32), 0xffffffffULL << 32);
-	return v;
-}
-
-static u64 msr_value(struct fuzz_random *r, u32 msr)
-{
-	const struct fuzz_row *row;
-	int i = fuzz_find_msr(msr);
-
-	if (msr >= HV_X64_MSR_SINT0 && msr < HV_X64_MSR_SINT(16))
-		return sint_value(r);
-	if (msr >= HV_X64_MSR_STIMER0_CONFIG && msr <= HV_X64_MSR_STIMER_COUNT(3)) {
-		u32 n = (msr - HV_X64_MSR_STIMER0_CONFIG) / 2;
-
-		return msr & 1 ? count_value(r, n) : config_value(r, n);
-	}
-	switch (msr) {
-	case HV_X64_MSR_ICR:
-		return icr_value(r);
-	case HV_X64_MSR_GUEST_OS_ID:
-		return chance(r, 92) ? 0x8100000000000001ULL + below(r, 3) :
-		       chance(r, 50) ? 0 :
-				       edge(r);
-	case HV_X64_MSR_HYPERCALL:
-		return page(r) | (chance(r, 75) ? HV_HYPERCALL_ENABLE : 0) |
-		       (chance(r, 2) ? HV_HYPERCALL_LOCKED : 0) | (chance(r, 5) ? 0xff0 : 0);
-	case HV_X64_MSR_REFERENCE_TSC:
-	case HV_X64_MSR_VP_ASSIST_PAGE:
-	case HV_X64_MSR_SIMP:
-	case HV_X64_MSR_SIEFP:
-		return page(r) | (chance(r, 80) ? 1 : 0) | (chance(r, 5) ? 0xffe : 0);
-	case HV_X64_MSR_SCONTROL:
-		return chance(r, 85) ? 1 : edge(r);
-	case HV_X64_MSR_TPR:
-		return chance(r, 80) ? below(r, 16) * 8 : edge(r);
-	case HV_X64_MSR_EOI:
-	case HV_X64_MSR_EOM:
-		return chance(r, 85) ? 0 : edge(r);
-	case HV_X64_MSR_RESET:
-		return PICK(r, 0, 1, 2, 3, ~0ULL);
-	case HV_X64_MSR_CRASH_CTL:
-		return PICK(r, 0, HV_CRASH_NOTIFY, HV_CRASH_MESSAGE,
-			    HV_CRASH_NOTIFY | HV_CRASH_MESSAGE, 1, ~0ULL);
-	case HV_X64_MSR_TSC_INVARIANT_CONTROL:
-		return PICK(r, 0, 1, 1, 2, 3, ~0ULL);
-	default:
-		break;
-	}
-	row = i < 0 ? NULL : fuzz_msr_row((u32)i);
-	if (row && row->reserved && chance(r, 70))
-		return edge(r) & ~row->reserved;
-	return edge(r);
-}
-
-static u32 msr(struct fuzz_random *r)
-{
-	/* A number of no row beside the rows. */
-	if (chance(r, 2))
-		return (u32)PICK(r, 0x40000004, 0x40000011, 0x40000024, 0x40000074, 0x40000085,
-				 0x400000a0, 0x400000b8, HV_X64_MSR_GUEST_IDLE, 0x400000f6,
-				 0x40000109, 0x40000117, 0x40000119, 0x40001000, 0x40001080,
-				 0x40001084, 0x400010a0, 0x3fffffff);
-	if (chance(r, 45))
-		return fuzz_msr(below(r, fuzz_nr_msrs()));
-	{
-		/* By rows: an array of sixteen is no more interesting than a single register. */
-		const struct fuzz_row *row = fuzz_msr_row(below(r, fuzz_nr_msr_rows));
-
-		return row->first + row->stride * below(r, row->count);
-	}
-}
-
-/* --- hypercalls --------------------------------------------------------------------------------- */
-
-static u64 vp_mask(struct fuzz_random *r)
-{
-	return PICK(r, 1, 1, 1, 0, 2, 3, ~0ULL, BIT64(63));
-}
-
-static u64 flush_flags(struct fuzz_random *r)
-{
-	if (chance(r, 4))
-		return edge(r);
-	return PICK(r, 0, 1, 2, 3, 7, 8, 9, 10, 4);
-}
-
-static u64 gva(struct fuzz_random *r)
-{
-	return PICK(r, 0x400000, 0x50000000, 0x50000003, 0x500007ff, 0x50000fff, 0, ~0ULL,
-		    0x7ffffffff000ULL, 0xffff800000000000ULL, 0x800000000000ULL, 0x7ffffffffffeULL);
-}
-
-/* A VP set, with as many banks as it names, most of the time; *@varhdr gets their number. */
-static u32 vp_set(struct fuzz_random *r, u64 *w, u64 *varhdr)
-{
-	u64 banks = PICK(r, 1, 1, 1, 0, 2, 3, BIT64(63), 0x11);
-	u32 n = (u32)__builtin_popcountll(banks), i;
-
-	w[0] = chance(r, 95) ? below(r, 2) : PICK(r, 2, 3, ~0ULL, BIT64(32));
-	w[1] = banks;
-	for (i = 0; i < n; i++)
-		w[2 + i] = vp_mask(r);
-	*varhdr = chance(r, 95) ? n : PICK(r, 0, 1, 2, 64, 65, 0x1ff, 0x3ff);
-	return 2 + n;
-}
-
-static void call_input(struct fuzz_random *r, u32 code, u64 *w, u64 *reps, u64 *varhdr)
-{
-	u32 n = 0, i;
-
-	*reps = 0;
-	*varhdr = 0;
-	switch (code) {
-	case HVCALL_FLUSH_SPACE:
-	case HVCALL_FLUSH_LIST:
-		w[0] = edge(r);
-		w[1] = flush_flags(r);
-		w[2] = vp_mask(r);
-		n = 3;
-		break;
-	case HVCALL_FLUSH_SPACE_EX:
-	case HVCALL_FLUSH_LIST_EX:
-		w[0] = edge(r);
-		w[1] = flush_flags(r);
-		n = 2 + vp_set(r, w + 2, varhdr);
-		break;
-	case HVCALL_SEND_IPI:
-		w[0] = chance(r, 85) ? deliverable(r) : vector(r);
-		w[0] |= chance(r, 3) ? BIT64(32 + below(r, 32)) : 0;
-		w[1] = vp_mask(r);
-		break;
-	case HVCALL_SEND_IPI_EX:
-		w[0] = chance(r, 85) ? deliverable(r) : vector(r);
-		w[0] |= chance(r, 3) ? BIT64(32 + below(r, 32)) : 0;
-		vp_set(r, w + 1, varhdr);
-		break;
-	case HVCALL_POST_MESSAGE:
-		w[0] = below(r, 4);
-		w[1] = (u64)(chance(r, 90) ? below(r, 240) : below(r, 300)) << 32 |
-		       (chance(r, 90) ? 1 + below(r, 4) : PICK(r, 0, 0x80000000, 0x80000010));
-		break;
-	case HVCALL_SIGNAL_EVENT:
-		w[0] = below(r, FUZZ_EVENTFDS + 2);
-		w[0] |= chance(r, 10) ? BIT64(24 + below(r, 40)) : 0;
-		break;
-	default:
-		for (i = 0; i < 4; i++)
-			w[i] = edge(r);
-	}
-	if (code == HVCALL_FLUSH_LIST || code == HVCALL_FLUSH_LIST_EX) {
-		*reps = 1 + below(r, chance(r, 80) ? 4 : 20);
-		for (i = n; i < FUZZ_INPUT_WORDS; i++)
-			w[i] = gva(r);
-	}
-}
-
-static u32 call_code(struct fuzz_random *r)
-{
-	const struct fuzz_row *row = fuzz_call_row(below(r, fuzz_nr_call_rows));
-
-	if (chance(r, 3))
-		return (u32)PICK(r, 0, 1, 4, 0x16, 0x5b, 0x5e, 0x68, 0x6c, 0x7fff, 0x8000, 0x8042,
-				 0xffff);
-	return row->first + below(r, row->count);
-}
-
-/* One thing that is wrong with the control word or the address. */
-static void spoil(struct fuzz_random *r, struct fuzz_op *o)
-{
-	switch (below(r, 8)) {
-	case 0:
-		o->w[1] |= BIT64(27 + below(r, 5));
-		break;
-	case 1:
-		o->w[1] |= BIT64(44 + below(r, 4)) << (below(r, 2) ? 16 : 0);
-		break;
-	case 2:
-		o->w[1] ^= HV_CTL_REP(1 + below(r, 3));
-		break;
-	case 3:
-		o->w[1] |= HV_CTL_START(PICK(r, 1, 2, 0xfff));
-		break;
-	case 4:
-		o->w[1] += HV_CTL_VARHDR(1);
-		break;
-	case 5:
-		o->w[2] += PICK(r, 1, 4, 8, PAGE_SIZE - 8, PAGE_SIZE - 1);
-		break;
-	case 6:
-		o->w[2] = PICK(r, GPA_NOWHERE, 0xfffffffffffff000ULL, GPA_NOWHERE + 4);
-		break;
-	default:
-		o->w[1] ^= HV_CTL_FAST;
-	}
-}
-
-static void call(struct fuzz_random *r, struct fuzz_op *o)
-{
-	u32 code = call_code(r), i;
-	u64 reps, varhdr;
-	int row = fuzz_find_call(code);
-	u64 *w = o->w + 4;
-
-	call_input(r, code, w, &reps, &varhdr);
-	o->answer = (u32)PICK(r, 0, 0, 2, 5, 0x12);
-	o->w[0] = below(r, 10) < 5 ? FUZZ_MEMORY : chance(r, 90) ? FUZZ_XMM : FUZZ_BY_PAGE;
-	if (row >= 0 && !fuzz_call_row((u32)row)->xmm && o->w[0] == FUZZ_XMM)
-		o->w[0] = FUZZ_REGISTERS;
-	o->w[1] = code | HV_CTL_REP(reps) | HV_CTL_VARHDR(varhdr);
-	o->w[2] = FUZZ_PAGE(FUZZ_IN_PAGE);
-	o->w[3] = FUZZ_PAGE(FUZZ_OUT_PAGE);
-	if (o->w[0] == FUZZ_XMM || o->w[0] == FUZZ_REGISTERS) {
-		o->w[1] |= HV_CTL_FAST;
-		o->w[2] = w[0];
-		o->w[3] = w[1];
-		for (i = 0; i + 2 < FUZZ_INPUT_WORDS; i++)
-			w[i] = w[i + 2];
-	}
-	if (chance(r, 12))
-		spoil(r, o);
-}
-
-/* --- streams -------------------------------------------------------------------------------------- */
-
-/* As HC_RESET of a timer by the guest: enough for the emulators' own timers, and short. */
+/* Late enough for the guest to have armed it, and short. */
 static void timer(struct fuzz_random *r, struct fuzz_op *o)
 {
-	u64 v = deliverable(r);
+	u64 v = fuzz_draw_deliverable(r);
 	u32 n = below(r, 4);
 
 	o->w[0] = n;
@@ -391,7 +36,7 @@ static void apic(struct fuzz_random *r, struct fuzz_op *o)
 		o->w[2] = chance(r, 80) ? APIC_SPIV_ON : APIC_SPIV_OFF;
 		break;
 	case APIC_ICR:
-		o->w[2] = (u32)icr_value(r);
+		o->w[2] = (u32)fuzz_icr_value(r);
 		break;
 	case APIC_TPR:
 		o->w[2] = below(r, 16) * 8;
@@ -462,12 +107,12 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 	switch (o->kind) {
 	case FUZZ_RDMSR:
 	case FUZZ_GET_MSR:
-		o->w[0] = msr(r);
+		o->w[0] = fuzz_draw_msr(r);
 		break;
 	case FUZZ_WRMSR:
 	case FUZZ_SET_MSR:
-		o->w[0] = msr(r);
-		o->w[1] = msr_value(r, (u32)o->w[0]);
+		o->w[0] = fuzz_draw_msr(r);
+		o->w[1] = fuzz_msr_value(r, (u32)o->w[0]);
 		o->answer = below(r, 3);
 		break;
 	case FUZZ_CPUID:
@@ -478,10 +123,10 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 	case FUZZ_STORE:
 		o->w[0] = FUZZ_PAGE(below(r, FUZZ_SLOTS * FUZZ_SLOT_PAGES)) +
 			  PICK(r, 0, 8, 0x100, 0x108, 0x110, 0x200, 0x210, 0xff8);
-		o->w[1] = chance(r, 50) ? 0 : edge(r);
+		o->w[1] = chance(r, 50) ? 0 : fuzz_edge(r);
 		break;
 	case FUZZ_CALL:
-		call(r, o);
+		fuzz_draw_call(r, o);
 		break;
 	case FUZZ_TIMER:
 		timer(r, o);
@@ -521,7 +166,7 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		o->w[0] = 1 + below(r, 2);
 		break;
 	case FUZZ_FILTER:
-		o->w[0] = msr(r);
+		o->w[0] = fuzz_draw_msr(r);
 		o->w[1] = below(r, 4);
 		break;
 	case FUZZ_CLOCK:

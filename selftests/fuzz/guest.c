@@ -7,7 +7,10 @@
 #define APIC_TIMER_COUNT  0x380
 #define APIC_TIMER_DIVIDE 0x3e0
 #define WAKE_AFTER	  20000 /* bus cycles of 1 ns, times 16 */
-/* A timer may be late by as much as that, in ticks of 100 ns, and by as many exits: hosts stand still. */
+/*
+ * A timer may be late by as much as that, in ticks of 100 ns, and by as many exits: hosts stand
+ * still.
+ */
 #define LATEST		  20000
 #define LATEST_LOOKS	  400
 /* Where the reference time does not get there at all. */
@@ -157,8 +160,9 @@ static u64 reference_time(void)
 enum timer_result { FAULTED, NOTHING, ONE, SEVERAL, EARLY = 16 };
 
 /*
- * w[0] timer, w[1] CONFIG, w[2] ticks from now, or the period; w[3] the vector that is expected. Start
- * it, wait until it must have come, and stop it. The result is how often it came, and whether early.
+ * w[0] timer, w[1] CONFIG, w[2] ticks from now, or the period; w[3] the vector that is expected.
+ * Start it, wait until it must have come, and stop it. The result is how often it came, and
+ * whether early.
  */
 u64 fuzz_guest_timer(u64 arg)
 {

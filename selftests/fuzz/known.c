@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Known differences between stock and module: the table at the end of this file. An entry has the id
- * of Documentation/divergences.rst or stock-defects.rst, and a function that says whether a difference
- * is this one, from the operation and from what the stream has done before. It must be as narrow as
- * the id's text: what it takes for known is not looked at.
+ * Known differences between stock and module: the table at the end of this file. An entry has the
+ * id of Documentation/divergences.rst or stock-defects.rst, and a function that says whether a
+ * difference is this one, from the operation and from what the stream has done before. It must be
+ * as narrow as the id's text: what it takes for known is not looked at.
  */
 #include <string.h>
 
@@ -12,13 +12,6 @@
 
 #define CRASH_BITS (HV_CRASH_NOTIFY | HV_CRASH_MESSAGE)
 #define SYNDBG	   KVM_EXIT_HYPERV_SYNDBG
-
-u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr)
-{
-	int i = fuzz_msr_index(msr);
-
-	return i < 0 ? 0 : sh->msr[side][i];
-}
 
 /* Register that the operation, or the difference in the state, is about; 0: none. */
 static u32 register_of(const struct fuzz_op *o, const struct fuzz_difference *d)
@@ -29,11 +22,6 @@ static u32 register_of(const struct fuzz_op *o, const struct fuzz_difference *d)
 	    o->kind == FUZZ_SET_MSR)
 		return (u32)o->w[0];
 	return 0;
-}
-
-static bool writes(const struct fuzz_op *o, u32 msr)
-{
-	return (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR) && o->w[0] == msr;
 }
 
 /* The difference is the value of a register: read by the guest, by user space, or in the state. */
@@ -53,151 +41,7 @@ static bool is_config(u32 msr)
 	return is_between(msr, HV_X64_MSR_STIMER0_CONFIG, HV_X64_MSR_STIMER_COUNT(3)) && !(msr & 1);
 }
 
-/* --- what the stream has done ------------------------------------------------------------------- */
-
-/* The register's values may differ from here on, until they are equal again. */
-static void taint(struct fuzz_shadow *sh, u32 msr, const char *id)
-{
-	int i = fuzz_msr_index(msr);
-
-	if (i >= 0)
-		sh->tainted[i] = id;
-}
-
-static void note_role(struct fuzz_shadow *sh, u64 value, u32 role)
-{
-	int page = fuzz_page_at(sh->f[0], value & ~(PAGE_SIZE - 1));
-
-	if ((value & 1) && page >= 0)
-		sh->role[page] |= role;
-}
-
-static u32 role_of(const struct fuzz_shadow *sh, u64 at)
-{
-	int page = fuzz_page_at(sh->f[0], at & ~(PAGE_SIZE - 1));
-
-	return page < 0 ? 0 : sh->role[page];
-}
-
-static bool writable(const struct fuzz_shadow *sh, u64 at)
-{
-	int page = fuzz_page_at(sh->f[0], at & ~(PAGE_SIZE - 1));
-
-	return page >= 0 && !sh->f[0]->slot_readonly[(u32)page / FUZZ_SLOT_PAGES];
-}
-
-/*
- * A message of this timer cannot be sent, or its interrupt not be raised: the id of what stock does
- * then, or NULL.
- */
-static const char *undeliverable(const struct fuzz_shadow *sh, u64 config)
-{
-	u64 simp = fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP);
-	u64 sint = fuzz_shadow_msr(sh, 0, HV_X64_MSR_SINT(config >> 16 & 15));
-
-	if (config & HV_STIMER_DIRECT)
-		return sh->apic_off ? "D17" : NULL;
-	if (!(config >> 16 & 15))
-		return "D18";
-	if (!(fuzz_shadow_msr(sh, 0, HV_X64_MSR_SCONTROL) & 1) || (sint & HV_SINT_POLLING))
-		return "D16";
-	if (sh->apic_off || !(simp & 1) || !writable(sh, simp) || (sint & HV_SINT_MASKED) ||
-	    (sint & 0xff) < 16)
-		return "D17";
-	/* The code that lay over the slot looks like a message. */
-	if (role_of(sh, simp) & FUZZ_AS_HYPERCALL)
-		return "D53";
-	return NULL;
-}
-
-static void look_for_timers(struct fuzz_shadow *sh)
-{
-	const u64 enabled = HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE;
-	u32 i, side;
-
-	for (i = 0; i < HV_SYNIC_STIMERS && !sh->timer; i++) {
-		for (side = 0; side < 2; side++) {
-			u64 config = fuzz_shadow_msr(sh, side, HV_X64_MSR_STIMER_CONFIG(i));
-			u64 count = fuzz_shadow_msr(sh, side, HV_X64_MSR_STIMER_COUNT(i));
-
-			if ((config & enabled) && count && count < FUZZ_FAR)
-				sh->timer = undeliverable(sh, config);
-			/* Compared signed here, unsigned by stock. */
-			if ((config & enabled) && count >= BIT64(63) && !sh->timer)
-				sh->timer = "D12";
-		}
-	}
-}
-
-/* The pages that registers name now. */
-static void note_roles(struct fuzz_shadow *sh)
-{
-	static const struct {
-		u32 msr, role;
-	} roles[] = {
-		{ HV_X64_MSR_HYPERCALL, FUZZ_AS_HYPERCALL },
-		{ HV_X64_MSR_REFERENCE_TSC, FUZZ_AS_TSC },
-		{ HV_X64_MSR_SIMP, FUZZ_AS_SIMP },
-		{ HV_X64_MSR_SIEFP, FUZZ_AS_SIEFP },
-		{ HV_X64_MSR_VP_ASSIST_PAGE, FUZZ_AS_ASSIST },
-	};
-	u32 i, side;
-
-	for (i = 0; i < ARRAY_SIZE(roles); i++)
-		for (side = 0; side < 2; side++)
-			note_role(sh, fuzz_shadow_msr(sh, side, roles[i].msr), roles[i].role);
-}
-
-static void note_write(struct fuzz_shadow *sh, const struct fuzz_op *o,
-		       const struct fuzz_out out[2])
-{
-	bool host = o->kind == FUZZ_SET_MSR;
-	int i = fuzz_msr_index((u32)o->w[0]);
-	u32 side;
-
-	if (i < 0)
-		return;
-	for (side = 0; side < 2; side++)
-		if (host ? out[side].ret == 1 : !out[side].vector)
-			sh->msr[side][i] = o->w[1];
-	note_roles(sh);
-}
-
-void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
-{
-	/* Stock drops the value; it differs until the register is written again. */
-	if (writes(o, HV_X64_MSR_HYPERCALL) &&
-	    (!fuzz_shadow_msr(sh, 0, HV_X64_MSR_GUEST_OS_ID) ||
-	     (fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL) & HV_HYPERCALL_LOCKED)))
-		taint(sh, HV_X64_MSR_HYPERCALL, "D2");
-	if (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR)
-		note_write(sh, o, out);
-	if (o->kind == FUZZ_ENFORCE)
-		sh->enforce = o->w[0];
-	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_SPIV)
-		sh->apic_off = !(o->w[2] & 0x100);
-	if ((o->kind == FUZZ_CLOCK || o->kind == FUZZ_TSC_KHZ) && !out[0].ret)
-		sh->clock = "D48";
-	if (o->kind == FUZZ_TIMER && !sh->timer)
-		sh->timer = undeliverable(sh, o->w[1]);
-	look_for_timers(sh);
-}
-
-void fuzz_shadow_look(struct fuzz_shadow *sh)
-{
-	u32 i, n = fuzz_nr_msrs();
-
-	for (i = 0; i < n; i++) {
-		sh->msr[0][i] = sh->f[0]->state.msr[i];
-		sh->msr[1][i] = sh->f[1]->state.msr[i];
-		if (sh->msr[0][i] == sh->msr[1][i])
-			sh->tainted[i] = NULL;
-	}
-	note_roles(sh);
-	sh->apic_off = !(sh->f[0]->state.apic[APIC_SPIV / 16] & 0x100);
-}
-
-/* --- registers ----------------------------------------------------------------------------------- */
+/* --- registers ----------------------------------------------------------- */
 
 static bool tainted(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		    const struct fuzz_difference *d, const char **id)
@@ -218,7 +62,7 @@ static bool d2(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 
 	if (is_value(o, d) && register_of(o, d) == HV_X64_MSR_HYPERCALL)
 		return no_id || locked || (d->a ^ d->b) == HV_HYPERCALL_ENABLE;
-	return locked && writes(o, HV_X64_MSR_HYPERCALL) && d->what == FUZZ_OF_VECTOR;
+	return locked && fuzz_writes(o, HV_X64_MSR_HYPERCALL) && d->what == FUZZ_OF_VECTOR;
 }
 
 /* The whole page is code here, and what it lay over comes back. */
@@ -227,7 +71,7 @@ static bool d1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	if (d->what == FUZZ_OF_PAGE)
 		return sh->role[d->index] & FUZZ_AS_HYPERCALL;
 	if (d->what == FUZZ_OF_RESULT && (o->kind == FUZZ_LOAD || o->kind == FUZZ_STORE))
-		return role_of(sh, o->w[0]) & FUZZ_AS_HYPERCALL;
+		return fuzz_role_of(sh, o->w[0]) & FUZZ_AS_HYPERCALL;
 	return false;
 }
 
@@ -243,7 +87,8 @@ static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (d->what == FUZZ_OF_RESULT && o->kind == FUZZ_LOAD)
 		at = o->w[0];
 	if (at)
-		return (role_of(sh, at) & FUZZ_AS_TSC) && (role_of(sh, at) & ~FUZZ_AS_TSC);
+		return (fuzz_role_of(sh, at) & FUZZ_AS_TSC) &&
+		       (fuzz_role_of(sh, at) & ~FUZZ_AS_TSC);
 	return false;
 }
 
@@ -251,7 +96,7 @@ static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 static bool d53_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d)
 {
-	u32 role = role_of(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL));
+	u32 role = fuzz_role_of(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL));
 
 	(void)d;
 	return o->kind == FUZZ_CALL && o->w[0] == FUZZ_BY_PAGE && (role & ~FUZZ_AS_HYPERCALL);
@@ -263,7 +108,7 @@ static bool d1_take(struct fuzz_shadow *sh, const struct fuzz_op *o,
 {
 	(void)d;
 	return o->kind == FUZZ_TAKE &&
-	       (role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP)) & FUZZ_AS_HYPERCALL);
+	       (fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP)) & FUZZ_AS_HYPERCALL);
 }
 
 /* What it lay over, or what a guest wrote into it, is another thing to call. */
@@ -287,7 +132,7 @@ static bool d9(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	if (o->kind != FUZZ_SET_MSR || o->w[0] != HV_X64_MSR_VP_INDEX || d->what != FUZZ_OF_RET ||
 	    !(o->w[1] >> 32))
 		return false;
-	taint(sh, HV_X64_MSR_VP_INDEX, "D9");
+	fuzz_taint(sh, HV_X64_MSR_VP_INDEX, "D9");
 	return true;
 }
 
@@ -303,14 +148,14 @@ static bool reserved(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		return false;
 	if (guest && d->what == FUZZ_OF_VECTOR && !d->a) {
 		*id = is_config((u32)o->w[0]) ? "D18" : "D13";
-		taint(sh, (u32)o->w[0], *id);
+		fuzz_taint(sh, (u32)o->w[0], *id);
 		if (is_config((u32)o->w[0]) && (o->w[1] & HV_STIMER_ENABLE))
 			sh->timer = "D18";
 		return true;
 	}
 	if (o->kind == FUZZ_SET_MSR && d->what == FUZZ_OF_MSR && fuzz_msr(d->index) == o->w[0]) {
 		*id = "D33";
-		taint(sh, (u32)o->w[0], *id);
+		fuzz_taint(sh, (u32)o->w[0], *id);
 		return true;
 	}
 	return false;
@@ -323,7 +168,7 @@ static bool d18(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 
 	if (o->kind == FUZZ_WRMSR && is_config((u32)o->w[0]) && d->what == FUZZ_OF_VECTOR &&
 	    !d->a && (o->w[1] & HV_STIMER_DIRECT) && vector < 16) {
-		taint(sh, (u32)o->w[0], "D18");
+		fuzz_taint(sh, (u32)o->w[0], "D18");
 		sh->timer = "D18";
 		return true;
 	}
@@ -384,13 +229,13 @@ static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (d->what == FUZZ_OF_PAGE)
 		return (sh->role[d->index] & FUZZ_AS_TSC) && d->offset < 32;
 	return (o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT) || d->what == FUZZ_OF_TIME ||
-	       (o->kind == FUZZ_LOAD && (role_of(sh, o->w[0]) & FUZZ_AS_TSC));
+	       (o->kind == FUZZ_LOAD && (fuzz_role_of(sh, o->w[0]) & FUZZ_AS_TSC));
 }
 
 /*
- * TSC emulation freezes the page. When user space sets the clock the module takes the time from the
- * frozen page, as after a restore, and a guest that has written to it gets what it wrote. Stock goes
- * on by its copy.
+ * TSC emulation freezes the page. When user space sets the clock the module takes the time from
+ * the frozen page, as after a restore, and a guest that has written to it gets what it wrote.
+ * Stock goes on by its copy.
  */
 static bool d13(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -420,8 +265,8 @@ static bool d32(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 {
 	(void)sh;
 	return d->what == FUZZ_OF_EXITS && d->index == 2 &&
-	       (writes(o, HV_X64_MSR_SYNDBG_CONTROL) ||
-		writes(o, HV_X64_MSR_SYNDBG_PENDING_BUFFER));
+	       (fuzz_writes(o, HV_X64_MSR_SYNDBG_CONTROL) ||
+		fuzz_writes(o, HV_X64_MSR_SYNDBG_PENDING_BUFFER));
 }
 
 /* The upper half of ICR in xAPIC mode. */
@@ -436,7 +281,7 @@ static bool d52(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	return o->kind == FUZZ_APIC && o->w[1] == APIC_ICR2 && d->what == FUZZ_OF_RESULT;
 }
 
-/* --- calls ------------------------------------------------------------------------------------------ */
+/* --- calls --------------------------------------------------------------- */
 
 struct call {
 	u32 code, varhdr, reps, start, len;
@@ -618,7 +463,7 @@ static bool d7(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	return host_is_6_1() && register_of(o, d) == HV_X64_MSR_TSC_INVARIANT_CONTROL;
 }
 
-/* --- the table ---------------------------------------------------------------------------------------- */
+/* --- the table ----------------------------------------------------------- */
 
 static struct {
 	const char *id;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The module's tables as the fuzzer sees them: which numbers there are, which bits are reserved, which
- * form a call has. In types of the language: rows.c includes the module's headers, which must not
- * meet those of the selftests.
+ * The module's tables as the fuzzer sees them: which numbers there are, which bits are reserved,
+ * which form a call has. In types of the language: rows.c includes the module's headers, which
+ * must not meet those of the selftests.
  */
 #ifndef KHV_SELFTEST_FUZZ_ROWS_H
 #define KHV_SELFTEST_FUZZ_ROWS_H

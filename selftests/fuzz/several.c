@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Several VPs at once. What they do to one another comes at any time, so nothing can be compared with
- * another VM; each VP checks what must hold whatever the order: no interrupt, message or event is lost
- * or comes twice, the time goes on over all VPs, no timer is early, and no translation is used that
- * was flushed.
+ * Several VPs at once. What they do to one another comes at any time, so nothing can be compared
+ * with another VM; each VP checks what must hold whatever the order: no interrupt, message or
+ * event is lost or comes twice, the time goes on over all VPs, no timer is early, and no
+ * translation is used that was flushed.
  *
- * Page n of a window is VP n's to remap. Its translation leads to a page that holds the number of the
- * last change; who has seen that the flush was done must not read an older one.
+ * Page n of a window is VP n's to remap. Its translation leads to a page that holds the number of
+ * the last change; who has seen that the flush was done must not read an older one.
  */
 #include <string.h>
 #include <sys/ioctl.h>
@@ -98,7 +98,7 @@ static void relax(u32 spins)
 		}                                                                  \
 	} while (0)
 
-/* --- interrupts --------------------------------------------------------------------------------- */
+/* --- interrupts ---------------------------------------------------------- */
 
 static void on_ipi(struct guest_frame *f)
 {
@@ -135,7 +135,7 @@ static void on_message(struct guest_frame *f)
 	wrmsr(HV_X64_MSR_EOI, 0);
 }
 
-/* --- what a VP does --------------------------------------------------------------------------------- */
+/* --- what a VP does ------------------------------------------------------ */
 
 static void send_ipis(u64 mask, u32 vector)
 {
@@ -177,7 +177,9 @@ static bool all_came(u32 n)
 	return true;
 }
 
-/* To some of the VPs, itself included. All before must have come: the APIC keeps one of a vector. */
+/*
+ * To some of the VPs, itself included. All before must have come: the APIC keeps one of a vector.
+ */
 static void ipi(void)
 {
 	u64 mask = draw() & (BIT64(w.vps) - 1);
@@ -353,7 +355,7 @@ GUEST_CODE(vp_of_several)
 	one_of_several();
 }
 
-/* --- host ------------------------------------------------------------------------------------------- */
+/* --- host ---------------------------------------------------------------- */
 
 /* The window's pages by a table of their own, in place of one entry of the identity map. */
 static void map_window(void)

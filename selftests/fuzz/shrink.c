@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Shrinks a stream that makes a difference: whatever can be left out, is, as long as the difference is
- * of the same kind. Pieces get smaller from half of the stream to one operation (delta debugging).
+ * Shrinks a stream that makes a difference: whatever can be left out, is, as long as the
+ * difference is of the same kind. Pieces get smaller from half of the stream to one operation
+ * (delta debugging).
  */
 #include <string.h>
 

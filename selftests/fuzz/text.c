@@ -9,6 +9,8 @@
 
 #include "fuzz.h"
 
+#define SEPARATORS "\n "
+
 #define NAME(name, words)  #name,
 #define WORDS(name, words) words,
 
@@ -83,7 +85,7 @@ static const char *load_setup(struct fuzz_setup *s, const char *line)
 
 static const char *load_op(struct fuzz_op *o, char *line)
 {
-	char *word = strtok(line, " \n"), *end;
+	char *word = strtok(line, SEPARATORS), *end;
 	u32 i, n = 0;
 
 	memset(o, 0, sizeof(*o));
@@ -92,10 +94,12 @@ static const char *load_op(struct fuzz_op *o, char *line)
 	if (!word || i == FUZZ_KINDS)
 		return "there is no such operation";
 	o->kind = i;
-	while ((word = strtok(NULL, " \n"))) {
+	for (word = strtok(NULL, SEPARATORS); word; word = strtok(NULL, SEPARATORS)) {
 		bool answer = !strcmp(word, "answer");
 
-		if (answer && !(word = strtok(NULL, " \n")))
+		if (answer)
+			word = strtok(NULL, SEPARATORS);
+		if (!word)
 			return "an answer without a value";
 		if (!answer && n == words[i])
 			return "the operation has more words than it takes";
