@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,10 +43,18 @@ static void start_ticking(void)
 		.it_value.tv_nsec = TICK_MS * 1000000L,
 	};
 	timer_t timer;
+	cpu_set_t cpu;
 
 	if (ticking)
 		return;
 	ticking = true;
+	/*
+	 * A timer fires on the CPU on which it was started, and an emulated CPU may have its turn
+	 * 100 ms later only: stay on one.
+	 */
+	CPU_ZERO(&cpu);
+	CPU_SET(0, &cpu);
+	ASSERT(!sched_setaffinity(0, sizeof(cpu), &cpu), "sched_setaffinity: %s", strerror(errno));
 	sigemptyset(&ticks);
 	sigaddset(&ticks, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &ticks, NULL);

@@ -140,6 +140,12 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		sh->apic_off = !(o->w[2] & 0x100);
 	if ((o->kind == FUZZ_CLOCK || o->kind == FUZZ_TSC_KHZ) && !out[0].ret)
 		sh->clock = "D48";
+	/* The reference time of stock takes a step then, and timers expire by it. */
+	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100 && !out[0].ret)
+		sh->timer = "D48";
+	/* A signal between the write and its exit: stock loses the answer. */
+	if (fuzz_writes(o, HV_X64_MSR_SYNDBG_CONTROL))
+		fuzz_taint(sh, HV_X64_MSR_SYNDBG_STATUS, "D51");
 	if (o->kind == FUZZ_TIMER && !sh->timer)
 		sh->timer = undeliverable(sh, o->w[1]);
 	look_for_timers(sh);
