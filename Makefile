@@ -61,7 +61,8 @@ clangd: modules
 			-f $(TOP)/selftests/rig/clangd.awk >$(TOP)/compile_commands.json
 	@echo "written: compile_commands.json"
 
-RELEASE = "$$(cat $(KDIR)/include/config/kernel.release)"
+# Not kernel.release: Debian's headers of 6.1 have another name there.
+RELEASE = "$$(sed -n 's/^\#define UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h)"
 DEPMOD = depmod -a $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(RELEASE)
 
 install: modules
