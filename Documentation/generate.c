@@ -148,7 +148,8 @@ static void hypercalls(void)
 	rule(widths);
 	where("hypercalls.def.h",
 	      "The name of a row is Linux's (asm/hyperv-tlfs.h) without ``HVCALL_``; tests have shorter ones.\n"
-	      "HvCallFlushVirtualAddressListEx is row FLUSH_VIRTUAL_ADDRESS_LIST_EX, and HVCALL_FLUSH_LIST_EX in tests.");
+	      "HvCallFlushVirtualAddressListEx is row FLUSH_VIRTUAL_ADDRESS_LIST_EX, and HVCALL_FLUSH_LIST_EX in tests;\n"
+	      "HvCallSendSyntheticClusterIpiEx is SEND_IPI_EX, and IPI_EX in some tests.");
 }
 
 int main(int argc, char **argv)

@@ -17,6 +17,7 @@ KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST, 0x0003, flush, .hdr = 24, .rep = 8,
 KHV_HYPERCALL(NOTIFY_LONG_SPIN_WAIT, 0x0008, notify_long_spin_wait, .hdr = 0,
 	      .flags = KHV_FAST | KHV_ATOMIC, .enl = KHV_ENL_SPINLOCKS,
 	      .need = { KHV_PRIV_WHOLE(HINTS_EBX) })
+/* HvCallSendSyntheticClusterIpi */
 KHV_HYPERCALL(SEND_IPI, 0x000b, send_ipi, .hdr = 16,
 	      .flags = KHV_FAST | KHV_ATOMIC, .enl = KHV_ENL_IPI,
 	      .need = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI) })
@@ -30,6 +31,7 @@ KHV_HYPERCALL(FLUSH_VIRTUAL_ADDRESS_LIST_EX, 0x0014, flush_ex, .hdr = 32, .rep =
 	      .enl = KHV_ENL_TLBFLUSH,
 	      .need = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
+/* HvCallSendSyntheticClusterIpiEx */
 KHV_HYPERCALL(SEND_IPI_EX, 0x0015, send_ipi_ex, .hdr = 24,
 	      .flags = KHV_FAST | KHV_ATOMIC | KHV_XMM | KHV_VARHDR, .enl = KHV_ENL_IPI,
 	      .need = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI),
