@@ -25,28 +25,29 @@ void khv_nested_init(struct khv_vcpu *vp)
 	vp->lock_page.gpa = INVALID_GPA;
 }
 
+static bool last_exit_is_call(struct kvm_vcpu *vcpu)
+{
+	u32 reason, intr_info, error_code;
+	u64 info1, info2;
+
+	khv_x86_ops->get_exit_info(vcpu, &reason, &info1, &info2, &intr_info, &error_code);
+	return reason == (khv_svm ? SVM_EXIT_VMMCALL : EXIT_REASON_VMCALL);
+}
+
 bool khv_nested_call_has_row(struct kvm_vcpu *vcpu)
 {
 	const unsigned long *regs = vcpu->arch.regs;
-	u32 reason, intr_info, error_code;
-	u64 info1, info2;
 	int row;
 
 	/* Leave KVM's own hypercalls, and Xen's, to KVM. */
 	if (!vcpu->kvm->arch.hyperv.hv_guest_os_id || khv_xen_hypercalls(vcpu->kvm))
 		return false;
 	row = khv_hc_find(regs[khv_longmode(vcpu) ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
-	if (row < 0 || !(khv_hcs[row].flags & KHV_L2))
-		return false;
-	khv_x86_ops->get_exit_info(vcpu, &reason, &info1, &info2, &intr_info, &error_code);
-	return reason == (khv_svm ? SVM_EXIT_VMMCALL : EXIT_REASON_VMCALL);
+	return row >= 0 && (khv_hcs[row].flags & KHV_L2) && last_exit_is_call(vcpu);
 }
 
 bool khv_nested_vmx_may_answer(struct kvm_vcpu *vcpu)
 {
-	u32 reason, intr_info, error_code;
-	u64 info1, info2;
-
 	/*
 	 * L1 single-steps L2: leave the instruction to KVM, which must record that it is complete.
 	 */
@@ -56,8 +57,7 @@ bool khv_nested_vmx_may_answer(struct kvm_vcpu *vcpu)
 	 * Without unrestricted guests, KVM may not have entered L2 and the VMCS may hold an earlier
 	 * exit.
 	 */
-	khv_x86_ops->get_exit_info(vcpu, &reason, &info1, &info2, &intr_info, &error_code);
-	return reason == EXIT_REASON_VMCALL;
+	return last_exit_is_call(vcpu);
 }
 
 /* Does L1 use second-level page tables for L2? If not, L2's memory is L1's. */
