@@ -53,18 +53,24 @@ khv_kernel_of() (
 # newest_in_cache PATTERN: the folder of the highest version, if there is one.
 newest_in_cache() { find "$KHV_CACHE" -maxdepth 1 -name "$1" ! -name '*.tmp' | sort -V | tail -n 1; }
 
+# from_cache PATTERN PACKAGE: the same, in place of a package that there is no more: backports move on, and
+# what was fetched stays good.
+from_cache() {
+	local dir
+
+	dir=$(newest_in_cache "$1")
+	[ -n "$dir" ] || khv_die "no package $2, neither here nor in Debian 12 and Debian 13's backports"
+	khv_say "no package $2 any more: using $(basename "$dir")"
+	printf '%s\n' "$dir"
+}
+
 khv_kernel_locked() {
 	local series=$1 image headers release dir tmp packages flavour=
 
 	khv_apt_update
 	if ! khv_use_apt_of khv_kernel_image "$series"; then
-		# Backports move on: what was fetched stays good.
 		[[ $series != *-rt ]] || flavour=-rt
-		dir=$(newest_in_cache "kernel-${series%-rt}.*[0-9]$flavour-amd64-*")
-		[ -n "$dir" ] ||
-			khv_die "no package linux-image-$series.*, neither here nor in Debian 12 and Debian 13's backports"
-		khv_say "no package linux-image-$series.* any more: using $(basename "$dir")"
-		printf '%s\n' "$dir"
+		from_cache "kernel-${series%-rt}.*[0-9]$flavour-amd64-*" "linux-image-$series.*"
 		return
 	fi
 	image=$(khv_kernel_image "$series")
@@ -126,11 +132,7 @@ khv_source_locked() {
 
 	khv_apt_update
 	if ! khv_use_apt_of khv_known "linux-source-$series"; then
-		dir=$(newest_in_cache "source-$series.*")
-		[ -n "$dir" ] ||
-			khv_die "no package linux-source-$series, neither here nor in Debian 12 and Debian 13's backports"
-		khv_say "no package linux-source-$series any more: using $(basename "$dir")"
-		printf '%s\n' "$dir"
+		from_cache "source-$series.*" "linux-source-$series"
 		return
 	fi
 	version=$(khv_version "linux-source-$series")
