@@ -46,7 +46,7 @@ void khv_fastpath_svm_nrips(bool nrips);
 DECLARE_STATIC_CALL(khv_call_vcpu_run, khv_proto_vcpu_run);
 
 /* Entry points in dispatch.S, and the replacements they jump to for a vCPU of an owned VM. */
-typeof(khv_proto_vcpu_run) khv_vcpu_run_svm, khv_vcpu_run_vmx;
+extern typeof(khv_proto_vcpu_run) khv_vcpu_run_svm, khv_vcpu_run_vmx;
 /* Spelled out: clang does not take __noendbr with a type by typeof(). */
 __noendbr fastpath_t khv_hook_vcpu_run_svm(struct kvm_vcpu *vcpu, u64 run_flags);
 __noendbr fastpath_t khv_hook_vcpu_run_vmx(struct kvm_vcpu *vcpu, u64 run_flags);
