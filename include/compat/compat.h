@@ -14,6 +14,11 @@
 #error "kvm-hyperv supports Linux 6.1 to 7.3; see Documentation/porting.rst for other kernels"
 #endif
 
+/* No long-term kernel, and no tree of it was at hand. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#error "kvm-hyperv was never built for Linux 6.2 and 6.3: use 6.1, or 6.4 to 7.3"
+#endif
+
 #if !IS_ENABLED(CONFIG_KVM_HYPERV) && LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
 #error "kvm-hyperv takes over code that needs CONFIG_KVM_HYPERV=y in this kernel"
 #endif

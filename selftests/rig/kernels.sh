@@ -185,6 +185,25 @@ khv_configured_locked() {
 	printf '%s\n' "$dir"
 }
 
+# khv_header_links KERNEL DIR: DIR is KERNEL as far as builds see it, and its headers are links, so that
+# khv_change_header can have one of them otherwise.
+khv_header_links() {
+	mkdir -p "$2"
+	cp -as "$(readlink -f "$1")/usr" "$2/"
+	cp -a "$(readlink -f "$1")/build" "$2/"
+}
+
+# khv_change_header FILE EXPRESSION: change it by sed; there must be something to change.
+khv_change_header() {
+	sed "$2" "$1" >"$1.changed"
+	if cmp -s "$1" "$1.changed"; then
+		rm "$1.changed"
+		khv_say "nothing to change in $1: $2"
+		return 1
+	fi
+	mv "$1.changed" "$1"
+}
+
 # khv_module KERNEL NAME [strip]: one of the kernel's modules, decompressed; "strip" also removes BTF and
 # debug sections, which halves its load time on the slow hosts.
 khv_module() {
