@@ -8,24 +8,29 @@
 /* --- capabilities ---------------------------------------------------------- */
 
 /*
- * Controls that the CPU may have but for which an eVMCS has no field (TLFS), in the high half of
+ * Controls that a CPU may have, but for which an eVMCS has no field (TLFS), in the high half of
  * each MSR.
  */
+#define FROM(n) (~0u << (n))
+
 static const struct {
 	u32 msr, forbidden, needed;
 } limits[] = {
-	{ MSR_VMX_TRUE_PIN, BIT64(6) | BIT64(7), 0 },
-	{ 0x481, BIT64(6) | BIT64(7), 0 },
-	{ MSR_VMX_TRUE_PROC, 0, PROC_MSR_BITMAP | PROC_SECONDARY },
-	{ 0x482, 0, PROC_MSR_BITMAP | PROC_SECONDARY },
-	/* APIC accesses, registers and delivery, PLE, VMFUNC, shadow VMCS, PML. */
+	{ MSR_VMX_TRUE_PIN, FROM(6), 0 },
+	{ 0x481, FROM(6), 0 },
+	/* Tertiary controls. */
+	{ MSR_VMX_TRUE_PROC, BIT64(17), PROC_MSR_BITMAP | PROC_SECONDARY },
+	{ 0x482, BIT64(17), PROC_MSR_BITMAP | PROC_SECONDARY },
+	/* APIC accesses, registers, delivery, PLE, VMFUNC, shadow VMCS, PML; VE, sub-page, HLAT. */
 	{ MSR_VMX_PROC2,
-	  BIT64(0) | BIT64(8) | BIT64(9) | BIT64(10) | BIT64(13) | BIT64(14) | BIT64(17),
+	  BIT64(0) | BIT64(8) | BIT64(9) | BIT64(10) | BIT64(13) | BIT64(14) | BIT64(17) |
+		  BIT64(18) | BIT64(21) | BIT64(23) | BIT64(27) | BIT64(28) | BIT64(29),
 	  PROC2_EPT },
-	{ MSR_VMX_TRUE_EXIT, BIT64(22), BIT64(9) },
-	{ 0x483, BIT64(22), BIT64(9) },
-	{ MSR_VMX_TRUE_ENTRY, 0, BIT64(9) },
-	{ 0x484, 0, BIT64(9) },
+	/* The preemption timer; user interrupts, CET, PKRS. */
+	{ MSR_VMX_TRUE_EXIT, BIT64(22) | FROM(26), BIT64(9) },
+	{ 0x483, BIT64(22) | FROM(26), BIT64(9) },
+	{ MSR_VMX_TRUE_ENTRY, BIT64(10) | BIT64(11) | FROM(19), BIT64(9) },
+	{ 0x484, BIT64(10) | BIT64(11) | FROM(19), BIT64(9) },
 };
 
 GUEST_CODE(l1_capabilities)

@@ -15,34 +15,58 @@
 
 /*
  * A row per group of VMX controls. @msr, @true_msr: the capability MSRs. @at: offset of the control
- * in struct vmcs12. @no_field: controls that are refused, because KVM does not copy their fields
- * between the enlightened VMCS and its own, or there are none. @later_field: controls whose fields
- * were added later; refused unless L1 knows these fields. @unoffered: likewise not offered, but
- * accepted, as on stock KVM: some versions of Windows do not boot if they are offered
- * PERF_GLOBAL_CTRL without CPUID 4000000AH:EBX[0], and some use it although it is not offered.
+ * in struct vmcs12. @known: controls without a field, and those whose fields KVM copies between the
+ * enlightened VMCS and its own. All others are refused, those that a later KVM offers included: L1
+ * could not set their fields. @later_field: controls whose fields were added later; refused unless
+ * L1 knows these fields. @unoffered: likewise not offered, but accepted, as on stock KVM: some
+ * versions of Windows do not boot if they are offered PERF_GLOBAL_CTRL without CPUID
+ * 4000000AH:EBX[0], and some use it although it is not offered.
  */
 static const struct control {
 	u32 msr;
 	u32 true_msr;
 	u16 at;
-	u32 no_field;
+	u32 known;
 	u32 later_field;
 	u32 unoffered;
 } controls[] = {
 	{ MSR_IA32_VMX_PINBASED_CTLS, MSR_IA32_VMX_TRUE_PINBASED_CTLS, KHV_VMCS12_PIN_BASED,
-	  PIN_BASED_VMX_PREEMPTION_TIMER | PIN_BASED_POSTED_INTR },
+	  PIN_BASED_ALWAYSON_WITHOUT_TRUE_MSR | PIN_BASED_EXT_INTR_MASK | PIN_BASED_NMI_EXITING |
+		  PIN_BASED_VIRTUAL_NMIS },
 	{ MSR_IA32_VMX_PROCBASED_CTLS, MSR_IA32_VMX_TRUE_PROCBASED_CTLS, KHV_VMCS12_PROC_BASED,
-	  CPU_BASED_ACTIVATE_TERTIARY_CONTROLS },
+	  CPU_BASED_ALWAYSON_WITHOUT_TRUE_MSR | CPU_BASED_INTR_WINDOW_EXITING |
+		  CPU_BASED_USE_TSC_OFFSETTING | CPU_BASED_HLT_EXITING | CPU_BASED_INVLPG_EXITING |
+		  CPU_BASED_MWAIT_EXITING | CPU_BASED_RDPMC_EXITING | CPU_BASED_RDTSC_EXITING |
+		  CPU_BASED_CR3_LOAD_EXITING | CPU_BASED_CR3_STORE_EXITING |
+		  CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING | CPU_BASED_TPR_SHADOW |
+		  CPU_BASED_NMI_WINDOW_EXITING | CPU_BASED_MOV_DR_EXITING |
+		  CPU_BASED_UNCOND_IO_EXITING | CPU_BASED_USE_IO_BITMAPS |
+		  CPU_BASED_MONITOR_TRAP_FLAG | CPU_BASED_USE_MSR_BITMAPS |
+		  CPU_BASED_MONITOR_EXITING | CPU_BASED_PAUSE_EXITING |
+		  CPU_BASED_ACTIVATE_SECONDARY_CONTROLS },
 	{ MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS, KHV_VMCS12_EXIT,
-	  VM_EXIT_SAVE_VMX_PREEMPTION_TIMER | VM_EXIT_LOAD_CET_STATE, 0,
-	  VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL },
+	  VM_EXIT_ALWAYSON_WITHOUT_TRUE_MSR | VM_EXIT_SAVE_DEBUG_CONTROLS |
+		  VM_EXIT_HOST_ADDR_SPACE_SIZE | VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL |
+		  VM_EXIT_ACK_INTR_ON_EXIT | VM_EXIT_SAVE_IA32_PAT | VM_EXIT_LOAD_IA32_PAT |
+		  VM_EXIT_SAVE_IA32_EFER | VM_EXIT_LOAD_IA32_EFER | VM_EXIT_CLEAR_BNDCFGS |
+		  VM_EXIT_PT_CONCEAL_PIP | VM_EXIT_CLEAR_IA32_RTIT_CTL,
+	  0, VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL },
 	{ MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS, KHV_VMCS12_ENTRY,
-	  VM_ENTRY_LOAD_CET_STATE, 0, VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL },
+	  VM_ENTRY_ALWAYSON_WITHOUT_TRUE_MSR | VM_ENTRY_LOAD_DEBUG_CONTROLS | VM_ENTRY_IA32E_MODE |
+		  VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL | VM_ENTRY_LOAD_IA32_PAT |
+		  VM_ENTRY_LOAD_IA32_EFER | VM_ENTRY_LOAD_BNDCFGS | VM_ENTRY_PT_CONCEAL_PIP |
+		  VM_ENTRY_LOAD_IA32_RTIT_CTL,
+	  0, VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL },
 	{ MSR_IA32_VMX_PROCBASED_CTLS2, MSR_IA32_VMX_PROCBASED_CTLS2, KHV_VMCS12_SECONDARY,
-	  SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | SECONDARY_EXEC_APIC_REGISTER_VIRT |
-		  SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY | SECONDARY_EXEC_PAUSE_LOOP_EXITING |
-		  SECONDARY_EXEC_ENABLE_VMFUNC | SECONDARY_EXEC_SHADOW_VMCS |
-		  SECONDARY_EXEC_ENABLE_PML,
+	  SECONDARY_EXEC_ENABLE_EPT | SECONDARY_EXEC_DESC | SECONDARY_EXEC_ENABLE_RDTSCP |
+		  SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_ENABLE_VPID |
+		  SECONDARY_EXEC_WBINVD_EXITING | SECONDARY_EXEC_UNRESTRICTED_GUEST |
+		  SECONDARY_EXEC_RDRAND_EXITING | SECONDARY_EXEC_ENABLE_INVPCID |
+		  SECONDARY_EXEC_ENCLS_EXITING | SECONDARY_EXEC_RDSEED_EXITING |
+		  SECONDARY_EXEC_PT_CONCEAL_VMX | SECONDARY_EXEC_ENABLE_XSAVES |
+		  SECONDARY_EXEC_MODE_BASED_EPT_EXEC | SECONDARY_EXEC_PT_USE_GPA |
+		  SECONDARY_EXEC_TSC_SCALING | SECONDARY_EXEC_ENABLE_USR_WAIT_PAUSE |
+		  SECONDARY_EXEC_BUS_LOCK_DETECTION | SECONDARY_EXEC_NOTIFY_VM_EXITING,
 	  SECONDARY_EXEC_TSC_SCALING },
 };
 
@@ -67,7 +91,7 @@ void khv_evmcs_filter_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 	for (i = 0; i < ARRAY_SIZE(controls); i++) {
 		if (msr != controls[i].msr && msr != controls[i].true_msr)
 			continue;
-		hidden = controls[i].no_field;
+		hidden = ~controls[i].known;
 		if (!knows_later_fields(to_khv_vcpu(vcpu)))
 			hidden |= controls[i].later_field | controls[i].unoffered;
 		/* The upper half of the MSR holds the allowed-1 settings. */
@@ -102,15 +126,15 @@ static void note_controls(struct kvm_vcpu *vcpu, const void *vmcs12)
 
 int khv_evmcs_check_controls(struct kvm_vcpu *vcpu, const void *vmcs12)
 {
-	u32 no_field = 0, later_field = 0;
+	u32 unknown = 0, later_field = 0;
 	const struct control *c;
 
 	/* Each enlightened VM-Entry passes here, and CONFIG_UBSAN_BOUNDS checks each index. */
 	for (c = controls; c < controls + ARRAY_SIZE(controls); c++) {
-		no_field |= asked_for(vmcs12, c) & c->no_field;
+		unknown |= asked_for(vmcs12, c) & ~c->known;
 		later_field |= asked_for(vmcs12, c) & c->later_field;
 	}
-	if (no_field || (later_field && !knows_later_fields(to_khv_vcpu(vcpu))))
+	if (unknown || (later_field && !knows_later_fields(to_khv_vcpu(vcpu))))
 		return -EINVAL;
 	if (*(const u64 *)(vmcs12 + KHV_VMCS12_VM_FUNCTION))
 		return -EINVAL;

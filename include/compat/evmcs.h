@@ -9,12 +9,9 @@
 
 #include "khv/imports.h"
 
-/* Offered to L1 since Linux 6.18 or 6.19; earlier headers lack the names. */
-#ifndef VM_EXIT_LOAD_CET_STATE
-#define VM_EXIT_LOAD_CET_STATE BIT(28)
-#endif
-#ifndef VM_ENTRY_LOAD_CET_STATE
-#define VM_ENTRY_LOAD_CET_STATE BIT(20)
+/* Older kernels have another name. */
+#ifndef SECONDARY_EXEC_ENABLE_XSAVES
+#define SECONDARY_EXEC_ENABLE_XSAVES SECONDARY_EXEC_XSAVES
 #endif
 
 /*
