@@ -9,47 +9,103 @@
 
 /*
  * Controls that a CPU may have, but for which an eVMCS has no field (TLFS), in the high half of
- * each MSR.
+ * each MSR. @by_cpuid: CPUID says whether they have one. @field: the controls in the VMCS, or -1.
  */
 #define FROM(n) (~0u << (n))
 
 static const struct {
-	u32 msr, forbidden, needed;
+	u32 msr, without, by_cpuid;
+	int field;
 } limits[] = {
-	{ MSR_VMX_TRUE_PIN, FROM(6), 0 },
-	{ 0x481, FROM(6), 0 },
+	{ MSR_VMX_TRUE_PIN, FROM(6), 0, VMCS_PIN },
+	{ 0x481, FROM(6), 0, -1 },
 	/* Tertiary controls. */
-	{ MSR_VMX_TRUE_PROC, BIT64(17), PROC_MSR_BITMAP | PROC_SECONDARY },
-	{ 0x482, BIT64(17), PROC_MSR_BITMAP | PROC_SECONDARY },
-	/* APIC accesses, registers, delivery, PLE, VMFUNC, shadow VMCS, PML; VE, sub-page, HLAT. */
+	{ MSR_VMX_TRUE_PROC, BIT64(17), 0, VMCS_PROC },
+	{ 0x482, BIT64(17), 0, -1 },
+	/*
+	 * APIC accesses, registers, delivery, PLE, VMFUNC, shadow VMCS, PML; VE, sub-page,
+	 * PT, HLAT, PCONFIG, notification.
+	 */
 	{ MSR_VMX_PROC2,
 	  BIT64(0) | BIT64(8) | BIT64(9) | BIT64(10) | BIT64(13) | BIT64(14) | BIT64(17) |
-		  BIT64(18) | BIT64(21) | BIT64(23) | BIT64(27) | BIT64(28) | BIT64(29),
-	  PROC2_EPT },
-	/* The preemption timer; user interrupts, CET, PKRS. */
-	{ MSR_VMX_TRUE_EXIT, BIT64(22) | FROM(26), BIT64(9) },
-	{ 0x483, BIT64(22) | FROM(26), BIT64(9) },
-	{ MSR_VMX_TRUE_ENTRY, BIT64(10) | BIT64(11) | FROM(19), BIT64(9) },
-	{ 0x484, BIT64(10) | BIT64(11) | FROM(19), BIT64(9) },
+		  BIT64(18) | BIT64(21) | BIT64(23) | BIT64(24) | BIT64(27) | BIT64(28) |
+		  BIT64(29) | BIT64(31),
+	  PROC2_TSC_SCALING, VMCS_PROC2 },
+	/* The preemption timer; PT, user interrupts, CET, PKRS. */
+	{ MSR_VMX_TRUE_EXIT, BIT64(22) | FROM(25), EXIT_PERF_GLOBAL, VMCS_EXIT_CTL },
+	{ 0x483, BIT64(22) | FROM(25), EXIT_PERF_GLOBAL, -1 },
+	{ MSR_VMX_TRUE_ENTRY, BIT64(10) | BIT64(11) | FROM(18), ENTRY_PERF_GLOBAL, VMCS_ENTRY_CTL },
+	{ 0x484, BIT64(10) | BIT64(11) | FROM(18), ENTRY_PERF_GLOBAL, -1 },
 };
+
+/* What L1 would be offered without an eVMCS. */
+static u32 unfiltered[ARRAY_SIZE(limits)];
+
+static void get_unfiltered(void)
+{
+	u32 i, refused = 0;
+
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		/* What user space reads is not filtered. */
+		unfiltered[i] = (u32)(vcpu_get_msr(evmcs_vcpu, limits[i].msr) >> 32);
+		if (limits[i].field >= 0)
+			refused += (u32)__builtin_popcount(unfiltered[i] & limits[i].without);
+	}
+	ktap_log("controls without a field: %u", refused);
+	ASSERT(refused, "the host's CPU has none that could be hidden");
+}
 
 GUEST_CODE(l1_capabilities)
 {
+	u32 i, offered;
 	u64 val;
-	u32 i;
 
 	for (i = 0; i < ARRAY_SIZE(limits); i++) {
-		val = rdmsr(limits[i].msr) >> 32;
-		GUEST_ASSERT_EQ(val & limits[i].forbidden, 0);
-		GUEST_ASSERT_EQ(val & limits[i].needed, limits[i].needed);
+		offered = (u32)(rdmsr(limits[i].msr) >> 32);
+		GUEST_ASSERT_EQ(offered & ~limits[i].by_cpuid,
+				unfiltered[i] & ~limits[i].without & ~limits[i].by_cpuid);
 	}
 	if (!__rdmsr(MSR_VMX_VMFUNC, &val))
 		GUEST_ASSERT_EQ(val & 1, 0);
 }
 
-TEST(controls_without_a_field_are_hidden)
+TEST(exactly_controls_without_a_field_are_hidden)
 {
-	evmcs_run(l1_capabilities);
+	evmcs_create(l1_capabilities, NESTED_EVMCS);
+	get_unfiltered();
+	vcpu_run_done(evmcs_vcpu);
+	vm_free(evmcs_vcpu->vm);
+}
+
+GUEST_CODE(l1_takes_what_is_hidden)
+{
+	u32 i, bit, hidden;
+	u64 without;
+
+	nested_assist_on(evmcs_l1);
+	evmcs_prepare();
+	l2_must_run();
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		if (limits[i].field < 0)
+			continue;
+		without = vmcs_read(evmcs_l1, (u32)limits[i].field);
+		for (hidden = unfiltered[i] & limits[i].without; hidden; hidden &= hidden - 1) {
+			bit = hidden & -hidden;
+			vmcs_write(evmcs_l1, (u32)limits[i].field, without | bit);
+			l2_must_fail(VMX_FAIL_VALID);
+		}
+		vmcs_write(evmcs_l1, (u32)limits[i].field, without);
+	}
+	l2_must_run();
+}
+
+TEST(hidden_controls_fail_the_entry)
+{
+	evmcs_create(l1_takes_what_is_hidden, NESTED_EVMCS);
+	get_unfiltered();
+	evmcs_l1->flags |= NESTED_PAGING;
+	vcpu_run_done(evmcs_vcpu);
+	vm_free(evmcs_vcpu->vm);
 }
 
 /*
