@@ -159,7 +159,7 @@ static int hooks_show(struct seq_file *m, void *unused)
 {
 	int i, cpu;
 
-	seq_printf(m, "%-28s %-18s %12s %12s\n", "function", "site", "ours", "passed");
+	seq_printf(m, "%-28s %-6s %12s %12s\n", "function", "site", "ours", "passed");
 	for (i = 0; i < KHV_NR_HOOKS; i++) {
 		u64 ours = 0, passed = 0;
 
@@ -169,8 +169,9 @@ static int hooks_show(struct seq_file *m, void *unused)
 			ours += per_cpu(khv_hook_hits.ours[i], cpu);
 			passed += per_cpu(khv_hook_hits.passed[i], cpu);
 		}
-		seq_printf(m, "%-28s %-18px %12llu %12llu\n", khv_hooks[i].name,
-			   (void *)khv_hooks[i].site, ours, passed);
+		/* No address: it would tell where KASLR has put the kernel. */
+		seq_printf(m, "%-28s +0x%-3lx %12llu %12llu\n", khv_hooks[i].name,
+			   khv_hooks[i].site - khv_hooks[i].addr, ours, passed);
 	}
 	return 0;
 }
@@ -201,10 +202,10 @@ DEFINE_SHOW_ATTRIBUTE(vms);
 void khv_debugfs_init(void)
 {
 	root = debugfs_create_dir("kvm-hyperv", NULL);
-	debugfs_create_file("enlightenments", 0444, root, NULL, &enlightenments_fops);
-	debugfs_create_file("rows", 0444, root, NULL, &rows_fops);
+	debugfs_create_file("enlightenments", 0400, root, NULL, &enlightenments_fops);
+	debugfs_create_file("rows", 0400, root, NULL, &rows_fops);
 	debugfs_create_file("hooks", 0400, root, NULL, &hooks_fops);
-	debugfs_create_file("vms", 0444, root, NULL, &vms_fops);
+	debugfs_create_file("vms", 0400, root, NULL, &vms_fops);
 }
 
 void khv_debugfs_exit(void)

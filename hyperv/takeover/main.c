@@ -68,22 +68,22 @@ static const struct kernel_param_ops switch_ops = {
 	.set = set_switch,
 	.get = param_get_bool,
 };
-module_param_cb(fastpath, &switch_ops, &khv_fastpath, 0644);
+module_param_cb(fastpath, &switch_ops, &khv_fastpath, 0600);
 MODULE_PARM_DESC(
 	fastpath,
 	"Answer exits before KVM leaves its inner loop (default on; can be changed at any time)");
 
-module_param_cb(takeover, &switch_ops, &khv_takeover, 0644);
+module_param_cb(takeover, &switch_ops, &khv_takeover, 0600);
 MODULE_PARM_DESC(takeover,
 		 "Take over VMs created from now on (default on; can be changed at any time)");
 
-module_param_cb(nested_features, &nested_features_ops, &khv_nested_features, 0444);
+module_param_cb(nested_features, &nested_features_ops, &khv_nested_features, 0400);
 MODULE_PARM_DESC(
 	nested_features,
 	"Bits added to CPUID leaf 0x4000000A of guests that have it, EBX above EAX, that user space does not know: 0x40000 GPA flush, 0x400000 enlightened NPT TLB, 0x100000000 PERF_GLOBAL_CTRL");
 
 static char *require = "";
-module_param(require, charp, 0444);
+module_param(require, charp, 0400);
 MODULE_PARM_DESC(require,
 		 "Names of further KVM functions, separated by commas, without which not to load");
 
