@@ -4,6 +4,7 @@
  * which resample eventfds and timers wait.
  */
 #include <linux/kvm_host.h>
+#include <linux/nospec.h>
 #include <linux/rculist.h>
 #include <linux/srcu.h>
 
@@ -140,6 +141,7 @@ static bool forget_routes(struct khv_vcpu *vp, struct kvm_irq_routing_table *tab
 
 static void add_route(struct khv_vcpu *vp, u32 sint, u32 gsi)
 {
+	sint = array_index_nospec(sint, HV_SYNIC_SINT_COUNT);
 	if (atomic_xchg(&vp->stock.synic.sint_to_gsi[sint], gsi) != gsi)
 		eoi_exits_changed(vp->stock.vcpu);
 }

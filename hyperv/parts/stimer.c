@@ -250,16 +250,22 @@ static bool valid_vector(union hv_stimer_config config)
 	       (!config.apic_vector && !config.enable && !config.auto_enable);
 }
 
+/* Masked: where khv_msr_find()'s check is mispredicted, a->index is any number. */
+static struct kvm_vcpu_hv_stimer *accessed(const struct khv_msr_access *a)
+{
+	return &a->vp->stock.stimer[a->index % HV_SYNIC_STIMER_COUNT];
+}
+
 enum khv_msr_result khv_msr_stimer_config_read(struct khv_msr_access *a)
 {
-	a->data = a->vp->stock.stimer[a->index].config.as_uint64;
+	a->data = accessed(a)->config.as_uint64;
 	return KHV_MSR_OK;
 }
 
 enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a)
 {
 	static const struct khv_priv direct = KHV_PRIV(FEATURES_EDX, STIMER_DIRECT);
-	struct kvm_vcpu_hv_stimer *t = &a->vp->stock.stimer[a->index];
+	struct kvm_vcpu_hv_stimer *t = accessed(a);
 	union hv_stimer_config config = { .as_uint64 = a->data };
 
 	if (!accessible(a))
@@ -280,13 +286,13 @@ enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a)
 
 enum khv_msr_result khv_msr_stimer_count_read(struct khv_msr_access *a)
 {
-	a->data = a->vp->stock.stimer[a->index].count;
+	a->data = accessed(a)->count;
 	return KHV_MSR_OK;
 }
 
 enum khv_msr_result khv_msr_stimer_count_write(struct khv_msr_access *a)
 {
-	struct kvm_vcpu_hv_stimer *t = &a->vp->stock.stimer[a->index];
+	struct kvm_vcpu_hv_stimer *t = accessed(a);
 
 	if (!accessible(a))
 		return KHV_MSR_FAULT;

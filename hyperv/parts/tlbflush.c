@@ -6,6 +6,7 @@
  * "Virtual MMU".
  */
 #include <linux/kvm_host.h>
+#include <linux/nospec.h>
 
 #include "khv/handlers.h"
 #include "khv/nested.h"
@@ -131,6 +132,17 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 	return HV_STATUS_SUCCESS;
 }
 
+/*
+ * The first entry of a list that begins at @list, within hc->input. Masked: where khv_hcall_check()
+ * is mispredicted, it lies behind the input.
+ */
+static const u64 *first_entry(const struct khv_hcall *hc, const u64 *list)
+{
+	size_t at = (const u8 *)(list + hc->rep_start) - hc->input;
+
+	return (const u64 *)&hc->input[array_index_nospec(at, sizeof(hc->input))];
+}
+
 /* Do the flush for the targets in @set; @entries is the list of a rep hypercall. */
 static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
 		 const struct khv_vpset *set, const u64 *entries)
@@ -138,7 +150,7 @@ static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
 	struct khv_flush what;
 
 	if (hc->rep_count) {
-		khv_flush_list(&what, entries + hc->rep_start, hc->rep_count - hc->rep_start,
+		khv_flush_list(&what, first_entry(hc, entries), hc->rep_count - hc->rep_start,
 			       flags & HV_FLUSH_USE_EXTENDED_RANGE_FORMAT);
 	} else {
 		what.all = true;

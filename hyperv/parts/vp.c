@@ -13,15 +13,20 @@
 #include "khv/vp.h"
 #include "khv/vpset.h"
 
+static struct khv_vcpu **slot_of(struct khv_vm *vm, u32 vp_index)
+{
+	return &vm->by_index[array_index_nospec(vp_index, KVM_MAX_VCPUS)];
+}
+
 void khv_vp_claim(struct khv_vcpu *vp)
 {
 	/* Pairs with READ_ONCE() in khv_vp_by_index(): a VP found in the table is complete. */
-	smp_store_release(&vp->vm->by_index[vp->stock.vp_index], vp);
+	smp_store_release(slot_of(vp->vm, vp->stock.vp_index), vp);
 }
 
 void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index)
 {
-	struct khv_vcpu **slot = &vp->vm->by_index[vp_index];
+	struct khv_vcpu **slot = slot_of(vp->vm, vp_index);
 	struct khv_vcpu *other, *next = NULL;
 
 	if (*slot != vp)
@@ -37,7 +42,7 @@ struct khv_vcpu *khv_vp_by_index(struct kvm *kvm, u32 vp_index)
 {
 	if (vp_index >= KVM_MAX_VCPUS)
 		return NULL;
-	return READ_ONCE(to_khv_vm(kvm)->by_index[array_index_nospec(vp_index, KVM_MAX_VCPUS)]);
+	return READ_ONCE(*slot_of(to_khv_vm(kvm), vp_index));
 }
 
 static struct kvm_vcpu *target(struct kvm *kvm, u32 vp_index)
