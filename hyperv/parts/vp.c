@@ -52,9 +52,14 @@ static struct kvm_vcpu *target(struct kvm *kvm, u32 vp_index)
 
 	if (vp)
 		return vp->stock.vcpu;
+	/*
+	 * A set may name 4096 VPs that do not exist. Also, on some kernels kvm_get_vcpu() returns
+	 * vCPU 0 for an index that is too high.
+	 */
+	if (vp_index >= (u32)atomic_read(&kvm->online_vcpus))
+		return NULL;
 	vcpu = kvm_get_vcpu(kvm, vp_index);
-	/* On some kernels kvm_get_vcpu() returns vCPU 0 for an index that is too high. */
-	if (!vcpu || vcpu->vcpu_idx != vp_index)
+	if (!vcpu)
 		return NULL;
 	/* The vCPU may have got a VP, with this or another index, since the look-up above. */
 	vp = to_khv_vcpu(vcpu);
