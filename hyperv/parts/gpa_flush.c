@@ -114,6 +114,7 @@ u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 		smp_mb();
 		if (!queued && queue(vcpu, in->address_space))
 			khv_kick_request(&kick, vcpu, KHV_REQ_PROCESS);
+		khv_kick_breathe(&kick);
 	}
 	khv_kick_wait(&kick);
 	preempt_enable();

@@ -44,9 +44,13 @@ static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc,
 			   too_many_asleep(caller->kvm, set)))
 		return KHV_STATUS_SLOW;
 
-	while ((vcpu = khv_next_target(caller->kvm, &targets)))
+	while ((vcpu = khv_next_target(caller->kvm, &targets))) {
 		/* A disabled local APIC loses the interrupt, as on hardware. */
 		khv_apic_post(vcpu, vector);
+		/* There may be thousands of targets, each a thread to wake up. */
+		if (!hc->atomic)
+			cond_resched();
+	}
 	return HV_STATUS_SUCCESS;
 }
 

@@ -161,6 +161,7 @@ void khv_synic_routing_update(struct kvm *kvm)
 		vp = to_khv_vcpu(vcpu);
 		if (vp && forget_routes(vp, table))
 			eoi_exits_changed(vcpu);
+		cond_resched();
 	}
 	for (gsi = 0; gsi < table->nr_rt_entries; gsi++) {
 		hlist_for_each_entry(e, &table->map[gsi], link) {
@@ -171,5 +172,6 @@ void khv_synic_routing_update(struct kvm *kvm)
 			if (vp)
 				add_route(vp, e->hv_sint.sint, gsi);
 		}
+		cond_resched();
 	}
 }

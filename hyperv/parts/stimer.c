@@ -193,6 +193,7 @@ void khv_stimer_clock_changed(struct kvm *kvm)
 		for_each_set_bit(bit, &vp->stimers_started, ARRAY_SIZE(vp->stock.stimer))
 			request(vcpu, &vp->stock.stimer[bit]);
 		wake(vcpu);
+		cond_resched();
 	}
 }
 

@@ -80,8 +80,10 @@ static void flush_set(struct kvm_vcpu *caller, const struct khv_vpset *set,
 	struct kvm_vcpu *vcpu;
 
 	preempt_disable();
-	while ((vcpu = next_target(caller, &targets, l2, each)))
+	while ((vcpu = next_target(caller, &targets, l2, each))) {
 		khv_kick_request(&kick, vcpu, khv_flush_queue(vcpu, what, l2));
+		khv_kick_breathe(&kick);
+	}
 	khv_kick_wait(&kick);
 	preempt_enable();
 }

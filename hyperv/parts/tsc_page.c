@@ -205,6 +205,8 @@ static bool one_tsc(struct kvm_vcpu *vcpu)
 		if (READ_ONCE(other->arch.l1_tsc_scaling_ratio) != ratio ||
 		    READ_ONCE(other->arch.tsc_catchup))
 			return false;
+		/* A guest can have this asked all the time. */
+		cond_resched();
 	}
 	return true;
 }

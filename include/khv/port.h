@@ -108,14 +108,19 @@ static inline bool khv_in_smm(const struct kvm_vcpu *vcpu)
  */
 void khv_flush_guest(struct kvm_vcpu *vcpu);
 
+/* Number of requests after which khv_kick_request()'s caller is preempted if it has to be. */
+#define KHV_KICK_BATCH 128
+
 /**
  * struct khv_kick - CPUs whose vCPUs must leave the guest
  * @cpus: the CPUs; undefined until @any is set
  * @any: @cpus is not empty
+ * @requests: number of requests so far
  */
 struct khv_kick {
 	struct cpumask *cpus;
 	bool any;
+	u32 requests;
 };
 
 /**
@@ -156,6 +161,26 @@ static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu
  * Context: preemption disabled, interrupts enabled; waits for other CPUs.
  */
 void khv_kick_wait(const struct khv_kick *kick);
+
+/**
+ * khv_kick_breathe() - let the CPU do something else between two requests of a large kick
+ * @kick: as for khv_kick_wait(), after each khv_kick_request()
+ *
+ * A VM may have thousands of vCPUs. Once in KHV_KICK_BATCH requests, wait as khv_kick_wait() does
+ * and reschedule.
+ *
+ * Context: as khv_kick_wait(), but may sleep.
+ */
+static inline void khv_kick_breathe(struct khv_kick *kick)
+{
+	if (likely(++kick->requests % KHV_KICK_BATCH))
+		return;
+	khv_kick_wait(kick);
+	kick->any = false;
+	preempt_enable();
+	cond_resched();
+	preempt_disable();
+}
 
 /**
  * khv_read_guest() - read guest memory; never SMRAM, even for a vCPU in SMM

@@ -73,7 +73,7 @@ void khv_stimer_apic_changed(struct khv_vcpu *vp);
  * khv_stimer_clock_changed() - recompute all deadlines after the reference time took a step
  * @kvm: an owned VM
  *
- * Includes the deadlines of halted VPs. Context: takes no lock, does not sleep.
+ * Includes the deadlines of halted VPs. Context: may sleep.
  */
 void khv_stimer_clock_changed(struct kvm *kvm);
 
