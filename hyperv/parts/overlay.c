@@ -50,25 +50,33 @@ void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o)
 	khv_kvm_write_guest(kvm, o->gpa, o->image, PAGE_SIZE);
 }
 
+/*
+ * Does the RAM still hold the image? Compare it in pieces: a buffer for the whole page might not be
+ * had, and the RAM's own contents would be lost.
+ */
+static bool unchanged(struct kvm *kvm, const struct khv_overlay *o)
+{
+	u8 now[256];
+	u32 at;
+
+	for (at = 0; at < PAGE_SIZE; at += sizeof(now)) {
+		if (khv_kvm_read_guest(kvm, o->gpa + at, now, sizeof(now)) ||
+		    memcmp(now, o->image + at, sizeof(now)))
+			return false;
+	}
+	return true;
+}
+
 void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore)
 {
-	u8 *now;
-
 	if (!o->mapped)
 		return;
-	if (!restore || !o->saved)
-		goto out;
-
 	/*
 	 * The guest can write to the page, which a true overlay would prevent. Keep what it wrote
 	 * rather than restore what the page hid.
 	 */
-	now = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
-	if (now && !khv_kvm_read_guest(kvm, o->gpa, now, PAGE_SIZE) &&
-	    !memcmp(now, o->image, PAGE_SIZE))
+	if (restore && o->saved && unchanged(kvm, o))
 		khv_kvm_write_guest(kvm, o->gpa, o->saved, PAGE_SIZE);
-	kfree(now);
-out:
 	khv_overlay_free(o);
 }
 
