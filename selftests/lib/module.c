@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ktap.h"
@@ -112,6 +113,28 @@ void require_module_file(void)
 		ktap_skip("no kvm-hyperv.ko at hand (--module FILE or KHV_MODULE)");
 	if (access(path, R_OK))
 		FAIL("%s: %s", path, strerror(errno));
+}
+
+long module_refs(void)
+{
+	FILE *f = fopen("/sys/module/kvm_hyperv/refcnt", "r");
+	long n = 0;
+
+	if (!f)
+		return 0;
+	ASSERT(fscanf(f, "%ld", &n) == 1, "refcnt");
+	fclose(f);
+	return n;
+}
+
+void module_expect_refs(long refs)
+{
+	const struct timespec t = { .tv_nsec = 1000000 };
+	unsigned int i;
+
+	for (i = 0; i < 5000 && module_refs() != refs; i++)
+		nanosleep(&t, NULL);
+	ASSERT(module_refs() == refs, "%ld references on the module, not %ld", module_refs(), refs);
 }
 
 unsigned int module_vms_created(void)

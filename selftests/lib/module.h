@@ -27,6 +27,10 @@ void module_unload(void);
 
 /* Skip the case unless the module is out and its file is at hand. */
 void require_module_file(void);
+/* References on the module, one for each VM of its own; 0 on stock. */
+long module_refs(void);
+/* Assert that there are @refs again: VMs end a little after their files are closed. */
+void module_expect_refs(long refs);
 /* The number after "created" in debugfs: VMs taken over since load. */
 unsigned int module_vms_created(void);
 /* The last number of the line of debugfs' rows that begins with @name. */

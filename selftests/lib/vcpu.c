@@ -215,6 +215,7 @@ int __vcpu_run(struct vcpu *v)
 			return 0;
 		if (errno != EINTR && errno != EAGAIN)
 			return -errno;
+		v->interrupted += errno == EINTR;
 	}
 }
 

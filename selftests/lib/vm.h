@@ -52,6 +52,7 @@ struct vcpu {
 	void (*entry)(void);
 	pthread_t thread; /* of the last KVM_RUN, for the watchdog */
 	bool running;
+	u32 interrupted; /* times that a signal ended KVM_RUN */
 	pthread_t worker; /* vcpu_start() */
 };
 

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Every allocation below the module's init function fails once: the load fails with ENOMEM, or it
+ * succeeds all the same and the module works and goes again. Either way KVM is as before. Inserts
+ * and removes the module by itself, on a kernel that injects faults.
+ *
+ * Option --every N: only each Nth allocation, because a load takes long; all are counted.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "failnth.h"
+#include "module.h"
+#include "ops.h"
+
+#define GUARD 20000
+
+static u32 every = 1;
+
+/* The life of a VM, whoever answers. */
+static void guest_works(void)
+{
+	struct vm *vm = vm_create(1, 0);
+	struct ops_page *p = vcpu_ops_init(vm->vcpus[0], 1);
+	struct guest_op o;
+
+	o = vcpu_op(vm->vcpus[0], p, OP_WR(HV_X64_MSR_GUEST_OS_ID, 1));
+	ASSERT_EQ(o.vector, 0);
+	o = vcpu_op(vm->vcpus[0], p, OP_HC(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0));
+	ASSERT_EQ(o.result, 0);
+	vm_free(vm);
+}
+
+TEST(each_allocation_of_a_load)
+{
+	u32 n, refused = 0, stood = 0;
+	bool hit = true;
+	int r;
+
+	require_module_file();
+	failnth_require();
+	failnth_of(FAILNTH_SLAB, FAILNTH_MODULES);
+	ktap_timeout(3000);
+	for (n = 1; hit; n += every) {
+		ASSERT(n < GUARD, "endless");
+		failnth_arm(n);
+		r = __module_load();
+		hit = failnth_disarm();
+		if (r) {
+			ASSERT(hit && r == -ENOMEM, "allocation %u: %s", n, strerror(-r));
+			ASSERT(!module_loaded(), "allocation %u: the module is there", n);
+			refused++;
+		} else {
+			ASSERT(module_loaded(), "allocation %u: the module is not there", n);
+			guest_works();
+			module_unload();
+			stood += hit;
+		}
+	}
+	guest_works();
+	ktap_log("%u loads refused for want of memory, %u loads that did without", refused, stood);
+	ASSERT(refused, "nothing was injected");
+}
+
+int main(int argc, char **argv)
+{
+	int i, r;
+
+	for (i = 1; i + 1 < argc; i++) {
+		if (!strcmp(argv[i], "--module"))
+			module_option = argv[i + 1];
+		if (!strcmp(argv[i], "--every"))
+			every = (u32)strtoul(argv[i + 1], NULL, 10);
+	}
+	r = ktap_main(argc, argv);
+	if (module_loaded()) {
+		printf("# the module was left in: removing it: %d\n", __module_unload());
+		r = KTAP_EXIT_FAIL;
+	}
+	return r;
+}
