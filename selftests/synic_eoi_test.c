@@ -262,6 +262,52 @@ TEST(resamplefd_on_eoi_and_eom)
 	vm_free(vm);
 }
 
+/* Whatever GSI raises it: by EOI, and by EOM. */
+GUEST_CODE(ack_of_two_routes)
+{
+	apic_enable();
+	wrmsr(HV_X64_MSR_SINT(TEST_SINT), VEC);
+	wrmsr(HV_X64_MSR_SINT(FENCE_SINT), FENCE);
+	irqs_on();
+	GUEST_SYNC(1);
+	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], 1, WAIT_MS));
+	wrmsr(HV_X64_MSR_EOM, 0);
+	GUEST_SYNC(2);
+	GUEST_ASSERT(guest_wait(&guest_irqs[FENCE], 1, WAIT_MS));
+	GUEST_SYNC(3);
+	wrmsr(HV_X64_MSR_EOM, 0);
+	GUEST_SYNC(4);
+}
+
+TEST_KNOWN(route_that_is_gone_tells_nobody, "K40")
+{
+	struct vm *vm = sint_vm(1);
+	struct vcpu *v = vm->vcpus[0];
+	u32 sint = TEST_SINT;
+	int fd, told;
+	u64 n;
+
+	route_sints(vm, 0, &sint, 1);
+	fd = irqfd_new(vm, GSI(0), &told);
+	vcpu_entry(v, ack_of_two_routes);
+	synic_run_sync(v, 1);
+	eventfd_signal(fd);
+	synic_run_sync(v, 2);
+	/* One EOI, one EOM. */
+	ASSERT_EQ(eventfd_count(told), 2);
+	sint = FENCE_SINT;
+	route_sints(vm, 0, &sint, 1);
+	eventfd_signal(fd);
+	synic_run_sync(v, 3);
+	ASSERT_EQ(eventfd_count(told), 1);
+	synic_run_sync(v, 4);
+	/* EOM is for all SINTs, and one of them is that of the GSI. */
+	n = eventfd_count(told);
+	ASSERT_KNOWN(n == 1, "told %llu times", (unsigned long long)n);
+	synic_run_done(v);
+	vm_free(vm);
+}
+
 /* Level and back: as long as user space raises it again on the ack, it comes again. */
 GUEST_CODE(resample_again)
 {
