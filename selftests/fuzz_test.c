@@ -175,8 +175,10 @@ static void several(u32 vps)
 	ktap_timeout(3600 * 24);
 	module_load();
 	ktap_log("seed %llu", (unsigned long long)options.seed);
-	for (i = 0; i < vms; i++)
+	for (i = 0; i < vms; i++) {
+		fuzz_set_fast(options.fast >= 0 ? options.fast != 0 : (vps / 2 + i) % 2 != 0);
 		several_run(options.seed + i, vps, SEVERAL_ROUNDS / vps);
+	}
 	ktap_log("%u operations on %u VPs in %u VMs", vms * SEVERAL_ROUNDS, vps, vms);
 	module_unload();
 }

@@ -18,6 +18,8 @@ struct run {
 	bool cut;
 };
 
+struct fuzz_lost fuzz_lost;
+
 /* Decide about a difference; true when the stream ends here. */
 static bool differs(struct run *r, enum fuzz_what what, u32 at, u32 index, u32 offset, u64 a, u64 b)
 {
@@ -38,7 +40,13 @@ static int time_row(u32 msr)
 	return msr == HV_X64_MSR_TIME_REF_COUNT ? 0 : msr == HV_X64_MSR_VP_RUNTIME ? 1 : -1;
 }
 
-/* The guest's reads of time, in each VM by itself. */
+/* Has the VM told a time, and nobody else? */
+static bool has_time(const struct fuzz_op *o, const struct fuzz_out *out)
+{
+	return o->kind == FUZZ_GET_MSR ? out->ret == 1 : !out->vector && !out->nr_exits;
+}
+
+/* Reads of time, in each VM by itself. */
 static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out[2])
 {
 	u32 side;
@@ -46,7 +54,7 @@ static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out
 	for (side = 0; side < 2; side++) {
 		u64 *last = &r->last_time[side][row], now = out[side].result;
 
-		if (out[side].vector)
+		if (!has_time(&r->s->ops[at], &out[side]))
 			continue;
 		/* Signed: what user space has set may wrap. */
 		if (((s64)(now - *last) < 0 || (!row && !now)) &&
@@ -55,6 +63,16 @@ static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out
 		*last = now;
 	}
 	return false;
+}
+
+/* What must not be on the module, whether stock is like it or not. */
+static bool is_wrong(const struct run *r, const struct fuzz_op *o, u64 result)
+{
+	if (o->kind == FUZZ_TIMER)
+		return result & FUZZ_TIMER_EARLY;
+	if (o->kind != FUZZ_TIME)
+		return false;
+	return result == FUZZ_TIME_BACK || (result == FUZZ_TIME_TWO_CLOCKS && !r->sh.foreign_tsc);
 }
 
 static bool compare_exits(struct run *r, u32 at, const struct fuzz_out *a, const struct fuzz_out *b)
@@ -92,14 +110,14 @@ static u64 timeless(u32 msr, u32 reg, u64 value)
 /* Is this word of a page a time? */
 static bool is_time(u32 role, u32 offset, u64 a, u64 b)
 {
-	/* Expiration and delivery of a timer's message. */
-	if ((role & FUZZ_AS_SIMP) && (offset % 256 == 24 || offset % 256 == 32))
+	/* Delivery of a timer's message. The expiration is what the stream has written. */
+	if ((role & FUZZ_AS_SIMP) && offset % 256 == 32)
 		return true;
 	if (!(role & FUZZ_AS_TSC))
 		return false;
 	/* The sequence: its value is the hypervisor's, but not whether there is one. */
 	if (offset == 0)
-		return !a == !b;
+		return !(u32)a == !(u32)b && a >> 32 == b >> 32;
 	return offset == 16;
 }
 
@@ -136,8 +154,11 @@ static bool compare_op(struct run *r, u32 at, const struct fuzz_out *a, const st
 		return true;
 	if (a->ret != b->ret && differs(r, FUZZ_OF_RET, at, 0, 0, (u64)a->ret, (u64)b->ret))
 		return true;
-	if (row >= 0) {
-		if (o->kind == FUZZ_RDMSR && check_time(r, at, (u32)row, both))
+	if (r->f[1]->who == FUZZ_MODULE && is_wrong(r, o, b->result) &&
+	    differs(r, FUZZ_OF_TIME, at, 1, 0, a->result, b->result))
+		return true;
+	if (row >= 0 && !fuzz_in_l2(&r->sh, o)) {
+		if (check_time(r, at, (u32)row, both))
 			return true;
 	} else if (a->vector == b->vector) {
 		if (timeless(msr, reg, a->result) != timeless(msr, reg, b->result) &&
@@ -151,8 +172,7 @@ static bool compare_op(struct run *r, u32 at, const struct fuzz_out *a, const st
 	if (compare_exits(r, at, a, b))
 		return true;
 	if (a->irqs != b->irqs || a->vectors != b->vectors)
-		return differs(r, FUZZ_OF_IRQS, at, 0, 0, (u64)a->irqs << 32 | a->vectors,
-			       (u64)b->irqs << 32 | b->vectors);
+		return differs(r, FUZZ_OF_IRQS, at, 0, a->irqs != b->irqs, a->vectors, b->vectors);
 	return false;
 }
 
@@ -182,9 +202,13 @@ static bool compare_registers(struct run *r, u32 at)
 		    differs(r, FUZZ_OF_APIC, at, 16 * i, 0, a->apic[i], b->apic[i]))
 			return true;
 	}
-	for (i = 0; i < FUZZ_EVENTFDS; i++)
+	for (i = 0; i < FUZZ_EVENTS; i++)
 		if (a->events[i] != b->events[i] &&
 		    differs(r, FUZZ_OF_EVENTS, at, i, 0, a->events[i], b->events[i]))
+			return true;
+	for (i = 0; i < FUZZ_NESTED_WORDS; i++)
+		if (a->nested[i] != b->nested[i] &&
+		    differs(r, FUZZ_OF_NESTED, at, i, 0, a->nested[i], b->nested[i]))
 			return true;
 	return false;
 }
@@ -204,8 +228,6 @@ static bool compare_pages(struct run *r, u32 at)
 				continue;
 			if (differs(r, FUZZ_OF_PAGE, at, page, 8 * i, a[i], b[i]))
 				return true;
-			/* What is known of a page is known of all of it. */
-			break;
 		}
 	}
 	return false;
@@ -215,8 +237,12 @@ static bool look(struct run *r, u32 at)
 {
 	if (r->f[0]->ended != r->f[1]->ended)
 		return differs(r, FUZZ_OF_END, at, 0, 0, r->f[0]->ended, r->f[1]->ended);
-	if (r->f[0]->ended)
+	if (r->f[0]->ended) {
+		ktap_log("seed %llu: the guests of both end, within operation %u or before",
+			 (unsigned long long)r->s->seed, at);
+		fuzz_lost.ended++;
 		return true;
+	}
 	fuzz_look(r->f[0]);
 	fuzz_look(r->f[1]);
 	fuzz_shadow_look(&r->sh);
@@ -257,7 +283,8 @@ static bool compare_batch(struct run *r, u32 from, u32 n)
 		const struct fuzz_out both[2] = { r->out[0][i], r->out[1][i] };
 
 		fuzz_shadow_op(&r->sh, &r->s->ops[from + i], both);
-		fuzz_cover(&r->s->ops[from + i], &r->out[1][i]);
+		fuzz_cover(&r->s->ops[from + i], &r->out[1][i],
+			   fuzz_in_l2(&r->sh, &r->s->ops[from + i]));
 		if (compare_op(r, from + i, &r->out[0][i], &r->out[1][i]))
 			return true;
 		r->v->done++;
@@ -290,6 +317,8 @@ void fuzz_run(const struct fuzz_stream *s, const enum fuzz_who who[2], struct fu
 		if (compare_batch(&r, i, n))
 			break;
 	}
+	fuzz_lost.cut += r.cut;
+	fuzz_lost.ops += s->nr - v->done;
 	fuzz_vm_free(r.f[0]);
 	fuzz_vm_free(r.f[1]);
 }
@@ -301,12 +330,13 @@ void fuzz_describe(char *buf, size_t size, const struct fuzz_difference *d)
 		[FUZZ_OF_RESULT] = "result",
 		[FUZZ_OF_RET] = "what the ioctl returned",
 		[FUZZ_OF_EXITS] = "exits to user space",
-		[FUZZ_OF_IRQS] = "interrupts taken (number, last vectors)",
+		[FUZZ_OF_IRQS] = "interrupts taken (the last eight vectors)",
 		[FUZZ_OF_MSR] = "register",
 		[FUZZ_OF_APIC] = "APIC register",
-		[FUZZ_OF_EVENTS] = "signals of eventfd",
+		[FUZZ_OF_EVENTS] = "signals of eventfd (from 4: resamplefd)",
+		[FUZZ_OF_NESTED] = "exits of L2 to L1 (number, kind, failure, reason, information)",
 		[FUZZ_OF_PAGE] = "page",
-		[FUZZ_OF_TIME] = "time that goes back, in VM",
+		[FUZZ_OF_TIME] = "time that is wrong, in VM",
 		[FUZZ_OF_END] = "guest that ends",
 	};
 	u32 index = d->what == FUZZ_OF_MSR ? fuzz_msr(d->index) : d->index;

@@ -63,9 +63,11 @@ static void count_call(const struct fuzz_op *o, const struct fuzz_out *out)
 	n[i]++;
 }
 
-void fuzz_cover(const struct fuzz_op *o, const struct fuzz_out *out)
+void fuzz_cover(const struct fuzz_op *o, const struct fuzz_out *out, bool l2)
 {
 	kinds[o->kind]++;
+	if (l2)
+		return;
 	switch (o->kind) {
 	case FUZZ_RDMSR:
 	case FUZZ_WRMSR:

@@ -90,9 +90,9 @@ static void set_parameter(const char *name, const char *value)
 	close(fd);
 }
 
-bool fuzz_can(enum fuzz_who who)
+void fuzz_set_fast(bool on)
 {
-	return who == FUZZ_STOCK || module_loaded();
+	set_parameter("fastpath", on ? "1" : "0");
 }
 
 static u8 *new_pages(u32 side)
@@ -191,7 +191,7 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 	f->setup = *setup;
 	if (module_loaded()) {
 		set_parameter("takeover", who == FUZZ_MODULE ? "1" : "0");
-		set_parameter("fastpath", setup->fast ? "1" : "0");
+		fuzz_set_fast(setup->fast);
 	}
 	f->vm = vm_create(1, 0);
 	f->v = f->vm->vcpus[0];
@@ -211,7 +211,15 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 			  0);
 	if (setup->enforce)
 		vcpu_enforce_cpuid(f->v, true);
-	f->ops = vcpu_ops_init(f->v, FUZZ_BATCH);
+	if (setup->nested) {
+		f->nested = nested_create(f->v, NESTED_PAGING | NESTED_DIRECT, FUZZ_BATCH);
+		f->ops = f->nested->l2;
+		/* The register shows where it is: at the same address in both VMs. */
+		f->nested->assist = (u8 *)(uintptr_t)FUZZ_PAGE(FUZZ_ASSIST_PAGE);
+		f->pages[FUZZ_ASSIST_PAGE * PAGE_SIZE + ASSIST_DIRECT] = 1;
+	} else {
+		f->ops = vcpu_ops_init(f->v, FUZZ_BATCH);
+	}
 	if (setup->x2apic)
 		set_x2apic(f);
 	f->args = vm_alloc(f->vm, FUZZ_BATCH * sizeof(*f->args));
@@ -223,7 +231,7 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 		if (i == 2 || i == 16 || i == 18 || i == 19 || i == 31 || (i >= 32 && i != 0x80))
 			guest_irq_handlers[i] = fuzz_guest_irq;
 	for (i = 0; i < FUZZ_EVENTFDS; i++)
-		f->eventfd[i] = -1;
+		f->eventfd[i] = f->irqfd[i] = f->resamplefd[i] = -1;
 	return f;
 }
 
@@ -240,13 +248,26 @@ int fuzz_page_at(const struct fuzz_vm *f, u64 at)
 	return -1;
 }
 
+u64 fuzz_page_address(const struct fuzz_vm *f, u32 page)
+{
+	u32 slot = page / FUZZ_SLOT_PAGES;
+
+	if (slot >= FUZZ_SLOTS)
+		return FUZZ_PAGE(page);
+	return f->slot_at[slot] ? f->slot_at[slot] + page % FUZZ_SLOT_PAGES * PAGE_SIZE : 0;
+}
+
 void fuzz_vm_free(struct fuzz_vm *f)
 {
-	u32 i;
+	u32 i, j;
 
-	for (i = 0; i < FUZZ_EVENTFDS; i++)
-		if (f->eventfd[i] >= 0)
-			close(f->eventfd[i]);
+	for (i = 0; i < FUZZ_EVENTFDS; i++) {
+		const int fds[] = { f->eventfd[i], f->irqfd[i], f->resamplefd[i] };
+
+		for (j = 0; j < ARRAY_SIZE(fds); j++)
+			if (fds[j] >= 0)
+				close(fds[j]);
+	}
 	vm_free(f->vm);
 }
 
@@ -264,11 +285,6 @@ static struct guest_op called(u64 (*fn)(u64), u64 arg)
 
 static struct guest_op guest_op(struct fuzz_vm *f, const struct fuzz_op *o, u32 i)
 {
-	struct fuzz_arg *a = &f->args[i];
-
-	memcpy(a->w, o->w, sizeof(a->w));
-	a->vector = 0;
-	a->error = 0;
 	switch (o->kind) {
 	case FUZZ_RDMSR:
 		return OP_RD((u32)o->w[0]);
@@ -296,9 +312,26 @@ static struct guest_op guest_op(struct fuzz_vm *f, const struct fuzz_op *o, u32 
 		return called(fuzz_guest_apic, arg_of(f, i));
 	case FUZZ_CR:
 		return called(fuzz_guest_cr, arg_of(f, i));
+	case FUZZ_NESTED:
+		return called(f->nested ? fuzz_guest_nested : fuzz_guest_window, o->w[0]);
 	default:
 		return called(fuzz_guest_eoi_by, o->w[0]);
 	}
+}
+
+/* The operation as the interpreter takes it, with its words in an argument if it needs them. */
+static struct guest_op prepare(struct fuzz_vm *f, const struct fuzz_op *o, u32 i)
+{
+	struct fuzz_arg *a = &f->args[i];
+
+	memcpy(a->w, o->w, sizeof(a->w));
+	a->vector = 0;
+	a->error = 0;
+	a->result2 = 0;
+	if (!f->nested || !o->l1)
+		return guest_op(f, o, i);
+	a->inner = guest_op(f, o, i);
+	return called(fuzz_guest_in_l1, arg_of(f, i));
 }
 
 static void hyperv_exit(struct kvm_run *run, const struct fuzz_op *o, struct fuzz_exit *e)
@@ -396,7 +429,7 @@ static void run(struct fuzz_vm *f, const struct fuzz_op *ops, struct fuzz_out *o
 				if (stays < HUNG_TICKS)
 					continue;
 			}
-			out[at].exits[0].reason = 0x1000 + (u32)error;
+			out[at].exits[0].reason = FUZZ_RUN_FAILED + (u32)error;
 			out[at].nr_exits++;
 			f->ended = true;
 			return;
@@ -407,7 +440,7 @@ static void run(struct fuzz_vm *f, const struct fuzz_op *ops, struct fuzz_out *o
 				return;
 			/* An exception that nobody expected: its vector and place. */
 			out[at].exits[0] = (struct fuzz_exit){
-				.reason = 0x2000,
+				.reason = FUZZ_FAULTED,
 				.field = { f->v->cpu->msg.args[0], f->v->cpu->msg.args[1] },
 			};
 			out[at].nr_exits++;
@@ -434,7 +467,7 @@ static void collect_irqs(struct fuzz_vm *f, u32 nr, struct fuzz_out *out)
 		if (vector == FUZZ_WAKE_VECTOR)
 			continue;
 		out[op].irqs++;
-		out[op].vectors = out[op].vectors << 8 | vector;
+		out[op].vectors = (out[op].vectors << 8 | out[op].vectors >> 56) ^ vector;
 	}
 	f->log->nr = 0;
 }
@@ -445,7 +478,7 @@ void fuzz_run_guest(struct fuzz_vm *f, const struct fuzz_op *ops, u32 nr, struct
 
 	memset(out, 0, nr * sizeof(*out));
 	for (i = 0; i < nr; i++)
-		f->ops->ops[i] = guest_op(f, &ops[i], i);
+		f->ops->ops[i] = prepare(f, &ops[i], i);
 	f->ops->nr = nr;
 	f->ops->current = 0;
 	run(f, ops, out);
@@ -455,12 +488,14 @@ void fuzz_run_guest(struct fuzz_vm *f, const struct fuzz_op *ops, u32 nr, struct
 		if (g->op == OP_CALL) {
 			out[i].vector = f->args[i].vector;
 			out[i].error = f->args[i].error;
+			out[i].result2 = f->args[i].result2;
 		} else {
 			out[i].vector = g->vector;
 			out[i].error = g->error;
+			out[i].result2 = g->result2;
 		}
 		out[i].result = out[i].vector ? 0 : g->result;
-		out[i].result2 = out[i].vector ? 0 : g->result2;
+		out[i].result2 = out[i].vector ? 0 : out[i].result2;
 	}
 	collect_irqs(f, nr, out);
 }
@@ -498,6 +533,18 @@ void fuzz_look(struct fuzz_vm *f)
 	vcpu_ioctl(f->v, KVM_GET_LAPIC, &apic);
 	for (i = 0; i < FUZZ_APIC_WORDS; i++)
 		memcpy(&s->apic[i], apic.regs + 16 * i, sizeof(s->apic[i]));
-	for (i = 0; i < FUZZ_EVENTFDS; i++)
+	for (i = 0; i < FUZZ_EVENTFDS; i++) {
 		s->events[i] += f->connected[i] ? eventfd_count(f->eventfd[i]) : 0;
+		s->events[FUZZ_EVENTFDS + i] +=
+			f->resamplefd[i] >= 0 ? eventfd_count(f->resamplefd[i]) : 0;
+	}
+	if (f->nested) {
+		const struct nested *nested = f->nested;
+
+		s->nested[0] = nested->exits;
+		s->nested[1] = nested->exit;
+		s->nested[2] = nested->failure;
+		s->nested[3] = nested->reason;
+		s->nested[4] = nested->info;
+	}
 }

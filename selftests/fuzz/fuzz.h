@@ -8,25 +8,27 @@
 
 #include <stdio.h>
 
-#include "ops.h"
+#include "nested.h"
 #include "rows.h"
 
 /* --- memory, the same addresses in both VMs ------------------------------ */
 
 /* Pages that registers may name: in two memslots, which may be deleted, moved or made read-only. */
-#define FUZZ_GPA	0x50000000ULL
-#define FUZZ_SLOT_PAGES 4u
-#define FUZZ_SLOTS	2u
+#define FUZZ_GPA	 0x50000000ULL
+#define FUZZ_SLOT_PAGES	 4u
+#define FUZZ_SLOTS	 2u
+/* Of them, where the VP assist page of a stream begins. */
+#define FUZZ_ASSIST_PAGE 2u
 /* Behind them the pages of input and output, in a slot that stays. */
-#define FUZZ_IN_PAGE	8u
-#define FUZZ_OUT_PAGE	11u
-#define FUZZ_PAGES	12u
-#define FUZZ_PAGE(n)	(FUZZ_GPA + PAGE_SIZE * (n))
+#define FUZZ_IN_PAGE	 8u
+#define FUZZ_OUT_PAGE	 11u
+#define FUZZ_PAGES	 12u
+#define FUZZ_PAGE(n)	 (FUZZ_GPA + PAGE_SIZE * (n))
 /* Where a slot goes that is moved: the second one behind the first. */
-#define FUZZ_MOVED	0x50100000ULL
+#define FUZZ_MOVED	 0x50100000ULL
 /* What a VP sees in SMM besides: its SMRAM, with a handler that returns. */
-#define FUZZ_SMRAM	0x30000ULL
-#define FUZZ_SMRAM_SIZE 0x10000UL
+#define FUZZ_SMRAM	 0x30000ULL
+#define FUZZ_SMRAM_SIZE	 0x10000UL
 
 /* An absolute reference time that no stream lives to see, and one that is over when it begins. */
 #define FUZZ_FAR  36000000000ULL
@@ -51,7 +53,8 @@
 	X(TIME, 0)        \
 	X(APIC, 3)        \
 	X(CR, 2)          \
-	X(EOI_BY, 1)
+	X(EOI_BY, 1)      \
+	X(NESTED, 1)
 #define FUZZ_HOST_OPS(X) \
 	X(GET_MSR, 1)    \
 	X(SET_MSR, 2)    \
@@ -62,6 +65,8 @@
 	X(ROUTE, 2)      \
 	X(IRQ, 1)        \
 	X(EVENTFD, 2)    \
+	X(IRQFD, 2)      \
+	X(KICK, 1)       \
 	X(CLOCK, 1)      \
 	X(TSC_KHZ, 1)    \
 	X(LAPIC, 2)      \
@@ -89,6 +94,7 @@ enum fuzz_form { FUZZ_MEMORY, FUZZ_REGISTERS, FUZZ_XMM, FUZZ_BY_PAGE, FUZZ_FORMS
 struct fuzz_op {
 	u32 kind;
 	u32 answer; /* what user space answers, if the operation asks it */
+	bool l1;    /* of a nested VM: in L1, while the others are in L2 */
 	u64 w[FUZZ_WORDS];
 };
 
@@ -103,6 +109,7 @@ struct fuzz_setup {
 	bool debugger;		   /* CPUID has the debugger's leaves */
 	bool smm;		   /* there is SMRAM, so that an SMI returns */
 	bool exits;		   /* accesses that the MSR filter denies go to user space */
+	bool nested;		   /* the guest is an L1, and the interpreter its L2 */
 	u32 without[FUZZ_WITHOUT]; /* numbers of fuzz_cpuid_bits[], 0: none */
 };
 
@@ -122,8 +129,11 @@ struct fuzz_stream {
 
 /* --- what came of it ----------------------------------------------------- */
 
-#define FUZZ_EXITS  2
-#define FUZZ_FIELDS 6
+#define FUZZ_EXITS	2
+#define FUZZ_FIELDS	6
+/* Reasons that are none of KVM's: KVM_RUN failed, by its errno; the guest has an exception. */
+#define FUZZ_RUN_FAILED 0x1000u
+#define FUZZ_FAULTED	0x2000u
 
 struct fuzz_exit {
 	u32 reason, type;
@@ -134,22 +144,25 @@ struct fuzz_out {
 	u32 vector, error;
 	u64 result, result2;
 	s64 ret;     /* of an ioctl */
-	u32 irqs;    /* taken during the operation, and a checksum of their vectors in order */
-	u32 vectors; /* the last four */
+	u32 irqs;    /* taken during the operation */
+	u64 vectors; /* the last eight of them, and a checksum of those before */
 	u32 nr_exits;
 	struct fuzz_exit exits[FUZZ_EXITS];
 };
 
-#define FUZZ_MSRS	80
-#define FUZZ_APIC_WORDS 64
-#define FUZZ_EVENTFDS	4
+#define FUZZ_MSRS	  80
+#define FUZZ_APIC_WORDS	  64
+#define FUZZ_EVENTFDS	  4
+#define FUZZ_EVENTS	  (2 * FUZZ_EVENTFDS) /* of connections, then of resamplefds */
+#define FUZZ_NESTED_WORDS 5 /* exits of L2 to L1: number, then kind, failure, reason, information */
 
 /* The state between two batches. */
 struct fuzz_state {
 	u64 msr[FUZZ_MSRS];
 	u8 msr_ok[FUZZ_MSRS];
 	u32 apic[FUZZ_APIC_WORDS];
-	u64 events[FUZZ_EVENTFDS];
+	u64 events[FUZZ_EVENTS];
+	u64 nested[FUZZ_NESTED_WORDS];
 };
 
 enum fuzz_who { FUZZ_STOCK, FUZZ_MODULE, FUZZ_WHO };
@@ -161,6 +174,7 @@ struct fuzz_vm {
 	struct vm *vm;
 	struct vcpu *v;
 	struct ops_page *ops;
+	struct nested *nested;
 	struct fuzz_arg *args;
 	struct fuzz_log *log;
 	u8 *pages;
@@ -169,7 +183,10 @@ struct fuzz_vm {
 	u32 slot_id[FUZZ_SLOTS];
 	int eventfd[FUZZ_EVENTFDS];
 	bool connected[FUZZ_EVENTFDS];
-	bool ended; /* hung, or ended by an exit that it cannot go on from */
+	int irqfd[FUZZ_EVENTFDS], resamplefd[FUZZ_EVENTFDS];
+	bool raises[FUZZ_EVENTFDS]; /* the irqfd is one */
+	bool routed;		    /* each GSI has a route */
+	bool ended;		    /* hung, or ended by an exit that it cannot go on from */
 	struct fuzz_state state;
 };
 
@@ -197,6 +214,23 @@ struct fuzz_arg {
 	u64 result, result2;
 	u32 vector, error;
 	struct xmm_block xmm;
+	struct guest_op inner; /* what L1 is to do */
+};
+
+/* Results of fuzz_guest_timer(), and of fuzz_guest_time(). */
+enum fuzz_timer {
+	FUZZ_TIMER_FAULTED,
+	FUZZ_TIMER_NOTHING,
+	FUZZ_TIMER_ONE,
+	FUZZ_TIMER_SEVERAL,
+	FUZZ_TIMER_EARLY = 16,
+};
+enum fuzz_time {
+	FUZZ_TIME_BY_REGISTER,
+	FUZZ_TIME_NONE,
+	FUZZ_TIME_BACK,
+	FUZZ_TIME_TWO_CLOCKS,
+	FUZZ_TIME_BY_PAGE,
 };
 
 /* OP_CALL of ops.h. */
@@ -209,14 +243,24 @@ u64 fuzz_guest_time(u64 arg);
 u64 fuzz_guest_apic(u64 arg);
 u64 fuzz_guest_cr(u64 arg);
 u64 fuzz_guest_eoi_by(u64 arg);
+u64 fuzz_guest_in_l1(u64 arg);
+u64 fuzz_guest_nested(u64 arg);
 void fuzz_guest_irq(struct guest_frame *frame);
+/* Bits of FUZZ_NESTED. */
+#define FUZZ_NESTED_DIRECT  1u
+#define FUZZ_NESTED_BITMAP  2u
+#define FUZZ_NESTED_NPT	    4u
+#define FUZZ_NESTED_LOCK    8u	/* TlbLockCount */
+#define FUZZ_NESTED_ALLOWED 16u /* direct calls, in the VP assist page */
+#define FUZZ_NESTED_VP_ID   32u
+#define FUZZ_NESTED_VM_ID   64u
 /* The vector with which fuzz_guest_halt() is woken up. */
-#define FUZZ_WAKE_VECTOR 0xfe
+#define FUZZ_WAKE_VECTOR    0xfe
 
 /* --- exec.c, host_ops.c -------------------------------------------------- */
 
-/* Is there a VM of this kind in this boot? */
-bool fuzz_can(enum fuzz_who who);
+/* The exit fast path, of all VMs. */
+void fuzz_set_fast(bool on);
 /* The VM @side (0 or 1) of a stream. */
 struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_setup *setup);
 void fuzz_vm_free(struct fuzz_vm *f);
@@ -232,6 +276,7 @@ void fuzz_look(struct fuzz_vm *f);
 
 struct fuzz_random {
 	u64 s;
+	bool apart; /* the hypercall page and the reference TSC page have pages of their own */
 };
 
 u64 fuzz_random(struct fuzz_random *r);
@@ -257,8 +302,9 @@ enum fuzz_what {
 	FUZZ_OF_MSR,
 	FUZZ_OF_APIC,
 	FUZZ_OF_EVENTS,
+	FUZZ_OF_NESTED,
 	FUZZ_OF_PAGE,
-	FUZZ_OF_TIME,
+	FUZZ_OF_TIME, /* index: the VM in which it is wrong */
 	FUZZ_OF_END,
 };
 
@@ -275,6 +321,13 @@ struct fuzz_verdict {
 	struct fuzz_difference d;
 	u32 done; /* operations that were compared */
 };
+
+/* Streams that ended before their last operation, and what they did not run. */
+struct fuzz_lost {
+	u64 cut, ended, ops;
+};
+
+extern struct fuzz_lost fuzz_lost;
 
 /* Run @s on both, and compare. */
 void fuzz_run(const struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v);
@@ -297,11 +350,20 @@ struct fuzz_shadow {
 	const struct fuzz_vm *f[2];
 	u64 msr[2][FUZZ_MSRS];
 	const char *tainted[FUZZ_MSRS]; /* the register's values differ, by this id */
+	struct fuzz_out out[2];		/* of the operation that was noted last */
 	u32 role[FUZZ_PAGES];
+	bool left[FUZZ_PAGES]; /* what the hypercall page lay over may not have come back */
 	bool enforce;
 	bool apic_off;
-	const char *clock; /* user space has changed the clock or a rate: this id */
-	const char *timer; /* an expiry could not be signalled: this id */
+	bool clock;	  /* user space has set the clock */
+	bool rate;	  /* user space has given the TSC another rate */
+	bool foreign_tsc; /* the reference TSC page is not what the module has written */
+	bool routed, rerouted[FUZZ_EVENTFDS];
+	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */
+	u32 sint[FUZZ_EVENTFDS]; /* that the GSI is routed to */
+	const char *timer;	 /* an expiry could not be signalled: this id */
+	u64 timer_vectors[4];	 /* of such timers, one bit each */
+	u32 timer_sints;	 /* the same */
 };
 
 struct fuzz_known {
@@ -312,12 +374,23 @@ struct fuzz_known {
 /* Before the results of @op are compared, and after. */
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *op, const struct fuzz_out out[2]);
 void fuzz_shadow_look(struct fuzz_shadow *sh);
+/* Is it an operation of L2? */
+bool fuzz_in_l2(const struct fuzz_shadow *sh, const struct fuzz_op *o);
 /* Does it write this register? */
 bool fuzz_writes(const struct fuzz_op *o, u32 msr);
+/* The call instruction and RET, as KVM writes them, and what the module fills the page with. */
+u32 fuzz_call_code(void);
+#define FUZZ_CODE_FILL 0xccccccccU
+/* Is the hypercall page of the module enabled at this address? */
+bool fuzz_is_code(const struct fuzz_shadow *sh, u64 at);
+/* The address of a page now, 0 when it has none. */
+u64 fuzz_page_address(const struct fuzz_vm *f, u32 page);
 /* What the page at this address has been, 0 also where there is none. */
 u32 fuzz_role_of(const struct fuzz_shadow *sh, u64 at);
 /* The register's values may differ from here on, until they are equal again. */
 void fuzz_taint(struct fuzz_shadow *sh, u32 msr, const char *id);
+/* The expiry of a timer of this CONFIG may differ from here on. */
+void fuzz_note_timer(struct fuzz_shadow *sh, u64 config, const char *id);
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *op,
 			     const struct fuzz_difference *d);
@@ -327,7 +400,8 @@ void fuzz_known_report(void);
 
 void fuzz_shrink(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v);
 
-void fuzz_cover(const struct fuzz_op *op, const struct fuzz_out *out);
+/* @l2: registers and calls have been answered by L1, or could have been. */
+void fuzz_cover(const struct fuzz_op *op, const struct fuzz_out *out, bool l2);
 /* Print row by outcome; the number of those that can be reached and were not. */
 u32 fuzz_cover_report(bool print);
 

@@ -81,8 +81,6 @@ const u64 fuzz_cpuid_bits[] = {
 };
 const u32 fuzz_nr_cpuid_bits = ARRAY_SIZE(fuzz_cpuid_bits);
 
-/* Weights: their sum is WEIGHTS. */
-#define WEIGHTS 275
 static const struct {
 	u32 weight, kind;
 } kinds[] = {
@@ -93,21 +91,25 @@ static const struct {
 	{ 3, FUZZ_CPUID_BIT }, { 1, FUZZ_ENFORCE }, { 3, FUZZ_ROUTE },	 { 4, FUZZ_IRQ },
 	{ 3, FUZZ_EVENTFD },   { 1, FUZZ_SYNIC },   { 2, FUZZ_FILTER },	 { 1, FUZZ_CLOCK },
 	{ 1, FUZZ_TSC_KHZ },   { 2, FUZZ_LAPIC },   { 3, FUZZ_SLOT },	 { 1, FUZZ_SMI },
-	{ 1, FUZZ_OFFERED },
+	{ 1, FUZZ_OFFERED },   { 3, FUZZ_IRQFD },   { 4, FUZZ_KICK },	 { 3, FUZZ_NESTED },
 };
 
 static void draw(struct fuzz_random *r, struct fuzz_op *o)
 {
-	u32 i, n = below(r, WEIGHTS);
+	u32 i, n, sum = 0;
 
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		sum += kinds[i].weight;
+	n = below(r, sum);
 	memset(o, 0, sizeof(*o));
-	for (i = 0; i + 1 < ARRAY_SIZE(kinds) && n >= kinds[i].weight; i++)
+	for (i = 0; n >= kinds[i].weight; i++)
 		n -= kinds[i].weight;
 	o->kind = kinds[i].kind;
 	switch (o->kind) {
 	case FUZZ_RDMSR:
 	case FUZZ_GET_MSR:
 		o->w[0] = fuzz_draw_msr(r);
+		o->answer = below(r, 2);
 		break;
 	case FUZZ_WRMSR:
 	case FUZZ_SET_MSR:
@@ -121,7 +123,8 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		break;
 	case FUZZ_LOAD:
 	case FUZZ_STORE:
-		o->w[0] = FUZZ_PAGE(below(r, FUZZ_SLOTS * FUZZ_SLOT_PAGES)) +
+		o->w[0] = (chance(r, 90) ? FUZZ_GPA : FUZZ_MOVED) +
+			  PAGE_SIZE * below(r, FUZZ_SLOTS * FUZZ_SLOT_PAGES) +
 			  PICK(r, 0, 8, 0x100, 0x108, 0x110, 0x200, 0x210, 0xff8);
 		o->w[1] = chance(r, 50) ? 0 : fuzz_edge(r);
 		break;
@@ -144,6 +147,11 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 	case FUZZ_EOI_BY:
 		o->w[0] = chance(r, 90) ? below(r, 2) : FUZZ_EOI_NONE;
 		break;
+	case FUZZ_NESTED:
+		/* Mostly direct calls that are allowed, and the first VP of the first VM. */
+		o->w[0] = chance(r, 60) ? FUZZ_NESTED_DIRECT | FUZZ_NESTED_ALLOWED : below(r, 128);
+		o->w[0] |= chance(r, 20) ? FUZZ_NESTED_LOCK : 0;
+		break;
 	case FUZZ_CPUID_BIT:
 		o->w[0] = fuzz_cpuid_bits[1 + below(r, fuzz_nr_cpuid_bits - 1)];
 		o->w[1] = below(r, 2);
@@ -156,11 +164,16 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		o->w[1] = below(r, chance(r, 90) ? 16 : 20);
 		break;
 	case FUZZ_IRQ:
+	case FUZZ_KICK:
 		o->w[0] = below(r, FUZZ_EVENTFDS);
 		break;
 	case FUZZ_EVENTFD:
 		o->w[0] = below(r, FUZZ_EVENTFDS);
-		o->w[1] = below(r, 3);
+		o->w[1] = PICK(r, 0, 0, 1, 1, 1, 1, 1, 2, 3, 4);
+		break;
+	case FUZZ_IRQFD:
+		o->w[0] = below(r, FUZZ_EVENTFDS);
+		o->w[1] = PICK(r, 0, 1, 2, 2);
 		break;
 	case FUZZ_SYNIC:
 		o->w[0] = 1 + below(r, 2);
@@ -201,16 +214,20 @@ static u32 prologue(struct fuzz_random *r, struct fuzz_stream *s)
 		{ HV_X64_MSR_SCONTROL, 1 },
 		{ HV_X64_MSR_SIMP, FUZZ_PAGE(0) | 1 },
 		{ HV_X64_MSR_SIEFP, FUZZ_PAGE(1) | 1 },
-		{ HV_X64_MSR_VP_ASSIST_PAGE, FUZZ_PAGE(2) | 1 },
-		{ HV_X64_MSR_REFERENCE_TSC, FUZZ_PAGE(3) | 1 },
+		{ HV_X64_MSR_VP_ASSIST_PAGE, FUZZ_PAGE(FUZZ_ASSIST_PAGE) | 1 },
+		{ HV_X64_MSR_REFERENCE_TSC, FUZZ_PAGE(6) | 1 },
 		{ HV_X64_MSR_HYPERCALL, FUZZ_PAGE(4) | 1 },
 	};
 	u32 i, n = 0, done = chance(r, 85) ? ARRAY_SIZE(start) : below(r, ARRAY_SIZE(start));
 
 	s->ops[n++] = (struct fuzz_op){ .kind = FUZZ_APIC, .w = { 1, APIC_SPIV, APIC_SPIV_ON } };
-	for (i = 0; i < done; i++)
+	for (i = 0; i < done; i++) {
+		/* L1 has set up its own, which allows direct calls. */
+		if (s->setup.nested && start[i][0] == HV_X64_MSR_VP_ASSIST_PAGE)
+			continue;
 		s->ops[n++] =
 			(struct fuzz_op){ .kind = FUZZ_WRMSR, .w = { start[i][0], start[i][1] } };
+	}
 	for (i = 1; i < 16 && done == ARRAY_SIZE(start); i++)
 		s->ops[n++] = (struct fuzz_op){
 			.kind = FUZZ_WRMSR,
@@ -219,10 +236,36 @@ static u32 prologue(struct fuzz_random *r, struct fuzz_stream *s)
 	return n;
 }
 
+/* What an L1 needs to get going; and no SMI, for which it would have to be prepared. */
+static void make_nestable(struct fuzz_setup *setup)
+{
+	setup->enforce = false;
+	setup->smm = false;
+	memset(setup->without, 0, sizeof(setup->without));
+}
+
+/* May L1 do this in the place of L2? Not what waits for interrupts, which L2 takes. */
+static bool in_l1(const struct fuzz_op *o)
+{
+	switch (o->kind) {
+	case FUZZ_RDMSR:
+	case FUZZ_WRMSR:
+	case FUZZ_CPUID:
+	case FUZZ_LOAD:
+	case FUZZ_STORE:
+	case FUZZ_CALL:
+	case FUZZ_TAKE:
+	case FUZZ_TIME:
+		return true;
+	default:
+		return false;
+	}
+}
+
 void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 {
 	struct fuzz_random r = { .s = seed };
-	u32 i;
+	u32 i, first;
 
 	s->seed = seed;
 	s->setup.x2apic = below(&r, 2);
@@ -232,12 +275,19 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 	s->setup.debugger = chance(&r, 30);
 	s->setup.smm = chance(&r, 20);
 	s->setup.exits = chance(&r, 50);
+	r.apart = chance(&r, 75);
 	for (i = 0; i < FUZZ_WITHOUT; i++)
 		s->setup.without[i] =
 			chance(&r, s->setup.enforce ? 80 : 10) ?
 				below(&r, fuzz_nr_cpuid_bits - (chance(&r, 97) ? 1 : 0)) :
 				0;
-	s->nr = prologue(&r, s);
-	while (s->nr < nr)
-		draw(&r, &s->ops[s->nr++]);
+	s->setup.nested = chance(&r, 15) && host_is_amd() && host_has_nested();
+	if (s->setup.nested)
+		make_nestable(&s->setup);
+	first = prologue(&r, s);
+	for (s->nr = first; s->nr < nr; s->nr++)
+		draw(&r, &s->ops[s->nr]);
+	/* L2 is of little use by itself: what it does with registers ends in L1. */
+	for (i = 0; s->setup.nested && i < s->nr; i++)
+		s->ops[i].l1 = in_l1(&s->ops[i]) && (i < first || chance(&r, 70));
 }

@@ -157,8 +157,6 @@ static u64 reference_time(void)
 	return __rdmsr(HV_X64_MSR_TIME_REF_COUNT, &t) ? 0 : t;
 }
 
-enum timer_result { FAULTED, NOTHING, ONE, SEVERAL, EARLY = 16 };
-
 /*
  * w[0] timer, w[1] CONFIG, w[2] ticks from now, or the period; w[3] the vector that is expected.
  * Start it, wait until it must have come, and stop it. The result is how often it came, and
@@ -175,7 +173,7 @@ u64 fuzz_guest_timer(u64 arg)
 
 	a->vector = 0;
 	if (!begin || __wrmsr(HV_X64_MSR_STIMER_CONFIG(n), 0))
-		return FAULTED;
+		return FUZZ_TIMER_FAULTED;
 	irqs_window();
 	from = log->nr;
 	due = reference_time() + a->w[2];
@@ -183,14 +181,14 @@ u64 fuzz_guest_timer(u64 arg)
 	if (!a->vector)
 		a->vector = __wrmsr(HV_X64_MSR_STIMER_CONFIG(n), a->w[1]);
 	a->error = a->vector ? (u32)this_cpu()->error : 0;
-	result = NOTHING;
+	result = FUZZ_TIMER_NOTHING;
 	do {
 		irqs_window();
 		now = reference_time();
 		for (seen = 0, i = from; i < log->nr; i++)
 			seen += log->entry[i].vector == (u32)a->w[3];
 		if (seen && now < due)
-			result |= EARLY;
+			result |= FUZZ_TIMER_EARLY;
 		looks += now > due + LATEST;
 	} while (!a->vector && seen < want && looks < LATEST_LOOKS && all++ < MOST_LOOKS);
 	__wrmsr(HV_X64_MSR_STIMER_CONFIG(n), 0);
@@ -202,7 +200,10 @@ u64 fuzz_guest_timer(u64 arg)
 	/* How many ticks a wait holds depends on the host; none, one and some do not. */
 	if (periodic)
 		log->nr = from + (seen ? 1 : 0);
-	return (result & EARLY) | (seen ? seen == 1 || periodic ? ONE : SEVERAL : NOTHING);
+	if (!seen)
+		return result;
+	return (result & FUZZ_TIMER_EARLY) |
+	       (seen == 1 || periodic ? FUZZ_TIMER_ONE : FUZZ_TIMER_SEVERAL);
 }
 
 /* Take the message of SINT @arg by the TLFS's protocol. The result is its header and its timer. */
@@ -245,12 +246,12 @@ u64 fuzz_guest_time(u64 arg)
 	}
 	after = reference_time();
 	if (!before)
-		return 1;
+		return FUZZ_TIME_NONE;
 	if (after < before)
-		return 2;
+		return FUZZ_TIME_BACK;
 	if (sequence && (page < before || page > after))
-		return 3;
-	return sequence ? 4 : 0;
+		return FUZZ_TIME_TWO_CLOCKS;
+	return sequence ? FUZZ_TIME_BY_PAGE : FUZZ_TIME_BY_REGISTER;
 }
 
 /* w[0]: 1 write, 0 read; w[1] register, w[2] value. */
@@ -338,5 +339,42 @@ u64 fuzz_guest_cr(u64 arg)
 u64 fuzz_guest_eoi_by(u64 arg)
 {
 	this_log()->eoi_by = (u32)arg % 3;
+	return 0;
+}
+
+/* L2: have L1 do the operation. */
+u64 fuzz_guest_in_l1(u64 arg)
+{
+	struct fuzz_arg *a = (struct fuzz_arg *)(uintptr_t)arg;
+	struct nested *n = this_cpu()->nested;
+	struct guest_op *op = n->l1->ops;
+
+	*op = a->inner;
+	op->vector = 0;
+	n->l1->nr = 1;
+	cpuid(NESTED_LEAF, 0);
+	/* A function leaves its exception in the argument. */
+	if (op->op != OP_CALL) {
+		a->vector = op->vector;
+		a->error = op->error;
+	}
+	a->result2 = op->result2;
+	return op->result;
+}
+
+/* L2: L1's enlightenments from the next entry on, which comes at once. */
+u64 fuzz_guest_nested(u64 arg)
+{
+	struct nested *n = this_cpu()->nested;
+
+	n->direct = arg & FUZZ_NESTED_DIRECT;
+	n->msr_bitmap = arg & FUZZ_NESTED_BITMAP;
+	n->npt_tlb = arg & FUZZ_NESTED_NPT;
+	n->lock_page[0] = !!(arg & FUZZ_NESTED_LOCK);
+	n->assist[ASSIST_DIRECT] = !!(arg & FUZZ_NESTED_ALLOWED);
+	n->vp_id = !!(arg & FUZZ_NESTED_VP_ID);
+	n->vm_id = arg & FUZZ_NESTED_VM_ID ? 2 : 1;
+	n->l1->nr = 0;
+	cpuid(NESTED_LEAF, 0);
 	return 0;
 }

@@ -8,22 +8,66 @@
 #include "irqfd.h"
 #include "msr_filter.h"
 
+enum eventfd_action { EVENTFD_OFF, EVENTFD_ON, EVENTFD_BAD_FLAG, EVENTFD_BAD_ID, EVENTFD_BAD_FD };
+
 /* Connection @n has an eventfd of its own, which fuzz_look() counts. */
-static int set_eventfd(struct fuzz_vm *f, u32 n, bool on)
+static int set_eventfd(struct fuzz_vm *f, u32 n, u32 action)
 {
 	struct kvm_hyperv_eventfd e = {
 		.conn_id = n,
-		.flags = on ? 0 : KVM_HYPERV_EVENTFD_DEASSIGN,
+		.flags = action == EVENTFD_OFF ? KVM_HYPERV_EVENTFD_DEASSIGN : 0,
 	};
 	int r;
 
 	if (f->eventfd[n] < 0)
 		f->eventfd[n] = eventfd_new();
 	e.fd = f->eventfd[n];
+	if (action == EVENTFD_BAD_FLAG)
+		e.flags = KVM_HYPERV_EVENTFD_DEASSIGN << 1;
+	if (action == EVENTFD_BAD_ID)
+		e.conn_id |= 1U << 24;
+	if (action == EVENTFD_BAD_FD)
+		e.fd = -1;
 	r = ioctl(f->vm->fd, KVM_HYPERV_EVENTFD, &e) ? -errno : 0;
 	if (!r)
-		f->connected[n] = on;
+		f->connected[n] = action == EVENTFD_ON;
 	return r;
+}
+
+enum irqfd_action { IRQFD_OFF, IRQFD_ON, IRQFD_RESAMPLE };
+
+/* GSI @n has an eventfd of its own that raises it, and one that tells of the end, if asked for. */
+static int set_irqfd(struct fuzz_vm *f, u32 n, u32 action)
+{
+	struct kvm_irqfd i = {
+		.gsi = GSI(n),
+		.flags = action == IRQFD_OFF	  ? KVM_IRQFD_FLAG_DEASSIGN :
+			 action == IRQFD_RESAMPLE ? KVM_IRQFD_FLAG_RESAMPLE :
+						    0,
+	};
+
+	if (f->irqfd[n] < 0)
+		f->irqfd[n] = eventfd_new();
+	if (action == IRQFD_RESAMPLE && f->resamplefd[n] < 0)
+		f->resamplefd[n] = eventfd_new();
+	i.fd = (u32)f->irqfd[n];
+	i.resamplefd = action == IRQFD_RESAMPLE ? (u32)f->resamplefd[n] : 0;
+	if (ioctl(f->vm->fd, KVM_IRQFD, &i))
+		return -errno;
+	f->raises[n] = action != IRQFD_OFF;
+	return 0;
+}
+
+/*
+ * Signal that eventfd. Without a route, and for a signal that was there before the irqfd, a worker
+ * of KVM's raises the GSI, at any time.
+ */
+static int kick(struct fuzz_vm *f, u32 n)
+{
+	if (!f->routed || !f->raises[n])
+		return 0;
+	eventfd_signal(f->irqfd[n]);
+	return 1;
 }
 
 /* KVM refuses most changes once the vCPU has run. */
@@ -52,7 +96,10 @@ static int route(struct fuzz_vm *f, u32 gsi, u32 sint)
 		t.e[i].type = KVM_IRQ_ROUTING_HV_SINT;
 		t.e[i].u.hv_sint.sint = i == gsi ? sint : i + 1;
 	}
-	return ioctl(f->vm->fd, KVM_SET_GSI_ROUTING, &t) ? -errno : 0;
+	if (ioctl(f->vm->fd, KVM_SET_GSI_ROUTING, &t))
+		return -errno;
+	f->routed = true;
+	return 0;
 }
 
 static int raise_gsi(struct fuzz_vm *f, u32 gsi)
@@ -201,7 +248,13 @@ void fuzz_run_host(struct fuzz_vm *f, const struct fuzz_op *o, struct fuzz_out *
 		out->ret = raise_gsi(f, (u32)o->w[0] % FUZZ_EVENTFDS);
 		break;
 	case FUZZ_EVENTFD:
-		out->ret = set_eventfd(f, (u32)o->w[0] % FUZZ_EVENTFDS, o->w[1] != 0);
+		out->ret = set_eventfd(f, (u32)o->w[0] % FUZZ_EVENTFDS, (u32)o->w[1]);
+		break;
+	case FUZZ_IRQFD:
+		out->ret = set_irqfd(f, (u32)o->w[0] % FUZZ_EVENTFDS, (u32)o->w[1]);
+		break;
+	case FUZZ_KICK:
+		out->ret = kick(f, (u32)o->w[0] % FUZZ_EVENTFDS);
 		break;
 	default:
 		FAIL("operation %u is none of the host's", o->kind);

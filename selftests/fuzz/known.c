@@ -5,13 +5,21 @@
  * difference is this one, from the operation and from what the stream has done before. It must be
  * as narrow as the id's text: what it takes for known is not looked at.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "apic.h"
 #include "fuzz.h"
 
-#define CRASH_BITS (HV_CRASH_NOTIFY | HV_CRASH_MESSAGE)
-#define SYNDBG	   KVM_EXIT_HYPERV_SYNDBG
+#define CRASH_BITS	(HV_CRASH_NOTIFY | HV_CRASH_MESSAGE)
+#define SYNDBG		KVM_EXIT_HYPERV_SYNDBG
+#define GP		13u /* #GP */
+/* Sequence, scale and offset. */
+#define TSC_PAGE_SIZE	24
+/* Of HvSignalEvent's input. */
+#define SIGNAL_RESERVED (0xffffULL << 48 | 0xffULL << 24)
+#define SIGNAL_FLAG	(0xffffULL << 32)
+#define STATUS(result)	((u32)(result)&0xffff)
 
 /* Register that the operation, or the difference in the state, is about; 0: none. */
 static u32 register_of(const struct fuzz_op *o, const struct fuzz_difference *d)
@@ -54,70 +62,102 @@ static bool tainted(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	return true;
 }
 
-/* GUEST_OS_ID 0 and HYPERCALL: stock drops the write, and nothing locks it. */
+/* The guest may not write HYPERCALL any more. */
 static bool d2(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	bool locked = fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL) & HV_HYPERCALL_LOCKED;
-	bool no_id = !fuzz_shadow_msr(sh, 0, HV_X64_MSR_GUEST_OS_ID);
-
-	if (is_value(o, d) && register_of(o, d) == HV_X64_MSR_HYPERCALL)
-		return no_id || locked || (d->a ^ d->b) == HV_HYPERCALL_ENABLE;
-	return locked && fuzz_writes(o, HV_X64_MSR_HYPERCALL) && d->what == FUZZ_OF_VECTOR;
+	return o->kind == FUZZ_WRMSR && o->w[0] == HV_X64_MSR_HYPERCALL &&
+	       d->what == FUZZ_OF_VECTOR && !d->a && d->b >> 32 == GP &&
+	       (fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL) & HV_HYPERCALL_LOCKED);
 }
 
-/* The whole page is code here, and what it lay over comes back. */
+/* --- pages --------------------------------------------------------------- */
+
+/* The word of a page that the difference is about: its page, else -1. */
+static int page_word(const struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d, u32 *offset)
+{
+	if (d->what == FUZZ_OF_PAGE) {
+		*offset = d->offset;
+		return (int)d->index;
+	}
+	if (d->what != FUZZ_OF_RESULT || o->kind != FUZZ_LOAD || d->index)
+		return -1;
+	*offset = o->w[0] % PAGE_SIZE;
+	return fuzz_page_at(sh->f[0], o->w[0] & ~(PAGE_SIZE - 1));
+}
+
+static u32 code_at(u32 offset)
+{
+	return offset ? FUZZ_CODE_FILL : fuzz_call_code();
+}
+
+/*
+ * The whole page is code here, and what it lay over comes back; stock writes the call and RET
+ * only, and leaves them. By 32 bits: some of what is written to a page has no more.
+ */
 static bool d1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	if (d->what == FUZZ_OF_PAGE)
-		return sh->role[d->index] & FUZZ_AS_HYPERCALL;
-	if (d->what == FUZZ_OF_RESULT && (o->kind == FUZZ_LOAD || o->kind == FUZZ_STORE))
-		return fuzz_role_of(sh, o->w[0]) & FUZZ_AS_HYPERCALL;
-	return false;
+	bool code;
+	u32 offset, i;
+	int page = page_word(sh, o, d, &offset);
+
+	if (page < 0 || !(sh->role[page] & FUZZ_AS_HYPERCALL))
+		return false;
+	code = sh->left[page] || (sh->role[page] & ~FUZZ_AS_HYPERCALL) ||
+	       fuzz_is_code(sh, fuzz_page_address(sh->f[0], (u32)page));
+	for (i = 0; i < 64; i += 32) {
+		u32 a = (u32)(d->a >> i), b = (u32)(d->b >> i), at = offset + i / 8;
+
+		if (a != b && !(code && b == code_at(at)) && !(!at && a == fuzz_call_code()))
+			return false;
+	}
+	return true;
 }
 
-/* The hypercall page or the reference TSC page, and another one on the same page. */
+/* Is this the page of the reference TSC, and of something else, too? */
+static bool is_shared_tsc(u32 role)
+{
+	return (role & FUZZ_AS_TSC) && (role & ~FUZZ_AS_TSC);
+}
+
+/* The reference TSC page, which stock writes through what lies on it. */
 static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	u64 tsc = fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC), at = 0;
+	u32 offset;
+	int page = page_word(sh, o, d, &offset);
 
-	if (d->what == FUZZ_OF_PAGE)
-		return (sh->role[d->index] & FUZZ_AS_TSC) && (sh->role[d->index] & ~FUZZ_AS_TSC);
-	if (d->what == FUZZ_OF_RESULT && o->kind == FUZZ_TIME)
-		at = tsc;
-	if (d->what == FUZZ_OF_RESULT && o->kind == FUZZ_LOAD)
-		at = o->w[0];
-	if (at)
-		return (fuzz_role_of(sh, at) & FUZZ_AS_TSC) &&
-		       (fuzz_role_of(sh, at) & ~FUZZ_AS_TSC);
-	return false;
+	if (page >= 0)
+		return is_shared_tsc(sh->role[page]) && offset < TSC_PAGE_SIZE;
+	return d->what == FUZZ_OF_RESULT && o->kind == FUZZ_TIME && d->b != FUZZ_TIME_BACK &&
+	       d->b != FUZZ_TIME_TWO_CLOCKS &&
+	       is_shared_tsc(fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC)));
 }
 
-/* The code shows again here when what lay on top of it goes; on stock there is nothing to call. */
+/*
+ * One of them has nothing to call: where something else was on top (D53), or the register is
+ * locked here and stock has moved it.
+ */
 static bool d53_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d)
 {
-	u32 role = fuzz_role_of(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL));
+	u64 reg = fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL);
 
 	(void)d;
-	return o->kind == FUZZ_CALL && o->w[0] == FUZZ_BY_PAGE && (role & ~FUZZ_AS_HYPERCALL);
+	if (o->kind != FUZZ_CALL || o->w[0] != FUZZ_BY_PAGE ||
+	    (sh->out[0].result != FUZZ_NO_PAGE) == (sh->out[1].result != FUZZ_NO_PAGE))
+		return false;
+	return (reg & HV_HYPERCALL_LOCKED) || (fuzz_role_of(sh, reg) & ~FUZZ_AS_HYPERCALL);
 }
 
-/* A message is taken from a page that has been code. */
+/* A message is taken from a page that is, or was, code: its type is that of the code. */
 static bool d1_take(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		    const struct fuzz_difference *d)
 {
-	(void)d;
-	return o->kind == FUZZ_TAKE &&
-	       (fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP)) & FUZZ_AS_HYPERCALL);
-}
+	u32 code = o->w[0] % HV_SYNIC_SINTS ? FUZZ_CODE_FILL : fuzz_call_code();
 
-/* What it lay over, or what a guest wrote into it, is another thing to call. */
-static bool d1_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
-		    const struct fuzz_difference *d)
-{
-	(void)sh;
-	return o->kind == FUZZ_CALL && o->w[0] == FUZZ_BY_PAGE && d->what == FUZZ_OF_RESULT &&
-	       d->a == FUZZ_NO_PAGE;
+	return o->kind == FUZZ_TAKE && d->what == FUZZ_OF_RESULT &&
+	       (fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP)) & FUZZ_AS_HYPERCALL) &&
+	       ((u32)d->b == code || (u32)d->a == fuzz_call_code());
 }
 
 static bool d6(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
@@ -146,11 +186,12 @@ static bool reserved(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	if (row < 0 || !(o->w[1] & fuzz_msr_row((u32)row)->reserved) ||
 	    !fuzz_msr_row((u32)row)->restore_any)
 		return false;
-	if (guest && d->what == FUZZ_OF_VECTOR && !d->a) {
+	if (guest && d->what == FUZZ_OF_VECTOR && !d->a && d->b >> 32 == GP) {
 		*id = is_config((u32)o->w[0]) ? "D18" : "D13";
 		fuzz_taint(sh, (u32)o->w[0], *id);
-		if (is_config((u32)o->w[0]) && (o->w[1] & HV_STIMER_ENABLE))
-			sh->timer = "D18";
+		if (is_config((u32)o->w[0]) &&
+		    (o->w[1] & (HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE)))
+			fuzz_note_timer(sh, o->w[1], "D18");
 		return true;
 	}
 	if (o->kind == FUZZ_SET_MSR && d->what == FUZZ_OF_MSR && fuzz_msr(d->index) == o->w[0]) {
@@ -167,9 +208,9 @@ static bool d18(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	u32 vector = o->w[1] >> 4 & 0xff, msr = register_of(o, d);
 
 	if (o->kind == FUZZ_WRMSR && is_config((u32)o->w[0]) && d->what == FUZZ_OF_VECTOR &&
-	    !d->a && (o->w[1] & HV_STIMER_DIRECT) && vector < 16) {
+	    !d->a && d->b >> 32 == GP && (o->w[1] & HV_STIMER_DIRECT) && vector < 16) {
 		fuzz_taint(sh, (u32)o->w[0], "D18");
-		sh->timer = "D18";
+		fuzz_note_timer(sh, o->w[1], "D18");
 		return true;
 	}
 	/* Disabled here: the rest of the value is the same. */
@@ -177,59 +218,111 @@ static bool d18(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       !(d->b & HV_STIMER_DIRECT) && !(d->b >> 16 & 15);
 }
 
-/* Anything that an expiry leaves behind. */
+static bool is_timer_vector(const struct fuzz_shadow *sh, u32 vector)
+{
+	return sh->timer_vectors[vector / 64 % 4] >> vector % 64 & 1;
+}
+
+/* Was one of these timers' interrupts taken more often by one of them? Of eight at most. */
+static bool took_timers(const struct fuzz_shadow *sh)
+{
+	int more[256] = { 0 };
+	u32 i, vector, side;
+
+	for (side = 0; side < 2; side++)
+		for (i = 0; i < 8 && i < sh->out[side].irqs; i++)
+			more[sh->out[side].vectors >> 8 * i & 0xff] += side ? 1 : -1;
+	for (vector = 0; vector < 256; vector++)
+		if (more[vector] && is_timer_vector(sh, vector))
+			return true;
+	return false;
+}
+
+/* Differs the APIC's register in the bits of these timers' vectors only, or by these? */
+static bool apic_of_timers(const struct fuzz_shadow *sh, u32 reg, u64 differs)
+{
+	u32 i;
+
+	if (reg == APIC_PPR) {
+		for (i = 0; i < 8; i++) {
+			const u32 at = (APIC_ISR / 16) + i;
+			u32 isr = sh->f[0]->state.apic[at] ^ sh->f[1]->state.apic[at];
+
+			if (isr && apic_of_timers(sh, 16 * at, isr))
+				return true;
+		}
+		return false;
+	}
+	if (reg < APIC_ISR || reg >= APIC_ISR + 3 * 0x80)
+		return false;
+	for (i = 0; i < 32; i++)
+		if ((differs >> i & 1) && !is_timer_vector(sh, (reg % 0x80) / 16 * 32 + i))
+			return false;
+	return true;
+}
+
+/* What the expiry of such a timer leaves behind, or does not. */
 static bool by_timer(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d, const char **id)
 {
-	bool of_timer;
+	u32 offset;
+	int page;
 
+	*id = sh->timer;
 	if (!sh->timer)
 		return false;
-	switch (d->what) {
-	case FUZZ_OF_IRQS:
-	case FUZZ_OF_APIC:
-		of_timer = true;
-		break;
-	case FUZZ_OF_PAGE:
-		of_timer = sh->role[d->index] & FUZZ_AS_SIMP;
-		break;
-	case FUZZ_OF_RESULT:
-		of_timer = o->kind == FUZZ_TIMER || o->kind == FUZZ_TAKE || o->kind == FUZZ_LOAD ||
-			   o->kind == FUZZ_APIC || is_value(o, d);
-		break;
-	default:
-		of_timer = is_value(o, d);
-	}
+	if (d->what == FUZZ_OF_IRQS)
+		return took_timers(sh);
+	if (d->what == FUZZ_OF_APIC)
+		return apic_of_timers(sh, d->index, d->a ^ d->b);
 	if (is_value(o, d))
-		of_timer = is_config(register_of(o, d));
-	*id = sh->timer;
-	return of_timer;
+		return is_config(register_of(o, d)) && (d->a ^ d->b) == HV_STIMER_ENABLE;
+	page = page_word(sh, o, d, &offset);
+	if (page >= 0)
+		return (sh->role[page] & FUZZ_AS_SIMP) && (sh->timer_sints >> offset / 256 & 1);
+	if (d->what != FUZZ_OF_RESULT || d->index)
+		return false;
+	if (o->kind == FUZZ_APIC)
+		return apic_of_timers(sh, (u32)o->w[1], d->a ^ d->b);
+	if (o->kind == FUZZ_TAKE)
+		return sh->timer_sints >> o->w[0] % HV_SYNIC_SINTS & 1;
+	return o->kind == FUZZ_TIMER && is_timer_vector(sh, (u32)o->w[3]);
 }
 
 /* A SINT that is polled, or of a SynIC that is disabled, raises no interrupt. */
 static bool d16(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	u32 i;
+	u32 sint = sh->sint[o->w[0] % FUZZ_EVENTFDS];
+	u64 value = fuzz_shadow_msr(sh, 0, HV_X64_MSR_SINT(sint % HV_SYNIC_SINTS));
 
-	if (o->kind != FUZZ_IRQ || (d->what != FUZZ_OF_RET && d->what != FUZZ_OF_APIC))
+	if ((o->kind != FUZZ_IRQ && o->kind != FUZZ_KICK) || sint >= HV_SYNIC_SINTS ||
+	    ((fuzz_shadow_msr(sh, 0, HV_X64_MSR_SCONTROL) & 1) && !(value & HV_SINT_POLLING)))
 		return false;
-	if (!(fuzz_shadow_msr(sh, 0, HV_X64_MSR_SCONTROL) & 1))
-		return true;
-	for (i = 0; i < HV_SYNIC_SINTS; i++)
-		if (fuzz_shadow_msr(sh, 0, HV_X64_MSR_SINT(i)) & HV_SINT_POLLING)
-			return true;
-	return false;
+	/* As KVM_IRQ_LINE_STATUS tells of one that nobody takes. */
+	if (d->what == FUZZ_OF_RET)
+		return (s64)d->a >= 0 && (s64)d->b == -1;
+	return d->what == FUZZ_OF_APIC && d->index >= APIC_IRR && d->index < APIC_IRR + 0x80 &&
+	       d->index == APIC_IRR + (value & 0xff) / 32 * 16 &&
+	       (d->a ^ d->b) == BIT64(value % 32);
 }
 
-/* The clock's page after user space has set the clock, or a rate. */
+/*
+ * The clock's page where the TSC has another rate: the page of stock does not follow, and its time
+ * takes steps. That of the module is one clock, and goes on.
+ */
 static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	if (!sh->clock)
+	u32 offset;
+	int page;
+
+	if (!sh->rate)
 		return false;
-	if (d->what == FUZZ_OF_PAGE)
-		return (sh->role[d->index] & FUZZ_AS_TSC) && d->offset < 32;
-	return (o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT) || d->what == FUZZ_OF_TIME ||
-	       (o->kind == FUZZ_LOAD && (fuzz_role_of(sh, o->w[0]) & FUZZ_AS_TSC));
+	if (d->what == FUZZ_OF_TIME)
+		return !d->index;
+	page = page_word(sh, o, d, &offset);
+	if (page >= 0)
+		return (sh->role[page] & FUZZ_AS_TSC) && offset < TSC_PAGE_SIZE;
+	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT;
 }
 
 /*
@@ -239,9 +332,11 @@ static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
  */
 static bool d13(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	if (!sh->clock || !fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_EMULATION_CONTROL))
+	if (!(sh->clock || sh->rate) || !fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_EMULATION_CONTROL) ||
+	    !(fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC) & 1))
 		return false;
-	return d->what == FUZZ_OF_TIME || o->kind == FUZZ_TIMER || o->kind == FUZZ_TIME;
+	return d->what == FUZZ_OF_TIME ||
+	       ((o->kind == FUZZ_TIMER || o->kind == FUZZ_TIME) && d->what == FUZZ_OF_RESULT);
 }
 
 /* The bits of CPUID that only the module offers. */
@@ -279,6 +374,22 @@ static bool d52(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (d->what == FUZZ_OF_APIC)
 		return d->index == APIC_ICR2 || d->index == APIC_ICR2 + 4;
 	return o->kind == FUZZ_APIC && o->w[1] == APIC_ICR2 && d->what == FUZZ_OF_RESULT;
+}
+
+/* A GSI whose route is another one by now: stock tells its resamplefd of the old SINT, too. */
+static bool d55(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	u32 gsi = d->index - FUZZ_EVENTFDS;
+	u64 gap = d->a - d->b;
+
+	(void)o;
+	if (d->what != FUZZ_OF_EVENTS || gsi >= FUZZ_EVENTFDS || d->a < d->b)
+		return false;
+	/* The numbers are those since the stream began. */
+	if (gap != sh->gap[gsi] && !(gap > sh->gap[gsi] && sh->rerouted[gsi]))
+		return false;
+	sh->gap[gsi] = gap;
+	return true;
 }
 
 /* --- calls --------------------------------------------------------------- */
@@ -332,9 +443,11 @@ static bool is_ipi(u32 code)
 	return code == HVCALL_SEND_IPI || code == HVCALL_SEND_IPI_EX;
 }
 
-static bool sends_ipi(const struct fuzz_op *o)
+/* Has only one of them sent an IPI? */
+static bool sends_alone(const struct fuzz_shadow *sh, const struct fuzz_op *o)
 {
-	return o->kind == FUZZ_CALL && is_ipi(o->w[1] & 0xffff);
+	return o->kind == FUZZ_CALL && is_ipi(o->w[1] & 0xffff) &&
+	       !STATUS(sh->out[0].result) != !STATUS(sh->out[1].result);
 }
 
 /* Is the input's place wrong: not aligned, or across the end of a page? */
@@ -343,124 +456,221 @@ static bool misplaced(const struct fuzz_op *o, const struct call *c)
 	return !c->fast && c->len && (o->w[2] % 8 || o->w[2] % PAGE_SIZE + c->len > PAGE_SIZE);
 }
 
-/*
- * What a call answers, does to user space, or leaves in the APIC. The words of the input are those
- * that were meant: with a spoiled address or form they are others, and that is K3 by itself.
- */
-static bool k3(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+/* Is the input in memory at all? */
+static bool readable(const struct fuzz_op *o, const struct call *c)
 {
-	struct call c;
-	u32 room;
+	return c->fast || !c->len ||
+	       (o->w[2] >= FUZZ_PAGE(FUZZ_IN_PAGE) && o->w[2] < FUZZ_PAGE(FUZZ_PAGES));
+}
 
-	(void)sh;
-	if (!look_at_call(o, &c) || !c.row)
-		return false;
+/*
+ * The status with which the module refuses a call for its form, whatever is in the input, as
+ * hypercalls.rst has it; HV_STATUS_SUCCESS if it does not.
+ */
+static u32 form_status(const struct fuzz_op *o, const struct call *c)
+{
+	const struct fuzz_row *row = c->row;
+
+	if (row->any_form)
+		return HV_STATUS_SUCCESS;
+	if (row->rep ? c->start >= c->reps : c->reps || c->start)
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (c->varhdr > (row->varhdr ? 64 : 0))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (c->fast && (!row->fast || c->len > (row->xmm ? 112 : 16)))
+		return HV_STATUS_INVALID_HYPERCALL_INPUT;
+	if (misplaced(o, c))
+		return HV_STATUS_INVALID_ALIGNMENT;
+	return readable(o, c) ? HV_STATUS_SUCCESS : HV_STATUS_INVALID_HYPERCALL_INPUT;
+}
+
+/*
+ * The module refuses the call with this status, and does nothing else; of the list no rep is done.
+ * The difference is that stock does something else.
+ */
+static bool refuses(const struct fuzz_shadow *sh, const struct fuzz_difference *d,
+		    const struct call *c, u32 status)
+{
+	const struct fuzz_out *b = &sh->out[1];
+
 	if (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS)
 		return false;
-	room = c.row->xmm ? 112 : 16;
-	return misplaced(o, &c) || (c.row->rep && c.start) || (c.fast && c.len > room) ||
-	       c.varhdr > 64 || (!c.row->rep && (c.reps || c.start)) ||
-	       (!c.row->varhdr && c.varhdr) || (c.row->user && c.fast);
+	return !b->vector && !b->nr_exits && STATUS(b->result) == status && status &&
+	       (b->result == status || b->result == (status | (u64)c->start << 32));
+}
+
+/* Did stock hand the call to user space? */
+static bool stock_asks_user(const struct fuzz_shadow *sh)
+{
+	const struct fuzz_out *a = &sh->out[0];
+
+	return a->nr_exits == 1 && a->exits[0].reason == KVM_EXIT_HYPERV &&
+	       a->exits[0].type == KVM_EXIT_HYPERV_HCALL;
+}
+
+static bool d29(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	struct call c;
+
+	return look_at_call(o, &c) && c.row && c.code != HVCALL_POST_MESSAGE &&
+	       c.code != HVCALL_SIGNAL_EVENT && refuses(sh, d, &c, form_status(o, &c));
 }
 
 static bool d27(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	struct call c;
+	bool bad;
 
-	(void)sh;
-	if (!look_at_call(o, &c) || !is_flush(c.code) || d->what != FUZZ_OF_RESULT)
+	if (!look_at_call(o, &c) || !is_flush(c.code))
 		return false;
-	if (c.w[1] & ~0xfULL)
+	bad = (c.w[1] & ~0xfULL) || (c.reps && (c.w[1] & BIT64(2))) ||
+	      ((c.w[1] & BIT64(3)) && sh->enforce);
+	if (bad && refuses(sh, d, &c, HV_STATUS_INVALID_PARAMETER))
 		return true;
-	return (c.reps && (c.w[1] & BIT64(2))) || ((c.w[1] & BIT64(3)) && sh->enforce);
+	/* A list that starts in its middle is none to stock. */
+	return c.start && c.row->rep && d->what == FUZZ_OF_RESULT &&
+	       STATUS(d->a) == HV_STATUS_INVALID_HYPERCALL_INPUT &&
+	       d->b == (HV_STATUS_SUCCESS | (u64)c.reps << 32);
 }
 
 static bool d28(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	struct call c;
 
-	(void)sh;
-	if (!look_at_call(o, &c) || d->what != FUZZ_OF_RESULT)
+	if (!look_at_call(o, &c))
 		return false;
-	return (c.code == HVCALL_SEND_IPI_EX && c.w[1] > 1) ||
-	       ((c.code == HVCALL_FLUSH_SPACE_EX || c.code == HVCALL_FLUSH_LIST_EX) && c.w[2] > 1);
+	return ((c.code == HVCALL_SEND_IPI_EX && c.w[1] > 1) ||
+		((c.code == HVCALL_FLUSH_SPACE_EX || c.code == HVCALL_FLUSH_LIST_EX) &&
+		 c.w[2] > 1)) &&
+	       refuses(sh, d, &c, HV_STATUS_INVALID_PARAMETER);
 }
 
 static bool d26(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	struct call c;
 
-	(void)sh;
-	if (!look_at_call(o, &c) || !is_ipi(c.code) || d->what != FUZZ_OF_RESULT)
+	if (!look_at_call(o, &c) || !is_ipi(c.code))
 		return false;
-	return (u32)c.w[0] < 16 || (u32)c.w[0] > 255 || c.w[0] >> 32;
+	if (c.w[0] >> 32)
+		return refuses(sh, d, &c, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	return ((u32)c.w[0] < 16 || (u32)c.w[0] > 255) &&
+	       refuses(sh, d, &c, HV_STATUS_INVALID_PARAMETER);
 }
 
+/* What of a message is wrong; stock hands it to user space. */
 static bool d14(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	struct call c;
-	u32 type, size;
+	u32 type, size, status;
 
-	(void)sh;
-	if (!look_at_call(o, &c) || c.code != HVCALL_POST_MESSAGE ||
-	    (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS))
+	if (!look_at_call(o, &c) || c.code != HVCALL_POST_MESSAGE || !stock_asks_user(sh))
 		return false;
+	status = form_status(o, &c);
 	type = (u32)c.w[1];
 	size = (u32)(c.w[1] >> 32);
-	return c.fast || misplaced(o, &c) || !type || type >> 31 || size > 240 ||
-	       o->w[2] < FUZZ_GPA || o->w[2] >= FUZZ_PAGE(FUZZ_PAGES) ||
-	       o->w[2] != FUZZ_PAGE(FUZZ_IN_PAGE);
+	if (!status && (!type || type >> 31 || size > 240))
+		status = HV_STATUS_INVALID_PARAMETER;
+	return refuses(sh, d, &c, status);
 }
 
 static bool d15(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	struct call c;
 
-	(void)sh;
 	if (!look_at_call(o, &c) || c.code != HVCALL_SIGNAL_EVENT)
 		return false;
-	/* The exit has the fast form here. */
-	if (d->what == FUZZ_OF_EXITS && d->index <= 2)
-		return true;
-	if (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS)
-		return false;
-	/* Unreadable, or reserved bits beside a flag number. */
-	return o->w[2] != FUZZ_PAGE(FUZZ_IN_PAGE) || (c.w[0] >> 24);
+	/* The exit has the fast form here; the rest of it is the same. */
+	if (d->what == FUZZ_OF_EXITS && !d->index)
+		return !c.fast && d->b == (d->a | HV_CTL_FAST);
+	if (!readable(o, &c))
+		return STATUS(sh->out[0].result) == HV_STATUS_INVALID_ALIGNMENT &&
+		       refuses(sh, d, &c, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	/* Reserved bits beside a flag number. */
+	return (c.w[0] & SIGNAL_RESERVED) && (c.w[0] & SIGNAL_FLAG) && stock_asks_user(sh) &&
+	       refuses(sh, d, &c, HV_STATUS_INVALID_HYPERCALL_INPUT);
 }
 
 static bool d24(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	struct call c;
+	u32 status = STATUS(d->b);
 
 	(void)sh;
-	return look_at_call(o, &c) && c.code == 0x8001 && o->answer == 2 &&
-	       (d->what == FUZZ_OF_RESULT || d->what == FUZZ_OF_PAGE || d->what == FUZZ_OF_EXITS);
+	return look_at_call(o, &c) && c.code == 0x8001 && d->what == FUZZ_OF_RESULT &&
+	       o->answer == HV_STATUS_INVALID_HYPERCALL_CODE &&
+	       d->a == HV_STATUS_INVALID_HYPERCALL_CODE && d->b == status &&
+	       (status == HV_STATUS_SUCCESS || status == HV_STATUS_INVALID_ALIGNMENT ||
+		status == HV_STATUS_INVALID_HYPERCALL_INPUT);
 }
 
 static bool d37(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	struct call c;
 
-	(void)sh;
 	/* No call to stock, so it looks at neither form nor privilege. */
-	return look_at_call(o, &c) && is_between(c.code, 0xaf, 0xb0) && d->what == FUZZ_OF_RESULT &&
-	       ((d->a & 0xffff) == HV_STATUS_INVALID_HYPERCALL_CODE ||
-		(d->b & 0xffff) == HV_STATUS_ACCESS_DENIED);
+	if (!look_at_call(o, &c) || !is_between(c.code, 0xaf, 0xb0) || d->what != FUZZ_OF_RESULT)
+		return false;
+	if (sh->enforce && STATUS(d->b) == HV_STATUS_ACCESS_DENIED)
+		return true;
+	if (STATUS(d->a) != HV_STATUS_INVALID_HYPERCALL_CODE)
+		return false;
+	return d->b == (u64)c.reps << 32 || refuses(sh, d, &c, form_status(o, &c)) ||
+	       (c.w[1] && refuses(sh, d, &c, HV_STATUS_INVALID_PARAMETER));
 }
 
 static bool d11(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	struct call c;
 
-	(void)sh;
 	return host_is_6_1() && look_at_call(o, &c) && c.code >= 0x8001 && c.row &&
-	       (d->what == FUZZ_OF_RESULT || d->what == FUZZ_OF_EXITS);
+	       (d->what == FUZZ_OF_RESULT || d->what == FUZZ_OF_EXITS) && !sh->out[0].nr_exits &&
+	       STATUS(sh->out[0].result) == HV_STATUS_INVALID_HYPERCALL_CODE;
 }
 
 static bool d7(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	(void)sh;
 	return host_is_6_1() && register_of(o, d) == HV_X64_MSR_TSC_INVARIANT_CONTROL;
+}
+
+/* --- L2 ------------------------------------------------------------------ */
+
+/* L1 has the call, of the two that may answer it. */
+static bool is_reflected(const struct fuzz_out *out)
+{
+	return !out->vector && out->result == NESTED_REFLECTED;
+}
+
+/* Flush calls of an L2: 6.1 has L1 answer them all. */
+static bool d35(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	struct call c;
+
+	(void)d;
+	return host_is_6_1() && fuzz_in_l2(sh, o) && look_at_call(o, &c) && is_flush(c.code) &&
+	       is_reflected(&sh->out[0]) && !is_reflected(&sh->out[1]);
+}
+
+/* The VP assist page is disabled, and so allows nothing; stock goes by what it did. */
+static bool n8(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	struct call c;
+
+	(void)d;
+	return fuzz_in_l2(sh, o) && look_at_call(o, &c) && is_flush(c.code) &&
+	       !is_reflected(&sh->out[0]) && is_reflected(&sh->out[1]) &&
+	       !(fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE) & ASSIST_ENABLE);
+}
+
+/* VMRUN with a VP assist page that is not in memory: stock's KVM_RUN fails. */
+static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	u64 page = fuzz_shadow_msr(sh, 0, HV_X64_MSR_VP_ASSIST_PAGE);
+
+	(void)o;
+	(void)d;
+	return sh->s->setup.nested && sh->out[0].exits[0].reason == FUZZ_RUN_FAILED + EFAULT &&
+	       (page & ASSIST_ENABLE) && fuzz_page_at(sh->f[0], page & ~(PAGE_SIZE - 1)) < 0;
 }
 
 /* --- the table ----------------------------------------------------------- */
@@ -470,16 +680,17 @@ static struct {
 	bool (*is)(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		   const struct fuzz_difference *d);
 	bool cut;
-	u64 seen;
+	u64 seen, cuts;
 } table[] = {
-	{ "D1", d1, false, 0 },	    { "D2", d2, false, 0 },	{ "D6", d6, false, 0 },
-	{ "D7", d7, false, 0 },	    { "D11", d11, false, 0 },	{ "D9", d9, false, 0 },
-	{ "D14", d14, false, 0 },   { "D15", d15, false, 0 },	{ "D16", d16, true, 0 },
-	{ "D18", d18, false, 0 },   { "D24", d24, false, 0 },	{ "D26", d26, false, 0 },
-	{ "D27", d27, false, 0 },   { "D28", d28, false, 0 },	{ "D29", k3, false, 0 },
-	{ "D32", d32, false, 0 },   { "D37", d37, false, 0 },	{ "D53", d53_call, true, 0 },
-	{ "D1", d1_call, true, 0 }, { "D1", d1_take, true, 0 }, { "D13", d13, true, 0 },
-	{ "D48", d48, false, 0 },   { "D52", d52, false, 0 },	{ "D53", d53, false, 0 },
+	{ "D1", d1, false, 0, 0 },     { "D2", d2, false, 0, 0 },   { "D6", d6, false, 0, 0 },
+	{ "D7", d7, false, 0, 0 },     { "D11", d11, false, 0, 0 }, { "D9", d9, false, 0, 0 },
+	{ "D14", d14, false, 0, 0 },   { "D15", d15, false, 0, 0 }, { "D16", d16, true, 0, 0 },
+	{ "D18", d18, false, 0, 0 },   { "D24", d24, false, 0, 0 }, { "D26", d26, false, 0, 0 },
+	{ "D27", d27, false, 0, 0 },   { "D28", d28, false, 0, 0 }, { "D29", d29, false, 0, 0 },
+	{ "D32", d32, false, 0, 0 },   { "D37", d37, false, 0, 0 }, { "D53", d53_call, true, 0, 0 },
+	{ "D1", d1_take, true, 0, 0 }, { "D13", d13, true, 0, 0 },  { "D48", d48, false, 0, 0 },
+	{ "D52", d52, false, 0, 0 },   { "D53", d53, false, 0, 0 }, { "D35", d35, true, 0, 0 },
+	{ "D36", d36, true, 0, 0 },    { "N8", n8, true, 0, 0 },    { "D55", d55, false, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */
@@ -488,12 +699,12 @@ static struct {
 	bool (*is)(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
 		   const char **id);
 	bool cut;
-	u64 seen;
+	u64 seen, cuts;
 } several[] = {
-	{ "a register that differs already", tainted, false, 0 },
-	{ "what is offered (D2, D37, D38)", offers, false, 0 },
-	{ "reserved bits (D13, D18, D33)", reserved, false, 0 },
-	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D53)", by_timer, true, 0 },
+	{ "a register that differs already", tainted, false, 0, 0 },
+	{ "what is offered (D2, D37, D38)", offers, false, 0, 0 },
+	{ "reserved bits (D13, D18, D33)", reserved, false, 0, 0 },
+	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D53)", by_timer, true, 0, 0 },
 };
 
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,
@@ -508,19 +719,29 @@ struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
 		if (!table[i].is(sh, o, d))
 			continue;
-		table[i].seen++;
+		known.id = table[i].id;
 		/* An interrupt that only one of them has sent makes them different for good. */
-		return (struct fuzz_known){ table[i].id, table[i].cut || sends_ipi(o) };
+		known.cut = table[i].cut || sends_alone(sh, o);
+		table[i].seen++;
+		table[i].cuts += known.cut;
+		return known;
 	}
 	for (i = 0; i < ARRAY_SIZE(several); i++) {
 		if (!several[i].is(sh, o, d, &known.id))
 			continue;
-		several[i].seen++;
 		known.cut = several[i].cut;
+		several[i].seen++;
+		several[i].cuts += known.cut;
 		return known;
 	}
 	known.id = NULL;
 	return known;
+}
+
+static void report(const char *name, u64 seen, u64 cuts)
+{
+	ktap_log("known difference, %s: %llu, streams that ended by it: %llu", name,
+		 (unsigned long long)seen, (unsigned long long)cuts);
 }
 
 void fuzz_known_report(void)
@@ -528,9 +749,11 @@ void fuzz_known_report(void)
 	u32 i;
 
 	for (i = 0; i < ARRAY_SIZE(table); i++)
-		ktap_log("known difference %s: %llu", table[i].id,
-			 (unsigned long long)table[i].seen);
+		report(table[i].id, table[i].seen, table[i].cuts);
 	for (i = 0; i < ARRAY_SIZE(several); i++)
-		ktap_log("known difference, %s: %llu", several[i].name,
-			 (unsigned long long)several[i].seen);
+		report(several[i].name, several[i].seen, several[i].cuts);
+	ktap_log("streams that ended early: %llu by known differences, %llu by their guest; operations "
+		 "that did not run: %llu",
+		 (unsigned long long)fuzz_lost.cut, (unsigned long long)fuzz_lost.ended,
+		 (unsigned long long)fuzz_lost.ops);
 }

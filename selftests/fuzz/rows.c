@@ -48,6 +48,7 @@ void fuzz_rows_init(void)
 			.varhdr = r->flags & KHV_VARHDR,
 			.rep = r->flags & KHV_REP,
 			.user = r->flags & KHV_USER_EXIT,
+			.any_form = r->flags & KHV_ANY_FORM,
 			.hdr = r->hdr,
 			.element = r->rep,
 		};

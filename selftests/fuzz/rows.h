@@ -16,7 +16,7 @@ struct fuzz_row {
 	unsigned long long reserved;
 	bool read_only, restore_any;
 	/* calls; bytes of header and of one element */
-	bool fast, xmm, varhdr, rep, user;
+	bool fast, xmm, varhdr, rep, user, any_form;
 	unsigned int hdr, element;
 };
 

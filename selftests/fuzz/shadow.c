@@ -72,23 +72,57 @@ static const char *undeliverable(const struct fuzz_shadow *sh, u64 config)
 	return NULL;
 }
 
+static void add_vector(struct fuzz_shadow *sh, u32 vector)
+{
+	sh->timer_vectors[vector / 64 % 4] |= BIT64(vector % 64);
+}
+
+/* With all that this timer can leave behind. */
+void fuzz_note_timer(struct fuzz_shadow *sh, u64 config, const char *id)
+{
+	if (!id)
+		return;
+	if (!sh->timer)
+		sh->timer = id;
+	if (config & HV_STIMER_DIRECT)
+		add_vector(sh, config >> 4 & 0xff);
+	else
+		sh->timer_sints |= 1u << (config >> 16 & 15);
+}
+
+/* What such a timer's interrupt is, by now. */
+static void note_timer_vectors(struct fuzz_shadow *sh)
+{
+	u32 i, side;
+
+	for (i = 0; i < HV_SYNIC_SINTS; i++)
+		for (side = 0; side < 2 && (sh->timer_sints >> i & 1); side++)
+			add_vector(sh, fuzz_shadow_msr(sh, side, HV_X64_MSR_SINT(i)) & 0xff);
+}
+
 static void look_for_timers(struct fuzz_shadow *sh)
 {
 	const u64 enabled = HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE;
 	u32 i, side;
 
-	for (i = 0; i < HV_SYNIC_STIMERS && !sh->timer; i++) {
+	for (i = 0; i < HV_SYNIC_STIMERS; i++) {
 		for (side = 0; side < 2; side++) {
 			u64 config = fuzz_shadow_msr(sh, side, HV_X64_MSR_STIMER_CONFIG(i));
 			u64 count = fuzz_shadow_msr(sh, side, HV_X64_MSR_STIMER_COUNT(i));
 
-			if ((config & enabled) && count && count < FUZZ_FAR)
-				sh->timer = undeliverable(sh, config);
+			if (!(config & enabled) || !count)
+				continue;
+			if (count < FUZZ_FAR)
+				fuzz_note_timer(sh, config, undeliverable(sh, config));
 			/* Compared signed here, unsigned by stock. */
-			if ((config & enabled) && count >= BIT64(63) && !sh->timer)
-				sh->timer = "D12";
+			if (count >= BIT64(63))
+				fuzz_note_timer(sh, config, "D12");
+			/* The reference time of stock takes steps. */
+			if (sh->rate)
+				fuzz_note_timer(sh, config, "D48");
 		}
 	}
+	note_timer_vectors(sh);
 }
 
 /* The pages that registers name now. */
@@ -125,29 +159,123 @@ static void note_write(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	note_roles(sh);
 }
 
-void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
+bool fuzz_in_l2(const struct fuzz_shadow *sh, const struct fuzz_op *o)
 {
-	/* Stock drops the value; it differs until the register is written again. */
-	if (fuzz_writes(o, HV_X64_MSR_HYPERCALL) &&
-	    (!fuzz_shadow_msr(sh, 0, HV_X64_MSR_GUEST_OS_ID) ||
-	     (fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL) & HV_HYPERCALL_LOCKED)))
-		fuzz_taint(sh, HV_X64_MSR_HYPERCALL, "D2");
-	if (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR)
-		note_write(sh, o, out);
+	return sh->s->setup.nested && !o->l1 && !fuzz_is_host(o->kind);
+}
+
+u32 fuzz_call_code(void)
+{
+	/* VMMCALL or VMCALL, RET */
+	return host_is_amd() ? 0xc3d9010f : 0xc3c1010f;
+}
+
+bool fuzz_is_code(const struct fuzz_shadow *sh, u64 at)
+{
+	u64 reg = fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL);
+
+	return (reg & HV_HYPERCALL_ENABLE) && !((reg ^ at) & ~(PAGE_SIZE - 1));
+}
+
+/* The page that is at this address if its slot is where it was, or was moved; else -1. */
+static int page_of(u64 at)
+{
+	u64 from = at < FUZZ_MOVED ? FUZZ_GPA : FUZZ_MOVED, page = (at - from) / PAGE_SIZE;
+
+	return at >= from && page < FUZZ_SLOTS * FUZZ_SLOT_PAGES ? (int)page : -1;
+}
+
+/* Something else than the module writes to this address, or moves it. */
+static void note_left(struct fuzz_shadow *sh, u64 at)
+{
+	u64 tsc = fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC);
+	int page = page_of(at);
+
+	if (page < 0)
+		return;
+	if (fuzz_is_code(sh, at))
+		sh->left[page] = true;
+	if ((tsc & 1) && page_of(tsc) == page)
+		sh->foreign_tsc = true;
+}
+
+/*
+ * Does the operation have the hypercall page stay where it was? It does when the guest writes to
+ * it, when user space writes the register, and when the page's memory goes away.
+ */
+static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
+{
+	u64 reg = fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL);
+
+	if (o->kind == FUZZ_STORE)
+		note_left(sh, o->w[0]);
+	if (o->kind == FUZZ_TAKE)
+		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP));
+	if (o->kind == FUZZ_SLOT) {
+		note_left(sh, reg);
+		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC));
+	}
+	if (o->kind != FUZZ_SET_MSR || o->w[0] != HV_X64_MSR_HYPERCALL)
+		return;
+	note_left(sh, reg);
+	/* Also where it goes to: what it lies over there is not kept. */
+	if ((o->w[1] & HV_HYPERCALL_ENABLE) && page_of(o->w[1]) >= 0)
+		sh->left[page_of(o->w[1])] = true;
+}
+
+static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 ret)
+{
+	u32 i;
+
 	if (o->kind == FUZZ_ENFORCE)
 		sh->enforce = o->w[0];
+	if (ret)
+		return;
+	if (o->kind == FUZZ_CLOCK)
+		sh->clock = true;
+	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
+		sh->rate = true;
+	/* As route() in host_ops.c. */
+	for (i = 0; o->kind == FUZZ_ROUTE && i < FUZZ_EVENTFDS; i++) {
+		u32 sint = i == o->w[0] % FUZZ_EVENTFDS ? (u32)o->w[1] : i + 1;
+
+		sh->rerouted[i] |= sh->routed && sh->sint[i] != sint;
+		sh->sint[i] = sint;
+	}
+	sh->routed |= o->kind == FUZZ_ROUTE;
+}
+
+void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
+{
+	bool locked = fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL) & HV_HYPERCALL_LOCKED;
+
+	memcpy(sh->out, out, sizeof(sh->out));
+	if (fuzz_in_l2(sh, o) && (o->kind == FUZZ_RDMSR || o->kind == FUZZ_WRMSR))
+		return; /* L1 has answered it */
+	/* Stock drops the value; it differs until the register is written again. */
+	if (fuzz_writes(o, HV_X64_MSR_HYPERCALL) &&
+	    (locked || !fuzz_shadow_msr(sh, 0, HV_X64_MSR_GUEST_OS_ID)))
+		fuzz_taint(sh, HV_X64_MSR_HYPERCALL, "D2");
+	if (fuzz_writes(o, HV_X64_MSR_GUEST_OS_ID) && !o->w[1] && locked)
+		fuzz_taint(sh, HV_X64_MSR_HYPERCALL, "D41");
+	note_leftovers(sh, o);
+	if (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR)
+		note_write(sh, o, out);
+	/* The module writes it anew, where it can. */
+	if (o->kind == FUZZ_WRMSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC && !out[1].vector)
+		sh->foreign_tsc = !writable(sh, o->w[1]);
+	if (fuzz_is_host(o->kind))
+		note_host_op(sh, o, out[0].ret);
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_SPIV)
 		sh->apic_off = !(o->w[2] & 0x100);
-	if ((o->kind == FUZZ_CLOCK || o->kind == FUZZ_TSC_KHZ) && !out[0].ret)
-		sh->clock = "D48";
-	/* The reference time of stock takes a step then, and timers expire by it. */
-	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100 && !out[0].ret)
-		sh->timer = "D48";
 	/* A signal between the write and its exit: stock loses the answer. */
 	if (fuzz_writes(o, HV_X64_MSR_SYNDBG_CONTROL))
 		fuzz_taint(sh, HV_X64_MSR_SYNDBG_STATUS, "D51");
-	if (o->kind == FUZZ_TIMER && !sh->timer)
-		sh->timer = undeliverable(sh, o->w[1]);
+	if (o->kind == FUZZ_TIMER) {
+		fuzz_note_timer(sh, o->w[1], undeliverable(sh, o->w[1]));
+		if (sh->rate)
+			fuzz_note_timer(sh, o->w[1], "D48");
+	}
 	look_for_timers(sh);
 }
 

@@ -69,6 +69,9 @@ static u32 plainer(struct fuzz_stream *t, const struct fuzz_stream *s, u32 step)
 	case 8:
 		t->setup.exits = false;
 		break;
+	case 9:
+		t->setup.nested = false;
+		break;
 	default:
 		return 0;
 	}

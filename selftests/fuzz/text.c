@@ -14,8 +14,8 @@
 #define NAME(name, words)  #name,
 #define WORDS(name, words) words,
 
-#define SETUP                                                                      \
-	"setup x2apic %u fast %u synic %u enforce %u debugger %u smm %u exits %u " \
+#define SETUP                                                                                \
+	"setup x2apic %u fast %u synic %u enforce %u debugger %u smm %u exits %u nested %u " \
 	"without %u %u %u"
 
 static const char *const names[] = { FUZZ_GUEST_OPS(NAME) FUZZ_HOST_OPS(NAME) };
@@ -42,13 +42,15 @@ void fuzz_print_op(char *buf, size_t size, const struct fuzz_op *o)
 		used += (u32)snprintf(buf + used, size - used, " %#llx",
 				      (unsigned long long)o->w[i]);
 	if (o->answer && used < size)
-		snprintf(buf + used, size - used, " answer %#x", o->answer);
+		used += (u32)snprintf(buf + used, size - used, " answer %#x", o->answer);
+	if (o->l1 && used < size)
+		snprintf(buf + used, size - used, " in-l1");
 }
 
 static void print_setup(char *buf, size_t size, const struct fuzz_setup *s)
 {
 	snprintf(buf, size, SETUP, s->x2apic, s->fast, s->synic, s->enforce, s->debugger, s->smm,
-		 s->exits, s->without[0], s->without[1], s->without[2]);
+		 s->exits, s->nested, s->without[0], s->without[1], s->without[2]);
 }
 
 void fuzz_print(FILE *f, const struct fuzz_stream *s)
@@ -66,10 +68,10 @@ void fuzz_print(FILE *f, const struct fuzz_stream *s)
 
 static const char *load_setup(struct fuzz_setup *s, const char *line)
 {
-	u32 x2apic, fast, enforce, debugger, smm, exits;
+	u32 x2apic, fast, enforce, debugger, smm, exits, nested;
 
 	if (sscanf(line, SETUP, &x2apic, &fast, &s->synic, &enforce, &debugger, &smm, &exits,
-		   &s->without[0], &s->without[1], &s->without[2]) != 10)
+		   &nested, &s->without[0], &s->without[1], &s->without[2]) != 11)
 		return "the first line is no setup";
 	s->x2apic = x2apic;
 	s->fast = fast;
@@ -77,6 +79,7 @@ static const char *load_setup(struct fuzz_setup *s, const char *line)
 	s->debugger = debugger;
 	s->smm = smm;
 	s->exits = exits;
+	s->nested = nested;
 	if (s->synic > 2 || s->without[0] >= fuzz_nr_cpuid_bits ||
 	    s->without[1] >= fuzz_nr_cpuid_bits || s->without[2] >= fuzz_nr_cpuid_bits)
 		return "the setup has a value that there is not";
@@ -97,6 +100,10 @@ static const char *load_op(struct fuzz_op *o, char *line)
 	for (word = strtok(NULL, SEPARATORS); word; word = strtok(NULL, SEPARATORS)) {
 		bool answer = !strcmp(word, "answer");
 
+		if (!strcmp(word, "in-l1")) {
+			o->l1 = true;
+			continue;
+		}
 		if (answer)
 			word = strtok(NULL, SEPARATORS);
 		if (!word)
