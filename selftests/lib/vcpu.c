@@ -213,10 +213,23 @@ int __vcpu_run(struct vcpu *v)
 		}
 		if (r == 0)
 			return 0;
+		if (errno == EINTR && v->stop) {
+			v->run->immediate_exit = 0;
+			v->stop = false;
+			return -EINTR;
+		}
 		if (errno != EINTR && errno != EAGAIN)
 			return -errno;
 		v->interrupted += errno == EINTR;
 	}
+}
+
+void vcpu_stop(struct vcpu *v)
+{
+	v->stop = true;
+	v->run->immediate_exit = 1;
+	if (v->running)
+		pthread_kill(v->thread, SIGUSR1);
 }
 
 static bool is_message(struct vcpu *v)
@@ -246,6 +259,8 @@ u32 vcpu_run(struct vcpu *v)
 
 	for (;;) {
 		r = __vcpu_run(v);
+		if (r == -EINTR)
+			return RUN_STOPPED;
 		if (r) {
 			vcpu_dump(v);
 			FAIL("KVM_RUN: %s", strerror(-r));

@@ -52,8 +52,9 @@ struct vcpu {
 	void (*entry)(void);
 	pthread_t thread; /* of the last KVM_RUN, for the watchdog */
 	bool running;
-	u32 interrupted; /* times that a signal ended KVM_RUN */
-	pthread_t worker; /* vcpu_start() */
+	u32 interrupted;    /* times that a signal ended KVM_RUN */
+	volatile bool stop; /* vcpu_stop() */
+	pthread_t worker;   /* vcpu_start() */
 };
 
 struct vm {
@@ -71,8 +72,9 @@ struct vm {
 	struct vcpu *vcpus[MAX_VCPUS];
 };
 
-/* vcpu_run() returns an enum guest_cmd or this. */
+/* vcpu_run() returns an enum guest_cmd or one of these. */
 #define RUN_EXIT(reason) (0x1000 + (reason))
+#define RUN_STOPPED	 0x2000
 
 /* The address in the guest of what the host has at @p. */
 static inline u64 gpa(const volatile void *p)
@@ -111,8 +113,10 @@ void vcpu_ioctl(struct vcpu *vcpu, unsigned long nr, void *arg);
 int __vcpu_enable_cap(struct vcpu *vcpu, u32 cap, u64 arg0);
 void vcpu_enforce_cpuid(struct vcpu *vcpu, bool on);
 
-/* One KVM_RUN; 0 or -errno. */
+/* One KVM_RUN; 0 or -errno, which is -EINTR only after vcpu_stop(). */
 int __vcpu_run(struct vcpu *vcpu);
+/* Make vcpu_run(), in another thread, complete its exit and return RUN_STOPPED. */
+void vcpu_stop(struct vcpu *vcpu);
 /* Run to the next message or exit; logs are printed, assertions end the case. */
 u32 vcpu_run(struct vcpu *vcpu);
 void vcpu_run_done(struct vcpu *vcpu);
