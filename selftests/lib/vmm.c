@@ -7,7 +7,18 @@
 #include "synic.h"
 #include "vmm.h"
 
-#define MSR_TSC 0x10u
+#define MSR_TSC		    0x10u
+#define MSR_FEATURE_CONTROL 0x3au
+
+static bool has(const struct msr_list *l, u32 msr)
+{
+	u32 i;
+
+	for (i = 0; i < l->hdr.nmsrs; i++)
+		if (l->entries[i].index == msr)
+			return true;
+	return false;
+}
 
 static void add(struct msr_list *l, u32 msr)
 {
@@ -44,6 +55,35 @@ static void all_msrs(struct msr_list *l)
 	}
 }
 
+static const struct kvm_msr_list *named_msrs(void)
+{
+	static struct {
+		struct kvm_msr_list hdr;
+		u32 indices[1024];
+	} list;
+
+	list.hdr.nmsrs = ARRAY_SIZE(list.indices);
+	ASSERT_EQ(ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, &list), 0);
+	return &list.hdr;
+}
+
+static void save_msrs(struct vcpu *v, struct msr_list *l)
+{
+	const struct kvm_msr_list *named = named_msrs();
+	u64 val;
+	u32 i;
+
+	all_msrs(l);
+	ASSERT_EQ(__vcpu_ioctl(v, KVM_GET_MSRS, l), (int)l->hdr.nmsrs);
+	/* Not every vCPU has all that KVM names. */
+	for (i = 0; i < named->nmsrs; i++) {
+		if (has(l, named->indices[i]) || __vcpu_get_msr(v, named->indices[i], &val) != 1)
+			continue;
+		add(l, named->indices[i]);
+		l->entries[l->hdr.nmsrs - 1].data = val;
+	}
+}
+
 void vmm_complete(struct vcpu *v)
 {
 	v->run->immediate_exit = 1;
@@ -62,11 +102,20 @@ void vmm_save(struct vm *vm, struct vm_state *s)
 		vmm_complete(v);
 		vcpu_ioctl(v, KVM_GET_REGS, &vp->regs);
 		vcpu_ioctl(v, KVM_GET_SREGS, &vp->sregs);
+		vcpu_ioctl(v, KVM_GET_SREGS2, &vp->sregs2);
+		vcpu_ioctl(v, KVM_GET_XSAVE, &vp->xsave);
+		if (kvm_check_cap(KVM_CAP_XCRS))
+			vcpu_ioctl(v, KVM_GET_XCRS, &vp->xcrs);
+		vcpu_ioctl(v, KVM_GET_DEBUGREGS, &vp->debugregs);
 		vcpu_ioctl(v, KVM_GET_LAPIC, &vp->lapic);
 		vcpu_ioctl(v, KVM_GET_MP_STATE, &vp->mp);
 		vcpu_ioctl(v, KVM_GET_VCPU_EVENTS, &vp->events);
-		all_msrs(&vp->msrs);
-		ASSERT_EQ(__vcpu_ioctl(v, KVM_GET_MSRS, &vp->msrs), (int)vp->msrs.hdr.nmsrs);
+		vp->nested.size = 0;
+		if (kvm_check_cap(KVM_CAP_NESTED_STATE)) {
+			vp->nested.size = sizeof(vp->space);
+			vcpu_ioctl(v, KVM_GET_NESTED_STATE, &vp->nested);
+		}
+		save_msrs(v, &vp->msrs);
 	}
 	ASSERT_EQ(ioctl(vm->fd, KVM_GET_CLOCK, &s->clock), 0);
 	ASSERT(vm->ram_used <= sizeof(s->ram), "RAM");
@@ -81,16 +130,6 @@ static u64 value(const struct vp_state *vp, u32 msr)
 		if (vp->msrs.entries[i].index == msr)
 			return vp->msrs.entries[i].data;
 	FAIL("MSR 0x%x was not saved", msr);
-}
-
-static bool saved(const struct vp_state *vp, u32 msr)
-{
-	u32 i;
-
-	for (i = 0; i < vp->msrs.hdr.nmsrs; i++)
-		if (vp->msrs.entries[i].index == msr)
-			return true;
-	return false;
 }
 
 static struct msr_list out; /* what is written next */
@@ -117,12 +156,71 @@ static void put_sints(const struct vp_state *vp)
 		put(vp, HV_X64_MSR_SINT(i));
 }
 
+/* What is in @named, in its order. */
+static void put_named(const struct vp_state *vp, const struct kvm_msr_list *named)
+{
+	u32 i;
+
+	for (i = 0; i < named->nmsrs; i++)
+		if (has(&vp->msrs, named->indices[i]) && !has(&out, named->indices[i]))
+			put(vp, named->indices[i]);
+}
+
+/* The vCPU's registers that are not Hyper-V's. */
+static void put_others(const struct vp_state *vp)
+{
+	u32 i, msr;
+
+	for (i = 0; i < vp->msrs.hdr.nmsrs; i++) {
+		msr = vp->msrs.entries[i].index;
+		if (msr >> 12 != HV_X64_MSR_GUEST_OS_ID >> 12 && !has(&out, msr))
+			put(vp, msr);
+	}
+}
+
+static void put_rest(const struct vp_state *vp)
+{
+	u32 i;
+
+	for (i = 0; i < vp->msrs.hdr.nmsrs; i++)
+		if (!has(&out, vp->msrs.entries[i].index))
+			put(vp, vp->msrs.entries[i].index);
+}
+
+/* A register that does not take its value is right if it has it already. */
 static void write_msrs(struct vcpu *v)
 {
-	int n = __vcpu_ioctl(v, KVM_SET_MSRS, &out);
+	const struct kvm_msr_entry *e;
+	bool is_set;
+	u64 val;
+	int n;
 
-	ASSERT(n == (int)out.hdr.nmsrs, "MSR 0x%x was refused", out.entries[n < 0 ? 0 : n].index);
+	while (out.hdr.nmsrs) {
+		n = __vcpu_ioctl(v, KVM_SET_MSRS, &out);
+		ASSERT(n >= 0, "KVM_SET_MSRS: %d", n);
+		if (n == (int)out.hdr.nmsrs)
+			break;
+		e = &out.entries[n++];
+		is_set = __vcpu_get_msr(v, e->index, &val) == 1 && val == e->data;
+		ASSERT(is_set, "MSR 0x%x = 0x%llx", e->index, (unsigned long long)e->data);
+		out.hdr.nmsrs -= (u32)n;
+		memmove(out.entries, out.entries + n, out.hdr.nmsrs * sizeof(out.entries[0]));
+	}
 	memset(&out, 0, sizeof(out));
+}
+
+/* The registers of the FPU. */
+static void write_xsave(struct vcpu *v, const struct vp_state *vp)
+{
+	vcpu_ioctl(v, KVM_SET_XSAVE, (void *)&vp->xsave);
+	if (vp->xcrs.nr_xcrs)
+		vcpu_ioctl(v, KVM_SET_XCRS, (void *)&vp->xcrs);
+}
+
+static void write_nested(struct vcpu *v, const struct vp_state *vp)
+{
+	if (vp->nested.size)
+		vcpu_ioctl(v, KVM_SET_NESTED_STATE, (void *)&vp->nested);
 }
 
 static void write_clock(struct vm *vm, const struct vm_state *s)
@@ -133,8 +231,9 @@ static void write_clock(struct vm *vm, const struct vm_state *s)
 }
 
 /*
- * The local APIC first, as a device; the MSRs in one go, those of the VM by the first VP alone, all
- * timers' CONFIG before all COUNT; the clock when the VM starts.
+ * The local APIC first, as a device; nested state behind what it needs; the MSRs in one go, those
+ * of the VM by the first VP alone, all timers' CONFIG before all COUNT; the clock when the VM
+ * starts.
  */
 static void write_as_qemu(struct vm *vm, const struct vm_state *s)
 {
@@ -146,8 +245,14 @@ static void write_as_qemu(struct vm *vm, const struct vm_state *s)
 		const struct vp_state *vp = &s->vps[i];
 		struct vcpu *v = vm->vcpus[i];
 
-		vcpu_ioctl(v, KVM_SET_SREGS, (void *)&vp->sregs);
+		if (has(&vp->msrs, MSR_FEATURE_CONTROL)) {
+			put(vp, MSR_FEATURE_CONTROL);
+			write_msrs(v);
+		}
+		vcpu_ioctl(v, KVM_SET_SREGS2, (void *)&vp->sregs2);
+		write_nested(v, vp);
 		vcpu_ioctl(v, KVM_SET_REGS, (void *)&vp->regs);
+		write_xsave(v, vp);
 		put(vp, MSR_TSC);
 		if (!i)
 			put_list(vp, vm_msrs, ARRAY_SIZE(vm_msrs));
@@ -157,9 +262,11 @@ static void write_as_qemu(struct vm *vm, const struct vm_state *s)
 			put(vp, HV_X64_MSR_STIMER_CONFIG(t));
 		for (t = 0; t < HV_SYNIC_STIMERS; t++)
 			put(vp, HV_X64_MSR_STIMER_COUNT(t));
+		put_others(vp);
 		write_msrs(v);
 		vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, (void *)&vp->events);
 		vcpu_ioctl(v, KVM_SET_MP_STATE, (void *)&vp->mp);
+		vcpu_ioctl(v, KVM_SET_DEBUGREGS, (void *)&vp->debugregs);
 	}
 	write_clock(vm, s);
 }
@@ -170,14 +277,9 @@ static void write_as_qemu(struct vm *vm, const struct vm_state *s)
  */
 static void write_as_cloud_hypervisor(struct vm *vm, const struct vm_state *s)
 {
-	static struct {
-		struct kvm_msr_list hdr;
-		u32 indices[1024];
-	} list;
-	u32 i, j, k;
+	const struct kvm_msr_list *named = named_msrs();
+	u32 i;
 
-	list.hdr.nmsrs = ARRAY_SIZE(list.indices);
-	ASSERT_EQ(ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, &list), 0);
 	for (i = 0; i < VMM_VPS; i++) {
 		const struct vp_state *vp = &s->vps[i];
 		struct vcpu *v = vm->vcpus[i];
@@ -185,19 +287,14 @@ static void write_as_cloud_hypervisor(struct vm *vm, const struct vm_state *s)
 		vcpu_ioctl(v, KVM_SET_MP_STATE, (void *)&vp->mp);
 		vcpu_ioctl(v, KVM_SET_REGS, (void *)&vp->regs);
 		vcpu_ioctl(v, KVM_SET_SREGS, (void *)&vp->sregs);
+		write_xsave(v, vp);
 		vcpu_ioctl(v, KVM_SET_LAPIC, (void *)&vp->lapic);
-		for (j = 0; j < list.hdr.nmsrs; j++)
-			if (saved(vp, list.indices[j]))
-				put(vp, list.indices[j]);
-		for (j = 0; j < vp->msrs.hdr.nmsrs; j++) {
-			for (k = 0; k < out.hdr.nmsrs; k++)
-				if (out.entries[k].index == vp->msrs.entries[j].index)
-					break;
-			if (k == out.hdr.nmsrs)
-				put(vp, vp->msrs.entries[j].index);
-		}
+		put_named(vp, named);
+		put_rest(vp);
 		write_msrs(v);
 		vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, (void *)&vp->events);
+		vcpu_ioctl(v, KVM_SET_DEBUGREGS, (void *)&vp->debugregs);
+		write_nested(v, vp);
 	}
 	write_clock(vm, s);
 }

@@ -7,8 +7,9 @@
 
 #include "vm.h"
 
-#define VMM_VPS	 2 /* of a VM whose state is saved */
-#define MAX_MSRS 64
+#define VMM_VPS	     2 /* of a VM whose state is saved */
+#define MAX_MSRS     512
+#define NESTED_SPACE (4 * PAGE_SIZE)
 
 enum vmm { QEMU, CLOUD_HYPERVISOR, OPENVMM, NR_VMMS };
 
@@ -20,10 +21,19 @@ struct msr_list {
 struct vp_state {
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
+	struct kvm_sregs2 sregs2;
+	struct kvm_xsave xsave;
+	struct kvm_xcrs xcrs;
+	struct kvm_debugregs debugregs;
 	struct kvm_lapic_state lapic;
 	struct kvm_mp_state mp;
 	struct kvm_vcpu_events events;
-	struct msr_list msrs; /* in the order of the list all_msrs() */
+	union {
+		struct kvm_nested_state nested; /* size 0: the host has none */
+		u8 space[NESTED_SPACE];
+	};
+	/* All of Hyper-V's in the order of all_msrs(), then what else KVM names. */
+	struct msr_list msrs;
 };
 
 struct vm_state {
