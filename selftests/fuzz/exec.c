@@ -230,8 +230,11 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 	for (i = 0; i < 256; i++)
 		if (i == 2 || i == 16 || i == 18 || i == 19 || i == 31 || (i >= 32 && i != 0x80))
 			guest_irq_handlers[i] = fuzz_guest_irq;
-	for (i = 0; i < FUZZ_EVENTFDS; i++)
-		f->eventfd[i] = f->irqfd[i] = f->resamplefd[i] = -1;
+	for (i = 0; i < FUZZ_EVENTFDS; i++) {
+		f->eventfd[i] = -1;
+		f->irqfd[i] = -1;
+		f->resamplefd[i] = -1;
+	}
 	return f;
 }
 

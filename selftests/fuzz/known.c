@@ -19,7 +19,7 @@
 /* Of HvSignalEvent's input. */
 #define SIGNAL_RESERVED (0xffffULL << 48 | 0xffULL << 24)
 #define SIGNAL_FLAG	(0xffffULL << 32)
-#define STATUS(result)	((u32)(result)&0xffff)
+#define STATUS(result)	((u32)(u16)(result))
 
 /* Register that the operation, or the difference in the state, is about; 0: none. */
 static u32 register_of(const struct fuzz_op *o, const struct fuzz_difference *d)
@@ -141,10 +141,11 @@ static bool d53_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d)
 {
 	u64 reg = fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL);
+	bool stock_has_page = sh->out[0].result != FUZZ_NO_PAGE;
+	bool has_page = sh->out[1].result != FUZZ_NO_PAGE;
 
 	(void)d;
-	if (o->kind != FUZZ_CALL || o->w[0] != FUZZ_BY_PAGE ||
-	    (sh->out[0].result != FUZZ_NO_PAGE) == (sh->out[1].result != FUZZ_NO_PAGE))
+	if (o->kind != FUZZ_CALL || o->w[0] != FUZZ_BY_PAGE || has_page == stock_has_page)
 		return false;
 	return (reg & HV_HYPERCALL_LOCKED) || (fuzz_role_of(sh, reg) & ~FUZZ_AS_HYPERCALL);
 }
@@ -752,8 +753,7 @@ void fuzz_known_report(void)
 		report(table[i].id, table[i].seen, table[i].cuts);
 	for (i = 0; i < ARRAY_SIZE(several); i++)
 		report(several[i].name, several[i].seen, several[i].cuts);
-	ktap_log("streams that ended early: %llu by known differences, %llu by their guest; operations "
-		 "that did not run: %llu",
-		 (unsigned long long)fuzz_lost.cut, (unsigned long long)fuzz_lost.ended,
-		 (unsigned long long)fuzz_lost.ops);
+	ktap_log("streams that ended early: %llu by known differences, %llu by their guest",
+		 (unsigned long long)fuzz_lost.cut, (unsigned long long)fuzz_lost.ended);
+	ktap_log("operations that did not run: %llu", (unsigned long long)fuzz_lost.ops);
 }
