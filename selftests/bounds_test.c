@@ -38,8 +38,6 @@
 
 enum path { FAST, SLOW };
 
-/* What the guest does: shared with the host. */
-static void (*measure)(void);
 static u64 call_control, call_in, call_out;
 static u8 *pages[2];
 static volatile bool sleepers_end;
@@ -191,16 +189,6 @@ static void measure_start_of_a_storm(void)
 	wrmsr(HV_X64_MSR_STIMER_CONFIG(0), 0);
 }
 
-GUEST_CODE(measurer)
-{
-	guest_set_os_id();
-	apic_enable();
-	for (;;) {
-		measure();
-		GUEST_SYNC(1);
-	}
-}
-
 static u32 woken;
 
 /* Vcpus take it while others are in the middle of theirs. */
@@ -245,7 +233,7 @@ static void check(struct vm *vm, const char *name, u32 number, enum path path, u
 	u64 fast = number ? answered_fast(number) : 0;
 	const char *why = NULL;
 
-	measure = what;
+	cost_row = what;
 	synic_run_sync(vm->vcpus[0], 1);
 	if (number)
 		fast = answered_fast(number) - fast;
@@ -267,8 +255,8 @@ static void check_call(struct vm *vm, const char *name, enum path path, u32 limi
 
 static void calibrate(struct vm *vm)
 {
-	vcpu_entry(vm->vcpus[0], measurer);
-	measure = cost_measure_nothing;
+	vcpu_entry(vm->vcpus[0], cost_measurer);
+	cost_row = cost_measure_nothing;
 	synic_run_sync(vm->vcpus[0], 1);
 	nothing = cost_check();
 	failures = 0;
@@ -332,7 +320,7 @@ static void check_late(struct vm *vm, const char *name, u32 limit, void (*what)(
 
 	watch_end = false;
 	memset(watch_ns, 0, sizeof(watch_ns));
-	measure = what;
+	cost_row = what;
 	ASSERT(!pthread_create(&thread, NULL, watch, NULL), "pthread_create");
 	for (i = 0; i < LATE_CALLS / SAMPLES; i++)
 		synic_run_sync(vm->vcpus[0], 1);
@@ -558,7 +546,7 @@ TEST(sleeping_vps)
 	call_control = HVCALL_SEND_IPI_EX | HV_CTL_VARHDR(3);
 	call_in = gpa(ipi_input(vm, 7));
 	fast = answered_fast(HVCALL_SEND_IPI_EX);
-	measure = measure_call_once;
+	cost_row = measure_call_once;
 	for (n = 0; n < SAMPLES; n++) {
 		while (__sync_fetch_and_add(&woken, 0) < n * SLEEPERS)
 			sched_yield();

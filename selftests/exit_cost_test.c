@@ -258,18 +258,6 @@ static const struct {
 #undef ROW
 #define NR_ROWS ARRAY_SIZE(rows)
 
-static void (*measure)(void); /* what the guest is to run */
-
-GUEST_CODE(measurer)
-{
-	guest_set_os_id();
-	apic_enable();
-	for (;;) {
-		measure();
-		GUEST_SYNC(1);
-	}
-}
-
 struct subject {
 	struct vm *vm;
 	u64 *inputs;
@@ -301,7 +289,7 @@ static struct subject new_subject(void)
 	s.inputs[IN_IPI_EX + 2] = 1;
 	s.inputs[IN_IPI_EX + 3] = 2;
 	s.inputs[IN_SIGNAL] = CONNECTION;
-	vcpu_entry(s.vm->vcpus[0], measurer);
+	vcpu_entry(s.vm->vcpus[0], cost_measurer);
 	return s;
 }
 
@@ -318,7 +306,7 @@ struct table {
 
 static u32 median(struct subject *s, void (*what)(void))
 {
-	measure = what;
+	cost_row = what;
 	vcpu_run_sync(s->vm->vcpus[0], 1);
 	return cost_median(COST_SAMPLES);
 }
@@ -339,7 +327,7 @@ static struct table measure_rows(struct subject *s)
 	xmm_set.q[2] = 2;
 	/* A VM's first interrupts change what later exits cost, on stock by 6 %. */
 	median(s, measure_hlt);
-	measure = cost_measure_nothing;
+	cost_row = cost_measure_nothing;
 	vcpu_run_sync(s->vm->vcpus[0], 1);
 	t.nothing = cost_check();
 	for (i = 0; i < NR_ROWS; i++) {

@@ -5,11 +5,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apic.h"
 #include "cost.h"
 #include "ktap.h"
 
 u32 cost_deltas[COST_SAMPLES];
 u64 cost_loop;
+
+void (*cost_row)(void);
+
+GUEST_CODE_GLOBAL(cost_measurer)
+{
+	guest_set_os_id();
+	apic_enable();
+	for (;;) {
+		cost_row();
+		GUEST_SYNC(1);
+	}
+}
 
 void cost_measure_nothing(void)
 {

@@ -26,6 +26,10 @@ extern u64 cost_loop;
 		}                                                \
 	} while (0)
 
+/* What cost_measurer() measures. */
+extern void (*cost_row)(void);
+/* Guest: run cost_row, again at each run of the vCPU, with an enabled local APIC. */
+void cost_measurer(void);
 /* Guest: measure an empty loop and nothing at all, for cost_check(). */
 void cost_measure_nothing(void);
 
