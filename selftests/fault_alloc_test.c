@@ -555,85 +555,90 @@ static void begin_to_run(struct vcpu *v)
 	v->run->immediate_exit = 0;
 }
 
-static void try_first_run(enum failnth_kind kind)
+struct first_run {
+	struct vcpu *(*create)(void);
+	bool begun; /* the first KVM_RUN is over */
+	void (*end)(struct vcpu *v, bool failed);
+};
+
+static void try_run(const struct first_run *first, enum failnth_kind kind)
 {
 	u32 n, errors = 0;
-	struct vm *vm;
-	bool hit;
-	int r;
-
-	failnth_of(kind, FAILNTH_ANY);
-	for (n = 1, hit = true; hit; n++) {
-		ASSERT(n < GUARD, "endless");
-		vm = vm_create(1, 0);
-		vcpu_entry(vm->vcpus[0], looks_at_itself);
-		if (!all_of_kvm)
-			begin_to_run(vm->vcpus[0]);
-		failnth_arm(n);
-		r = __vcpu_run(vm->vcpus[0]);
-		hit = failnth_disarm();
-		ASSERT(!r || (hit && (r == -ENOMEM || r == -EFAULT)), "allocation %u: %s", n,
-		       strerror(-r));
-		errors += !!r;
-		if (r)
-			vcpu_run_done(vm->vcpus[0]);
-		vm_free(vm);
-	}
-	ktap_log("%u %s allocations failed, and KVM_RUN %u times", n - 2, failnth_names[kind],
-		 errors);
-	ASSERT(n > 2, "nothing was injected");
-}
-
-TEST(first_run)
-{
-	failnth_require();
-	ktap_timeout(TIMEOUT);
-	try_first_run(FAILNTH_SLAB);
-	try_first_run(FAILNTH_PAGES);
-}
-
-/* From the first instruction of a hypervisor to that of its guest. */
-static void try_nested(enum failnth_kind kind)
-{
-	u32 n, errors = 0;
-	struct nested *nested;
 	struct vcpu *v;
-	struct vm *vm;
 	bool hit;
 	int r;
 
 	failnth_of(kind, FAILNTH_ANY);
 	for (n = 1, hit = true; hit; n++) {
 		ASSERT(n < GUARD, "endless");
-		vm = vm_create(1, 0);
-		v = vm->vcpus[0];
-		nested = nested_create(v, NESTED_PAGING | NESTED_EVMCS, 1);
-		begin_to_run(v);
+		v = first->create();
+		if (first->begun)
+			begin_to_run(v);
 		failnth_arm(n);
 		r = __vcpu_run(v);
 		hit = failnth_disarm();
 		ASSERT(!r || (hit && (r == -ENOMEM || r == -EFAULT)), "allocation %u: %s", n,
 		       strerror(-r));
 		errors += !!r;
-		if (r)
-			ASSERT_EQ(vcpu_run(v), GUEST_SYNC_CMD);
-		else
-			ASSERT_EQ(v->run->exit_reason, KVM_EXIT_IO);
-		ASSERT_EQ(v->cpu->msg.args[0], OPS_STAGE);
-		ASSERT_EQ(vcpu_op(v, nested->l2, OP_RD(HV_X64_MSR_VP_INDEX)).vector, 0);
-		vm_free(vm);
+		first->end(v, r);
+		vm_free(v->vm);
 	}
 	ktap_log("%u %s allocations failed, and KVM_RUN %u times", n - 2, failnth_names[kind],
 		 errors);
 	ASSERT(n > 2, "nothing was injected");
 }
 
-TEST(nested)
+static void try_runs(const struct first_run *first)
 {
 	failnth_require();
 	ktap_timeout(TIMEOUT);
-	try_nested(FAILNTH_SLAB);
-	try_nested(FAILNTH_PAGES);
+	try_run(first, FAILNTH_SLAB);
+	try_run(first, FAILNTH_PAGES);
+}
+
+static struct vcpu *new_vcpu(void)
+{
+	struct vcpu *v = vm_create(1, 0)->vcpus[0];
+
+	vcpu_entry(v, looks_at_itself);
+	return v;
+}
+
+static void ends_if_it_has_not(struct vcpu *v, bool failed)
+{
+	if (failed)
+		vcpu_run_done(v);
+}
+
+TEST(first_run)
+{
+	try_runs(&(struct first_run){ new_vcpu, !all_of_kvm, ends_if_it_has_not });
+}
+
+static struct nested *nested_l1;
+
+static struct vcpu *new_hypervisor(void)
+{
+	struct vcpu *v = vm_create(1, 0)->vcpus[0];
+
+	nested_l1 = nested_create(v, NESTED_PAGING | NESTED_EVMCS, 1);
+	return v;
+}
+
+static void l2_works(struct vcpu *v, bool failed)
+{
+	if (failed)
+		ASSERT_EQ(vcpu_run(v), GUEST_SYNC_CMD);
+	else
+		ASSERT_EQ(v->run->exit_reason, KVM_EXIT_IO);
+	ASSERT_EQ(v->cpu->msg.args[0], OPS_STAGE);
+	ASSERT_EQ(vcpu_op(v, nested_l1->l2, OP_RD(HV_X64_MSR_VP_INDEX)).vector, 0);
+}
+
+/* From the first instruction of a hypervisor to that of its guest. */
+TEST(nested)
+{
+	try_runs(&(struct first_run){ new_hypervisor, true, l2_works });
 }
 
 int main(int argc, char **argv)
