@@ -19,7 +19,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fault.h"
@@ -27,13 +26,6 @@
 #include "module.h"
 
 #define NR_SIGNALS 3
-
-static void sleep_us(u32 us)
-{
-	struct timespec t = { .tv_nsec = 1000L * us };
-
-	nanosleep(&t, NULL);
-}
 
 /* --- a pager ------------------------------------------------------------------- */
 
@@ -56,10 +48,10 @@ static void serve(struct pager *p, u64 address)
 		return;
 	}
 	for (i = 0; i < p->signals; i++) {
-		sleep_us(500);
+		usleep(500);
 		pthread_kill(p->vp, SIGUSR1);
 	}
-	sleep_us(500);
+	usleep(500);
 	ASSERT(!ioctl(p->uffd, UFFDIO_CONTINUE, &c) || errno == EEXIST, "UFFDIO_CONTINUE: %s",
 	       strerror(errno));
 }
@@ -220,7 +212,7 @@ TEST(killed_while_a_page_is_missing)
 			wait_for_page(c, seen[1]);
 		close(seen[1]);
 		ASSERT(read(seen[0], &byte, 1) == 1, "%s: no page was asked for", c->name);
-		sleep_us(2000);
+		usleep(2000);
 		ASSERT_EQ(kill(pid, SIGKILL), 0);
 		ASSERT_EQ(waitpid(pid, &status, 0), pid);
 		ASSERT(WIFSIGNALED(status), "%s: status 0x%x", c->name, status);

@@ -19,7 +19,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "irqfd.h"
@@ -267,13 +266,6 @@ static void join_vps(void)
 		vcpu_join(vm->vcpus[i]);
 }
 
-static void sleep_us(u32 us)
-{
-	struct timespec t = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000L };
-
-	nanosleep(&t, NULL);
-}
-
 static u32 random_below(u32 n)
 {
 	static u64 state = 88172645463325252ULL;
@@ -340,7 +332,7 @@ static void end_busy(void)
 static void send_signals(u32 n)
 {
 	pthread_kill(vm->vcpus[n % VPS]->worker, SIGUSR1);
-	sleep_us(random_below(400));
+	usleep(random_below(400));
 }
 
 TEST(storm_of_signals)
@@ -360,7 +352,7 @@ static void move_threads(u32 n)
 		CPU_SET((n + i) % 2, &set);
 		ASSERT_EQ(pthread_setaffinity_np(vm->vcpus[i]->worker, sizeof(set), &set), 0);
 	}
-	sleep_us(random_below(3000));
+	usleep(random_below(3000));
 }
 
 TEST(threads_on_the_move)
@@ -399,7 +391,7 @@ static void toggle_cpu(u32 n)
 		set_online(!is_online());
 		ktap_log("CPU 1 is %s", is_online() ? "back" : "gone");
 	}
-	sleep_us(50000);
+	usleep(50000);
 }
 
 TEST(cpu_goes_and_comes)
@@ -433,7 +425,7 @@ static void sleep_host(u32 n)
 	if (!__write_file("/sys/power/state", "mem") || !__write_file("/sys/power/state", "freeze"))
 		sleeps++;
 	__write_file(PM_TEST, "none");
-	sleep_us(50000);
+	usleep(50000);
 }
 
 TEST(host_sleeps)
@@ -468,14 +460,14 @@ TEST(killed_in_the_middle)
 			busy_vm();
 			start_vps(vp_run);
 			while (!vps[0].rounds || !vps[1].rounds)
-				sleep_us(100);
+				usleep(100);
 			ASSERT_EQ(write(ready[1], "", 1), 1);
 			for (;;)
 				send_signals(0);
 		}
 		close(ready[1]);
 		ASSERT_EQ(read(ready[0], &byte, 1), 1);
-		sleep_us(random_below(20000));
+		usleep(random_below(20000));
 		kill(pid, SIGKILL);
 		ASSERT_EQ(waitpid(pid, &status, 0), pid);
 		ASSERT(WIFSIGNALED(status), "status 0x%x", status);
@@ -528,7 +520,7 @@ TEST(closed_in_any_order)
 		busy_vm();
 		start_vps(vp_run_until_closed);
 		while (!vps[0].rounds || !vps[1].rounds)
-			sleep_us(100);
+			usleep(100);
 		fds[0] = vm->fd;
 		fds[1] = vm->vcpus[0]->fd;
 		fds[2] = vm->vcpus[1]->fd;
@@ -537,7 +529,7 @@ TEST(closed_in_any_order)
 		fds[5] = ack;
 		shuffle(fds, ARRAY_SIZE(fds));
 		for (k = 0; k < ARRAY_SIZE(fds); k++) {
-			sleep_us(random_below(2000));
+			usleep(random_below(2000));
 			ASSERT_EQ(close(fds[k]), 0);
 		}
 		stop = true;
@@ -545,7 +537,7 @@ TEST(closed_in_any_order)
 			vm->vcpus[k]->run->immediate_exit = 1;
 			while (pthread_tryjoin_np(vm->vcpus[k]->worker, NULL)) {
 				pthread_kill(vm->vcpus[k]->worker, SIGUSR1);
-				sleep_us(200);
+				usleep(200);
 			}
 		}
 		vm_free(vm);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ktap.h"
@@ -129,11 +128,10 @@ long module_refs(void)
 
 void module_expect_refs(long refs)
 {
-	const struct timespec t = { .tv_nsec = 1000000 };
 	unsigned int i;
 
 	for (i = 0; i < 5000 && module_refs() != refs; i++)
-		nanosleep(&t, NULL);
+		usleep(1000);
 	ASSERT(module_refs() == refs, "%ld references on the module, not %ld", module_refs(), refs);
 }
 
