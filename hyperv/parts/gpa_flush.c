@@ -100,7 +100,11 @@ u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 		return HV_STATUS_INVALID_PARAMETER;
 	preempt_disable();
 	kvm_for_each_vcpu(i, vcpu, caller->kvm) {
-		/* Zero until the vCPU shadows second-level page tables for the first time. */
+		khv_kick_resched(&kick);
+		/*
+		 * Zero before the vCPU shadows second-level page tables for the first time. Newer
+		 * kernels set a bit with the CPUID: the request is harmless then.
+		 */
 		if (!READ_ONCE(vcpu->arch.guest_mmu.root_role.word))
 			continue;
 		queued = queue(vcpu, in->address_space);
@@ -114,7 +118,6 @@ u16 khv_hc_flush_gpa(struct kvm_vcpu *caller, struct khv_hcall *hc)
 		smp_mb();
 		if (!queued && queue(vcpu, in->address_space))
 			khv_kick_request(&kick, vcpu, KHV_REQ_PROCESS);
-		khv_kick_breathe(&kick);
 	}
 	khv_kick_wait(&kick);
 	preempt_enable();

@@ -188,12 +188,12 @@ void khv_stimer_clock_changed(struct kvm *kvm)
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 
+		cond_resched();
 		if (!vp || !READ_ONCE(vp->stimers_started))
 			continue;
 		for_each_set_bit(bit, &vp->stimers_started, ARRAY_SIZE(vp->stock.stimer))
 			request(vcpu, &vp->stock.stimer[bit]);
 		wake(vcpu);
-		cond_resched();
 	}
 }
 

@@ -54,9 +54,10 @@ static bool is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu, const stru
 
 /*
  * @each: the result of ask_all() when the walk began; it may change meanwhile, the walk must not.
+ * @kick: NULL for a caller that must not sleep
  */
 static struct kvm_vcpu *next_target(struct kvm_vcpu *caller, struct khv_targets *targets, bool l2,
-				    bool each)
+				    bool each, struct khv_kick *kick)
 {
 	struct kvm *kvm = caller->kvm;
 	struct kvm_vcpu *vcpu;
@@ -64,6 +65,8 @@ static struct kvm_vcpu *next_target(struct kvm_vcpu *caller, struct khv_targets 
 	if (likely(!each))
 		return khv_next_target(kvm, targets);
 	while (targets->next < atomic_read(&kvm->online_vcpus)) {
+		if (kick)
+			khv_kick_resched(kick);
 		vcpu = kvm_get_vcpu(kvm, targets->next++);
 		if (is_target(caller, vcpu, &targets->set, l2))
 			return vcpu;
@@ -80,9 +83,10 @@ static void flush_set(struct kvm_vcpu *caller, const struct khv_vpset *set,
 	struct kvm_vcpu *vcpu;
 
 	preempt_disable();
-	while ((vcpu = next_target(caller, &targets, l2, each))) {
+	while ((vcpu = next_target(caller, &targets, l2, each, &kick))) {
 		khv_kick_request(&kick, vcpu, khv_flush_queue(vcpu, what, l2));
-		khv_kick_breathe(&kick);
+		if (!each)
+			khv_kick_resched(&kick);
 	}
 	khv_kick_wait(&kick);
 	preempt_enable();
@@ -109,11 +113,11 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 
 	if (each ? vcpus > KHV_FAST_TARGETS : !khv_vpset_few(set, vcpus))
 		return KHV_STATUS_SLOW;
-	while ((vcpu = next_target(caller, &look, l2, each))) {
+	while ((vcpu = next_target(caller, &look, l2, each, NULL))) {
 		if (vcpu != caller && !outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
-	while ((vcpu = next_target(caller, &targets, l2, each))) {
+	while ((vcpu = next_target(caller, &targets, l2, each, NULL))) {
 		if (vcpu == caller) {
 			self = true;
 			continue;
@@ -159,8 +163,12 @@ static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
 		what.nr = 0;
 	}
 	if (hc->atomic) {
-		u16 status = flush_set_atomic(vcpu, set, &what, hc->l2);
+		u16 status;
 
+		/* Each page is an INVVPID, which takes as long as a hundred instructions. */
+		if (!khv_svm && hc->rep_count && !what.all && what.pages > KHV_FAST_PAGES)
+			return KHV_STATUS_SLOW;
+		status = flush_set_atomic(vcpu, set, &what, hc->l2);
 		if (status)
 			return status;
 	} else {

@@ -205,7 +205,7 @@ static bool one_tsc(struct kvm_vcpu *vcpu)
 		if (READ_ONCE(other->arch.l1_tsc_scaling_ratio) != ratio ||
 		    READ_ONCE(other->arch.tsc_catchup))
 			return false;
-		/* A guest can have this asked all the time. */
+		/* Each REFERENCE_TSC write of the guest asks, of up to thousands of vCPUs. */
 		cond_resched();
 	}
 	return true;

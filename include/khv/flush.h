@@ -12,6 +12,9 @@
 #define KHV_FLUSH_RANGES 16
 #define KHV_FLUSH_PAGES	 512
 
+/* Number of pages that the fast path flushes by address, with interrupts off. */
+#define KHV_FAST_PAGES 64
+
 /**
  * struct khv_gva_range - guest-virtual pages
  * @start: address of the first page, a multiple of 4096

@@ -108,19 +108,19 @@ static inline bool khv_in_smm(const struct kvm_vcpu *vcpu)
  */
 void khv_flush_guest(struct kvm_vcpu *vcpu);
 
-/* Number of requests after which khv_kick_request()'s caller is preempted if it has to be. */
+/* Number of vCPUs after which a kick has a reschedule point. */
 #define KHV_KICK_BATCH 128
 
 /**
  * struct khv_kick - CPUs whose vCPUs must leave the guest
  * @cpus: the CPUs; undefined until @any is set
  * @any: @cpus is not empty
- * @requests: number of requests so far
+ * @vcpus: number of vCPUs that were looked at so far
  */
 struct khv_kick {
 	struct cpumask *cpus;
 	bool any;
-	u32 requests;
+	u32 vcpus;
 };
 
 /**
@@ -163,17 +163,17 @@ static inline void khv_kick_request(struct khv_kick *kick, struct kvm_vcpu *vcpu
 void khv_kick_wait(const struct khv_kick *kick);
 
 /**
- * khv_kick_breathe() - let the CPU do something else between two requests of a large kick
- * @kick: as for khv_kick_wait(), after each khv_kick_request()
+ * khv_kick_resched() - have a reschedule point in a kick of many vCPUs
+ * @kick: as for khv_kick_wait()
  *
- * A VM may have thousands of vCPUs. Once in KHV_KICK_BATCH requests, wait as khv_kick_wait() does
- * and reschedule.
+ * A VM may have thousands of vCPUs. Call this once for each vCPU that is looked at, target or not:
+ * every KHV_KICK_BATCH calls it waits as khv_kick_wait() does, and reschedules.
  *
  * Context: as khv_kick_wait(), but may sleep.
  */
-static inline void khv_kick_breathe(struct khv_kick *kick)
+static inline void khv_kick_resched(struct khv_kick *kick)
 {
-	if (likely(++kick->requests % KHV_KICK_BATCH))
+	if (likely(++kick->vcpus % KHV_KICK_BATCH))
 		return;
 	khv_kick_wait(kick);
 	kick->any = false;

@@ -122,7 +122,7 @@ void khv_synic_notify_all(struct khv_vcpu *vp);
  * khv_synic_routing_update() - adopt the interrupt routes after user space changed them
  * @kvm: an owned VM
  *
- * Context: kvm->irq_lock held.
+ * Context: kvm->irq_lock held, may sleep.
  */
 void khv_synic_routing_update(struct kvm *kvm);
 
