@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What is known of all owned VMs: their list and their counts, for reports, and the vCPU that a CPU
- * runs. khv_vms_lock guards the lists; no hot path takes it. hyperv/takeover/vm.c fills them.
+ * runs. No hot path takes khv_vms_lock. hyperv/takeover/vm.c fills the list.
  */
 #include <linux/kvm_host.h>
 
 #include "khv/state.h"
 
 LIST_HEAD(khv_vms);
-/* Protects khv_vms, the VMs' lists of VPs, their links and the sums below. */
+/* Protects khv_vms and the sums below. What all VMs wait for must not grow with the VPs of one. */
 DEFINE_MUTEX(khv_vms_lock);
 struct khv_counts khv_ended_counts;
 u64 khv_ended_shown;

@@ -127,12 +127,12 @@ static void note_shown(struct khv_vcpu *vp)
 
 	if (!vp->cpuid.present)
 		return;
-	mutex_lock(&khv_vms_lock);
+	mutex_lock(&vp->vm->vps_lock);
 	for (i = 0; i < KHV_NR_ENLS; i++) {
 		if (khv_priv_held(&vp->cpuid, khv_enls[i].offer[0]))
 			vp->vm->shown |= BIT_ULL(i);
 	}
-	mutex_unlock(&khv_vms_lock);
+	mutex_unlock(&vp->vm->vps_lock);
 }
 
 void khv_cpuid_update(struct kvm_vcpu *vcpu)

@@ -31,9 +31,12 @@ void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index)
 
 	if (*slot != vp)
 		return;
-	list_for_each_entry(other, &vp->vm->vps, link) {
-		if (other != vp && other->stock.vp_index == vp_index)
-			next = other;
+	/* While each VP has the index of its vCPU, no two have the same. */
+	if (atomic_read(&vp->vm->kvm->arch.hyperv.num_mismatched_vp_indexes)) {
+		list_for_each_entry(other, &vp->vm->vps, link) {
+			if (other != vp && other->stock.vp_index == vp_index)
+				next = other;
+		}
 	}
 	WRITE_ONCE(*slot, next);
 }
@@ -52,10 +55,7 @@ static struct kvm_vcpu *target(struct kvm *kvm, u32 vp_index)
 
 	if (vp)
 		return vp->stock.vcpu;
-	/*
-	 * A set may name 4096 VPs that do not exist. Also, on some kernels kvm_get_vcpu() returns
-	 * vCPU 0 for an index that is too high.
-	 */
+	/* In older point releases kvm_get_vcpu() returns vCPU 0 for an index that is too high. */
 	if (vp_index >= (u32)atomic_read(&kvm->online_vcpus))
 		return NULL;
 	vcpu = kvm_get_vcpu(kvm, vp_index);
@@ -107,11 +107,11 @@ enum khv_msr_result khv_msr_vp_index_write(struct khv_msr_access *a)
 	/* Increment first: a vCPU that sees the new index must see a nonzero count. */
 	if (old == number)
 		atomic_inc(mismatched);
-	mutex_lock(&khv_vms_lock);
+	mutex_lock(&a->vm->vps_lock);
 	WRITE_ONCE(a->vp->stock.vp_index, a->data);
 	khv_vp_claim(a->vp);
 	khv_vp_disclaim(a->vp, old);
-	mutex_unlock(&khv_vms_lock);
+	mutex_unlock(&a->vm->vps_lock);
 	if (a->data == number)
 		atomic_dec(mismatched);
 	return KHV_MSR_OK;

@@ -51,10 +51,12 @@ static void collect(struct khv_counts *counts, u64 *shown)
 	khv_counts_add(counts, &khv_ended_counts);
 	*shown = khv_ended_shown;
 	list_for_each_entry(vm, &khv_vms, link) {
+		mutex_lock(&vm->vps_lock);
 		khv_counts_add(counts, &vm->ended);
-		*shown |= READ_ONCE(vm->shown);
+		*shown |= vm->shown;
 		list_for_each_entry(vp, &vm->vps, link)
 			khv_counts_add(counts, &vp->counts);
+		mutex_unlock(&vm->vps_lock);
 	}
 	mutex_unlock(&khv_vms_lock);
 }
@@ -189,8 +191,10 @@ static int vms_show(struct seq_file *m, void *unused)
 	list_for_each_entry(vm, &khv_vms, link) {
 		unsigned int vps = 0;
 
+		mutex_lock(&vm->vps_lock);
 		list_for_each_entry(vp, &vm->vps, link)
 			vps++;
+		mutex_unlock(&vm->vps_lock);
 		seq_printf(m, "%-6u %-8d %-6u 0x%016llx 0x%016llx\n", vm->id, vm->pid, vps,
 			   vm->kvm->arch.hyperv.hv_guest_os_id, vm->kvm->arch.hyperv.hv_hypercall);
 	}

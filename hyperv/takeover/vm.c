@@ -30,6 +30,7 @@ int khv_vm_create(struct kvm *kvm)
 	}
 	vm->kvm = kvm;
 	vm->pid = current->pid;
+	mutex_init(&vm->vps_lock);
 	INIT_LIST_HEAD(&vm->vps);
 	INIT_LIST_HEAD(&vm->aside);
 	khv_crash_vm_init(vm);
@@ -65,20 +66,21 @@ void khv_vm_destroy(struct kvm *kvm)
 /* Return: the vCPU's VP that was put aside, or NULL. */
 static struct khv_vcpu *find_aside(struct kvm_vcpu *vcpu)
 {
+	struct khv_vm *vm = to_khv_vm(vcpu->kvm);
 	struct khv_vcpu *vp, *found = NULL;
 
-	mutex_lock(&khv_vms_lock);
-	list_for_each_entry(vp, &to_khv_vm(vcpu->kvm)->aside, link) {
+	mutex_lock(&vm->vps_lock);
+	list_for_each_entry(vp, &vm->aside, link) {
 		if (vp->stock.vcpu == vcpu)
 			found = vp;
 	}
-	mutex_unlock(&khv_vms_lock);
+	mutex_unlock(&vm->vps_lock);
 	return found;
 }
 
 static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
 {
-	mutex_lock(&khv_vms_lock);
+	mutex_lock(&vp->vm->vps_lock);
 	list_move_tail(&vp->link, &vp->vm->vps);
 	/* Enter the VP in by_index first: otherwise a look-up by its index could miss it. */
 	khv_vp_claim(vp);
@@ -89,7 +91,7 @@ static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
 	 * it complete.
 	 */
 	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
-	mutex_unlock(&khv_vms_lock);
+	mutex_unlock(&vp->vm->vps_lock);
 }
 
 int khv_vcpu_create(struct kvm_vcpu *vcpu)
@@ -137,11 +139,11 @@ void khv_vcpu_put_aside(struct kvm_vcpu *vcpu)
 
 	if (!vp)
 		return;
-	mutex_lock(&khv_vms_lock);
+	mutex_lock(&vp->vm->vps_lock);
 	list_move_tail(&vp->link, &vp->vm->aside);
 	WRITE_ONCE(vcpu->arch.hyperv, NULL);
 	khv_vp_disclaim(vp, vp->stock.vp_index);
-	mutex_unlock(&khv_vms_lock);
+	mutex_unlock(&vp->vm->vps_lock);
 }
 
 void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
@@ -153,11 +155,11 @@ void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 
 	khv_stimer_uninit(vp);
 
-	mutex_lock(&khv_vms_lock);
+	mutex_lock(&vp->vm->vps_lock);
 	list_del(&vp->link);
 	khv_vp_disclaim(vp, vp->stock.vp_index);
 	khv_counts_add(&vp->vm->ended, &vp->counts);
-	mutex_unlock(&khv_vms_lock);
+	mutex_unlock(&vp->vm->vps_lock);
 
 	vcpu->arch.hyperv = NULL;
 	khv_tlbflush_uninit(vp);

@@ -113,12 +113,13 @@ struct khv_refclock {
  * struct khv_vm - an owned VM
  * @kvm: KVM's structure of it, which points here while the VM lives
  * @link: entry of khv_vms, under khv_vms_lock
- * @vps: its VPs, under khv_vms_lock
- * @aside: states of VPs that are put aside, see khv_vcpu_put_aside(), under khv_vms_lock
+ * @vps_lock: protects @vps, @aside, @shown, @ended and changes of @by_index
+ * @vps: its VPs
+ * @aside: states of VPs that are put aside, see khv_vcpu_put_aside()
  * @id: serial number since module load, for reports
  * @pid: thread that created it, for reports
  * @shown: enlightenments that the CPUID of its VPs has ever shown, one bit each, for reports
- * @ended: counts of destroyed VPs, under khv_vms_lock
+ * @ended: counts of destroyed VPs
  * @hypercall_page: overlay of HV_X64_MSR_HYPERCALL, under kvm->arch.hyperv.hv_lock
  * @crash_p: HV_X64_MSR_CRASH_P0 to P4; single words, accessed without a lock
  * @crash_ctl: value that the guest reads from HV_X64_MSR_CRASH_CTL, without a lock
@@ -126,13 +127,14 @@ struct khv_refclock {
  * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL; written under hv_lock, read without a lock
  * @refclock: see &struct khv_refclock
  * @preempted: number of VPs whose thread is runnable inside KVM_RUN but has no CPU
- * @by_index: its VPs by VP index; changed under khv_vms_lock, read without a lock
+ * @by_index: its VPs by VP index; read without a lock
  *
  * Freed in khv_vm_destroy(), after all vCPUs are gone.
  */
 struct khv_vm {
 	struct kvm *kvm;
 	struct list_head link;
+	struct mutex vps_lock; /* see above */
 	struct list_head vps;
 	struct list_head aside;
 	u32 id;
@@ -210,7 +212,7 @@ struct khv_msr_access {
  * @stock: KVM's own state. First, because KVM's inline functions read it through vcpu->arch.hyperv
  *	and cannot be hooked; must be correct at every moment.
  * @vm: the VP's VM
- * @link: entry of &khv_vm.vps or &khv_vm.aside, under khv_vms_lock
+ * @link: entry of &khv_vm.vps or &khv_vm.aside, under &khv_vm.vps_lock
  * @cpuid: the guest's Hyper-V CPUID, under vcpu->mutex
  * @gate: rows that the VP may use, derived from @cpuid, under vcpu->mutex
  * @counts: see &struct khv_counts
@@ -318,7 +320,7 @@ static inline struct khv_vcpu *to_khv_vcpu(struct kvm_vcpu *vcpu)
  */
 DECLARE_PER_CPU(struct kvm_vcpu *, khv_running);
 
-/* All owned VMs, and the counts of those that ended; for reports. */
+/* All owned VMs, and the counts of those that ended; for reports. Under khv_vms_lock. */
 extern struct list_head khv_vms;
 extern struct mutex khv_vms_lock;
 extern struct khv_counts khv_ended_counts;

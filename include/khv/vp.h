@@ -34,7 +34,7 @@ void khv_vp_run_end(struct khv_vcpu *vp);
  *
  * Only user space can give two VPs the same index; the VP that claimed it last wins.
  *
- * Context: khv_vms_lock held.
+ * Context: &khv_vm.vps_lock held.
  */
 void khv_vp_claim(struct khv_vcpu *vp);
 
@@ -43,7 +43,7 @@ void khv_vp_claim(struct khv_vcpu *vp);
  * @vp: VP that gives the index up; a no-op if another VP has claimed it since
  * @vp_index: the index that the VP gives up
  *
- * Context: khv_vms_lock held.
+ * Context: &khv_vm.vps_lock held.
  */
 void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index);
 
