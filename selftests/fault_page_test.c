@@ -30,8 +30,9 @@
 /* --- a pager ------------------------------------------------------------------- */
 
 struct pager {
-	int uffd, stop, seen; /* seen: written to at each fault, and the page never comes */
+	int uffd, stop, seen; /* seen: gets the page's number, and the page never comes */
 	pthread_t thread, vp;
+	struct fault_world *w;
 	u32 signals; /* to the VP's thread before its page comes */
 	volatile u32 faults;
 };
@@ -40,11 +41,12 @@ static void serve(struct pager *p, u64 address)
 {
 	struct uffdio_continue c = { .range = { .start = address & ~(PAGE_SIZE - 1),
 						.len = PAGE_SIZE } };
+	u8 page = (u8)((address - gpa(p->w->hva)) / PAGE_SIZE);
 	u32 i;
 
 	p->faults++;
 	if (p->seen >= 0) {
-		ASSERT_EQ(write(p->seen, "", 1), 1);
+		ASSERT_EQ(write(p->seen, &page, 1), 1);
 		return;
 	}
 	for (i = 0; i < p->signals; i++) {
@@ -89,6 +91,7 @@ static void pager_start(struct pager *p, struct fault_world *w)
 	ASSERT(!ioctl(p->uffd, UFFDIO_REGISTER, &reg), "UFFDIO_REGISTER: %s", strerror(errno));
 	p->stop = eventfd_new();
 	p->vp = pthread_self();
+	p->w = w;
 	ASSERT_EQ(pthread_create(&p->thread, NULL, pager_run, p), 0);
 }
 
@@ -161,6 +164,11 @@ TEST(pages_come_after_signals)
 
 /* --- killed in the fault ----------------------------------------------------------- */
 
+struct killed {
+	struct fault_world w;
+	const struct fault_case *c;
+};
+
 static void *second_vp(void *arg)
 {
 	struct fault_world *w = arg;
@@ -173,20 +181,31 @@ static void *second_vp(void *arg)
 	return NULL;
 }
 
+static void *first_vp(void *arg)
+{
+	struct killed *k = arg;
+
+	fault_run(&k->w, &k->c->op);
+	/* Stock leaves some to user space. */
+	if (!module_loaded())
+		_exit(0);
+	FAIL("%s: it did not wait", k->c->name);
+}
+
 static void wait_for_page(const struct fault_case *c, int seen)
 {
-	struct fault_world w = fault_world_create();
+	struct killed k = { .w = fault_world_create(), .c = c };
 	struct pager p = { .seen = seen };
-	pthread_t second;
+	pthread_t first, second;
 
-	vcpu_ops_init(w.vm->vcpus[1], 1);
-	fault_begin(&w, c);
-	fault_drop(&w);
-	pager_start(&p, &w);
-	pthread_create(&second, NULL, second_vp, &w);
-	fault_run(&w, &c->op);
-	/* On stock only the second one may wait. */
-	ASSERT(!module_loaded(), "%s: it did not wait", c->name);
+	vcpu_ops_init(k.w.vm->vcpus[1], 1);
+	fault_begin(&k.w, c);
+	fault_drop(&k.w);
+	pager_start(&p, &k.w);
+	pthread_create(&first, NULL, first_vp, &k);
+	while (!p.faults)
+		usleep(100);
+	pthread_create(&second, NULL, second_vp, &k.w);
 	for (;;)
 		pause();
 }
@@ -196,7 +215,7 @@ TEST(killed_while_a_page_is_missing)
 	long refs = module_refs();
 	int seen[2], status;
 	u32 i, killed = 0;
-	char byte;
+	u8 page;
 	pid_t pid;
 
 	ktap_timeout(120);
@@ -211,17 +230,21 @@ TEST(killed_while_a_page_is_missing)
 		if (!pid)
 			wait_for_page(c, seen[1]);
 		close(seen[1]);
-		ASSERT(read(seen[0], &byte, 1) == 1, "%s: no page was asked for", c->name);
-		usleep(2000);
-		ASSERT_EQ(kill(pid, SIGKILL), 0);
+		if (read(seen[0], &page, 1) == 1) {
+			ASSERT(c->pages & 1u << page, "%s: page %u was asked for", c->name, page);
+			usleep(2000);
+			ASSERT_EQ(kill(pid, SIGKILL), 0);
+			killed++;
+		} else {
+			ASSERT(!module_loaded(), "%s: no page was asked for", c->name);
+		}
 		ASSERT_EQ(waitpid(pid, &status, 0), pid);
-		ASSERT(WIFSIGNALED(status), "%s: status 0x%x", c->name, status);
+		ASSERT(WIFSIGNALED(status) || !module_loaded(), "%s: status 0x%x", c->name, status);
 		close(seen[0]);
 		module_expect_refs(refs);
-		killed++;
 	}
 	ktap_log("%u processes killed", killed);
-	ASSERT(killed >= 19, "cases were left out");
+	ASSERT(killed >= (module_loaded() ? 19 : 10), "cases were left out");
 }
 
 /* --- memory that is gone -------------------------------------------------------------- */

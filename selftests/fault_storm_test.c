@@ -485,14 +485,22 @@ static void *vp_run_until_closed(void *arg)
 
 	for (;;) {
 		if (!ioctl(v->fd, KVM_RUN, 0)) {
-			if (v->run->exit_reason == KVM_EXIT_HYPERV)
-				v->run->hyperv.u.hcall.result = HV_STATUS_SUCCESS;
+			if (v->run->exit_reason != KVM_EXIT_HYPERV)
+				break;
+			v->run->hyperv.u.hcall.result = HV_STATUS_SUCCESS;
 			continue;
 		}
 		if (errno == EBADF)
 			return NULL;
 		ASSERT(errno == EINTR || errno == EAGAIN, "KVM_RUN: %s", strerror(errno));
 	}
+	if (v->run->exit_reason != KVM_EXIT_IO ||
+	    *(u32 *)((u8 *)v->run + v->run->io.data_offset) != GUEST_DONE) {
+		vcpu_dump(v);
+		FAIL("vCPU %u: exit %s: %s", v->id, exit_name(v->run->exit_reason),
+		     v->cpu->msg.text);
+	}
+	return NULL;
 }
 
 static void shuffle(int *fds, u32 nr)

@@ -35,7 +35,7 @@ struct fault_case {
 	struct guest_op before[MAX_STEPS], op, after[MAX_STEPS];
 	u64 input[8];	/* at the start of INPUT_PAGE */
 	u32 pages;	/* that the operation accesses, a bit for each */
-	u32 changing;	/* pages whose contents depend on the time */
+	bool timed;	/* its pages have times in them */
 	u32 gone;	/* the vector without these pages */
 	u64 gone_stock; /* a hypercall's status without them: stock, then the module */
 	u64 gone_status;
