@@ -141,13 +141,16 @@ static void run_on_cpu(int cpu)
 /*
  * Without a master clock a vCPU that changes its CPU makes KVM update the clocks of all. The module
  * then tries again to write a page that it could not write before, but must not wake sleeping VPs
- * for it.
+ * for it. KVM wakes them up itself, once in CLOCK_UPDATE_MS.
  */
+#define CLOCK_UPDATE_MS 100
+
 TEST(nobody_is_woken_for_a_page_outside_memory)
 {
 	struct vm *vm = vm_with_page(2);
 	struct kvm_stat blocking;
-	u32 i, before, woken;
+	u32 i, before, woken, by_kvm;
+	u64 begin;
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		ktap_skip("one CPU");
@@ -161,13 +164,15 @@ TEST(nobody_is_woken_for_a_page_outside_memory)
 	vcpu_start(vm->vcpus[0]);
 	wait_halted(&blocking);
 	before = sleeps();
+	begin = host_time();
 	for (i = 0; i < MOVES; i++) {
 		run_on_cpu(i % 2);
 		read_clock(vm->vcpus[1]);
 	}
 	woken = sleeps() - before;
-	ktap_log("woken %u times", woken);
-	ASSERT(woken <= MOVES / 5, "%u times", woken);
+	by_kvm = (u32)((host_time() - begin) / (CLOCK_UPDATE_MS * REF_PER_MS));
+	ktap_log("woken %u times, at most %u of them by KVM", woken, by_kvm);
+	ASSERT(woken <= MOVES / 5 + by_kvm, "%u times", woken);
 	/* The sleeper goes with this process. */
 }
 
