@@ -397,6 +397,26 @@ TEST_KNOWN_IF(extended_calls_get_user_space_answers, "D11", host_is_6_1)
 	vm_free(o.vm);
 }
 
+/* User space that does not know the exit at all, and runs the VP again. */
+TEST_KNOWN(call_that_user_space_does_not_answer, "K41")
+{
+	struct one o = matrix_vm(0, NO_DEBUGGER, NULL);
+	struct kvm_run *run = o.vcpu->run;
+	u64 *message = (u64 *)o.input;
+
+	message[0] = 0;
+	message[1] = 1 | 8ULL << 32; /* type, size */
+	o.ops->ops[0] = OP_HC(HVCALL_POST_MESSAGE, (u64)(uintptr_t)message, 0);
+	o.ops->nr = 1;
+	memset(&run->hyperv, 0, sizeof(run->hyperv));
+	ASSERT_EQ(vcpu_run(o.vcpu), RUN_EXIT(KVM_EXIT_HYPERV));
+	ASSERT_EQ(run->hyperv.type, KVM_EXIT_HYPERV_HCALL);
+	ASSERT_EQ(vcpu_run(o.vcpu), GUEST_SYNC_CMD);
+	ASSERT_KNOWN(o.ops->ops[0].result == CODE, "status 0x%llx",
+		     (unsigned long long)o.ops->ops[0].result);
+	vm_free(o.vm);
+}
+
 /* User space that does not know the query: there are no capabilities. */
 TEST_KNOWN(query_that_user_space_does_not_know, "D24")
 {

@@ -119,6 +119,8 @@ static int exit_to_user(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 	exit->u.hcall.input = hc->control;
 	exit->u.hcall.params[0] = hc->in;
 	exit->u.hcall.params[1] = hc->out;
+	/* User space may not know this exit, and run the VP again without an answer. */
+	exit->u.hcall.result = HV_STATUS_INVALID_HYPERCALL_CODE;
 	vcpu->arch.complete_userspace_io = complete_from_user;
 	return 0;
 }
