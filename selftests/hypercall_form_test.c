@@ -3,7 +3,9 @@
  * The calling convention, whatever the call: registers, CPU mode, privilege level.
  * What malformed calls answer, hypercall_matrix_form_test shows.
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "vm.h"
 
@@ -222,6 +224,73 @@ TEST(protected_mode_registers)
 TEST(compatibility_mode_registers)
 {
 	check_registers32(COMPATIBILITY);
+}
+
+/*
+ * Beside Xen's hypercalls, bit 31 of EAX tells which ones are whose: the hypercall page sets it. In
+ * 32-bit modes it lies in the control word.
+ */
+static u64 call_beside_xen(u64 control)
+{
+	u64 result = BIT64(31);
+	register u64 r8 asm("r8") = 0;
+
+	if (guest_use_vmmcall)
+		asm volatile("vmmcall"
+			     : "+a"(result), "+c"(control), "+r"(r8)
+			     : "d"(0ULL)
+			     : "memory");
+	else
+		asm volatile("vmcall"
+			     : "+a"(result), "+c"(control), "+r"(r8)
+			     : "d"(0ULL)
+			     : "memory");
+	return result;
+}
+
+GUEST_CODE(calls_beside_xen)
+{
+	guest_set_os_id();
+	GUEST_ASSERT_EQ(call_beside_xen(SPIN | HV_CTL_FAST), HV_STATUS_SUCCESS);
+	GUEST_ASSERT_EQ(call_beside_xen(UNKNOWN | HV_CTL_FAST), HV_STATUS_INVALID_HYPERCALL_CODE);
+	/* Here it is none of the bits that make room for Xen's. */
+	GUEST_ASSERT_EQ(call_beside_xen(SPIN | HV_CTL_FAST | BIT64(31)),
+			HV_STATUS_INVALID_HYPERCALL_INPUT);
+}
+
+static void check_beside_xen(enum mode mode)
+{
+	struct kvm_xen_hvm_config xen = { .flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL,
+					  .msr = 0x40000200 };
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+	struct regs32 r;
+
+	if (!(ioctl(kvm_fd(), KVM_CHECK_EXTENSION, KVM_CAP_XEN_HVM) &
+	      KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))
+		ktap_skip("this KVM has no Xen");
+	ASSERT(!ioctl(vm->fd, KVM_XEN_HVM_CONFIG, &xen), "KVM_XEN_HVM_CONFIG: %s", strerror(errno));
+	vcpu_entry(v, calls_beside_xen);
+	vcpu_run_done(v);
+	r = call32(v, mode, (struct regs32){ .eax = SPIN | HV_CTL_FAST | 1u << 31 });
+	ASSERT_KNOWN(r.eax == HV_STATUS_SUCCESS, "status 0x%x", r.eax);
+	ASSERT_EQ(r.edx, 0);
+	r = call32(v, mode, (struct regs32){ .eax = UNKNOWN | HV_CTL_FAST | 1u << 31 });
+	ASSERT_EQ(r.eax, HV_STATUS_INVALID_HYPERCALL_CODE);
+	/* Its reserved bits still are. */
+	r = call32(v, mode, (struct regs32){ .eax = SPIN | HV_CTL_FAST | 3u << 30 });
+	ASSERT_EQ(r.eax, HV_STATUS_INVALID_HYPERCALL_INPUT);
+	vm_free(vm);
+}
+
+TEST_KNOWN(beside_xen_protected_mode, "K42")
+{
+	check_beside_xen(PROTECTED_32);
+}
+
+TEST_KNOWN(beside_xen_compatibility_mode, "K42")
+{
+	check_beside_xen(COMPATIBILITY);
 }
 
 TEST(real_mode_is_ud)

@@ -6,6 +6,7 @@
  */
 #include <linux/kvm_host.h>
 
+#include "compat/kvm.h"
 #include "khv/drivers.h"
 #include "khv/handlers.h"
 #include "khv/nested.h"
@@ -140,6 +141,12 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 
 	regs = khv_call_regs(vcpu, khv_longmode(vcpu));
 	khv_hcall_decode(hc, &regs);
+	/*
+	 * Beside Xen's hypercalls, the hypercall page sets bit 31 of EAX to tell its own ones apart.
+	 * Outside of long mode that is a bit of the control word.
+	 */
+	if (!hc->longmode && khv_xen_hypercalls(vcpu->kvm))
+		hc->control &= ~KHV_CTL_NESTED;
 	hc->atomic = false;
 	hc->l2 = khv_in_l2(vcpu);
 	id = khv_hc_find(hc->code);
