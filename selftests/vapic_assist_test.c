@@ -382,6 +382,23 @@ TEST(assist_save_and_restore)
 	vm_free(vm);
 }
 
+/* A VMM restores both registers of one vCPU, in this order. */
+TEST_KNOWN(assist_that_is_off_leaves_kvms_pv_eoi, "K44")
+{
+	struct vm *vm = vm_create(1, 0);
+	u64 word = gpa(&assist) | 1;
+	struct vcpu *v = vm->vcpus[0];
+
+	vcpu_set_msr(v, MSR_KVM_PV_EOI_EN, word);
+	vcpu_set_msr(v, HV_X64_MSR_VP_ASSIST_PAGE, 0);
+	ASSERT_KNOWN(vcpu_get_msr(v, MSR_KVM_PV_EOI_EN) == word, "it is off");
+	/* One that is on takes its place, and off is off. */
+	vcpu_set_msr(v, HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+	vcpu_set_msr(v, HV_X64_MSR_VP_ASSIST_PAGE, 0);
+	ASSERT_EQ(vcpu_get_msr(v, MSR_KVM_PV_EOI_EN), 0);
+	vm_free(vm);
+}
+
 /* Moved in the middle of a handler, with another interrupt waiting or not. */
 static volatile bool leave_pending;
 

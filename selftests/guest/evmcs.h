@@ -11,7 +11,6 @@
 #define MAX_OPS 8
 
 #define VM_FUNCTION_CONTROL  0x2018
-#define MSR_KVM_PV_EOI_EN    0x4b564d04u
 #define MSR_VMX_VMFUNC	     0x491u
 #define SLOT_GPA	     0x40000000ULL /* a memory slot of its own */
 #define EVMCS1_PERF_GLOBAL   CPUBIT(HV_LEAF_NESTED, EBX, 0)

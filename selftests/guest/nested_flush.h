@@ -21,7 +21,6 @@
 #define OLD_VALUE 0x6f6c646f6c646f6cULL
 #define NEW_VALUE 0x6e65776e65776e65ULL
 
-#define MSR_KVM_PV_EOI_EN 0x4b564d04u
 
 extern const u32 vp_ids[NR_VCPUS];
 

@@ -137,6 +137,9 @@ enum { KHV_EAX, KHV_EBX, KHV_ECX, KHV_EDX };
 #define HV_SINT_AUTO_EOI BIT64(17)
 #define HV_SINT_POLLING	 BIT64(18)
 
+/* KVM's own paravirtual EOI. */
+#define MSR_KVM_PV_EOI_EN 0x4b564d04u
+
 #define HV_MSG_NONE	     0u
 #define HV_MSG_TIMER_EXPIRED 0x80000010u
 #define HV_MSG_PENDING	     1 /* in flags */
