@@ -6,6 +6,7 @@
  */
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
+#include <asm/hypervisor.h>
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
@@ -48,6 +49,9 @@ bool khv_nested_call_has_row(struct kvm_vcpu *vcpu)
 
 bool khv_nested_vmx_may_answer(struct kvm_vcpu *vcpu)
 {
+	/* KVM on Hyper-V may use an enlightened VMCS, which VMREAD does not read. */
+	if (hypervisor_is_type(X86_HYPER_MS_HYPERV))
+		return false;
 	/*
 	 * L1 single-steps L2: leave the instruction to KVM, which must record that it is complete.
 	 */
