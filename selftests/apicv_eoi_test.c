@@ -249,3 +249,66 @@ IN_BOTH_MODES(auto_eoi_with_others_in_flight)
 	file_must_write(TRACING "/events/kvm/kvm_apicv_inhibit_changed/enable", "0");
 	vm_free(vm);
 }
+
+/*
+ * AutoEOI goes while an interrupt is in service that came when APICv was inhibited, and the other way
+ * round. The CPU ends what its own note (SVI) says, which KVM does not write meanwhile.
+ */
+GUEST_CODE(auto_eoi_goes_in_a_handler)
+{
+	u32 i, n = 0;
+
+	apic_start();
+	for (i = 1; i <= NR_LEVELS; i++) {
+		wrmsr(HV_X64_MSR_SINT(TEST_SINT), HIGH | HV_SINT_AUTO_EOI);
+		send_interrupt(0, LOW, i % SELF_WAYS);
+		irqs_window();
+		GUEST_ASSERT(in_service(LOW));
+		wrmsr(HV_X64_MSR_SINT(TEST_SINT), HIGH | HV_SINT_MASKED);
+		GUEST_ASSERT(in_service(LOW));
+		eoi(BY_REGISTER);
+		GUEST_ASSERT_KNOWN_EQ(in_service(LOW), false);
+		/* Nothing is in service that would hold it back. */
+		send_interrupt(0, 0x41, i % SELF_WAYS);
+		irqs_window();
+		GUEST_ASSERT_KNOWN_EQ(guest_irqs[0x41], ++n);
+		wrmsr(HV_X64_MSR_SINT(TEST_SINT), HIGH | HV_SINT_AUTO_EOI);
+		eoi(BY_REGISTER);
+		wrmsr(HV_X64_MSR_SINT(TEST_SINT), HIGH | HV_SINT_MASKED);
+		GUEST_ASSERT(!in_service(0x41));
+		send_interrupt(0, 0x31, i % SELF_WAYS);
+		irqs_window();
+		GUEST_ASSERT_KNOWN_EQ(guest_irqs[0x31], i);
+		eoi(i & 1);
+		GUEST_ASSERT(!in_service(0x31));
+	}
+}
+
+static void auto_eoi_goes(bool x2)
+{
+	struct vm *vm;
+
+	x2apic = x2;
+	vm = apic_vm(1);
+	handle(LOW, guest_irq_count_no_eoi);
+	handle(0x41, guest_irq_count_no_eoi);
+	handle(0x31, guest_irq_count_no_eoi);
+	vcpu_entry(vm->vcpus[0], auto_eoi_goes_in_a_handler);
+	synic_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+static bool svi_is_lost(void)
+{
+	return host_is_6_1() && host_has_apicv();
+}
+
+TEST_KNOWN_IF(auto_eoi_goes_in_a_handler_xapic, "K43", svi_is_lost)
+{
+	auto_eoi_goes(false);
+}
+
+TEST_KNOWN_IF(auto_eoi_goes_in_a_handler_x2apic, "K43", svi_is_lost)
+{
+	auto_eoi_goes(true);
+}

@@ -98,6 +98,14 @@ static void set_svi(int vector)
 	khv_vmwrite(GUEST_INTR_STATUS, (status & 0xff) | (vector < 0 ? 0 : vector << 8));
 }
 
+void khv_apic_load_svi(struct kvm_vcpu *vcpu)
+{
+	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
+
+	if (apic && apic->vcpu == vcpu && apic->apicv_active && !khv_in_l2(vcpu))
+		set_svi(highest_isr(apic));
+}
+
 /* Mirrors apic_set_eoi(). */
 static enum khv_msr_result eoi_fast(struct khv_msr_access *a)
 {

@@ -15,6 +15,7 @@
 
 #include "compat/calls.h"
 #include "compat/kvm.h"
+#include "khv/apic.h"
 #include "khv/connection.h"
 #include "khv/cpuid.h"
 #include "khv/drivers.h"
@@ -330,6 +331,16 @@ void khv_hook_vmx_load_eoi_exitmap(struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap)
 	/* The fields are 64 bits wide, and their encodings are 2 apart. */
 	for (i = 0; i < BITS_TO_LONGS(256); i++)
 		khv_vmwrite(EOI_EXIT_BITMAP0 + 2 * i, vectors[i]);
+}
+
+/*
+ * APICv is on or off from now on, by AutoEOI too. Newer kernels load SVI when it is on again, 6.1 does
+ * not.
+ */
+void khv_hook_vmx_refresh_apicv_exec_ctrl(struct kvm_vcpu *vcpu)
+{
+	khv_orig_vmx_refresh_apicv_exec_ctrl(vcpu);
+	khv_apic_load_svi(vcpu);
 }
 
 void khv_hook_kvm_apic_set_eoi_accelerated(struct kvm_vcpu *vcpu, int vector)

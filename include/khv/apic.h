@@ -28,4 +28,15 @@ static inline u32 *khv_lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
  */
 bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
 
+/**
+ * khv_apic_load_svi() - tell the CPU which interrupt is in service
+ * @vcpu: the vCPU; Intel only
+ *
+ * The CPU ends the interrupt in service by SVI, a field of the VMCS, while APICv is on. While it is
+ * off KVM does not maintain the field. A no-op without APICv and in guest mode.
+ *
+ * Context: the vCPU's thread, its VMCS loaded.
+ */
+void khv_apic_load_svi(struct kvm_vcpu *vcpu);
+
 #endif

@@ -8,7 +8,7 @@
 ALL_HOSTS="amd-debug intel-6.12 amd-6.12 intel-apicv-6.12 intel-apicv2-6.12 intel-debug amd-6.1 amd-nrips-6.12"
 ALL_HOSTS+=" intel-6.1 amd-7.3 amd-icount-6.12 here"
 # For make test-all, and for make bench if it names them.
-[ -z "${KHV_LONG:-}${KHV_BENCH:-}" ] || ALL_HOSTS="intel-7.3 intel-apicv-7.3 $ALL_HOSTS"
+[ -z "${KHV_LONG:-}${KHV_BENCH:-}" ] || ALL_HOSTS="intel-7.3 intel-apicv-7.3 intel-apicv-6.1 $ALL_HOSTS"
 LIST=$KHV_RIG/tests.list
 
 # matches VALUE PATTERNS: VALUE matches one of the shell patterns, which blanks or commas separate.
