@@ -434,6 +434,8 @@ TEST(host_sleeps)
 		ktap_skip("in the long form only");
 	if (access(PM_TEST, W_OK))
 		ktap_skip("this kernel has no %s", PM_TEST);
+	if (!module_loaded())
+		ktap_skip("stock's clock may go back with the new master clock (K33)");
 	__write_file("/sys/module/suspend/parameters/pm_test_delay", "1");
 	run_busy(sleep_host, 2);
 	ktap_log("%u times", sleeps);

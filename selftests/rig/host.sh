@@ -59,14 +59,15 @@ boot_host() {
 	mkdir -p "$root"/{bin,modules,etc}
 	KERNEL=$(cat "$KHV_LOGS/kernel-$host")
 	# Against a hang that PID 1 does not see, in the emulator's own time: several times what a boot takes.
-	seconds=${KHV_BOOT_SECONDS:-600}
+	seconds=${KHV_LONG:+5400}
+	seconds=${KHV_BOOT_SECONDS:-${seconds:-600}}
 	case $host in
 	intel-* | amd-nrips-*)
 		# BTF doubles the time that modules take to load. The contract of Intel's module is compared on
 		# two hosts.
 		# Nothing else tells a kernel without symbol versions.
 		[[ $host == intel-6.* || $host == *-7.3 ]] || STRIP="strip"
-		seconds=${KHV_BOOT_SECONDS:-900}
+		[ -n "${KHV_BOOT_SECONDS:-}${KHV_LONG:-}" ] || seconds=900
 		touch "$root/etc/bochs"
 		;;
 	esac
