@@ -98,6 +98,12 @@ static bool outside_guest(const struct kvm_vcpu *vcpu)
 	return READ_ONCE(vcpu->mode) == OUTSIDE_GUEST_MODE;
 }
 
+/* Each page is an INVVPID, which takes as long as a hundred instructions. */
+static bool takes_long(const struct khv_flush *what)
+{
+	return !khv_svm && *khv_tdp_enabled && !what->all && what->pages > KHV_FAST_PAGES;
+}
+
 /*
  * Flush in the fast path: the caller flushes at once, and a target that is outside the guest
  * flushes before it enters. If any target is in the guest, the caller would have to wait: leave the
@@ -114,7 +120,7 @@ static u16 flush_set_atomic(struct kvm_vcpu *caller, const struct khv_vpset *set
 	if (each ? vcpus > KHV_FAST_TARGETS : !khv_vpset_few(set, vcpus))
 		return KHV_STATUS_SLOW;
 	while ((vcpu = next_target(caller, &look, l2, each, NULL))) {
-		if (vcpu != caller && !outside_guest(vcpu))
+		if (vcpu == caller ? takes_long(what) : !outside_guest(vcpu))
 			return KHV_STATUS_SLOW;
 	}
 	while ((vcpu = next_target(caller, &targets, l2, each, NULL))) {
@@ -163,12 +169,8 @@ static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
 		what.nr = 0;
 	}
 	if (hc->atomic) {
-		u16 status;
+		u16 status = flush_set_atomic(vcpu, set, &what, hc->l2);
 
-		/* Each page is an INVVPID, which takes as long as a hundred instructions. */
-		if (!khv_svm && hc->rep_count && !what.all && what.pages > KHV_FAST_PAGES)
-			return KHV_STATUS_SLOW;
-		status = flush_set_atomic(vcpu, set, &what, hc->l2);
 		if (status)
 			return status;
 	} else {
