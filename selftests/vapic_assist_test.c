@@ -386,7 +386,7 @@ TEST(assist_save_and_restore)
 TEST_KNOWN(assist_that_is_off_leaves_kvms_pv_eoi, "K44")
 {
 	struct vm *vm = vm_create(1, 0);
-	u64 word = gpa(&assist) | 1;
+	u64 word = gpa(&assist) | 1, other = (gpa(&assist) + 64) | 1;
 	struct vcpu *v = vm->vcpus[0];
 
 	vcpu_set_msr(v, MSR_KVM_PV_EOI_EN, word);
@@ -396,6 +396,11 @@ TEST_KNOWN(assist_that_is_off_leaves_kvms_pv_eoi, "K44")
 	vcpu_set_msr(v, HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
 	vcpu_set_msr(v, HV_X64_MSR_VP_ASSIST_PAGE, 0);
 	ASSERT_EQ(vcpu_get_msr(v, MSR_KVM_PV_EOI_EN), 0);
+	/* Restored over a page that was on. */
+	vcpu_set_msr(v, HV_X64_MSR_VP_ASSIST_PAGE, gpa(&assist) | ASSIST_ENABLE);
+	vcpu_set_msr(v, MSR_KVM_PV_EOI_EN, other);
+	vcpu_set_msr(v, HV_X64_MSR_VP_ASSIST_PAGE, 0);
+	ASSERT_EQ(vcpu_get_msr(v, MSR_KVM_PV_EOI_EN), other);
 	vm_free(vm);
 }
 
