@@ -20,6 +20,7 @@ static struct khv_vcpu **slot_of(struct khv_vm *vm, u32 vp_index)
 
 void khv_vp_claim(struct khv_vcpu *vp)
 {
+	lockdep_assert_held(&vp->vm->vps_lock);
 	/* Pairs with READ_ONCE() in khv_vp_by_index(): a VP found in the table is complete. */
 	smp_store_release(slot_of(vp->vm, vp->stock.vp_index), vp);
 }
@@ -29,6 +30,7 @@ void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index)
 	struct khv_vcpu **slot = slot_of(vp->vm, vp_index);
 	struct khv_vcpu *other, *next = NULL;
 
+	lockdep_assert_held(&vp->vm->vps_lock);
 	if (*slot != vp)
 		return;
 	/* While each VP has the index of its vCPU, no two have the same. */
