@@ -175,8 +175,6 @@ KHV_HOOK(KVM, VCPU, void, kvm_check_async_pf_completion, (struct kvm_vcpu *vcpu)
 KHV_HOOK(INTEL, VCPU, void, vmx_load_eoi_exitmap, (struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap),
 	 (vcpu, eoi_exit_bitmap),
 	 "each end of a SINT's interrupt would cost an exit under APICv")
-KHV_HOOK(INTEL, VCPU, void, vmx_refresh_apicv_exec_ctrl, (struct kvm_vcpu *vcpu), (vcpu),
-	 "an interrupt in service when AutoEOI ends would never end under APICv, on older kernels")
 KHV_HOOK(KVM, VCPU, void, kvm_apic_set_eoi_accelerated, (struct kvm_vcpu *vcpu, int vector),
 	 (vcpu, vector),
 	 "the end of a SINT's interrupt would go unnoticed under APICv")
@@ -241,6 +239,8 @@ KHV_HOOK_TO(KVM, KVM, int, kvm_vm_ioctl_hv_eventfd,
 	 (struct kvm *kvm, struct kvm_hyperv_eventfd *args),
 	 (kvm, args), khv_connection_eventfd,
 	 "KVM_HYPERV_EVENTFD would be ignored")
+KHV_HOOK(INTEL, VCPU, void, vmx_refresh_apicv_exec_ctrl, (struct kvm_vcpu *vcpu), (vcpu),
+	 "an interrupt in service when AutoEOI ends would never end under APICv, on older kernels")
 KHV_HOOK(KVM, KVM, void, kvm_hv_destroy_vm, (struct kvm *kvm), (kvm),
 	 "the state of a VM would leak")
 KHV_HOOK(KVM, ANY, void, kvm_hv_init_vm, (struct kvm *kvm), (kvm),
