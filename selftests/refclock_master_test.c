@@ -172,6 +172,8 @@ TEST(nobody_is_woken_for_a_page_outside_memory)
 	woken = sleeps() - before;
 	by_kvm = (u32)((host_time() - begin) / (CLOCK_UPDATE_MS * REF_PER_MS));
 	ktap_log("woken %u times, at most %u of them by KVM", woken, by_kvm);
+	if (by_kvm > MOVES / 5)
+		ktap_skip("%u moves take so long here that KVM wakes VPs up as often", MOVES);
 	ASSERT(woken <= MOVES / 5 + by_kvm, "%u times", woken);
 	/* The sleeper goes with this process. */
 }
