@@ -54,10 +54,10 @@ void khv_flush_merge(struct khv_flush *to, const struct khv_flush *add)
 		return;
 	if (add->all || to->nr + add->nr > KHV_FLUSH_RANGES ||
 	    to->pages + add->pages > KHV_FLUSH_PAGES) {
-		to->all = true;
+		WRITE_ONCE(to->all, true);
 		return;
 	}
 	memcpy(&to->range[to->nr], add->range, add->nr * sizeof(add->range[0]));
-	to->nr += add->nr;
+	WRITE_ONCE(to->nr, to->nr + add->nr);
 	to->pages += add->pages;
 }

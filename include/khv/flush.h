@@ -64,7 +64,7 @@ void khv_flush_list(struct khv_flush *flush, const u64 *entries, unsigned int nr
  * @to: the pending flush; becomes "all" if @add does not fit
  * @add: the flush to add
  *
- * Context: the lock that guards @to held.
+ * Context: the lock that guards @to held; without it others may read whether @to is empty.
  */
 void khv_flush_merge(struct khv_flush *to, const struct khv_flush *add);
 
