@@ -106,7 +106,7 @@ khv_boot_amd() {
 	root=$(khv_emulators)
 	mapfile -t qemu < <(khv_run_in "$root" qemu-system-x86_64)
 	export QEMU_MODULE_DIR=$root/usr/lib/x86_64-linux-gnu/qemu
-	khv_emulate "$dir" "$seconds" 0 "${qemu[@]}" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" -accel tcg,thread=single -machine q35 \
+	khv_emulate "$dir" "$seconds" 0 "${qemu[@]}" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" -accel "tcg,thread=${KHV_THREADS:-single}" -machine q35 \
 		-cpu max,+svm,+npt -smp "${KHV_CPUS:-2}" -m "${KHV_MEMORY:-2048}" -display none -monitor none \
 		-no-reboot -net none -serial "file:$dir/console" -serial "file:$dir/results" \
 		-kernel "$kernel/vmlinuz" -initrd "$initrd" \

@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The debug host's kernel, built from linux-source and kept in the cache: KASAN, UBSAN, lockdep,
-# kmemleak, fault injection and KUnit around the same KVM. debug.config says what is in it.
-# Executed ("debug-kernel.sh 6.12") it prints the kernel folder (see kernels.sh); sourced after lib.sh
-# it gives khv_debug_kernel. It must not touch the source tree, which others read.
+# The debug hosts' kernels, built from linux-source and kept in the cache: KASAN, UBSAN, lockdep,
+# kmemleak, fault injection and KUnit around the same KVM, as debug.config says; and one with KCSAN, as
+# kcsan.config changes it. Executed ("debug-kernel.sh 6.12 [kcsan]") it prints the kernel folder (see
+# kernels.sh); sourced after lib.sh it gives khv_debug_kernel. It must not touch the source tree, which
+# others read.
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
 	set -euo pipefail
@@ -12,7 +13,6 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
 	. "$(dirname "$0")/lib.sh"
 fi
 
-KHV_DEBUG_CONFIG=$KHV_RIG/debug.config
 KHV_DEBUG_MODULES="kvm kvm-amd kvm-intel"
 # shellcheck disable=SC2034
 # Kernel arguments that make a report of any checker the end of the boot.
@@ -25,12 +25,18 @@ KHV_DEBUG_APPEND="panic_on_warn=1 oops=panic kasan.fault=panic slub_debug=- no5l
 # shellcheck disable=SC2034
 KHV_DEBUG_APPEND_INTEL="noxsave no_debug_objects kmemleak=off"
 
-# khv_debug_kernel 6.12: the debug kernel of that series, as a kernel folder.
-khv_debug_kernel() { khv_locked "debug-$1" khv_debug_kernel_locked "$1"; }
+# khv_debug_kernel 6.12 debug|kcsan: the debug kernel of that series, as a kernel folder.
+khv_debug_kernel() { khv_locked "$2-$1" khv_debug_kernel_locked "$@"; }
 
-# khv_debug_config_check CONFIG: every line of debug.config must have survived into CONFIG.
+# khv_debug_config debug|kcsan: what is added to tinyconfig. Of two lines about one option the last one counts.
+khv_debug_config() {
+	cat "$KHV_RIG/debug.config"
+	[ "$1" = debug ] || cat "$KHV_RIG/$1.config"
+}
+
+# khv_debug_config_check FLAVOUR CONFIG: every line that counts must have survived into CONFIG.
 khv_debug_config_check() {
-	local config=$1 line name missing=()
+	local config=$2 line name missing=()
 
 	while IFS= read -r line; do
 		case $line in
@@ -41,37 +47,41 @@ khv_debug_config_check() {
 			! grep -q "^${name%% *}=" "$config" || missing+=("$line") ;;
 		"" | "#"*) ;;
 		*)
-			khv_die "debug.config: this line is neither an option nor a comment: $line" ;;
+			khv_die "$1.config: this line is neither an option nor a comment: $line" ;;
 		esac
-	done <"$KHV_DEBUG_CONFIG"
+	done < <(khv_debug_config "$1" | awk '
+		{ name = $0 }
+		/^(# )?CONFIG_/ { sub(/^# /, "", name); sub(/[ =].*/, "", name) }
+		{ last[name] = $0 }
+		END { for (name in last) print last[name] }')
 	[ ${#missing[@]} -eq 0 ] || {
 		printf '    %s\n' "${missing[@]}" >&2
-		khv_die "${#missing[@]} lines of debug.config did not take effect in this kernel, see above"
+		khv_die "${#missing[@]} lines of $1.config did not take effect in this kernel, see above"
 	}
 }
 
 khv_debug_kernel_locked() {
-	local series=$1 source dir tmp release module start
+	local series=$1 flavour=$2 source dir tmp release module start
 
 	khv_need_packages gcc make libc6-dev libelf-dev bc bison flex lz4 kmod binutils perl
 	source=${KHV_SRC:-$(khv_source "$series")}
 	[ -s "$source/Kconfig" ] || khv_die "no kernel source in $source"
 	[ ! -e "$source/.config" ] || khv_die "$source was built in: it must be pristine"
-	dir=$KHV_CACHE/debug-$(basename "$source")-$(sha256sum "$KHV_DEBUG_CONFIG" | cut -c 1-12)
+	dir=$KHV_CACHE/$flavour-$(basename "$source")-$(khv_debug_config "$flavour" | sha256sum | cut -c 1-12)
 	if [ ! -d "$dir" ]; then
 		start=$(date +%s)
 		tmp=$dir.tmp
 		rm -rf "$tmp"
 		mkdir -p "$tmp/build"
-		khv_say "configuring the debug kernel of $(basename "$source")"
+		khv_say "configuring the $flavour kernel of $(basename "$source")"
 		khv_quiet debug-kernel make -C "$source" O="$tmp/build" tinyconfig ||
 			khv_die "make tinyconfig failed"
-		cat "$KHV_DEBUG_CONFIG" >>"$tmp/build/.config"
+		khv_debug_config "$flavour" >>"$tmp/build/.config"
 		khv_quiet debug-kernel make -C "$source" O="$tmp/build" olddefconfig ||
 			khv_die "make olddefconfig failed"
-		khv_debug_config_check "$tmp/build/.config"
+		khv_debug_config_check "$flavour" "$tmp/build/.config"
 
-		khv_say "building the debug kernel (six minutes on two processors)"
+		khv_say "building the $flavour kernel (six minutes on two processors)"
 		khv_quiet debug-kernel make -C "$source" O="$tmp/build" -j"$KHV_JOBS" bzImage modules ||
 			khv_die "the debug kernel does not build"
 		release=$(cat "$tmp/build/include/config/kernel.release")
@@ -90,12 +100,12 @@ khv_debug_kernel_locked() {
 			-name '.*.cmd' -o -name 'vmlinux.*' -o -name '.tmp_vmlinux*' \) \
 			! -name 'modules.*' -exec rm -f {} +
 		mv "$tmp" "$dir"
-		khv_say "the debug kernel took $(($(date +%s) - start)) s"
+		khv_say "the $flavour kernel took $(($(date +%s) - start)) s"
 	fi
 	printf '%s\n' "$dir"
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
-	[ $# = 1 ] || khv_die "usage: $0 SERIES   (6.12)"
-	khv_debug_kernel "$1"
+	[ $# = 1 ] || [ "$#:${2:-}" = 2:kcsan ] || khv_die "usage: $0 SERIES [kcsan]   (6.12)"
+	khv_debug_kernel "$1" "${2:-debug}"
 fi

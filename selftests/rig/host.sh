@@ -263,6 +263,8 @@ host_emulator() {
 		[ -z "$fix" ] || export LD_PRELOAD=$fix KHV_SVM_FIX=1
 		case $host in
 		amd-icount-*) KHV_CPUS=1 khv_boot_amd "$@" -icount shift=0,sleep=off ;;
+		# A watchpoint waits for another CPU: it must run meanwhile.
+		amd-kcsan-*) KHV_THREADS=multi khv_boot_amd "$@" ;;
 		*) khv_boot_amd "$@" ;;
 		esac
 		;;

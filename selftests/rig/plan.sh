@@ -8,7 +8,8 @@
 ALL_HOSTS="amd-debug intel-6.12 amd-6.12 intel-apicv-6.12 intel-apicv2-6.12 intel-debug amd-6.1 amd-nrips-6.12"
 ALL_HOSTS+=" intel-6.1 amd-7.3 amd-icount-6.12 here"
 # For make test-all, and for make bench if it names them.
-[ -z "${KHV_LONG:-}${KHV_BENCH:-}" ] || ALL_HOSTS="intel-7.3 intel-apicv-7.3 intel-apicv-6.1 $ALL_HOSTS"
+[ -z "${KHV_LONG:-}${KHV_BENCH:-}" ] || ALL_HOSTS="intel-7.3 intel-apicv-7.3 amd-kcsan-debug intel-apicv-6.1 $ALL_HOSTS"
+[ -z "${KHV_BENCH:-}" ] || ALL_HOSTS+=" amd-nrips-7.3 amd-icount-7.3"
 LIST=$KHV_RIG/tests.list
 
 # matches VALUE PATTERNS: VALUE matches one of the shell patterns, which blanks or commas separate.
@@ -307,7 +308,8 @@ loads() {
 
 # The order of one boot.
 plan_boot() {
-	[[ $host != *-debug ]] || echo "write /proc/sys/kernel/panic_on_warn 1"
+	# Stock code has data races, and each would end the boot.
+	[[ $host != *-debug || $host == *-kcsan-* ]] || echo "write /proc/sys/kernel/panic_on_warn 1"
 	[ -z "${KHV_COVERAGE:-}" ] || echo "load khv-coverage"
 	echo "phase nokvm"
 	printf '%s' "${part[nokvm]:-}"
