@@ -251,8 +251,8 @@ IN_BOTH_MODES(auto_eoi_with_others_in_flight)
 }
 
 /*
- * AutoEOI goes while an interrupt is in service that came when APICv was inhibited, and the other way
- * round. The CPU ends what its own note (SVI) says, which KVM does not write meanwhile.
+ * AutoEOI goes while an interrupt is in service that came when APICv was inhibited, and the other
+ * way round. The CPU ends what its own note (SVI) says, which KVM does not write meanwhile.
  */
 GUEST_CODE(auto_eoi_goes_in_a_handler)
 {

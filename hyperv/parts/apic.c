@@ -297,7 +297,7 @@ enum khv_msr_result khv_msr_vp_assist_page_write(struct khv_msr_access *a)
 
 	a->was = a->vp->stock.hv_vapic;
 	if (!(a->data & KHV_VP_ASSIST_ENABLE)) {
-		/* If it is not in this page, it is KVM's own PV EOI (MSR_KVM_PV_EOI_EN) that is on. */
+		/* Elsewhere it is KVM's own PV EOI (MSR_KVM_PV_EOI_EN), which stays on. */
 		if (a->was & KHV_VP_ASSIST_ENABLE &&
 		    a->vcpu->arch.pv_eoi.msr_val == ((a->was & KHV_PAGE_GPFN) | KVM_MSR_ENABLED) &&
 		    khv_kvm_lapic_set_pv_eoi(a->vcpu, 0, 0))

@@ -142,8 +142,8 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 	regs = khv_call_regs(vcpu, khv_longmode(vcpu));
 	khv_hcall_decode(hc, &regs);
 	/*
-	 * Beside Xen's hypercalls, the hypercall page sets bit 31 of EAX to tell its own ones apart.
-	 * Outside of long mode that is a bit of the control word.
+	 * Beside Xen's hypercalls, the hypercall page sets bit 31 of EAX to tell its own ones
+	 * apart. Outside of long mode that is a bit of the control word.
 	 */
 	if (!hc->longmode && khv_xen_hypercalls(vcpu->kvm))
 		hc->control &= ~KHV_CTL_NESTED;

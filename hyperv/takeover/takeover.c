@@ -334,8 +334,8 @@ void khv_hook_vmx_load_eoi_exitmap(struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap)
 }
 
 /*
- * APICv is on or off from now on, by AutoEOI too. Newer kernels load SVI when it is on again, 6.1 does
- * not.
+ * APICv is on or off from now on, by AutoEOI too. Newer kernels load SVI when it is on again, 6.1
+ * does not.
  */
 void khv_hook_vmx_refresh_apicv_exec_ctrl(struct kvm_vcpu *vcpu)
 {

@@ -21,7 +21,6 @@
 #define OLD_VALUE 0x6f6c646f6c646f6cULL
 #define NEW_VALUE 0x6e65776e65776e65ULL
 
-
 extern const u32 vp_ids[NR_VCPUS];
 
 #define MASK(vcpu) BIT64(vp_ids[vcpu])
