@@ -14,7 +14,7 @@ struct run {
 	struct fuzz_shadow sh;
 	struct fuzz_out out[2][FUZZ_BATCH];
 	struct fuzz_verdict *v;
-	u64 last_time[2][2];
+	u64 last_time[2][2]; /* of each VM, by time_row() */
 	bool cut;
 };
 
@@ -46,6 +46,20 @@ static bool has_time(const struct fuzz_op *o, const struct fuzz_out *out)
 	return o->kind == FUZZ_GET_MSR ? out->ret == 1 : !out->vector && !out->nr_exits;
 }
 
+/* User space sets a time: the clock and the TSC's rate the first one, VP_RUNTIME itself. */
+static void note_time(struct run *r, const struct fuzz_op *o, const struct fuzz_out out[2])
+{
+	u32 side;
+
+	for (side = 0; side < 2; side++) {
+		if (o->kind == FUZZ_CLOCK || o->kind == FUZZ_TSC_KHZ)
+			r->last_time[side][0] = 0;
+		if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_RUNTIME &&
+		    out[side].ret == 1)
+			r->last_time[side][1] = o->w[1];
+	}
+}
+
 /* Reads of time, in each VM by itself. */
 static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out[2])
 {
@@ -56,7 +70,7 @@ static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out
 
 		if (!has_time(&r->s->ops[at], &out[side]))
 			continue;
-		/* Signed: what user space has set may wrap. */
+		/* VP_RUNTIME goes on from what user space has set, and from its end at 0. */
 		if (((s64)(now - *last) < 0 || (!row && !now)) &&
 		    differs(r, FUZZ_OF_TIME, at, side, 0, *last, now))
 			return true;
@@ -147,9 +161,7 @@ static bool compare_op(struct run *r, u32 at, const struct fuzz_out *a, const st
 	if (o->kind == FUZZ_APIC)
 		reg = (u32)o->w[1];
 	row = time_row(msr);
-	if (o->kind == FUZZ_CLOCK || o->kind == FUZZ_TSC_KHZ ||
-	    (o->kind == FUZZ_SET_MSR && time_row((u32)o->w[0]) >= 0))
-		memset(r->last_time, 0, sizeof(r->last_time));
+	note_time(r, o, both);
 	if (fault[0] != fault[1] && differs(r, FUZZ_OF_VECTOR, at, 0, 0, fault[0], fault[1]))
 		return true;
 	if (a->ret != b->ret && differs(r, FUZZ_OF_RET, at, 0, 0, (u64)a->ret, (u64)b->ret))
