@@ -157,6 +157,30 @@ static u64 reference_time(void)
 	return __rdmsr(HV_X64_MSR_TIME_REF_COUNT, &t) ? 0 : t;
 }
 
+/* How often the vector was taken since entry @from. */
+static u32 times_taken(const struct fuzz_log *log, u32 from, u32 vector)
+{
+	u32 i, n = 0;
+
+	for (i = from; i < log->nr; i++)
+		n += log->entry[i].vector == vector;
+	return n;
+}
+
+/*
+ * Can no interrupt of a timer come any more, once those that wait have been taken? It is blocked by
+ * another one or by the TPR, or the APIC is off, or the timer is not enabled: it has expired.
+ */
+static bool is_over(u32 vector, u32 config_msr)
+{
+	u64 config;
+
+	if (!(read_apic(APIC_SPIV) & 0x100) ||
+	    (read_apic(APIC_IRR + vector / 32 * 16) >> vector % 32 & 1))
+		return true;
+	return config_msr && !__rdmsr(config_msr, &config) && !(config & HV_STIMER_ENABLE);
+}
+
 /*
  * w[0] timer, w[1] CONFIG, w[2] ticks from now, or the period; w[3] the vector that is expected.
  * Start it, wait until it must have come, and stop it. The result is how often it came, and
@@ -165,38 +189,44 @@ static u64 reference_time(void)
 u64 fuzz_guest_timer(u64 arg)
 {
 	struct fuzz_arg *a = (struct fuzz_arg *)(uintptr_t)arg;
-	bool periodic = a->w[1] & HV_STIMER_PERIODIC;
-	u32 n = (u32)a->w[0] & 3, want = periodic ? TICKS_PERIODIC : 1, seen, from, i, looks = 0,
-	    all = 0;
+	bool periodic = a->w[1] & HV_STIMER_PERIODIC, over = false;
+	u32 config = HV_X64_MSR_STIMER_CONFIG((u32)a->w[0] & 3), vector = (u32)a->w[3];
+	u32 want = periodic ? TICKS_PERIODIC : 1, seen, from, looks = 0, all = 0;
 	struct fuzz_log *log = this_log();
-	u64 begin = reference_time(), due, now, result;
+	u64 begin = reference_time(), due, now, result, was;
+	bool readable;
 
 	a->vector = 0;
-	if (!begin || __wrmsr(HV_X64_MSR_STIMER_CONFIG(n), 0))
+	/* A time that L1 has made up stands still. */
+	if (!begin || begin == NESTED_REFLECTED || __wrmsr(config, 0))
 		return FUZZ_TIMER_FAULTED;
+	/* Not what user space makes up, which counts how often it is asked. */
+	readable = !__rdmsr(config, &was) && !was;
 	irqs_window();
 	from = log->nr;
 	due = reference_time() + a->w[2];
-	a->vector = __wrmsr(HV_X64_MSR_STIMER_COUNT(n), periodic ? a->w[2] : due);
+	a->vector = __wrmsr(config + 1, periodic ? a->w[2] : due);
 	if (!a->vector)
-		a->vector = __wrmsr(HV_X64_MSR_STIMER_CONFIG(n), a->w[1]);
+		a->vector = __wrmsr(config, a->w[1]);
 	a->error = a->vector ? (u32)this_cpu()->error : 0;
 	result = FUZZ_TIMER_NOTHING;
 	do {
 		irqs_window();
 		now = reference_time();
-		for (seen = 0, i = from; i < log->nr; i++)
-			seen += log->entry[i].vector == (u32)a->w[3];
+		seen = times_taken(log, from, vector);
 		if (seen && now < due)
 			result |= FUZZ_TIMER_EARLY;
 		looks += now > due + LATEST;
+		/* Interrupts have been taken since. */
+		if (over)
+			break;
+		over = now > due && seen < want && is_over(vector, readable ? config : 0);
 	} while (!a->vector && seen < want && looks < LATEST_LOOKS && all++ < MOST_LOOKS);
-	__wrmsr(HV_X64_MSR_STIMER_CONFIG(n), 0);
+	__wrmsr(config, 0);
 	/* What is left behind must not depend on the time. */
-	__wrmsr(HV_X64_MSR_STIMER_COUNT(n), 0);
+	__wrmsr(config + 1, 0);
 	irqs_window();
-	for (seen = 0, i = from; i < log->nr; i++)
-		seen += log->entry[i].vector == (u32)a->w[3];
+	seen = times_taken(log, from, vector);
 	/* How many ticks a wait holds depends on the host; none, one and some do not. */
 	if (periodic)
 		log->nr = from + (seen ? 1 : 0);
