@@ -262,6 +262,16 @@ static bool in_l1(const struct fuzz_op *o)
 	}
 }
 
+/* Where the operation runs; and what would end the guest soon. */
+static void nest(struct fuzz_random *r, struct fuzz_op *o, bool in_prologue)
+{
+	/* L2 is of little use by itself: what it does with registers ends in L1. */
+	o->l1 = in_l1(o) && (in_prologue || chance(r, 70));
+	/* Without its VP assist page L1 does not get into L2 again (D36). */
+	if (o->kind == FUZZ_SLOT && !o->w[0] && chance(r, 90))
+		o->w[0] = 1;
+}
+
 void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 {
 	struct fuzz_random r = { .s = seed };
@@ -287,7 +297,6 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 	first = prologue(&r, s);
 	for (s->nr = first; s->nr < nr; s->nr++)
 		draw(&r, &s->ops[s->nr]);
-	/* L2 is of little use by itself: what it does with registers ends in L1. */
 	for (i = 0; s->setup.nested && i < s->nr; i++)
-		s->ops[i].l1 = in_l1(&s->ops[i]) && (i < first || chance(&r, 70));
+		nest(&r, &s->ops[i], i < first);
 }
