@@ -277,6 +277,7 @@ void fuzz_look(struct fuzz_vm *f);
 struct fuzz_random {
 	u64 s;
 	bool apart; /* the hypercall page and the reference TSC page have pages of their own */
+	u32 filtered, nr_filtered; /* registers that the MSR filter denies */
 };
 
 u64 fuzz_random(struct fuzz_random *r);

@@ -89,10 +89,25 @@ static const struct {
 	{ 2, FUZZ_TIMER },     { 4, FUZZ_TIME },    { 10, FUZZ_APIC },	 { 4, FUZZ_CR },
 	{ 2, FUZZ_EOI_BY },    { 6, FUZZ_TAKE },    { 4, FUZZ_GET_MSR }, { 8, FUZZ_SET_MSR },
 	{ 3, FUZZ_CPUID_BIT }, { 1, FUZZ_ENFORCE }, { 3, FUZZ_ROUTE },	 { 4, FUZZ_IRQ },
-	{ 3, FUZZ_EVENTFD },   { 1, FUZZ_SYNIC },   { 2, FUZZ_FILTER },	 { 1, FUZZ_CLOCK },
+	{ 3, FUZZ_EVENTFD },   { 1, FUZZ_SYNIC },   { 4, FUZZ_FILTER },	 { 1, FUZZ_CLOCK },
 	{ 1, FUZZ_TSC_KHZ },   { 2, FUZZ_LAPIC },   { 3, FUZZ_SLOT },	 { 1, FUZZ_SMI },
 	{ 1, FUZZ_OFFERED },   { 3, FUZZ_IRQFD },   { 4, FUZZ_KICK },	 { 3, FUZZ_NESTED },
 };
+
+/* w[0] the first register, w[1] how it is denied, and from bit 8 on how many more. */
+static void filter(struct fuzz_random *r, struct fuzz_op *o)
+{
+	u32 more = chance(r, 20) ? below(r, 16) : 0;
+
+	r->nr_filtered = 0;
+	o->w[0] = chance(r, 60) ? fuzz_draw_hot_msr(r) : fuzz_draw_msr(r);
+	o->w[1] = below(r, 4);
+	if (!o->w[1])
+		return;
+	o->w[1] |= (u64)more << 8;
+	r->filtered = (u32)o->w[0];
+	r->nr_filtered = 1 + more;
+}
 
 static void draw(struct fuzz_random *r, struct fuzz_op *o)
 {
@@ -179,8 +194,7 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		o->w[0] = 1 + below(r, 2);
 		break;
 	case FUZZ_FILTER:
-		o->w[0] = fuzz_draw_msr(r);
-		o->w[1] = below(r, 4);
+		filter(r, o);
 		break;
 	case FUZZ_CLOCK:
 		o->w[0] = PICK(r, 0, 1000000000, 60000000000);
@@ -236,6 +250,33 @@ static u32 prologue(struct fuzz_random *r, struct fuzz_stream *s)
 	return n;
 }
 
+/*
+ * A guest, or user space, takes the guest's identity away, and gives it back after calls that find
+ * none. The hypercall page goes with it. @room operations are left.
+ */
+static u32 anonymous(struct fuzz_random *r, struct fuzz_op *ops, u32 room)
+{
+	const u32 write = chance(r, 80) ? FUZZ_WRMSR : FUZZ_SET_MSR;
+	u32 i, n = 0, calls = 1 + below(r, 4);
+
+	if (room < calls + 3)
+		return 0;
+	ops[n++] = (struct fuzz_op){ .kind = write, .w = { HV_X64_MSR_GUEST_OS_ID, 0 } };
+	for (i = 0; i < calls; i++) {
+		ops[n] = (struct fuzz_op){ .kind = FUZZ_CALL };
+		fuzz_draw_call(r, &ops[n++]);
+	}
+	ops[n++] = (struct fuzz_op){
+		.kind = write,
+		.w = { HV_X64_MSR_GUEST_OS_ID, 0x8100000000000001ULL },
+	};
+	ops[n++] = (struct fuzz_op){
+		.kind = FUZZ_WRMSR,
+		.w = { HV_X64_MSR_HYPERCALL, fuzz_msr_value(r, HV_X64_MSR_HYPERCALL) },
+	};
+	return n;
+}
+
 /* What an L1 needs to get going; and no SMI, for which it would have to be prepared. */
 static void make_nestable(struct fuzz_setup *setup)
 {
@@ -279,7 +320,7 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 
 	s->seed = seed;
 	s->setup.x2apic = below(&r, 2);
-	s->setup.fast = chance(&r, 60);
+	s->setup.fast = chance(&r, 85);
 	s->setup.synic = chance(&r, 90) ? 1 + below(&r, 2) : 0;
 	s->setup.enforce = chance(&r, 25);
 	s->setup.debugger = chance(&r, 30);
@@ -295,8 +336,12 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 	if (s->setup.nested)
 		make_nestable(&s->setup);
 	first = prologue(&r, s);
-	for (s->nr = first; s->nr < nr; s->nr++)
-		draw(&r, &s->ops[s->nr]);
+	for (s->nr = first; s->nr < nr;) {
+		if (chance(&r, 1))
+			s->nr += anonymous(&r, &s->ops[s->nr], nr - s->nr);
+		if (s->nr < nr)
+			draw(&r, &s->ops[s->nr++]);
+	}
 	for (i = 0; s->setup.nested && i < s->nr; i++)
 		nest(&r, &s->ops[i], i < first);
 }

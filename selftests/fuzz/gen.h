@@ -29,6 +29,7 @@ u64 fuzz_draw_deliverable(struct fuzz_random *r);
 u64 fuzz_icr_value(struct fuzz_random *r);
 /* A register's number, and a value for it. */
 u32 fuzz_draw_msr(struct fuzz_random *r);
+u32 fuzz_draw_hot_msr(struct fuzz_random *r);
 u64 fuzz_msr_value(struct fuzz_random *r, u32 msr);
 void fuzz_draw_call(struct fuzz_random *r, struct fuzz_op *o);
 

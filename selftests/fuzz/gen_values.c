@@ -183,8 +183,22 @@ u64 fuzz_msr_value(struct fuzz_random *r, u32 msr)
 	return fuzz_edge(r);
 }
 
+/* A register that guests use all the time, and that the exit fast path answers. */
+u32 fuzz_draw_hot_msr(struct fuzz_random *r)
+{
+	return (u32)PICK(r, HV_X64_MSR_EOI, HV_X64_MSR_EOI, HV_X64_MSR_ICR, HV_X64_MSR_TPR,
+			 HV_X64_MSR_EOM, HV_X64_MSR_TIME_REF_COUNT, HV_X64_MSR_VP_INDEX,
+			 HV_X64_MSR_SIMP, HV_X64_MSR_SIEFP, HV_X64_MSR_SINT(2),
+			 HV_X64_MSR_STIMER_CONFIG(0), HV_X64_MSR_STIMER_COUNT(0),
+			 HV_X64_MSR_STIMER_CONFIG(2), HV_X64_MSR_STIMER_COUNT(2),
+			 HV_X64_MSR_REFERENCE_TSC, HV_X64_MSR_GUEST_OS_ID, HV_X64_MSR_CRASH_P0);
+}
+
 u32 fuzz_draw_msr(struct fuzz_random *r)
 {
+	/* What the filter denies, so that it is seen to. */
+	if (r->nr_filtered && chance(r, 12))
+		return r->filtered + below(r, r->nr_filtered);
 	/* A number of no row beside the rows. */
 	if (chance(r, 2))
 		return (u32)PICK(r, 0x40000004, 0x40000011, 0x40000024, 0x40000074, 0x40000085,

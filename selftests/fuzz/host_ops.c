@@ -143,13 +143,16 @@ static int set_slot(struct fuzz_vm *f, u32 slot, u32 action)
 	return r;
 }
 
-/* Deny the guest one register: @how is KVM_MSR_FILTER_READ, _WRITE or both, 0 allows all again. */
-static int set_msr_filter(struct fuzz_vm *f, u32 msr, u32 how)
+/*
+ * Deny the guest one register, and so many more behind it: @how is KVM_MSR_FILTER_READ, _WRITE or
+ * both, 0 allows all again.
+ */
+static int set_msr_filter(struct fuzz_vm *f, u32 msr, u32 how, u32 more)
 {
 	struct filter *filter = new_filter(ALLOW);
 
 	if (how)
-		add_range(filter, how, msr, 1, false);
+		add_range(filter, how, msr, 1 + more, false);
 	return __set_filter(f->vm, &filter->f);
 }
 
@@ -221,7 +224,8 @@ void fuzz_run_host(struct fuzz_vm *f, const struct fuzz_op *o, struct fuzz_out *
 					     0);
 		break;
 	case FUZZ_FILTER:
-		out->ret = set_msr_filter(f, (u32)o->w[0], (u32)o->w[1] & RDWR);
+		out->ret = set_msr_filter(f, (u32)o->w[0], (u32)o->w[1] & RDWR,
+					  (u32)(o->w[1] >> 8) & 0xff);
 		break;
 	case FUZZ_CLOCK:
 		out->ret = set_clock(f, o->w[0]);
