@@ -157,6 +157,7 @@ TEST(module_is_like_stock)
 	bad = run_streams(who, options.ops);
 	fuzz_known_report();
 	n = fuzz_cover_report(true);
+	fuzz_fast_report();
 	module_unload();
 	ASSERT(!bad, "%u streams differ in a way that is not known", bad);
 	/* A short run does not get everywhere. */

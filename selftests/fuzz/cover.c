@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Counts what was reached, row by row and outcome by outcome, on the second VM of each stream. */
+#include "../lib/rows.h"
+
 #include "fuzz.h"
+#include "module.h"
 
 #define ROWS 64
 
@@ -196,4 +199,56 @@ u32 fuzz_cover_report(bool print)
 	for (i = 0; i < FUZZ_KINDS; i++)
 		ktap_log("%-34s %7llu", fuzz_kind_name(i), (unsigned long long)kinds[i]);
 	return missing(true);
+}
+
+static void fast_row(const char *name, const struct row_counts *c)
+{
+	ktap_log("%-34s %7llu %7llu %7llu %7llu", name, (unsigned long long)c->reads,
+		 (unsigned long long)c->fast_reads, (unsigned long long)c->writes,
+		 (unsigned long long)c->fast_writes);
+}
+
+static void add_counts(struct row_counts *sum, const struct row_counts *c)
+{
+	sum->reads += c->reads;
+	sum->fast_reads += c->fast_reads;
+	sum->writes += c->writes;
+	sum->fast_writes += c->fast_writes;
+}
+
+static u32 percent(u64 part, u64 all)
+{
+	return all ? (u32)(part * 100 / all) : 0;
+}
+
+void fuzz_fast_report(void)
+{
+	static const char *const why[] = {
+		"slow: stepped, SMM, hidden, PMU", "slow: MSR filter",
+		"slow: row is not atomic",	   "slow: call in memory",
+		"slow: faults or is denied",	   "slow: has to wait",
+		"slow: instruction not at hand",
+	};
+	struct row_counts sum = { 0 }, all_calls = { 0 }, c;
+	u32 i;
+
+	ktap_log("%-34s %7s %7s %7s %7s", "by the guest (a call is a write)", "read", "fast",
+		 "write", "fast");
+	for (i = 0; i < fuzz_nr_msr_rows; i++) {
+		c = row_counts(fuzz_msr_row(i)->first);
+		fast_row(fuzz_msr_row(i)->name, &c);
+		/* The guest waits for timers by it. */
+		if (fuzz_msr_row(i)->first != HV_X64_MSR_TIME_REF_COUNT)
+			add_counts(&sum, &c);
+	}
+	for (i = 0; i < fuzz_nr_call_rows; i++) {
+		c = row_counts(fuzz_call_row(i)->first);
+		fast_row(fuzz_call_row(i)->name, &c);
+		add_counts(&all_calls, &c);
+	}
+	for (i = 0; i < ARRAY_SIZE(why); i++)
+		ktap_log("%-34s %7llu", why[i], module_count(why[i]));
+	ktap_log("in the fast path: %u %% of reads (but TIME_REF_COUNT), %u %% of writes, %u %% of calls",
+		 percent(sum.fast_reads, sum.reads), percent(sum.fast_writes, sum.writes),
+		 percent(all_calls.fast_writes, all_calls.writes));
 }

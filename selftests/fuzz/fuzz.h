@@ -405,5 +405,7 @@ void fuzz_shrink(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_
 void fuzz_cover(const struct fuzz_op *op, const struct fuzz_out *out, bool l2);
 /* Print row by outcome; the number of those that can be reached and were not. */
 u32 fuzz_cover_report(bool print);
+/* What the guests of the module did, and what of it the exit fast path answered, row by row. */
+void fuzz_fast_report(void);
 
 #endif
