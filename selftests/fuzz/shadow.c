@@ -201,7 +201,8 @@ static void note_left(struct fuzz_shadow *sh, u64 at)
 
 /*
  * Does the operation have the hypercall page stay where it was? It does when the guest writes to
- * it, when user space writes the register, and when the page's memory goes away.
+ * it, when user space writes the register or clears GUEST_OS_ID, and when the page's memory goes
+ * away.
  */
 static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 {
@@ -215,6 +216,8 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 		note_left(sh, reg);
 		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC));
 	}
+	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_GUEST_OS_ID && !o->w[1])
+		note_left(sh, reg);
 	if (o->kind != FUZZ_SET_MSR || o->w[0] != HV_X64_MSR_HYPERCALL)
 		return;
 	note_left(sh, reg);
