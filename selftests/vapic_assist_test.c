@@ -153,14 +153,6 @@ static void require_pv_eoi(void)
 	}
 }
 
-static bool test_and_clear_no_eoi(struct assist_page *p)
-{
-	bool set;
-
-	asm volatile("lock btrl $0, %0\n\tsetc %1" : "+m"(p->apic), "=qm"(set) : : "cc", "memory");
-	return set;
-}
-
 static volatile u32 without_eoi; /* how often the bit spared one */
 
 /* As the TLFS says: EOI, unless the bit says that none is required. */

@@ -25,6 +25,15 @@ struct assist_page {
 /* VP assist pages, parts of the program's image. */
 extern struct assist_page assist, assist2;
 
+/* Guest: has KVM said that the interrupt needs no EOI? */
+static inline bool test_and_clear_no_eoi(struct assist_page *p)
+{
+	bool set;
+
+	asm volatile("lock btrl $0, %0\n\tsetc %1" : "+m"(p->apic), "=qm"(set) : : "cc", "memory");
+	return set;
+}
+
 /* Guest: send @vector to itself by HV_X64_MSR_ICR. */
 void self_ipi(u32 vector);
 /* Guest, handler: count the interrupt and end it by HV_X64_MSR_EOI. */

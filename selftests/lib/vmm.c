@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "nested.h"
 #include "synic.h"
 #include "vmm.h"
 
@@ -100,6 +101,8 @@ void vmm_save(struct vm *vm, struct vm_state *s)
 		struct vp_state *vp = &s->vps[i];
 
 		vmm_complete(v);
+		vp->cpuid = v->cpuid;
+		vp->entry = v->entry;
 		vcpu_ioctl(v, KVM_GET_REGS, &vp->regs);
 		vcpu_ioctl(v, KVM_GET_SREGS, &vp->sregs);
 		vcpu_ioctl(v, KVM_GET_SREGS2, &vp->sregs2);
@@ -119,6 +122,7 @@ void vmm_save(struct vm *vm, struct vm_state *s)
 	}
 	ASSERT_EQ(ioctl(vm->fd, KVM_GET_CLOCK, &s->clock), 0);
 	ASSERT(vm->ram_used <= sizeof(s->ram), "RAM");
+	s->ram_used = vm->ram_used;
 	memcpy(s->ram, vm->ram, vm->ram_used);
 }
 
@@ -187,12 +191,22 @@ static void put_rest(const struct vp_state *vp)
 			put(vp, vp->msrs.entries[i].index);
 }
 
-/* A register that does not take its value is right if it has it already. */
+/*
+ * A register that does not take its value is right if it has it already; so is one that only the
+ * other host has, if it is not in use.
+ */
+static bool has_value(struct vcpu *v, const struct kvm_msr_entry *e)
+{
+	u64 val = 0;
+
+	if (__vcpu_get_msr(v, e->index, &val) != 1)
+		val = 0;
+	return val == e->data;
+}
+
 static void write_msrs(struct vcpu *v)
 {
 	const struct kvm_msr_entry *e;
-	bool is_set;
-	u64 val;
 	int n;
 
 	while (out.hdr.nmsrs) {
@@ -201,8 +215,7 @@ static void write_msrs(struct vcpu *v)
 		if (n == (int)out.hdr.nmsrs)
 			break;
 		e = &out.entries[n++];
-		is_set = __vcpu_get_msr(v, e->index, &val) == 1 && val == e->data;
-		ASSERT(is_set, "MSR 0x%x = 0x%llx", e->index, (unsigned long long)e->data);
+		ASSERT(has_value(v, e), "MSR 0x%x = 0x%llx", e->index, (unsigned long long)e->data);
 		out.hdr.nmsrs -= (u32)n;
 		memmove(out.entries, out.entries + n, out.hdr.nmsrs * sizeof(out.entries[0]));
 	}
@@ -346,3 +359,24 @@ void (*const vmm_write_registers[NR_VMMS])(struct vm *vm, const struct vm_state 
 	[CLOUD_HYPERVISOR] = write_as_cloud_hypervisor,
 	[OPENVMM] = write_as_openvmm,
 };
+
+void vmm_restore(struct vm *vm, const struct vm_state *s, enum vmm order)
+{
+	u16 version;
+	u32 i;
+
+	memcpy(vm->ram, s->ram, s->ram_used);
+	vm->ram_used = s->ram_used;
+	for (i = 0; i < VMM_VPS; i++) {
+		struct vcpu *v = vm->vcpus[i];
+
+		if (v->cpu->nested && v->cpu->nested->flags & NESTED_EVMCS)
+			ASSERT_EQ(__vcpu_enable_cap(v, KVM_CAP_HYPERV_ENLIGHTENED_VMCS,
+						    gpa(&version)),
+				  0);
+		v->cpuid = s->vps[i].cpuid;
+		v->entry = s->vps[i].entry;
+		vcpu_set_cpuid(v);
+	}
+	vmm_write_registers[order](vm, s);
+}

@@ -19,6 +19,8 @@ struct msr_list {
 };
 
 struct vp_state {
+	struct cpuid_table cpuid;
+	void (*entry)(void);
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
 	struct kvm_sregs2 sregs2;
@@ -39,6 +41,7 @@ struct vp_state {
 struct vm_state {
 	struct vp_state vps[VMM_VPS];
 	struct kvm_clock_data clock;
+	u64 ram_used;
 	u8 ram[4UL << 20];
 };
 
@@ -48,5 +51,7 @@ void vmm_save(struct vm *vm, struct vm_state *s);
 
 /* Write all registers of the state, as the VMM does. */
 extern void (*const vmm_write_registers[NR_VMMS])(struct vm *vm, const struct vm_state *s);
+/* Let a new VM of the same form, at the same place, go on from the state. */
+void vmm_restore(struct vm *vm, const struct vm_state *s, enum vmm order);
 
 #endif
