@@ -150,7 +150,7 @@ host_needs() {
 			;;
 		esac
 	done <"$dir/needs"
-	[ -z "${KHV_FUZZ_FILE:-}" ] || cp "$KHV_FUZZ_FILE" "$root/etc/stream"
+	[ -z "${KHV_GIVEN_FILE:-}" ] || cp "$KHV_GIVEN_FILE" "$root/etc/given"
 	[ -z "$shell" ] || host_shell "$shell"
 	[ -z "$tracers" ] || host_tracers "$tracers"
 }

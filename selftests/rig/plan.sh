@@ -70,13 +70,13 @@ rows() {
 		case $kind in
 		bench) [ -n "${KHV_BENCH:-}" ] || continue ;;
 		long:* | tracers) [ -n "${KHV_LONG:-}" ] || continue ;;
-		fuzz)
-			[ -n "${KHV_FUZZ:-}" ] || continue
-			rest=${rest//'$KHV_FUZZ_SECONDS'/$KHV_FUZZ_SECONDS $KHV_FUZZ}
+		given)
+			[ -n "${KHV_GIVEN:-}" ] || continue
+			rest=${rest//'$KHV_GIVEN_SECONDS'/$KHV_GIVEN_SECONDS $KHV_GIVEN}
 			;;
 		esac
 		kind=${kind#long:}
-		[[ $kind != @(bench|fuzz) ]] || kind=own
+		[[ $kind != @(bench|given) ]] || kind=own
 		read -r -a names <<<"${list//,/ }"
 		for name in "${names[@]}"; do
 			case $kind:$name in
@@ -136,7 +136,7 @@ check_list() {
 		khv_die "tests.list: add a row for the selftest $name"
 	done
 	while read -r kind list rest; do
-		[[ $kind == @(own|bench|fuzz|long:own) ]] || continue
+		[[ $kind == @(own|bench|given|long:own) ]] || continue
 		read -r -a names <<<"${list//,/ }"
 		for name in "${names[@]}"; do
 			compgen -G "$KHV_TOP/selftests/$name.c" >/dev/null ||
