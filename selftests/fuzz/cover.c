@@ -248,7 +248,7 @@ void fuzz_fast_report(void)
 	}
 	for (i = 0; i < ARRAY_SIZE(why); i++)
 		ktap_log("%-34s %7llu", why[i], module_count(why[i]));
-	ktap_log("in the fast path: %u %% of reads (but TIME_REF_COUNT), %u %% of writes, %u %% of calls",
+	ktap_log("fast path: %u %% of reads (but TIME_REF_COUNT), %u %% of writes, %u %% of calls",
 		 percent(sum.fast_reads, sum.reads), percent(sum.fast_writes, sum.writes),
 		 percent(all_calls.fast_writes, all_calls.writes));
 }
