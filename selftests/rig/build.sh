@@ -155,12 +155,12 @@ khv_build_prototype() {
 
 # khv_build_init: build PID 1 of the hosts.
 khv_build_init() {
-	local out=$KHV_CACHE/build/init
+	local out=$KHV_CACHE/build/init lib=$KHV_TOP/selftests/lib
 
 	mkdir -p "$KHV_CACHE/build"
-	if [ ! -x "$out" ] || [ -n "$(find "$KHV_RIG/init" -type f -newer "$out")" ]; then
+	if [ ! -x "$out" ] || [ -n "$(find "$KHV_RIG/init" "$lib"/text.[ch] -type f -newer "$out")" ]; then
 		khv_quiet build-init gcc -D_GNU_SOURCE -std=gnu11 -O2 -Wall -Wextra -Werror -static -s \
-			-o "$out.$$" "$KHV_RIG"/init/*.c || khv_die "PID 1 of the hosts (init/) does not build"
+			-o "$out.$$" "$KHV_RIG"/init/*.c "$lib/text.c" || khv_die "PID 1 of the hosts (init/) does not build"
 		mv "$out.$$" "$out"
 	fi
 	printf '%s\n' "$out"
