@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "klog.h"
 #include "module.h"
 #include "synic.h"
 #include "tracefs.h"
@@ -132,33 +133,19 @@ static void file_has_no_address(int folder, const char *name)
 	fclose(f);
 }
 
-static int log_open(void)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-
-	ASSERT(fd >= 0, "/dev/kmsg: %s", strerror(errno));
-	return fd;
-}
-
 /* Lines of the module from where @fd is, none with an address. */
 static u32 log_lines(int fd)
 {
-	char record[8192];
-	ssize_t len;
+	char record[KLOG_RECORD];
 	u32 n = 0;
 
-	for (;;) {
-		len = read(fd, record, sizeof(record) - 1);
-		if (len < 0 && errno == EPIPE)
-			continue;
-		if (len <= 0)
-			return n;
-		record[len] = 0;
+	while (klog_next(fd, record)) {
 		if (!strstr(record, "kvm_hyperv"))
 			continue;
 		n++;
 		has_no_address("the log", record);
 	}
+	return n;
 }
 
 #define MSR_FIRST 0x40000000u
@@ -230,7 +217,7 @@ static void try_everything(struct vcpu *v)
 
 TEST(no_kernel_address)
 {
-	int log = log_open();
+	int log = klog_open();
 	struct vm *vm;
 
 	require_module();
@@ -245,7 +232,7 @@ TEST(no_kernel_address)
 
 TEST(log_does_not_grow)
 {
-	int log = log_open();
+	int log = klog_open();
 	struct vm *vm;
 	u32 n;
 
