@@ -3,9 +3,6 @@
  * Whose VM is it? VMs that exist at load stay with KVM's own code until they
  * end, VMs made while the module is in are the module's, and it stays in as
  * long as they live. Inserts and removes the module by itself.
- *
- * What tells the two apart from inside a guest is defect K4: stock drops a
- * write of HYPERCALL while GUEST_OS_ID is 0, the module keeps the GPFN.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,65 +13,8 @@
 #include <unistd.h>
 
 #include "module.h"
-#include "ops.h"
+#include "subject.h"
 #include "tracefs.h"
-
-#define OS_ID 0x8100000612340000ULL
-#define GPFN  0x12345000ULL
-
-struct subject {
-	struct vm *vm;
-	struct vcpu *v;
-	struct ops_page *p;
-};
-
-static struct subject new_subject(void)
-{
-	struct subject s;
-
-	s.vm = vm_create(2, 0);
-	s.v = s.vm->vcpus[0];
-	s.p = vcpu_ops_init(s.v, 1);
-	return s;
-}
-
-static struct guest_op op(struct subject *s, struct guest_op o)
-{
-	return vcpu_op(s->v, s->p, o);
-}
-
-static bool behaves_like_stock(struct subject *s)
-{
-	u64 os_id = op(s, OP_RD(HV_X64_MSR_GUEST_OS_ID)).result, old, val;
-
-	old = op(s, OP_RD(HV_X64_MSR_HYPERCALL)).result;
-	op(s, OP_WR(HV_X64_MSR_GUEST_OS_ID, 0));
-	ASSERT_EQ(op(s, OP_WR(HV_X64_MSR_HYPERCALL, GPFN)).vector, 0);
-	val = op(s, OP_RD(HV_X64_MSR_HYPERCALL)).result;
-	op(s, OP_WR(HV_X64_MSR_GUEST_OS_ID, os_id));
-	op(s, OP_WR(HV_X64_MSR_HYPERCALL, old));
-	return val != GPFN;
-}
-
-/* The everyday life of a guest, whoever answers. */
-static void works(struct subject *s)
-{
-	u64 page = (u64)(uintptr_t)vm_alloc(s->vm, PAGE_SIZE), t1, t2;
-
-	ASSERT_EQ(op(s, OP_WR(HV_X64_MSR_GUEST_OS_ID, OS_ID)).vector, 0);
-	ASSERT_EQ(op(s, OP_RD(HV_X64_MSR_GUEST_OS_ID)).result, OS_ID);
-	ASSERT_EQ(op(s, OP_WR(HV_X64_MSR_HYPERCALL, page | 1)).vector, 0);
-	ASSERT_EQ(op(s, OP_RD(HV_X64_MSR_HYPERCALL)).result, page | 1);
-	ASSERT_EQ(op(s, OP_RD(HV_X64_MSR_VP_INDEX)).result, s->v->id);
-	ASSERT_EQ(op(s, OP_HC(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0)).result, 0);
-	ASSERT_EQ(op(s, OP_HC(HVCALL_SEND_IPI | HV_CTL_FAST, 0x40, 2)).result, 0);
-	ASSERT_EQ(op(s, OP_HC(0x7777, 0, 0)).result, HV_STATUS_INVALID_HYPERCALL_CODE);
-	t1 = op(s, OP_RD(HV_X64_MSR_TIME_REF_COUNT)).result;
-	t2 = op(s, OP_RD(HV_X64_MSR_TIME_REF_COUNT)).result;
-	ASSERT(t2 > t1, "reference time stands still");
-	ASSERT_EQ(op(s, OP_RD(0x40000004)).vector, GP_VECTOR);
-	ASSERT_EQ(op(s, OP_RD(HV_X64_MSR_RESET)).result, 0);
-}
 
 static bool loaded_at_start;
 
@@ -91,24 +31,24 @@ TEST(old_vm_stays_with_stock)
 	struct subject old;
 
 	start_clean();
-	old = new_subject();
-	works(&old);
-	ASSERT(behaves_like_stock(&old), "not stock before load");
+	old = subject_new();
+	subject_works(&old);
+	ASSERT(subject_is_stock(&old), "not stock before load");
 	module_load();
 	ASSERT_EQ(module_vms_created(), 0);
-	ASSERT_EQ(op(&old, OP_RD(HV_X64_MSR_GUEST_OS_ID)).result, OS_ID);
-	works(&old);
-	ASSERT(behaves_like_stock(&old), "taken over after its creation");
+	ASSERT_EQ(subject_op(&old, OP_RD(HV_X64_MSR_GUEST_OS_ID)).result, SUBJECT_OS_ID);
+	subject_works(&old);
+	ASSERT(subject_is_stock(&old), "taken over after its creation");
 	/* The word behind this register would hold the owner. */
 	vcpu_set_msr(old.v, HV_X64_MSR_CRASH_CTL, ~0ULL);
-	works(&old);
-	ASSERT_EQ(op(&old, OP_WR(HV_X64_MSR_CRASH_CTL, ~BIT64(63))).vector, 0);
-	works(&old);
-	ASSERT(behaves_like_stock(&old), "it became owned");
+	subject_works(&old);
+	ASSERT_EQ(subject_op(&old, OP_WR(HV_X64_MSR_CRASH_CTL, ~BIT64(63))).vector, 0);
+	subject_works(&old);
+	ASSERT(subject_is_stock(&old), "it became owned");
 	/* It does not hold the module either. */
 	module_unload();
-	works(&old);
-	ASSERT(behaves_like_stock(&old), "not stock after unload");
+	subject_works(&old);
+	ASSERT(subject_is_stock(&old), "not stock after unload");
 	vm_free(old.vm);
 }
 
@@ -118,15 +58,15 @@ TEST(new_vcpu_of_old_vm_stays_with_stock)
 	struct subject old, late;
 
 	start_clean();
-	old = new_subject();
+	old = subject_new();
 	module_load();
 	late = old;
 	late.v = vm_add_vcpu(old.vm);
 	late.p = vcpu_ops_init(late.v, 1);
-	works(&late);
-	ASSERT(behaves_like_stock(&late), "taken over");
+	subject_works(&late);
+	ASSERT(subject_is_stock(&late), "taken over");
 	module_unload();
-	works(&late);
+	subject_works(&late);
 	vm_free(old.vm);
 }
 
@@ -136,11 +76,11 @@ TEST(new_vm_is_the_modules)
 
 	start_clean();
 	module_load();
-	s = new_subject();
+	s = subject_new();
 	ASSERT_EQ(module_vms_created(), 1);
-	works(&s);
-	ASSERT(!behaves_like_stock(&s), "not taken over");
-	works(&s);
+	subject_works(&s);
+	ASSERT(!subject_is_stock(&s), "not taken over");
+	subject_works(&s);
 	vm_free(s.vm);
 	module_unload();
 }
@@ -151,17 +91,17 @@ TEST(both_side_by_side)
 	u32 i;
 
 	start_clean();
-	old = new_subject();
+	old = subject_new();
 	module_load();
-	own = new_subject();
+	own = subject_new();
 	for (i = 0; i < 20; i++) {
-		works(&old);
-		works(&own);
+		subject_works(&old);
+		subject_works(&own);
 	}
-	ASSERT(behaves_like_stock(&old), "old VM taken over");
-	ASSERT(!behaves_like_stock(&own), "new VM not taken over");
+	ASSERT(subject_is_stock(&old), "old VM taken over");
+	ASSERT(!subject_is_stock(&own), "new VM not taken over");
 	vm_free(old.vm);
-	works(&own);
+	subject_works(&own);
 	vm_free(own.vm);
 	module_unload();
 }
@@ -173,13 +113,13 @@ TEST(unload_refused_while_ours_lives)
 
 	start_clean();
 	module_load();
-	s = new_subject();
-	works(&s);
+	s = subject_new();
+	subject_works(&s);
 	r = __module_unload();
 	ASSERT(r == -EBUSY || r == -EAGAIN || r == -EWOULDBLOCK, "rmmod: %d (%s)", r, strerror(-r));
 	ASSERT(module_loaded(), "it went away");
-	works(&s);
-	ASSERT(!behaves_like_stock(&s), "no longer owned");
+	subject_works(&s);
+	ASSERT(!subject_is_stock(&s), "no longer owned");
 	vm_free(s.vm);
 	module_unload();
 }
@@ -205,13 +145,13 @@ TEST(stock_again_after_unload)
 
 	start_clean();
 	module_load();
-	s = new_subject();
-	works(&s);
+	s = subject_new();
+	subject_works(&s);
 	vm_free(s.vm);
 	module_unload();
-	s = new_subject();
-	works(&s);
-	ASSERT(behaves_like_stock(&s), "the module is out");
+	s = subject_new();
+	subject_works(&s);
+	ASSERT(subject_is_stock(&s), "the module is out");
 	vm_free(s.vm);
 }
 
@@ -228,8 +168,8 @@ TEST(debugfs_comes_and_goes)
 	if (access("/sys/kernel/debug/kvm", F_OK))
 		FAIL("debugfs is not mounted");
 	module_load();
-	s = new_subject();
-	works(&s);
+	s = subject_new();
+	subject_works(&s);
 	d = opendir(MODULE_DEBUGFS);
 	ASSERT(d, "%s: %s", MODULE_DEBUGFS, strerror(errno));
 	while ((e = readdir(d))) {
