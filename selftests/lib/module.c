@@ -32,7 +32,7 @@ const char *module_path(void)
 	return NULL;
 }
 
-static int insert(const char *path, const char *params)
+int __module_insert(const char *path, const char *params)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
 
@@ -43,14 +43,14 @@ static int insert(const char *path, const char *params)
 	return r;
 }
 
-static int remove_module(const char *name)
+int __module_remove(const char *name)
 {
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
 }
 
 void module_insert(const char *path)
 {
-	int r = insert(path, "");
+	int r = __module_insert(path, "");
 
 	if (r)
 		FAIL("insmod %s: %s", path, strerror(-r));
@@ -58,7 +58,7 @@ void module_insert(const char *path)
 
 void module_remove(const char *name)
 {
-	int r = remove_module(name);
+	int r = __module_remove(name);
 
 	if (r)
 		FAIL("rmmod %s: %s", name, strerror(-r));
@@ -66,7 +66,7 @@ void module_remove(const char *name)
 
 int __module_load_with(const char *params)
 {
-	return insert(module_path(), params);
+	return __module_insert(module_path(), params);
 }
 
 int __module_load(void)
@@ -76,7 +76,7 @@ int __module_load(void)
 
 int __module_unload(void)
 {
-	return remove_module("kvm_hyperv");
+	return __module_remove("kvm_hyperv");
 }
 
 void module_load(void)
@@ -86,7 +86,7 @@ void module_load(void)
 
 void module_load_with(const char *params)
 {
-	int r = insert(module_path(), params);
+	int r = __module_load_with(params);
 
 	if (r)
 		FAIL("insmod %s %s: %s (see the kernel log)", module_path(), params, strerror(-r));

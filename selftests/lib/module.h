@@ -19,6 +19,8 @@ int __module_load(void);
 int __module_load_with(const char *params);
 int __module_unload(void);
 /* Any other module, by its file and by its name. */
+int __module_insert(const char *path, const char *params);
+int __module_remove(const char *name);
 void module_insert(const char *path);
 void module_remove(const char *name);
 void module_load(void);
