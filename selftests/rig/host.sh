@@ -71,6 +71,8 @@ boot_host() {
 		touch "$root/etc/bochs"
 		;;
 	esac
+	# The long forms of tests take as much again, and twice.
+	[ -z "${KHV_LONG:-}" ] || seconds=${KHV_BOOT_SECONDS:-$((3 * seconds))}
 	cp "$(khv_build_init)" "$root/init"
 	plan_host "$host" "$dir"
 	cp "$dir/steps" "$root/etc/steps"

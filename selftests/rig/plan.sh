@@ -259,7 +259,7 @@ plan_row() {
 
 # plan_program PATH: the program of the row, below /bin of the host.
 plan_program() {
-	local path=$1 stock module seconds args alone=no id n step
+	local path=$1 phase=stock stock module seconds args alone=no id n step
 
 	read -r stock module seconds args <<<"$rest"
 	if [ "$stock$module" = -- ]; then
@@ -272,11 +272,12 @@ plan_program() {
 	# program count in both phases.
 	# The debug hosts look for faults under the checkers; the stock hosts are the oracle.
 	[[ $host != *-debug && -z ${KHV_COVERAGE:-} ]] || ! have_module || [ "$module" = - ] || stock=-
+	[ "$stock" != first ] || phase=first stock=pass
 	for ((n = 1; n <= KHV_REPEAT; n++)); do
 		id=$name
 		[ "$n" = 1 ] || id=$name#$n
 		step="${retry[$name]:-}run $id $seconds $path $args"
-		[ "$stock" = - ] || plan_add stock "$id" "$kind" "$stock" "$alone" "$reason" "$step"
+		[ "$stock" = - ] || plan_add "$phase" "$id" "$kind" "$stock" "$alone" "$reason" "$step"
 		[ "$module" = - ] || ! have_module || plan_add module "$id" "$kind" "$module" yes "$reason" "$step"
 	done
 }
@@ -325,6 +326,12 @@ plan_boot() {
 	echo "phase novendor"
 	printf '%s' "${part[novendor]:-}"
 	loads "$vendor"
+	if [ -n "${part[first]:-}" ]; then
+		echo "phase first"
+		[ "$host" != amd-debug ] || echo "kmemleak-clear"
+		printf '%s' "${part[first]}"
+		[ "$host" != amd-debug ] || rig_step first kmemleak-first kmemleak-scan
+	fi
 	echo "phase stock"
 	! compares_text "$host" || rig_step stock text-save text-save kvm "$vendor"
 	printf '%s' "${part[stock]:-}"
