@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * All ways in which a host traces a function of KVM, one at a time for each of them: attach it to
+ * the function, detach it again.
+ */
+#ifndef KHV_SELFTEST_TRACER_H
+#define KHV_SELFTEST_TRACER_H
+
+#include "uapi.h"
+
+struct tracer {
+	const char *name;
+	/* It takes the function's ftrace site, which the module wants for itself. */
+	bool takes_site;
+	/* 0 or -errno. */
+	int (*attach)(struct tracer *t, const char *function);
+	int (*detach)(struct tracer *t);
+	const char *event; /* of a tracepoint, or of an event of tracefs; the form of the latter */
+	const char *form;
+	bool bpf;
+	int fd, program;
+};
+
+extern struct tracer tracers[];
+extern const u32 nr_tracers;
+
+/* Does this kernel have it? */
+bool tracer_exists(struct tracer *t);
+/* Let go of whatever a test that died has left. */
+void tracers_reset(void);
+
+#endif
