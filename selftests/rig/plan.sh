@@ -190,7 +190,7 @@ plan_need() { printf '%s\n' "$*" >>"$dir/needs"; }
 
 # The row of plan_host.
 plan_row() {
-	local phase errno module seconds args program
+	local phase errno module seconds args program how
 
 	case $kind in
 	upstream-*) plan_program "$kind/$name" ;;
@@ -250,8 +250,10 @@ plan_row() {
 		plan_add leave "$name-says" step ok yes "" "log $name-says $reason"
 		;;
 	leave)
-		plan_need own spin
-		plan_add leave "$name" step ok yes "$reason" "leave $name $rest 60 spin"
+		read -r how program <<<"$rest"
+		: "${program:=spin}"
+		plan_need own "${program%% *}"
+		plan_add leave "$name" step ok yes "$reason" "leave $name $how 60 $program"
 		;;
 	*) khv_die "tests.list: unknown kind $kind" ;;
 	esac
