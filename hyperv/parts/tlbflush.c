@@ -56,8 +56,9 @@ static bool is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu, const stru
  * @each: the result of ask_all() when the walk began; it may change meanwhile, the walk must not.
  * @kick: NULL for a caller that must not sleep
  */
-static struct kvm_vcpu *next_target(struct kvm_vcpu *caller, struct khv_targets *targets, bool l2,
-				    bool each, struct khv_kick *kick)
+static __always_inline struct kvm_vcpu *next_target(struct kvm_vcpu *caller,
+						    struct khv_targets *targets, bool l2, bool each,
+						    struct khv_kick *kick)
 {
 	struct kvm *kvm = caller->kvm;
 	struct kvm_vcpu *vcpu;
@@ -101,7 +102,7 @@ static bool outside_guest(const struct kvm_vcpu *vcpu)
 /* Each page is an INVVPID, which takes as long as a hundred instructions. */
 static bool takes_long(const struct khv_flush *what)
 {
-	return !khv_svm && *khv_tdp_enabled && !what->all && what->pages > KHV_FAST_PAGES;
+	return !what->all && what->pages > KHV_FAST_PAGES && !khv_svm && *khv_tdp_enabled;
 }
 
 /*
