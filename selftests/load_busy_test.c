@@ -5,10 +5,10 @@
  * very functions that the module replaces, and detached. Inserts and removes the module by itself,
  * and the vendor's.
  *
- * What is legal follows from what the others do at the same time (lib/actors.h). A load is refused if
- * a tracer is on a function's site, and only then; a removal if an owned VM lives, and only then; a
- * tracer is never refused. Where somebody moves just then, either may come. Each case asks for a
- * number of outcomes of each kind, and goes on until it has them.
+ * What is legal follows from what the others do at the same time (lib/actors.h). A load is refused
+ * if a tracer is on a function's site, and only then; a removal if an owned VM lives, and only
+ * then; a tracer is never refused. Where somebody moves just then, either may come. Each case asks
+ * for a number of outcomes of each kind, and goes on until it has them.
  *
  * With the module out, all code of KVM is as before, and no memory is missing.
  *
