@@ -134,7 +134,7 @@ struct khv_refclock {
 struct khv_vm {
 	struct kvm *kvm;
 	struct list_head link;
-	struct mutex vps_lock; /* see above */
+	struct mutex vps_lock; /* for the lists of VPs, and what is added up of them */
 	struct list_head vps;
 	struct list_head aside;
 	u32 id;
