@@ -47,7 +47,7 @@ static struct vm *carry(struct vm *vm, enum kind to, enum vmm order)
 	vm_free(vm);
 	vm = new_vm(to);
 	ASSERT(vm->ram == ram, "a VM of another form");
-	busy_restore(vm, state, order);
+	vmm_restore(vm, state, order);
 	return vm;
 }
 

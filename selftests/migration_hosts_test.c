@@ -114,7 +114,7 @@ TEST(busy_goes_on)
 	srandom((u32)busy.moves + 1);
 	vm = new_vm();
 	if (options.state)
-		busy_restore(vm, &state, order_of(busy.moves));
+		vmm_restore(vm, &state, order_of(busy.moves));
 	else
 		busy_begin(vm);
 	if (options.end) {

@@ -4,6 +4,7 @@
  * reenlightenment registers.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "refclock.h"
 
@@ -27,8 +28,11 @@ static void save(struct vm *vm, struct saved *s)
 	vm_free(vm);
 }
 
-/* What a VMM does; the page itself comes with the RAM. */
-static struct vm *restore(u32 nr_vcpus, struct saved *s)
+/*
+ * What a VMM does; the page itself comes with the RAM. The VMM takes @pause_us from the TSC to KVM's
+ * clock.
+ */
+static struct vm *restore_slowly(u32 nr_vcpus, struct saved *s, u32 pause_us)
 {
 	struct vm *vm = vm_create(nr_vcpus, 0);
 	u32 i;
@@ -38,11 +42,18 @@ static struct vm *restore(u32 nr_vcpus, struct saved *s)
 		vcpu_set_msr(vm->vcpus[i], MSR_IA32_TSC, s->tsc);
 		start_reader(vm->vcpus[i]);
 	}
+	if (pause_us)
+		usleep(pause_us);
 	set_clock(vm, s->clock);
 	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_TSC_EMULATION_CONTROL, s->emulation);
 	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, s->ref_tsc);
 	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_TIME_REF_COUNT, s->count);
 	return vm;
+}
+
+static struct vm *restore(u32 nr_vcpus, struct saved *s)
+{
+	return restore_slowly(nr_vcpus, s, 0);
 }
 
 TEST(save_and_restore)
@@ -72,6 +83,31 @@ TEST(save_and_restore)
 		       (ref_page.scale == s.page.scale && ref_page.offset == s.page.offset),
 	       "another clock under the same sequence 0x%x", ref_page.sequence);
 	alternate(vm, 20);
+	vm_free(vm);
+}
+
+/*
+ * No guest has seen what the page says while the VMM restores. A time ahead of KVM_GET_CLOCK would
+ * go back when the VM is saved and restored by stock KVM.
+ */
+TEST(slow_restore_does_not_put_the_time_ahead)
+{
+	struct vm *vm = vm_with_page(2);
+	u64 before, after;
+	struct saved s;
+	u32 i;
+
+	save(vm, &s);
+	vm = restore_slowly(2, &s, 100000);
+	for (i = 0; i < 2; i++) {
+		before = get_clock(vm).clock / 100;
+		read_clock(vm->vcpus[i]);
+		after = get_clock(vm).clock / 100;
+		ASSERT(last_time + REF_PER_MS >= before && last_time <= after + REF_PER_MS,
+		       "vCPU %u: time %llu, KVM's clock %llu to %llu", i,
+		       (unsigned long long)last_time, (unsigned long long)before,
+		       (unsigned long long)after);
+	}
 	vm_free(vm);
 }
 

@@ -19,6 +19,11 @@
 #define STEP_TICKS    10
 /* A lag of more than a minute is not due to an inexact TSC rate: the TSC has jumped. */
 #define MAX_LAG_TICKS (60 * TICKS_PER_SEC)
+/*
+ * The lead of a time over KVM's clock that a page may bring along, 10 us. More is no lead: the TSC
+ * is restored before KVM's clock is, and until then the page's time goes on alone.
+ */
+#define MAX_PAGE_LAG  100
 /* Number of attempts to read both clocks together; at least one should not be interrupted. */
 #define LOOKS	      3
 
@@ -58,7 +63,7 @@ static bool is_master_clock(const struct kvm *kvm, const struct khv_master_clock
  * behind the old one, because KVM knows the TSC's rate with limited precision only, and so may
  * KVM's clock without a master clock: make up for the lag with @next->ahead. @restored is the
  * reference TSC page that user space restored, or NULL: the time must not go back behind it either,
- * if it lags by less than a second. Return: true if the time took a step.
+ * if it lags by up to MAX_PAGE_LAG. Return: true if the time took a step.
  */
 static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
 		       const struct khv_ref_params *restored)
@@ -101,7 +106,7 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
 		next->ahead = source->ahead;
 	else
 		next->ahead = max_t(s64, lag, 0);
-	if (restored && page_lag < TICKS_PER_SEC)
+	if (restored && page_lag <= MAX_PAGE_LAG)
 		next->ahead = max_t(s64, next->ahead, page_lag);
 	if (!next->adopted)
 		ahead = next->ahead;

@@ -39,7 +39,6 @@ struct busy {
 	volatile u64 posts_seen[MAX_VPS];
 	u64 events_seen, messages_sent;
 	u64 moves;
-	u64 moving;   /* reference time in which it was put together again, in all */
 	u32 sequence; /* of the reference TSC page when it was carried */
 	char from[64];
 
@@ -60,7 +59,5 @@ void busy_begin(struct vm *vm);
 void busy_live(struct vm *vm);
 /* The last time: let the guest come to its end, and see that nothing was lost. */
 void busy_end(struct vm *vm);
-/* vmm_restore() of the busy VM. */
-void busy_restore(struct vm *vm, const struct vm_state *state, enum vmm order);
 
 #endif
