@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Preload object for the emulator of the AMD hosts: takes three faults of SVM out of the running
+ * Preload object for the emulator of the AMD hosts: takes four faults of SVM out of the running
  * emulator (Documentation/emulator-faults.rst). Works on the memory of its own process only; the
  * packaged file is never touched.
  *
@@ -10,13 +10,16 @@
  * shadow, too, takes the place of a load. QEMU 10 loads it by itself.
  * XSETBV is executed although the hypervisor intercepts it, which then enters the guest with its
  * own idea of the guest's XCR0, without what the guest enabled: the check comes before the helper.
+ * VMRUN and #VMEXIT change the virtual interrupt's bit of cs->interrupt_request as a word, without
+ * a lock, and lose the interrupt that another thread raises meanwhile: they change its byte alone.
  *
  * Places are found by their shape, never by an offset, and there must be exactly one of each. The
  * store: calls of the exported do_interrupt_x86_hardirq(env, vector, 1), and shortly before such a
  * call a 32-bit store of the vector at a small negative offset from the same env register
  * (CPUState lies just below env). The load: of EVENTINJ, whose sign leads to that call; the
  * exported do_vmexit(env), which saves the shadow, tells where CPUState, the VMCB's address and
- * the flags are. The helper of XSETBV: by the exported functions that it calls.
+ * the flags are. The helper of XSETBV: by the exported functions that it calls. The two changes of
+ * interrupt_request: by the bit and its complement, at one distance from env.
  * KHV_SVM_FIX=report prints the outcome to stderr.
  */
 #define _GNU_SOURCE
@@ -43,6 +46,9 @@
 #define EVENT_INJ_VALID	 0x80000000u
 #define INTERRUPT_SHADOW 1
 #define HF_INHIBIT_IRQ	 8
+#define INTERRUPT_VIRQ	 0x100
+#define EXIT_SIZE	 0x600
+#define WORD_CHANGE_SIZE 10
 #define SVM_EXIT_XSETBV	 0x8d
 #define CR4_OSXSAVE_BYTE 4 /* bit 18, in the third byte */
 
@@ -240,6 +246,54 @@ static const char *fix_shadow(const struct text *t, uint8_t *injection)
 	return "";
 }
 
+/* The one change of a word below env by @imm (opcode 81 /@op), in [@from, @to). */
+static uint8_t *find_change(uint8_t *from, uint8_t *to, uint8_t op, int32_t imm, int32_t *disp)
+{
+	uint8_t *place = NULL;
+
+	for (uint8_t *p = from; p < to; p++) {
+		/* A base without SIB, and without a REX prefix. */
+		if (p[0] != 0x81 || (p[1] & 0xf8) != (0x80 | op << 3) || (p[1] & 7) == 4 ||
+		    (p[-1] & 0xf0) == 0x40 || get32(p + 6) != imm || get32(p + 2) >= 0)
+			continue;
+		if (place)
+			return NULL;
+		place = p;
+		*disp = get32(p + 2);
+	}
+	return place;
+}
+
+/* The same by the second byte of the word alone, locked. */
+static void change_byte(uint8_t *place)
+{
+	uint8_t code[WORD_CHANGE_SIZE] = { 0xf0, 0x80, place[1], [8] = 0x66, [9] = 0x90 };
+	int32_t disp = get32(place + 2) + 1;
+
+	memcpy(code + 3, &disp, sizeof(disp));
+	code[7] = place[7];
+	replace(place, code, sizeof(code));
+}
+
+static const char *fix_request(const struct text *t, uint8_t *injection)
+{
+	uint8_t *from = injection - HELPER_SIZE, *exit = dlsym(RTLD_DEFAULT, "do_vmexit");
+	uint8_t *set, *clear;
+	int32_t set_at, clear_at;
+
+	if (!exit)
+		return ", but #VMEXIT is not exported";
+	if (from < t->base + 1)
+		from = t->base + 1;
+	set = find_change(from, injection + HELPER_SIZE / 4, 1, INTERRUPT_VIRQ, &set_at);
+	clear = find_change(exit, exit + EXIT_SIZE, 4, ~INTERRUPT_VIRQ, &clear_at);
+	if (!set || !clear || set_at != clear_at)
+		return ", but not one change of the interrupt request in each of VMRUN and #VMEXIT";
+	change_byte(set);
+	change_byte(clear);
+	return "";
+}
+
 /* What XSETBV's helper is entered by: the check, then its own first instructions, and the rest. */
 static void (*check_intercept)(void *env, uint32_t type, uint64_t param, uintptr_t ret);
 static int32_t osxsave_at;
@@ -353,7 +407,7 @@ static const char *fix_xsetbv(const struct text *t)
 }
 
 /* "in place", and what of the other mends is not; or "absent". */
-static const char *fix(const char **shadow, const char **exits)
+static const char *fix(const char **shadow, const char **exits, const char **request)
 {
 	static const uint8_t nop6[6] = { 0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00 };
 	const uint8_t *target = dlsym(RTLD_DEFAULT, "do_interrupt_x86_hardirq");
@@ -372,18 +426,19 @@ static const char *fix(const char **shadow, const char **exits)
 	replace(store, nop6, sizeof(nop6));
 	*shadow = fix_shadow(&t, call);
 	*exits = fix_xsetbv(&t);
+	*request = fix_request(&t, call);
 	return "in place";
 }
 
 __attribute__((constructor)) static void svm_fix(void)
 {
 	const char *want = getenv("KHV_SVM_FIX");
-	const char *outcome, *shadow = "", *exits = "";
+	const char *outcome, *shadow = "", *exits = "", *request = "";
 
 	/* Only the emulator itself: helpers that it starts inherit the environment. */
 	if (!want)
 		return;
-	outcome = fix(&shadow, &exits);
+	outcome = fix(&shadow, &exits, &request);
 	if (!strcmp(want, "report"))
-		fprintf(stderr, "svm fix: %s%s%s\n", outcome, shadow, exits);
+		fprintf(stderr, "svm fix: %s%s%s%s\n", outcome, shadow, exits, request);
 }
