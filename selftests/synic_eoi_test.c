@@ -308,6 +308,55 @@ TEST_KNOWN(route_that_is_gone_tells_nobody, "K40")
 	vm_free(vm);
 }
 
+/* --- routes before the SynIC ---------------------------------------------- */
+
+GUEST_CODE(one_interrupt)
+{
+	apic_enable();
+	wrmsr(HV_X64_MSR_SINT(TEST_SINT), VEC);
+	irqs_on();
+	GUEST_SYNC(1);
+	GUEST_ASSERT(guest_wait(&guest_irqs[VEC], 1, WAIT_MS));
+	GUEST_SYNC(2);
+}
+
+/* A VMM may set the routes of all VPs before it enables the SynIC of the last one. */
+TEST_KNOWN(route_before_the_synic_is_enabled, "K45")
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+	u32 sint = TEST_SINT;
+	int fd, told;
+	u64 n;
+
+	guest_irq_handlers[VEC] = guest_irq_count;
+	route_sints(vm, 0, &sint, 1);
+	fd = irqfd_new(vm, GSI(0), &told);
+	ASSERT_EQ(__vcpu_enable_cap(v, KVM_CAP_HYPERV_SYNIC2, 0), 0);
+	vcpu_entry(v, one_interrupt);
+	synic_run_sync(v, 1);
+	eventfd_signal(fd);
+	synic_run_sync(v, 2);
+	n = eventfd_count(told);
+	ASSERT_KNOWN(n == 1, "told %llu times", (unsigned long long)n);
+	synic_run_done(v);
+	vm_free(vm);
+}
+
+/* A VMM restores EOM with all other registers. */
+TEST(eom_without_a_synic_tells_nobody)
+{
+	struct vm *vm = vm_create(1, 0);
+	u32 sint = TEST_SINT;
+	int told;
+
+	route_sints(vm, 0, &sint, 1);
+	irqfd_new(vm, GSI(0), &told);
+	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_EOM, 0);
+	ASSERT_EQ(eventfd_count(told), 0);
+	vm_free(vm);
+}
+
 /* Level and back: as long as user space raises it again on the ack, it comes again. */
 GUEST_CODE(resample_again)
 {

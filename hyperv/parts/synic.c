@@ -198,7 +198,8 @@ enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a)
 
 	if (!writable(a))
 		return KHV_MSR_FAULT;
-	waits = khv_synic_anybody_waits(a->vp);
+	/* User space restores EOM without KVM_CAP_HYPERV_SYNIC, too: there is no message then. */
+	waits = a->vp->stock.synic.active && khv_synic_anybody_waits(a->vp);
 	if (waits && a->atomic)
 		return KHV_MSR_SLOW;
 	khv_stimer_retry(a->vp);
