@@ -359,6 +359,9 @@ struct fuzz_shadow {
 	bool clock;	  /* user space has set the clock */
 	bool rate;	  /* user space has given the TSC another rate */
 	bool foreign_tsc; /* the reference TSC page is not what the module has written */
+	bool slots;	  /* a memslot was deleted, moved or made read-only */
+	bool synic;	  /* the SynIC is enabled */
+	bool early_route; /* the last routes came before that */
 	bool routed, rerouted[FUZZ_EVENTFDS];
 	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */
 	u32 sint[FUZZ_EVENTFDS]; /* that the GSI is routed to */

@@ -128,9 +128,25 @@ static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 
 	if (page >= 0)
 		return is_shared_tsc(sh->role[page]) && offset < TSC_PAGE_SIZE;
-	return d->what == FUZZ_OF_RESULT && o->kind == FUZZ_TIME && d->b != FUZZ_TIME_BACK &&
-	       d->b != FUZZ_TIME_TWO_CLOCKS &&
-	       is_shared_tsc(fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC)));
+	if (d->what != FUZZ_OF_RESULT || o->kind != FUZZ_TIME ||
+	    !is_shared_tsc(fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC))))
+		return false;
+	/* Not the time of the module, but what the guest reads in the place of the page. */
+	return sh->foreign_tsc || (d->b != FUZZ_TIME_BACK && d->b != FUZZ_TIME_TWO_CLOCKS);
+}
+
+/* A page that could not be written is written when it can be; stock gives it up. */
+static bool d21(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	u32 offset;
+	int page = page_word(sh, o, d, &offset);
+
+	if (!sh->slots)
+		return false;
+	if (page >= 0)
+		return (sh->role[page] & FUZZ_AS_TSC) && offset < TSC_PAGE_SIZE && !(u32)d->a;
+	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT &&
+	       d->a == FUZZ_TIME_BY_REGISTER && d->b == FUZZ_TIME_BY_PAGE;
 }
 
 /*
@@ -391,6 +407,42 @@ static bool d55(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return false;
 	sh->gap[gsi] = gap;
 	return true;
+}
+
+/* The number of the GSI whose resamplefd the module alone has told of an EOI; else -1. */
+static int told_alone(const struct fuzz_difference *d)
+{
+	u32 gsi = d->index - FUZZ_EVENTFDS;
+
+	return d->what == FUZZ_OF_EVENTS && gsi < FUZZ_EVENTFDS && d->b > d->a ? (int)gsi : -1;
+}
+
+/* A route to a SINT of a SynIC that is enabled later: stock has forgotten it by then. */
+static bool d60(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	(void)o;
+	return told_alone(d) >= 0 && sh->early_route && sh->synic;
+}
+
+/* A polled SINT with AutoEOI, on whose vector there is another: stock ends that one's interrupt. */
+static bool d16_eoi(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	const u64 flags = HV_SINT_AUTO_EOI | HV_SINT_POLLING;
+	int gsi = told_alone(d);
+	u64 mine, other;
+	u32 i;
+
+	(void)o;
+	if (gsi < 0 || sh->sint[gsi] >= HV_SYNIC_SINTS)
+		return false;
+	mine = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sh->sint[gsi]));
+	for (i = 0; i < HV_SYNIC_SINTS; i++) {
+		other = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(i));
+		if (i != sh->sint[gsi] && (other & flags) == flags && !(other & HV_SINT_MASKED) &&
+		    !((mine ^ other) & 0xff))
+			return true;
+	}
+	return false;
 }
 
 /* --- calls --------------------------------------------------------------- */
@@ -692,6 +744,7 @@ static struct {
 	{ "D1", d1_take, true, 0, 0 }, { "D13", d13, true, 0, 0 },  { "D48", d48, false, 0, 0 },
 	{ "D52", d52, false, 0, 0 },   { "D53", d53, false, 0, 0 }, { "D35", d35, true, 0, 0 },
 	{ "D36", d36, true, 0, 0 },    { "N8", n8, true, 0, 0 },    { "D55", d55, false, 0, 0 },
+	{ "D21", d21, false, 0, 0 },   { "D60", d60, true, 0, 0 },  { "D16", d16_eoi, true, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */

@@ -236,6 +236,12 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		return;
 	if (o->kind == FUZZ_CLOCK)
 		sh->clock = true;
+	if (o->kind == FUZZ_SLOT)
+		sh->slots = true;
+	if (o->kind == FUZZ_SYNIC)
+		sh->synic = true;
+	if (o->kind == FUZZ_ROUTE)
+		sh->early_route = !sh->synic && !sh->s->setup.synic;
 	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
 		sh->rate = true;
 	/* As route() in host_ops.c. */
