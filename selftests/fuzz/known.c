@@ -86,14 +86,15 @@ static int page_word(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	return fuzz_page_at(sh->f[0], o->w[0] & ~(PAGE_SIZE - 1));
 }
 
-static u32 code_at(u32 offset)
+/* What the byte at @offset of the hypercall page is. */
+static u8 code_at(u32 offset)
 {
-	return offset ? FUZZ_CODE_FILL : fuzz_call_code();
+	return offset < 4 ? (u8)(fuzz_call_code() >> 8 * offset) : (u8)FUZZ_CODE_FILL;
 }
 
 /*
  * The whole page is code here, and what it lay over comes back; stock writes the call and RET
- * only, and leaves them. By 32 bits: some of what is written to a page has no more.
+ * only, and leaves them. Byte by byte: some of what is written to a page has no more.
  */
 static bool d1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -105,10 +106,10 @@ static bool d1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 		return false;
 	code = sh->left[page] || (sh->role[page] & ~FUZZ_AS_HYPERCALL) ||
 	       fuzz_is_code(sh, fuzz_page_address(sh->f[0], (u32)page));
-	for (i = 0; i < 64; i += 32) {
-		u32 a = (u32)(d->a >> i), b = (u32)(d->b >> i), at = offset + i / 8;
+	for (i = 0; i < 8; i++) {
+		u8 a = (u8)(d->a >> 8 * i), b = (u8)(d->b >> 8 * i), here = code_at(offset + i);
 
-		if (a != b && !(code && b == code_at(at)) && !(!at && a == fuzz_call_code()))
+		if (a != b && !(code && b == here) && !(offset + i < 4 && a == here))
 			return false;
 	}
 	return true;
@@ -145,8 +146,10 @@ static bool d21(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return false;
 	if (page >= 0)
 		return (sh->role[page] & FUZZ_AS_TSC) && offset < TSC_PAGE_SIZE && !(u32)d->a;
+	/* What the guest reads from a page that nobody can write is no time of the module. */
 	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT &&
-	       d->a == FUZZ_TIME_BY_REGISTER && d->b == FUZZ_TIME_BY_PAGE;
+	       (sh->foreign_tsc ||
+		(d->a == FUZZ_TIME_BY_REGISTER && d->b == FUZZ_TIME_BY_PAGE));
 }
 
 /*
@@ -546,7 +549,8 @@ static bool refuses(const struct fuzz_shadow *sh, const struct fuzz_difference *
 {
 	const struct fuzz_out *b = &sh->out[1];
 
-	if (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS)
+	/* A flush of L2 that is done may end in L1, for its TLB lock. */
+	if (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS && d->what != FUZZ_OF_NESTED)
 		return false;
 	return !b->vector && !b->nr_exits && STATUS(b->result) == status && status &&
 	       (b->result == status || b->result == (status | (u64)c->start << 32));
@@ -610,15 +614,21 @@ static bool d26(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       refuses(sh, d, &c, HV_STATUS_INVALID_PARAMETER);
 }
 
-/* What of a message is wrong; stock hands it to user space. */
+/*
+ * What of a message is wrong; stock hands it to user space, or sees first that there is no SynIC.
+ */
 static bool d14(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	struct call c;
 	u32 type, size, status;
 
-	if (!look_at_call(o, &c) || c.code != HVCALL_POST_MESSAGE || !stock_asks_user(sh))
+	if (!look_at_call(o, &c) || c.code != HVCALL_POST_MESSAGE)
 		return false;
 	status = form_status(o, &c);
+	if (!stock_asks_user(sh))
+		return !sh->synic && !sh->s->setup.synic &&
+		       STATUS(sh->out[0].result) == HV_STATUS_INVALID_HYPERCALL_INPUT &&
+		       refuses(sh, d, &c, status);
 	type = (u32)c.w[1];
 	size = (u32)(c.w[1] >> 32);
 	if (!status && (!type || type >> 31 || size > 240))

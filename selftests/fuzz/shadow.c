@@ -144,6 +144,12 @@ static void note_roles(struct fuzz_shadow *sh)
 			note_role(sh, fuzz_shadow_msr(sh, side, roles[i].msr), roles[i].role);
 }
 
+/* By KVM: not by user space, to which a filter hands it. */
+static bool is_written(const struct fuzz_out *out)
+{
+	return !out->vector && !(out->nr_exits && out->exits[0].reason == KVM_EXIT_X86_WRMSR);
+}
+
 static void note_write(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		       const struct fuzz_out out[2])
 {
@@ -154,7 +160,7 @@ static void note_write(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	if (i < 0)
 		return;
 	for (side = 0; side < 2; side++)
-		if (host ? out[side].ret == 1 : !out[side].vector)
+		if (host ? out[side].ret == 1 : is_written(&out[side]))
 			sh->msr[side][i] = o->w[1];
 	note_roles(sh);
 }
@@ -271,7 +277,7 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	if (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR)
 		note_write(sh, o, out);
 	/* The module writes it anew, where it can. */
-	if (o->kind == FUZZ_WRMSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC && !out[1].vector)
+	if (o->kind == FUZZ_WRMSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC && is_written(&out[1]))
 		sh->foreign_tsc = !writable(sh, o->w[1]);
 	if (fuzz_is_host(o->kind))
 		note_host_op(sh, o, out[0].ret);
