@@ -29,8 +29,8 @@ static void save(struct vm *vm, struct saved *s)
 }
 
 /*
- * What a VMM does; the page itself comes with the RAM. The VMM takes @pause_us from the TSC to KVM's
- * clock.
+ * What a VMM does; the page itself comes with the RAM. The VMM takes @pause_us from the TSC to
+ * KVM's clock.
  */
 static struct vm *restore_slowly(u32 nr_vcpus, struct saved *s, u32 pause_us)
 {

@@ -363,6 +363,8 @@ struct fuzz_shadow {
 	bool synic;	  /* the SynIC is enabled */
 	bool early_route; /* the last routes came before that */
 	bool routed, rerouted[FUZZ_EVENTFDS];
+	bool renumbered;	 /* the VP has another index than its routes name */
+	const char *l2_refused;	 /* a call of L2 had another result, by this id */
 	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */
 	u32 sint[FUZZ_EVENTFDS]; /* that the GSI is routed to */
 	const char *timer;	 /* an expiry could not be signalled: this id */

@@ -133,7 +133,9 @@ static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	    !is_shared_tsc(fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC))))
 		return false;
 	/* Not the time of the module, but what the guest reads in the place of the page. */
-	return sh->foreign_tsc || (d->b != FUZZ_TIME_BACK && d->b != FUZZ_TIME_TWO_CLOCKS);
+	return sh->foreign_tsc ||
+	       fuzz_is_code(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC)) ||
+	       (d->b != FUZZ_TIME_BACK && d->b != FUZZ_TIME_TWO_CLOCKS);
 }
 
 /* A page that could not be written is written when it can be; stock gives it up. */
@@ -148,8 +150,7 @@ static bool d21(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return (sh->role[page] & FUZZ_AS_TSC) && offset < TSC_PAGE_SIZE && !(u32)d->a;
 	/* What the guest reads from a page that nobody can write is no time of the module. */
 	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT &&
-	       (sh->foreign_tsc ||
-		(d->a == FUZZ_TIME_BY_REGISTER && d->b == FUZZ_TIME_BY_PAGE));
+	       (sh->foreign_tsc || (d->a == FUZZ_TIME_BY_REGISTER && d->b == FUZZ_TIME_BY_PAGE));
 }
 
 /*
@@ -428,7 +429,8 @@ static bool d60(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 }
 
 /* A polled SINT with AutoEOI, on whose vector there is another: stock ends that one's interrupt. */
-static bool d16_eoi(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+static bool d16_eoi(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		    const struct fuzz_difference *d)
 {
 	const u64 flags = HV_SINT_AUTO_EOI | HV_SINT_POLLING;
 	int gsi = told_alone(d);
@@ -549,8 +551,7 @@ static bool refuses(const struct fuzz_shadow *sh, const struct fuzz_difference *
 {
 	const struct fuzz_out *b = &sh->out[1];
 
-	/* A flush of L2 that is done may end in L1, for its TLB lock. */
-	if (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS && d->what != FUZZ_OF_NESTED)
+	if (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS)
 		return false;
 	return !b->vector && !b->nr_exits && STATUS(b->result) == status && status &&
 	       (b->result == status || b->result == (status | (u64)c->start << 32));
@@ -736,6 +737,15 @@ static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       (page & ASSIST_ENABLE) && fuzz_page_at(sh->f[0], page & ~(PAGE_SIZE - 1)) < 0;
 }
 
+/* A flush that L2 has asked for ends in L1, for its TLB lock, unless it was refused. */
+static bool tlb_lock(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d, const char **id)
+{
+	(void)o;
+	*id = sh->l2_refused;
+	return sh->l2_refused && d->what == FUZZ_OF_NESTED;
+}
+
 /* --- the table ----------------------------------------------------------- */
 
 static struct {
@@ -769,6 +779,7 @@ static struct {
 	{ "what is offered (D2, D37, D38)", offers, false, 0, 0 },
 	{ "reserved bits (D13, D18, D33)", reserved, false, 0, 0 },
 	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D53)", by_timer, true, 0, 0 },
+	{ "a call of L2 that was refused (D27, D28, D29)", tlb_lock, true, 0, 0 },
 };
 
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,
@@ -786,6 +797,8 @@ struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		known.id = table[i].id;
 		/* An interrupt that only one of them has sent makes them different for good. */
 		known.cut = table[i].cut || sends_alone(sh, o);
+		if (o->kind == FUZZ_CALL && d->what == FUZZ_OF_RESULT && fuzz_in_l2(sh, o))
+			sh->l2_refused = table[i].id;
 		table[i].seen++;
 		table[i].cuts += known.cut;
 		return known;

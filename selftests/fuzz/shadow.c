@@ -254,7 +254,7 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 	for (i = 0; o->kind == FUZZ_ROUTE && i < FUZZ_EVENTFDS; i++) {
 		u32 sint = i == o->w[0] % FUZZ_EVENTFDS ? (u32)o->w[1] : i + 1;
 
-		sh->rerouted[i] |= sh->routed && sh->sint[i] != sint;
+		sh->rerouted[i] |= sh->routed && (sh->sint[i] != sint || sh->renumbered);
 		sh->sint[i] = sint;
 	}
 	sh->routed |= o->kind == FUZZ_ROUTE;
@@ -276,6 +276,8 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	note_leftovers(sh, o);
 	if (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR)
 		note_write(sh, o, out);
+	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_INDEX)
+		sh->renumbered = true;
 	/* The module writes it anew, where it can. */
 	if (o->kind == FUZZ_WRMSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC && is_written(&out[1]))
 		sh->foreign_tsc = !writable(sh, o->w[1]);
