@@ -141,9 +141,11 @@ static void run_on_cpu(int cpu)
 /*
  * Without a master clock a vCPU that changes its CPU makes KVM update the clocks of all. The module
  * then tries again to write a page that it could not write before, but must not wake sleeping VPs
- * for it. KVM wakes them up itself, once in CLOCK_UPDATE_MS.
+ * for it. KVM wakes them up itself, once in CLOCK_UPDATE_MS; Linux 7.3 as often on average, but up
+ * to CLOCK_UPDATE_BURST times at once.
  */
-#define CLOCK_UPDATE_MS 100
+#define CLOCK_UPDATE_MS	   100
+#define CLOCK_UPDATE_BURST 10
 
 TEST(nobody_is_woken_for_a_page_outside_memory)
 {
@@ -174,6 +176,7 @@ TEST(nobody_is_woken_for_a_page_outside_memory)
 	ktap_log("woken %u times, at most %u of them by KVM", woken, by_kvm);
 	if (by_kvm > MOVES / 5)
 		ktap_skip("%u moves take so long here that KVM wakes VPs up as often", MOVES);
+	by_kvm += CLOCK_UPDATE_BURST;
 	ASSERT(woken <= MOVES / 5 + by_kvm, "%u times", woken);
 	/* The sleeper goes with this process. */
 }
