@@ -343,6 +343,29 @@ TEST_KNOWN(route_before_the_synic_is_enabled, "K45")
 	vm_free(vm);
 }
 
+/* The same for all of a vCPU. */
+TEST_KNOWN(route_before_the_vp_is_there, "K45")
+{
+	struct vm *vm = sint_vm(1);
+	u32 sint = TEST_SINT;
+	struct vcpu *v;
+	int fd, told;
+	u64 n;
+
+	route_sints(vm, 1, &sint, 1);
+	fd = irqfd_new(vm, GSI(0), &told);
+	v = vm_add_vcpu(vm);
+	ASSERT_EQ(__vcpu_enable_cap(v, KVM_CAP_HYPERV_SYNIC2, 0), 0);
+	vcpu_entry(v, one_interrupt);
+	synic_run_sync(v, 1);
+	eventfd_signal(fd);
+	synic_run_sync(v, 2);
+	n = eventfd_count(told);
+	ASSERT_KNOWN(n == 1, "told %llu times", (unsigned long long)n);
+	synic_run_done(v);
+	vm_free(vm);
+}
+
 /* A VMM restores EOM with all other registers. */
 TEST(eom_without_a_synic_tells_nobody)
 {

@@ -175,3 +175,12 @@ void khv_synic_routing_update(struct kvm *kvm)
 		cond_resched();
 	}
 }
+
+void khv_synic_find_routes(struct kvm *kvm)
+{
+	mutex_lock(&kvm->irq_lock);
+	/* None before KVM_CREATE_IRQCHIP, on older kernels. */
+	if (rcu_access_pointer(kvm->irq_routing))
+		khv_synic_routing_update(kvm);
+	mutex_unlock(&kvm->irq_lock);
+}

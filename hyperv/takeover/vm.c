@@ -92,6 +92,7 @@ static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
 	 */
 	smp_store_release(&vcpu->arch.hyperv, &vp->stock);
 	mutex_unlock(&vp->vm->vps_lock);
+	khv_synic_find_routes(vcpu->kvm);
 }
 
 int khv_vcpu_create(struct kvm_vcpu *vcpu)

@@ -126,4 +126,12 @@ void khv_synic_notify_all(struct khv_vcpu *vp);
  */
 void khv_synic_routing_update(struct kvm *kvm);
 
+/**
+ * khv_synic_find_routes() - adopt the routes that user space set before there was a VP
+ * @kvm: an owned VM
+ *
+ * Context: may sleep; takes kvm->irq_lock.
+ */
+void khv_synic_find_routes(struct kvm *kvm);
+
 #endif
