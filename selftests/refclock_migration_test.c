@@ -86,6 +86,26 @@ TEST(save_and_restore)
 	vm_free(vm);
 }
 
+/* A VMM that puts a VM back to a snapshot: the other vCPU may be the first one to run. */
+TEST_KNOWN(restored_page_is_renewed_before_any_vp_reads_it, "K46")
+{
+	struct vm *vm = vm_with_page(2);
+	volatile struct reading *r = &readings[1];
+	struct tsc_page old = ref_page;
+
+	guest_write(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, 0);
+	ref_page.sequence = 0;
+	alternate(vm, 4);
+	ref_page = old;
+	ref_page.offset += JUMP_SEC * REF_PER_SEC;
+	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, ref_tsc(&ref_page));
+	vcpu_run_sync(vm->vcpus[1], 1);
+	ASSERT_KNOWN(!r->valid || r->page <= r->after, "page %llu, register %llu",
+		     (unsigned long long)r->page, (unsigned long long)r->after);
+	alternate(vm, 4);
+	vm_free(vm);
+}
+
 /*
  * No guest has seen what the page says while the VMM restores. A time ahead of KVM_GET_CLOCK would
  * go back when the VM is saved and restored by stock KVM.

@@ -35,7 +35,9 @@ static __always_inline u64 read_source(const struct khv_ref_source *source, stru
 		return khv_ref_at(&source->params,
 				  khv_kvm_scale_tsc(tsc, source->tsc_ratio) + source->tsc_offset) +
 		       source->ahead;
-	return div_u64(khv_get_kvmclock_ns(kvm), KHV_TICK_NS) + source->ahead;
+	/* A clock that user space has set includes the lead of the time before. */
+	return div_u64(khv_get_kvmclock_ns(kvm), KHV_TICK_NS) +
+	       (source->master.offset == READ_ONCE(kvm->arch.kvmclock_offset) ? source->ahead : 0);
 }
 
 u64 khv_ref_source_read(const struct khv_ref_source *source, struct kvm_vcpu *vcpu, u64 tsc)
@@ -67,6 +69,25 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 		now = read_source(&clock->source, vcpu, rdtsc_ordered());
 	} while (read_seqcount_retry(&clock->seq, seq));
 	return now;
+}
+
+u64 khv_ref_lead(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu = kvm_get_vcpu(kvm, 0);
+	s64 lead = S64_MAX;
+	u64 clock;
+	int i;
+
+	/* A frozen page takes its time along. */
+	if (!vcpu || !vcpu->arch.hyperv_enabled ||
+	    READ_ONCE(to_khv_vm(kvm)->refclock.source.adopted))
+		return 0;
+	/* A delay between the two reads makes the lead too large, never too small. */
+	for (i = 0; i < KHV_CLOCK_LOOKS; i++) {
+		clock = khv_get_kvmclock_ns(kvm);
+		lead = min_t(s64, lead, khv_ref_time(vcpu) * KHV_TICK_NS - clock);
+	}
+	return max_t(s64, lead, 0);
 }
 
 void khv_reftime_run_begin(struct khv_vcpu *vp)

@@ -8,6 +8,7 @@
 #include <linux/kvm_host.h>
 #include <asm/pvclock-abi.h>
 
+#include "compat/calls.h"
 #include "khv/handlers.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
@@ -19,13 +20,6 @@
 #define STEP_TICKS    10
 /* A lag of more than a minute is not due to an inexact TSC rate: the TSC has jumped. */
 #define MAX_LAG_TICKS (60 * TICKS_PER_SEC)
-/*
- * The lead of a time over KVM's clock that a page may bring along, 10 us. More is no lead: the TSC
- * is restored before KVM's clock is, and until then the page's time goes on alone.
- */
-#define MAX_PAGE_LAG  100
-/* Number of attempts to read both clocks together; at least one should not be interrupted. */
-#define LOOKS	      3
 
 /* Read a consistent copy of KVM's master clock. Return: false if KVM has none. */
 static bool get_master_clock(struct kvm *kvm, struct khv_master_clock *master)
@@ -61,16 +55,15 @@ static bool is_master_clock(const struct kvm *kvm, const struct khv_master_clock
  *
  * The time must not go back, unless user space has set the clock. A new master clock of KVM may lag
  * behind the old one, because KVM knows the TSC's rate with limited precision only, and so may
- * KVM's clock without a master clock: make up for the lag with @next->ahead. @restored is the
- * reference TSC page that user space restored, or NULL: the time must not go back behind it either,
- * if it lags by up to MAX_PAGE_LAG. Return: true if the time took a step.
+ * KVM's clock without a master clock: make up for the lag with @next->ahead. KVM_GET_CLOCK tells
+ * of it, see khv_ref_lead(), so a clock that user space sets includes it. Return: true if the time
+ * took a step.
  */
-static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
-		       const struct khv_ref_params *restored)
+static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next)
 {
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
-	s64 lag = S64_MAX, page_lag = S64_MAX, ahead = 0;
 	struct khv_ref_source *source = &clock->source;
+	s64 lag = S64_MAX, ahead = 0;
 	unsigned long flags;
 	u64 tsc, after;
 	int i;
@@ -85,7 +78,7 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
 	/*
 	 * A delay between the two reads makes the lag too large, never too small: take the minimum.
 	 */
-	for (i = 0; i < LOOKS; i++) {
+	for (i = 0; i < KHV_CLOCK_LOOKS; i++) {
 		tsc = rdtsc_ordered();
 		after = khv_ref_source_read(next, vcpu, tsc);
 		/*
@@ -95,19 +88,15 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next,
 		if (!next->valid)
 			tsc = rdtsc_ordered();
 		lag = min_t(s64, lag, khv_ref_source_read(source, vcpu, tsc) - after);
-		if (restored)
-			page_lag = min_t(s64, page_lag,
-					 khv_ref_at(restored,
-						    khv_guest_tsc(tsc, khv_first_vcpu(vcpu))) -
-						 after);
 	}
-	if (source->adopted || next->adopted || !(source->valid || next->valid) ||
-	    source->master.offset != next->master.offset || lag >= MAX_LAG_TICKS)
+	if (source->adopted || next->adopted)
+		next->ahead = source->ahead;
+	else if (source->master.offset != next->master.offset)
+		next->ahead = 0;
+	else if (!(source->valid || next->valid) || lag >= MAX_LAG_TICKS)
 		next->ahead = source->ahead;
 	else
 		next->ahead = max_t(s64, lag, 0);
-	if (restored && page_lag <= MAX_PAGE_LAG)
-		next->ahead = max_t(s64, next->ahead, page_lag);
 	if (!next->adopted)
 		ahead = next->ahead;
 	*source = *next;
@@ -268,28 +257,21 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 {
 	struct kvm *kvm = vcpu->kvm;
 	struct khv_ref_source next = {};
-	struct khv_ref_params page;
-	bool restored, stepped = false;
+	bool stepped = false;
 
 	if (clock->page != KHV_TSC_PAGE_OFF && frozen(clock, &kvm->arch.hyperv) &&
 	    read_page(kvm, clock, &next.params)) {
 		next.valid = true;
 		next.adopted = true;
 		clock->page = KHV_TSC_PAGE_LIVE;
-		return set_source(vcpu, &next, NULL);
+		return set_source(vcpu, &next);
 	}
 
-	/*
-	 * A page that user space restored with guest memory: the guest must not see its time go
-	 * back behind it.
-	 */
-	restored = clock->page == KHV_TSC_PAGE_STALE && !clock->by_guest &&
-		   read_page(kvm, clock, &page);
 	if (clock->page != KHV_TSC_PAGE_OFF)
 		invalidate_page(kvm, clock);
-	if (restored || !source_is_current(vcpu, clock)) {
+	if (!source_is_current(vcpu, clock)) {
 		find_source(vcpu, hv_clock, &next);
-		stepped = set_source(vcpu, &next, restored ? &page : NULL);
+		stepped = set_source(vcpu, &next);
 	}
 	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
 		validate_page(kvm, clock);
@@ -348,16 +330,31 @@ void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
 	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 
+/* Have KVM call khv_reftime_update() on each vCPU before it enters the guest. */
+static void renew_before_entry(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+		khv_vcpu_kick(vcpu);
+		cond_resched();
+	}
+}
+
 enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 {
 	struct khv_refclock *clock = &a->vm->refclock;
 	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
 	bool enable = a->data & KHV_REFERENCE_TSC_ENABLE;
 	struct khv_ref_source kvm_clock = {};
-	bool given_up, stepped = false;
+	bool given_up, stale, stepped = false;
 
 	mutex_lock(&hv->hv_lock);
 	a->was = hv->hv_tsc_page;
+	/* VMMs that write the register of each VP write it once for all. */
+	stale = a->was != a->data || clock->page != KHV_TSC_PAGE_STALE;
 	WRITE_ONCE(hv->hv_tsc_page, a->data);
 	clock->covered = false;
 	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
@@ -368,7 +365,7 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	 */
 	given_up = clock->source.adopted && !enable;
 	if (given_up)
-		stepped = set_source(a->vcpu, &kvm_clock, NULL);
+		stepped = set_source(a->vcpu, &kvm_clock);
 	mutex_unlock(&hv->hv_lock);
 
 	/* The clock by which deadlines were computed may have changed. */
@@ -377,5 +374,8 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	/* KVM calls khv_reftime_update() before the guest resumes. */
 	if (enable || given_up)
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);
+	/* Until then a restored page is that of another clock: no VP may read it. */
+	if (enable && stale && a->host)
+		renew_before_entry(a->vcpu->kvm);
 	return KHV_MSR_OK;
 }

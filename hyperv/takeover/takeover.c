@@ -11,6 +11,7 @@
 #include <linux/kvm_host.h>
 #include <linux/module.h>
 #include <linux/srcu.h>
+#include <linux/uaccess.h>
 #include <asm/vmx.h>
 
 #include "compat/calls.h"
@@ -227,15 +228,31 @@ void khv_hook_kvm_hv_setup_tsc_page(struct kvm *kvm, struct pvclock_vcpu_time_in
 
 bool khv_asks_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl)
 {
-	return ioctl == KVM_SET_CLOCK && to_khv_vm(filp->private_data);
+	return (ioctl == KVM_SET_CLOCK || ioctl == KVM_GET_CLOCK) && to_khv_vm(filp->private_data);
 }
 
-/* KVM_SET_CLOCK: the reference time takes a step, which halted VPs would not notice. */
+static long add_lead(struct kvm *kvm, struct kvm_clock_data __user *data)
+{
+	u64 clock;
+
+	if (get_user(clock, &data->clock) || put_user(clock + khv_ref_lead(kvm), &data->clock))
+		return -EFAULT;
+	return 0;
+}
+
+/*
+ * KVM_GET_CLOCK tells user space of a reference time that is ahead of KVM's clock. KVM_SET_CLOCK is
+ * a step of the time, which halted VPs would not notice.
+ */
 long khv_hook_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl, unsigned long arg)
 {
 	long ret = khv_orig_kvm_arch_vm_ioctl(filp, ioctl, arg);
+	struct kvm *kvm = filp->private_data;
 
-	khv_stimer_clock_changed(filp->private_data);
+	if (ioctl == KVM_SET_CLOCK)
+		khv_stimer_clock_changed(kvm);
+	else if (!(int)ret)
+		ret = add_lead(kvm, (void __user *)arg);
 	return ret;
 }
 

@@ -234,7 +234,7 @@ KHV_HOOK(KVM, KVM, void, kvm_hv_setup_tsc_page,
 /* Returns int on 6.12, which leaves the upper half of RAX undefined; the caller ignores it. */
 KHV_HOOK(KVM, ASK, long, kvm_arch_vm_ioctl,
 	 (struct file *filp, unsigned int ioctl, unsigned long arg), (filp, ioctl, arg),
-	 "timers of halted VPs would not follow KVM_SET_CLOCK")
+	 "timers of halted VPs would not follow KVM_SET_CLOCK, and KVM_GET_CLOCK would lag")
 KHV_HOOK_TO(KVM, KVM, int, kvm_vm_ioctl_hv_eventfd,
 	 (struct kvm *kvm, struct kvm_hyperv_eventfd *args),
 	 (kvm, args), khv_connection_eventfd,

@@ -7,7 +7,9 @@
 #include "khv/state.h"
 
 /* Unit of the reference time and of timers, in ns. */
-#define KHV_TICK_NS 100
+#define KHV_TICK_NS	100
+/* Number of attempts to read two clocks together; at least one should not be interrupted. */
+#define KHV_CLOCK_LOOKS 3
 
 /**
  * khv_reftime_vm_init() - initialise the reference clock of a new VM
@@ -32,6 +34,18 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu);
  * Return: false if it would read KVM's clock, whose readers wait for its writers. Context: any.
  */
 bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu);
+
+/**
+ * khv_ref_lead() - lead of the reference time over KVM's clock
+ * @kvm: an owned VM
+ *
+ * For KVM_GET_CLOCK: the time must not go back where a VM goes on from what that returns, after a
+ * pause or on another host.
+ *
+ * Return: in ns; 0 for a VM without Hyper-V, if the time lags behind KVM's clock, and while it
+ * follows a frozen page. Context: any, no lock.
+ */
+u64 khv_ref_lead(struct kvm *kvm);
 
 /**
  * khv_first_vcpu() - the vCPU whose TSC the reference TSC page describes
