@@ -52,7 +52,9 @@ static void note_time(struct run *r, const struct fuzz_op *o, const struct fuzz_
 	u32 side;
 
 	for (side = 0; side < 2; side++) {
-		if (o->kind == FUZZ_CLOCK || o->kind == FUZZ_TSC_KHZ)
+		/* D48: that of the module takes no step for another rate. */
+		if (o->kind == FUZZ_CLOCK ||
+		    (o->kind == FUZZ_TSC_KHZ && r->f[side]->who == FUZZ_STOCK))
 			r->last_time[side][0] = 0;
 		if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_RUNTIME &&
 		    out[side].ret == 1)

@@ -180,10 +180,15 @@ static void set_cpuid(struct fuzz_vm *f)
 	vcpu_set_cpuid(f->v);
 }
 
+static u32 vms_created(void)
+{
+	return module_loaded() ? module_vms_created() : 0;
+}
+
 struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_setup *setup)
 {
 	struct fuzz_vm *f = &sides[side];
-	u32 i;
+	u32 i, owned;
 
 	start_ticking();
 	memset(f, 0, sizeof(*f));
@@ -193,7 +198,9 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 		set_parameter("takeover", who == FUZZ_MODULE ? "1" : "0");
 		fuzz_set_fast(setup->fast);
 	}
+	owned = vms_created();
 	f->vm = vm_create(1, 0);
+	ASSERT_EQ(vms_created() - owned, who == FUZZ_MODULE);
 	f->v = f->vm->vcpus[0];
 	set_cpuid(f);
 	unblock_ticks(f->v);

@@ -386,7 +386,9 @@ bool fuzz_in_l2(const struct fuzz_shadow *sh, const struct fuzz_op *o);
 bool fuzz_writes(const struct fuzz_op *o, u32 msr);
 /* The call instruction and RET, as KVM writes them, and what the module fills the page with. */
 u32 fuzz_call_code(void);
-#define FUZZ_CODE_FILL 0xccccccccU
+#define FUZZ_CODE_FILL	   0xccccccccU
+/* Of the reference TSC page: sequence, scale and offset. */
+#define FUZZ_TSC_PAGE_SIZE 24
 /* Is the hypercall page of the module enabled at this address? */
 bool fuzz_is_code(const struct fuzz_shadow *sh, u64 at);
 /* The address of a page now, 0 when it has none. */

@@ -14,8 +14,6 @@
 #define CRASH_BITS	(HV_CRASH_NOTIFY | HV_CRASH_MESSAGE)
 #define SYNDBG		KVM_EXIT_HYPERV_SYNDBG
 #define GP		13u /* #GP */
-/* Sequence, scale and offset. */
-#define TSC_PAGE_SIZE	24
 /* Of HvSignalEvent's input. */
 #define SIGNAL_RESERVED (0xffffULL << 48 | 0xffULL << 24)
 #define SIGNAL_FLAG	(0xffffULL << 32)
@@ -98,18 +96,22 @@ static u8 code_at(u32 offset)
  */
 static bool d1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	bool code;
+	bool code, is_on_top;
 	u32 offset, i;
 	int page = page_word(sh, o, d, &offset);
 
 	if (page < 0 || !(sh->role[page] & FUZZ_AS_HYPERCALL))
 		return false;
+	is_on_top = fuzz_is_code(sh, fuzz_page_address(sh->f[0], (u32)page)) && !sh->left[page] &&
+		    sh->role[page] == FUZZ_AS_HYPERCALL;
 	code = sh->left[page] || (sh->role[page] & ~FUZZ_AS_HYPERCALL) ||
 	       fuzz_is_code(sh, fuzz_page_address(sh->f[0], (u32)page));
 	for (i = 0; i < 8; i++) {
 		u8 a = (u8)(d->a >> 8 * i), b = (u8)(d->b >> 8 * i), here = code_at(offset + i);
 
-		if (a != b && !(code && b == here) && !(offset + i < 4 && a == here))
+		/* Where the code is on top of nothing else, it is all that may be read. */
+		if (a != b && !(code && b == here) &&
+		    !(offset + i < 4 && a == here && (!is_on_top || b == here)))
 			return false;
 	}
 	return true;
@@ -128,7 +130,7 @@ static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	int page = page_word(sh, o, d, &offset);
 
 	if (page >= 0)
-		return is_shared_tsc(sh->role[page]) && offset < TSC_PAGE_SIZE;
+		return is_shared_tsc(sh->role[page]) && offset < FUZZ_TSC_PAGE_SIZE;
 	if (d->what != FUZZ_OF_RESULT || o->kind != FUZZ_TIME ||
 	    !is_shared_tsc(fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC))))
 		return false;
@@ -147,7 +149,7 @@ static bool d21(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (!sh->slots)
 		return false;
 	if (page >= 0)
-		return (sh->role[page] & FUZZ_AS_TSC) && offset < TSC_PAGE_SIZE && !(u32)d->a;
+		return (sh->role[page] & FUZZ_AS_TSC) && offset < FUZZ_TSC_PAGE_SIZE && !(u32)d->a;
 	/* What the guest reads from a page that nobody can write is no time of the module. */
 	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT &&
 	       (sh->foreign_tsc || (d->a == FUZZ_TIME_BY_REGISTER && d->b == FUZZ_TIME_BY_PAGE));
@@ -342,7 +344,7 @@ static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return !d->index;
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
-		return (sh->role[page] & FUZZ_AS_TSC) && offset < TSC_PAGE_SIZE;
+		return (sh->role[page] & FUZZ_AS_TSC) && offset < FUZZ_TSC_PAGE_SIZE;
 	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT;
 }
 
@@ -743,7 +745,7 @@ static bool tlb_lock(struct fuzz_shadow *sh, const struct fuzz_op *o,
 {
 	(void)o;
 	*id = sh->l2_refused;
-	return sh->l2_refused && d->what == FUZZ_OF_NESTED;
+	return sh->l2_refused && d->what == FUZZ_OF_NESTED && d->a;
 }
 
 /* --- the table ----------------------------------------------------------- */

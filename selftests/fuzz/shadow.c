@@ -201,7 +201,7 @@ static void note_left(struct fuzz_shadow *sh, u64 at)
 		return;
 	if (fuzz_is_code(sh, at))
 		sh->left[page] = true;
-	if ((tsc & 1) && page_of(tsc) == page)
+	if ((tsc & 1) && page_of(tsc) == page && at % PAGE_SIZE < FUZZ_TSC_PAGE_SIZE)
 		sh->foreign_tsc = true;
 }
 
@@ -217,10 +217,10 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 	if (o->kind == FUZZ_STORE)
 		note_left(sh, o->w[0]);
 	if (o->kind == FUZZ_TAKE)
-		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP));
+		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP) & ~(PAGE_SIZE - 1));
 	if (o->kind == FUZZ_SLOT) {
 		note_left(sh, reg);
-		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC));
+		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC) & ~(PAGE_SIZE - 1));
 	}
 	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_GUEST_OS_ID && !o->w[1])
 		note_left(sh, reg);
@@ -307,5 +307,6 @@ void fuzz_shadow_look(struct fuzz_shadow *sh)
 			sh->tainted[i] = NULL;
 	}
 	note_roles(sh);
+	sh->l2_refused = NULL;
 	sh->apic_off = !(sh->f[0]->state.apic[APIC_SPIV / 16] & 0x100);
 }
