@@ -38,7 +38,7 @@
 /* ... of the rows that miss that on AMD, or with mitigations: benchmark.md has their numbers. */
 #define BOUND_LIMIT   (!host_tells_next_rip() ? 80 : host_is_amd() || mitigated() ? 66 : 60)
 /* Stock takes up to a tenth less in a kernel by gcc 14, as Debian 13's; the module does not. */
-#define GCC14_FAST    (host_is_amd() && mitigated() ? 1 : 0)
+#define GCC14_FAST    (host_is_amd() && mitigated() ? 2 : 0)
 #define GCC14_BOUND   (host_is_amd() || mitigated() ? 7 : 2)
 /* Nothing that the fast path does not answer may cost this many more than stock. */
 #define SLOW_LIMIT    (mitigated() || !host_tells_next_rip() ? 200 : 165)
