@@ -369,6 +369,7 @@ struct fuzz_shadow {
 	u32 sint[FUZZ_EVENTFDS]; /* that the GSI is routed to */
 	const char *timer;	 /* an expiry could not be signalled: this id */
 	u64 timer_vectors[4];	 /* of such timers, one bit each */
+	u64 ticks[4];		 /* of timers that the guest has waited for */
 	u32 timer_sints;	 /* the same */
 };
 

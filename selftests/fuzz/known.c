@@ -739,6 +739,24 @@ static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       (page & ASSIST_ENABLE) && fuzz_page_at(sh->f[0], page & ~(PAGE_SIZE - 1)) < 0;
 }
 
+/*
+ * The EOI of a timer's vector is told to the resamplefds of the SINTs that have it, too: how often,
+ * depends on how many ticks there were before the guest ended them.
+ */
+static bool ticks(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
+		  const char **id)
+{
+	u32 gsi = d->index - FUZZ_EVENTFDS, vector;
+
+	(void)o;
+	if (d->what != FUZZ_OF_EVENTS || gsi >= FUZZ_EVENTFDS || sh->sint[gsi] >= HV_SYNIC_SINTS ||
+	    !d->a || !d->b)
+		return false;
+	*id = "ticks";
+	vector = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sh->sint[gsi])) & 0xff;
+	return sh->ticks[vector / 64] >> vector % 64 & 1;
+}
+
 /* A flush that L2 has asked for ends in L1, for its TLB lock, unless it was refused. */
 static bool tlb_lock(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d, const char **id)
@@ -782,6 +800,7 @@ static struct {
 	{ "reserved bits (D13, D18, D33)", reserved, false, 0, 0 },
 	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D53)", by_timer, true, 0, 0 },
 	{ "a call of L2 that was refused (D27, D28, D29)", tlb_lock, true, 0, 0 },
+	{ "the number of a timer's ticks", ticks, true, 0, 0 },
 };
 
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,

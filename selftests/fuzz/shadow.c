@@ -289,6 +289,7 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	if (fuzz_writes(o, HV_X64_MSR_SYNDBG_CONTROL))
 		fuzz_taint(sh, HV_X64_MSR_SYNDBG_STATUS, "D51");
 	if (o->kind == FUZZ_TIMER) {
+		sh->ticks[o->w[3] / 64 % 4] |= BIT64(o->w[3] % 64);
 		fuzz_note_timer(sh, o->w[1], undeliverable(sh, o->w[1]));
 		if (sh->rate)
 			fuzz_note_timer(sh, o->w[1], "D48");
@@ -307,6 +308,5 @@ void fuzz_shadow_look(struct fuzz_shadow *sh)
 			sh->tainted[i] = NULL;
 	}
 	note_roles(sh);
-	sh->l2_refused = NULL;
 	sh->apic_off = !(sh->f[0]->state.apic[APIC_SPIV / 16] & 0x100);
 }
