@@ -78,16 +78,15 @@ u64 khv_ref_lead(struct kvm *kvm)
 	u64 clock;
 	int i;
 
-	/* A frozen page takes its time along. */
-	if (!vcpu || !vcpu->arch.hyperv_enabled ||
-	    READ_ONCE(to_khv_vm(kvm)->refclock.source.adopted))
+	if (!vcpu || !vcpu->arch.hyperv_enabled)
 		return 0;
 	/* A delay between the two reads makes the lead too large, never too small. */
 	for (i = 0; i < KHV_CLOCK_LOOKS; i++) {
 		clock = khv_get_kvmclock_ns(kvm);
 		lead = min_t(s64, lead, khv_ref_time(vcpu) * KHV_TICK_NS - clock);
 	}
-	return max_t(s64, lead, 0);
+	/* A frozen page takes its time along. A VMM that lets VPs run meanwhile may meet both. */
+	return READ_ONCE(to_khv_vm(kvm)->refclock.source.adopted) ? 0 : max_t(s64, lead, 0);
 }
 
 void khv_reftime_run_begin(struct khv_vcpu *vp)

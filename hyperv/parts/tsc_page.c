@@ -89,11 +89,10 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next)
 			tsc = rdtsc_ordered();
 		lag = min_t(s64, lag, khv_ref_source_read(source, vcpu, tsc) - after);
 	}
-	if (source->adopted || next->adopted)
-		next->ahead = source->ahead;
-	else if (source->master.offset != next->master.offset)
+	if (source->master.offset != next->master.offset)
 		next->ahead = 0;
-	else if (!(source->valid || next->valid) || lag >= MAX_LAG_TICKS)
+	else if (source->adopted || next->adopted || !(source->valid || next->valid) ||
+		 lag >= MAX_LAG_TICKS)
 		next->ahead = source->ahead;
 	else
 		next->ahead = max_t(s64, lag, 0);
@@ -263,6 +262,7 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 	    read_page(kvm, clock, &next.params)) {
 		next.valid = true;
 		next.adopted = true;
+		next.master.offset = READ_ONCE(kvm->arch.kvmclock_offset);
 		clock->page = KHV_TSC_PAGE_LIVE;
 		return set_source(vcpu, &next);
 	}
@@ -348,13 +348,16 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	struct khv_refclock *clock = &a->vm->refclock;
 	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
 	bool enable = a->data & KHV_REFERENCE_TSC_ENABLE;
-	struct khv_ref_source kvm_clock = {};
+	struct khv_ref_source kvm_clock = {
+		.master.offset = READ_ONCE(a->vcpu->kvm->arch.kvmclock_offset),
+	};
 	bool given_up, stale, stepped = false;
 
 	mutex_lock(&hv->hv_lock);
 	a->was = hv->hv_tsc_page;
 	/* VMMs that write the register of each VP write it once for all. */
-	stale = a->was != a->data || clock->page != KHV_TSC_PAGE_STALE;
+	stale = a->was != a->data || clock->page != KHV_TSC_PAGE_STALE || clock->by_guest ||
+		clock->covered;
 	WRITE_ONCE(hv->hv_tsc_page, a->data);
 	clock->covered = false;
 	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
