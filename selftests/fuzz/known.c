@@ -399,14 +399,22 @@ static bool d52(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	return o->kind == FUZZ_APIC && o->w[1] == APIC_ICR2 && d->what == FUZZ_OF_RESULT;
 }
 
+/* The GSI whose resamplefd the difference is about; else -1. */
+static int told_gsi(const struct fuzz_difference *d)
+{
+	u32 gsi = d->index - FUZZ_EVENTFDS;
+
+	return d->what == FUZZ_OF_EVENTS && gsi < FUZZ_EVENTFDS ? (int)gsi : -1;
+}
+
 /* A GSI whose route is another one by now: stock tells its resamplefd of the old SINT, too. */
 static bool d55(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	u32 gsi = d->index - FUZZ_EVENTFDS;
+	int gsi = told_gsi(d);
 	u64 gap = d->a - d->b;
 
 	(void)o;
-	if (d->what != FUZZ_OF_EVENTS || gsi >= FUZZ_EVENTFDS || d->a < d->b)
+	if (gsi < 0 || d->a < d->b)
 		return false;
 	/* The numbers are those since the stream began. */
 	if (gap != sh->gap[gsi] && !(gap > sh->gap[gsi] && sh->rerouted[gsi]))
@@ -415,12 +423,10 @@ static bool d55(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	return true;
 }
 
-/* The number of the GSI whose resamplefd the module alone has told of an EOI; else -1. */
+/* The GSI whose resamplefd the module has told of more EOIs; else -1. */
 static int told_alone(const struct fuzz_difference *d)
 {
-	u32 gsi = d->index - FUZZ_EVENTFDS;
-
-	return d->what == FUZZ_OF_EVENTS && gsi < FUZZ_EVENTFDS && d->b > d->a ? (int)gsi : -1;
+	return d->b > d->a ? told_gsi(d) : -1;
 }
 
 /* A route to a SINT of a SynIC that is enabled later: stock has forgotten it by then. */
@@ -746,11 +752,11 @@ static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 static bool ticks(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
 		  const char **id)
 {
-	u32 gsi = d->index - FUZZ_EVENTFDS, vector;
+	int gsi = told_gsi(d);
+	u32 vector;
 
 	(void)o;
-	if (d->what != FUZZ_OF_EVENTS || gsi >= FUZZ_EVENTFDS || sh->sint[gsi] >= HV_SYNIC_SINTS ||
-	    !d->a || !d->b)
+	if (gsi < 0 || sh->sint[gsi] >= HV_SYNIC_SINTS || !d->a || !d->b)
 		return false;
 	*id = "ticks";
 	vector = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sh->sint[gsi])) & 0xff;
