@@ -349,3 +349,56 @@ TEST_KNOWN(vcpus_of_two_tsc_rates_have_no_page, "K29")
 	}
 	vm_free(vm);
 }
+
+/* --- user space sets the TSC (K47) ---------------------------------------- */
+
+static void set_tsc_offset(struct vcpu *v, u64 offset)
+{
+	struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&offset,
+	};
+
+	vcpu_ioctl(v, KVM_SET_DEVICE_ATTR, &attr);
+}
+
+static u64 get_tsc_offset(struct vcpu *v)
+{
+	u64 offset;
+	struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&offset,
+	};
+
+	vcpu_ioctl(v, KVM_GET_DEVICE_ATTR, &attr);
+	return offset;
+}
+
+/* Linux 6.1 asks for a new clock on each vCPU that has got another TSC. */
+static bool asks_on_one_vcpu(void)
+{
+	return !host_is_6_1();
+}
+
+/* VP 0 gets the TSC of VP 1 and enters first: KVM asks for a new clock on VP 1 alone. */
+TEST_KNOWN_IF(page_follows_the_tsc_that_user_space_sets, "K47", asks_on_one_vcpu)
+{
+	struct vm *vm = vm_with_page(2);
+	u64 hz = 1000ULL * get_tsc_khz(vm->vcpus[0]), before;
+	u64 offset = get_tsc_offset(vm->vcpus[0]) + JUMP_SEC * hz;
+
+	/* What KVM asks for on all vCPUs some time after their first entry. */
+	pass_time(vm);
+	before = last_time;
+	set_tsc_offset(vm->vcpus[1], offset);
+	set_tsc_offset(vm->vcpus[0], offset);
+	read_clock(vm->vcpus[0]);
+	ASSERT_KNOWN(last_time < before + JUMP_SEC / 2 * REF_PER_SEC, "%llu, then %llu",
+		     (unsigned long long)before, (unsigned long long)last_time);
+	alternate(vm, 4);
+	assert_page_valid(vm->vcpus[0]);
+	assert_page_valid(vm->vcpus[1]);
+	vm_free(vm);
+}

@@ -284,6 +284,47 @@ TEST(count_goes_on_over_a_tsc_write_with_a_page)
 	vm_free(vm);
 }
 
+/*
+ * A guest sets the TSC of VP 0 back to where it was before KVM's clock began: the page's formula takes the TSC
+ * for an unsigned number.
+ */
+GUEST_CODE(set_tsc_back)
+{
+	u64 before = rdmsr(HV_X64_MSR_TIME_REF_COUNT), now, page = 0;
+
+	wrmsr(MSR_IA32_TSC_ADJUST, rdmsr(MSR_IA32_TSC_ADJUST) - rdtsc());
+	now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
+	GUEST_ASSERT_KNOWN_EQ(now >= before && now < before + SANE_SEC * REF_PER_SEC, true);
+	if (page_time(&ref_page, &page)) {
+		GUEST_ASSERT(page >= now);
+		GUEST_ASSERT(page <= rdmsr(HV_X64_MSR_TIME_REF_COUNT));
+	}
+}
+
+static void set_back(struct vm *vm)
+{
+	u64 now;
+
+	vcpu_entry(vm->vcpus[0], set_tsc_back);
+	vcpu_run_done(vm->vcpus[0]);
+	/* A VMM that stops the VM goes on from KVM's clock. */
+	now = vcpu_get_msr(vm->vcpus[0], HV_X64_MSR_TIME_REF_COUNT);
+	ASSERT(get_clock(vm).clock / 100 < now + SANE_SEC * REF_PER_SEC,
+	       "clock %llu, register %llu", (unsigned long long)get_clock(vm).clock / 100,
+	       (unsigned long long)now);
+	vm_free(vm);
+}
+
+TEST(count_goes_on_over_a_tsc_that_is_set_back)
+{
+	set_back(vm_create(1, 0));
+}
+
+TEST_KNOWN(count_goes_on_over_a_tsc_that_is_set_back_with_a_page, "K47")
+{
+	set_back(vm_with_page(2));
+}
+
 /* What the host reads right after it gave a vCPU another TSC. */
 TEST(host_reads_one_clock_over_a_tsc_write)
 {

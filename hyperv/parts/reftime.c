@@ -74,28 +74,48 @@ u64 khv_ref_time(struct kvm_vcpu *vcpu)
 u64 khv_ref_lead(struct kvm *kvm)
 {
 	struct kvm_vcpu *vcpu = kvm_get_vcpu(kvm, 0);
-	s64 lead = S64_MAX;
-	u64 clock;
+	struct khv_refclock *clock = &to_khv_vm(kvm)->refclock;
+	s64 lead = S64_MAX, ahead;
+	unsigned int seq;
+	bool adopted;
+	u64 ns, now;
 	int i;
 
 	if (!vcpu || !vcpu->arch.hyperv_enabled)
 		return 0;
-	/* A delay between the two reads makes the lead too large, never too small. */
+	/* A delay between the two reads makes the lead too large: take the minimum. */
 	for (i = 0; i < KHV_CLOCK_LOOKS; i++) {
-		clock = khv_get_kvmclock_ns(kvm);
-		lead = min_t(s64, lead, khv_ref_time(vcpu) * KHV_TICK_NS - clock);
+		ns = khv_get_kvmclock_ns(kvm);
+		do {
+			seq = read_seqcount_begin(&clock->seq);
+			adopted = clock->source.adopted;
+			ahead = clock->source.ahead;
+			now = read_source(&clock->source, vcpu, rdtsc_ordered());
+		} while (read_seqcount_retry(&clock->seq, seq));
+		/*
+		 * A frozen page takes its time along. A VMM that lets VPs run meanwhile may meet
+		 * both.
+		 */
+		if (adopted)
+			return 0;
+		lead = min_t(s64, lead, now * KHV_TICK_NS - ns);
 	}
-	/* A frozen page takes its time along. A VMM that lets VPs run meanwhile may meet both. */
-	return READ_ONCE(to_khv_vm(kvm)->refclock.source.adopted) ? 0 : max_t(s64, lead, 0);
+	/* The guest's TSC has wrapped around: its time is no lead. */
+	if (lead >= KHV_MAX_LAG_TICKS * KHV_TICK_NS)
+		lead = ahead * KHV_TICK_NS;
+	return max_t(s64, lead, 0);
 }
 
 void khv_reftime_run_begin(struct khv_vcpu *vp)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 
-	if (vp->tsc_ratio == vcpu->arch.l1_tsc_scaling_ratio)
+	if (vp->tsc_ratio == vcpu->arch.l1_tsc_scaling_ratio &&
+	    vp->tsc_offset == vcpu->arch.l1_tsc_offset &&
+	    READ_ONCE(vp->vm->refclock.page) != KHV_TSC_PAGE_STALE)
 		return;
 	vp->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
+	vp->tsc_offset = vcpu->arch.l1_tsc_offset;
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 

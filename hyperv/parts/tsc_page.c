@@ -15,11 +15,8 @@
 #include "khv/state.h"
 #include "khv/stimer.h"
 
-#define TICKS_PER_SEC ((s64)(NSEC_PER_SEC / KHV_TICK_NS))
 /* Ignore a step of the clock up to 1 us: timers that are armed stay within that error. */
-#define STEP_TICKS    10
-/* A lag of more than a minute is not due to an inexact TSC rate: the TSC has jumped. */
-#define MAX_LAG_TICKS (60 * TICKS_PER_SEC)
+#define STEP_TICKS 10
 
 /* Read a consistent copy of KVM's master clock. Return: false if KVM has none. */
 static bool get_master_clock(struct kvm *kvm, struct khv_master_clock *master)
@@ -92,7 +89,7 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next)
 	if (source->master.offset != next->master.offset)
 		next->ahead = 0;
 	else if (source->adopted || next->adopted || !(source->valid || next->valid) ||
-		 lag >= MAX_LAG_TICKS)
+		 lag >= KHV_MAX_LAG_TICKS)
 		next->ahead = source->ahead;
 	else
 		next->ahead = max_t(s64, lag, 0);
@@ -129,13 +126,13 @@ static void invalidate_page(struct kvm *kvm, struct khv_refclock *clock)
 	const u32 invalid = 0;
 	u32 sequence;
 
-	clock->page = KHV_TSC_PAGE_STALE;
+	WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
 	if (clock->covered || khv_kvm_read_guest(kvm, gpa, &sequence, sizeof(sequence)) ||
 	    khv_kvm_write_guest(kvm, gpa, &invalid, sizeof(invalid)))
 		return;
 	if (sequence)
 		clock->sequence = sequence;
-	clock->page = KHV_TSC_PAGE_INVALID;
+	WRITE_ONCE(clock->page, KHV_TSC_PAGE_INVALID);
 }
 
 static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
@@ -148,7 +145,7 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 	};
 	u32 sequence = khv_ref_next_sequence(clock->sequence);
 
-	clock->page = KHV_TSC_PAGE_STALE;
+	WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
 	/*
 	 * Order sequence 0 before the parameters. Pairs with the guest's read barrier between the
 	 * parameters and its second read of the sequence.
@@ -164,7 +161,7 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 	clock->sequence = sequence;
 	if (khv_kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence)))
 		return;
-	clock->page = KHV_TSC_PAGE_LIVE;
+	WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
 }
 
 /*
@@ -238,16 +235,25 @@ static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 		.mul = hv_clock->tsc_to_system_mul,
 		.shift = hv_clock->tsc_shift,
 	};
+	u64 now;
 
 	source->valid = get_master_clock(vcpu->kvm, &source->master) && one_tsc(vcpu);
 	if (!source->valid)
 		return;
-	source->tsc_ratio = READ_ONCE(first->arch.l1_tsc_scaling_ratio);
+	/* The vCPU's own ratio: @hv_clock is computed from it. */
+	source->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
 	source->tsc_offset = READ_ONCE(first->arch.l1_tsc_offset);
 	pvclock.tsc =
 		khv_kvm_scale_tsc(source->master.cycle, source->tsc_ratio) + source->tsc_offset;
 	pvclock.ns = source->master.kernel_ns + source->master.offset;
 	source->valid = khv_ref_params_compute(&source->params, &pvclock);
+	/*
+	 * A guest that set its TSC back since the origin has it wrapped around: the page's formula
+	 * multiplies the TSC as an unsigned number, and would take 2^64 ticks for passed.
+	 */
+	now = khv_kvm_scale_tsc(rdtsc_ordered(), source->tsc_ratio) + source->tsc_offset;
+	if (now < pvclock.tsc && (s64)(now - pvclock.tsc) > 0)
+		source->params.offset += source->params.scale;
 }
 
 /* Update the source and the page, under hv_lock. Return: true if the time took a step. */
@@ -263,7 +269,7 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 		next.valid = true;
 		next.adopted = true;
 		next.master.offset = READ_ONCE(kvm->arch.kvmclock_offset);
-		clock->page = KHV_TSC_PAGE_LIVE;
+		WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
 		return set_source(vcpu, &next);
 	}
 
@@ -326,7 +332,7 @@ void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
 	 */
 	if (!frozen(clock, &vcpu->kvm->arch.hyperv))
 		invalidate_page(vcpu->kvm, clock);
-	clock->page = KHV_TSC_PAGE_STALE;
+	WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
 	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
 }
 
@@ -360,7 +366,7 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 		clock->covered;
 	WRITE_ONCE(hv->hv_tsc_page, a->data);
 	clock->covered = false;
-	clock->page = enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF;
+	WRITE_ONCE(clock->page, enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF);
 	clock->by_guest = !a->host;
 	/*
 	 * A clock that was adopted from a frozen page need not differ from KVM's clock once the

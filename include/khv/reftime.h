@@ -7,9 +7,11 @@
 #include "khv/state.h"
 
 /* Unit of the reference time and of timers, in ns. */
-#define KHV_TICK_NS	100
+#define KHV_TICK_NS	  100
 /* Number of attempts to read two clocks together; at least one should not be interrupted. */
-#define KHV_CLOCK_LOOKS 3
+#define KHV_CLOCK_LOOKS	  3
+/* A lag of more than a minute is not due to an inexact TSC rate: the TSC has jumped. */
+#define KHV_MAX_LAG_TICKS (60 * (s64)(NSEC_PER_SEC / KHV_TICK_NS))
 
 /**
  * khv_reftime_vm_init() - initialise the reference clock of a new VM
@@ -95,10 +97,12 @@ u64 khv_ref_source_read(const struct khv_ref_source *source, struct kvm_vcpu *vc
 void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock);
 
 /**
- * khv_reftime_run_begin() - have KVM update its clock after user space changed the TSC frequency
- * @vp: VP whose TSC frequency may have changed since its last KVM_RUN
+ * khv_reftime_run_begin() - have KVM update its clock where it does not do so by itself
+ * @vp: VP whose TSC user space may have changed since its last KVM_RUN
  *
- * KVM does not do so by itself. Context: the VP's thread at the beginning of KVM_RUN.
+ * The reference TSC page follows the frequency and the offset of the TSC. A page that could not be
+ * written is tried again: user space may have given it memory. Context: the VP's thread at the
+ * beginning of KVM_RUN.
  */
 void khv_reftime_run_begin(struct khv_vcpu *vp);
 

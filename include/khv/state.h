@@ -95,7 +95,7 @@ struct khv_ref_source {
  * @seq: guards @source; writers hold hv_lock
  * @source: current source of the time
  * @sequence: last TscSequence of the page, under hv_lock
- * @page: &enum khv_tsc_page_state, under hv_lock
+ * @page: &enum khv_tsc_page_state, written under hv_lock
  * @by_guest: the guest wrote HV_X64_MSR_REFERENCE_TSC and the page is not updated yet, under
  *	hv_lock
  * @covered: the hypercall page lies over the reference TSC page, under hv_lock
@@ -225,6 +225,7 @@ struct khv_msr_access {
  * @runtime_base: added to the runtime to give VP_RUNTIME, in units of 100 ns; set by a write to
  *	VP_RUNTIME
  * @tsc_ratio: TSC scaling ratio of the vCPU at its last KVM_RUN; VP's thread only
+ * @tsc_offset: TSC offset of the vCPU at its last KVM_RUN; VP's thread only
  * @stimers_started: timers that run, one bit each; written by the VP's thread only
  * @stimers_due: timers that the VP's thread must process, one bit each; any context sets bits
  * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, up to a limit
@@ -260,6 +261,7 @@ struct khv_vcpu {
 	bool preempted;
 	u64 runtime_base;
 	u64 tsc_ratio;
+	u64 tsc_offset;
 	unsigned long stimers_started;
 	unsigned long stimers_due;
 	u8 stimer_rush[HV_SYNIC_STIMER_COUNT];

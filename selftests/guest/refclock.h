@@ -9,7 +9,8 @@
 
 #include "vm.h"
 
-#define MSR_IA32_TSC 0x10u
+#define MSR_IA32_TSC	    0x10u
+#define MSR_IA32_TSC_ADJUST 0x3bu
 
 #define REF_TSC_ENABLE	BIT64(0)
 #define REF_TSC_RSVD	0xffeULL    /* 11:1, RsvdP */
