@@ -284,31 +284,47 @@ TEST(count_goes_on_over_a_tsc_write_with_a_page)
 	vm_free(vm);
 }
 
+#define WRAP_MS 20
+
+/* Register and page are one clock, which goes on. */
+static u64 read_both(u64 before)
+{
+	u64 now = rdmsr(HV_X64_MSR_TIME_REF_COUNT), page = 0;
+
+	GUEST_ASSERT_KNOWN_EQ(now >= before && now < before + SANE_SEC * REF_PER_SEC, true);
+	if (!page_time(&ref_page, &page))
+		return now;
+	GUEST_ASSERT_KNOWN_EQ(page >= now, true);
+	now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
+	GUEST_ASSERT_KNOWN_EQ(page <= now, true);
+	return now;
+}
+
 /*
- * A guest sets the TSC of VP 0 back to where it was before KVM's clock began: the page's formula takes the TSC
- * for an unsigned number.
+ * A guest sets the TSC of VP 0 back to where it was before KVM's clock began, and then to where it
+ * soon wraps around: the page's formula takes the TSC for an unsigned number.
  */
 GUEST_CODE(set_tsc_back)
 {
-	u64 before = rdmsr(HV_X64_MSR_TIME_REF_COUNT), now, page = 0;
+	u64 hz = rdmsr(HV_X64_MSR_TSC_FREQUENCY), now = rdmsr(HV_X64_MSR_TIME_REF_COUNT), end;
 
 	wrmsr(MSR_IA32_TSC_ADJUST, rdmsr(MSR_IA32_TSC_ADJUST) - rdtsc());
-	now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
-	GUEST_ASSERT_KNOWN_EQ(now >= before && now < before + SANE_SEC * REF_PER_SEC, true);
-	if (page_time(&ref_page, &page)) {
-		GUEST_ASSERT(page >= now);
-		GUEST_ASSERT(page <= rdmsr(HV_X64_MSR_TIME_REF_COUNT));
-	}
+	now = read_both(now);
+	wrmsr(MSR_IA32_TSC_ADJUST, rdmsr(MSR_IA32_TSC_ADJUST) - rdtsc() - hz * WRAP_MS / 1000);
+	for (end = now + 2 * WRAP_MS * REF_PER_MS; now < end;)
+		now = read_both(now);
+	GUEST_ASSERT(rdtsc() < hz);
 }
 
 static void set_back(struct vm *vm)
 {
+	struct vcpu *v = vm->vcpus[0];
 	u64 now;
 
-	vcpu_entry(vm->vcpus[0], set_tsc_back);
-	vcpu_run_done(vm->vcpus[0]);
+	vcpu_entry(v, set_tsc_back);
+	vcpu_run_done(v);
 	/* A VMM that stops the VM goes on from KVM's clock. */
-	now = vcpu_get_msr(vm->vcpus[0], HV_X64_MSR_TIME_REF_COUNT);
+	now = vcpu_get_msr(v, HV_X64_MSR_TIME_REF_COUNT);
 	ASSERT(get_clock(vm).clock / 100 < now + SANE_SEC * REF_PER_SEC,
 	       "clock %llu, register %llu", (unsigned long long)get_clock(vm).clock / 100,
 	       (unsigned long long)now);

@@ -100,8 +100,7 @@ u64 khv_ref_lead(struct kvm *kvm)
 			return 0;
 		lead = min_t(s64, lead, now * KHV_TICK_NS - ns);
 	}
-	/* The guest's TSC has wrapped around: its time is no lead. */
-	if (lead >= KHV_MAX_LAG_TICKS * KHV_TICK_NS)
+	if (khv_ref_is_jump(div_s64(lead, KHV_TICK_NS)))
 		lead = ahead * KHV_TICK_NS;
 	return max_t(s64, lead, 0);
 }
@@ -115,8 +114,12 @@ void khv_reftime_run_begin(struct khv_vcpu *vp)
 	    READ_ONCE(vp->vm->refclock.page) != KHV_TSC_PAGE_STALE)
 		return;
 	vp->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
-	vp->tsc_offset = vcpu->arch.l1_tsc_offset;
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
+}
+
+void khv_reftime_run_end(struct khv_vcpu *vp)
+{
+	vp->tsc_offset = vp->stock.vcpu->arch.l1_tsc_offset;
 }
 
 enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)

@@ -89,7 +89,7 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next)
 	if (source->master.offset != next->master.offset)
 		next->ahead = 0;
 	else if (source->adopted || next->adopted || !(source->valid || next->valid) ||
-		 lag >= KHV_MAX_LAG_TICKS)
+		 khv_ref_is_jump(lag))
 		next->ahead = source->ahead;
 	else
 		next->ahead = max_t(s64, lag, 0);
@@ -182,7 +182,10 @@ static bool read_page(struct kvm *kvm, const struct khv_refclock *clock,
 	return true;
 }
 
-/* Does the time follow from a single TSC? User space may give each vCPU another TSC rate. */
+/*
+ * Does the time follow from a single TSC? User space may give each vCPU another TSC rate. A guest
+ * may set its TSC so that it will wrap around, for which the page's formula has no word.
+ */
 static bool one_tsc(struct kvm_vcpu *vcpu)
 {
 	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
@@ -198,7 +201,7 @@ static bool one_tsc(struct kvm_vcpu *vcpu)
 		/* Each REFERENCE_TSC write of the guest asks, of up to thousands of vCPUs. */
 		cond_resched();
 	}
-	return true;
+	return (s64)khv_guest_tsc(rdtsc_ordered(), khv_first_vcpu(vcpu)) >= 0;
 }
 
 /* Does the source agree with KVM's clock and TSC parameters? */

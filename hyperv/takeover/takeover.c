@@ -270,6 +270,7 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	khv_vp_run_begin(vp);
 	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
 	khv_syndbg_run_end(vp);
+	khv_reftime_run_end(vp);
 	khv_vp_run_end(vp);
 	return ret;
 }

@@ -7,11 +7,9 @@
 #include "khv/state.h"
 
 /* Unit of the reference time and of timers, in ns. */
-#define KHV_TICK_NS	  100
+#define KHV_TICK_NS	100
 /* Number of attempts to read two clocks together; at least one should not be interrupted. */
-#define KHV_CLOCK_LOOKS	  3
-/* A lag of more than a minute is not due to an inexact TSC rate: the TSC has jumped. */
-#define KHV_MAX_LAG_TICKS (60 * (s64)(NSEC_PER_SEC / KHV_TICK_NS))
+#define KHV_CLOCK_LOOKS 3
 
 /**
  * khv_reftime_vm_init() - initialise the reference clock of a new VM
@@ -48,6 +46,20 @@ bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu);
  * follows a frozen page. Context: any, no lock.
  */
 u64 khv_ref_lead(struct kvm *kvm);
+
+/**
+ * khv_ref_is_jump() - has the guest's TSC jumped?
+ * @lag: between two readings of the reference time by different sources, in units of 100 ns
+ *
+ * Return: true if the lag is more than a minute, which is not due to an inexact TSC rate. Context:
+ * any.
+ */
+static inline bool khv_ref_is_jump(s64 lag)
+{
+	const s64 minute = 60 * (s64)(NSEC_PER_SEC / KHV_TICK_NS);
+
+	return lag >= minute || lag <= -minute;
+}
 
 /**
  * khv_first_vcpu() - the vCPU whose TSC the reference TSC page describes
@@ -105,6 +117,15 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
  * beginning of KVM_RUN.
  */
 void khv_reftime_run_begin(struct khv_vcpu *vp);
+
+/**
+ * khv_reftime_run_end() - remember the TSC that the guest has
+ * @vp: VP whose KVM_RUN ends
+ *
+ * A guest that sets its own TSC gets no new page by that. Context: the VP's thread at the end of
+ * KVM_RUN.
+ */
+void khv_reftime_run_end(struct khv_vcpu *vp);
 
 /**
  * khv_reftime_cover() - note that the hypercall page now covers the reference TSC page, if it does

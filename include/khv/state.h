@@ -225,7 +225,7 @@ struct khv_msr_access {
  * @runtime_base: added to the runtime to give VP_RUNTIME, in units of 100 ns; set by a write to
  *	VP_RUNTIME
  * @tsc_ratio: TSC scaling ratio of the vCPU at its last KVM_RUN; VP's thread only
- * @tsc_offset: TSC offset of the vCPU at its last KVM_RUN; VP's thread only
+ * @tsc_offset: TSC offset of the vCPU at the end of its last KVM_RUN; VP's thread only
  * @stimers_started: timers that run, one bit each; written by the VP's thread only
  * @stimers_due: timers that the VP's thread must process, one bit each; any context sets bits
  * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, up to a limit
