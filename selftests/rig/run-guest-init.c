@@ -4,8 +4,9 @@
  * work that a hypervisor can help with (wake-ups across CPUs, shoot-downs of mappings, short
  * timers), runs NESTED where there is one, prints what the guest itself says about Hyper-V, and
  * powers off when a line arrives on the console. With KHV_WORK=SECONDS in its environment (from the
- * kernel command line) it does the work of run-work.c instead, idle for so long. It judges nothing:
- * the host side reads its lines.
+ * kernel command line) it does the work of run-work.c instead, idle for so long; with KHV_MOVES it
+ * then works on (run-busy.c) and answers each line "check". It judges nothing: the host side reads
+ * its lines.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -30,10 +31,8 @@
 
 #include "run-work.h"
 
-#define MAX_CPUS  8
 #define WORK_NS	  1000000000ull
 #define SETTLE_NS 10000000000ull
-#define VERSIONS  4096
 #define NESTED	  "/nested"
 
 /* The timers that each CPU is asked for: so many, so far apart. */
@@ -44,13 +43,8 @@ static const char clocksource[] =
 	"/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
 static int ncpu;
-static volatile int stop;
-static int ring[MAX_CPUS][2];
-static volatile uint64_t *window; /* one page, of a file whose every page holds its number */
-static volatile uint64_t mapped;  /* the page that is seen there, or a later one */
-static int file;
 
-static uint64_t now_ns(void)
+uint64_t now_ns(void)
 {
 	struct timespec ts;
 
@@ -75,108 +69,6 @@ void pin(int cpu)
 	CPU_SET(cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set))
 		die("pin");
-}
-
-/*
- * Pass a byte round all CPUs: each hop wakes a task on another CPU, and each round sleeps once on
- * a timer.
- */
-static void *pass_token(void *arg)
-{
-	struct timespec ms = { .tv_nsec = 1000000 };
-	int cpu = (intptr_t)arg;
-	char c;
-
-	pin(cpu);
-	while (read(ring[cpu][0], &c, 1) == 1) {
-		if (!cpu)
-			nanosleep(&ms, NULL);
-		if (write(ring[(cpu + 1) % ncpu][1], &c, 1) != 1)
-			die("pass");
-		if (c == 'q')
-			break;
-	}
-	return NULL;
-}
-
-/* Keep the window in the TLB of every CPU. Once a page is mapped, no earlier one may be seen. */
-static void *look(void *arg)
-{
-	uint64_t before, seen;
-
-	pin((intptr_t)arg);
-	while (!stop) {
-		before = mapped;
-		seen = *window;
-		if (seen < before) {
-			errno = ESTALE;
-			die("a translation outlived its flush");
-		}
-		sched_yield();
-	}
-	return NULL;
-}
-
-/* Map one page after the other over the window, which has to reach the other CPUs' TLBs. */
-static void *shoot(void *arg)
-{
-	struct timespec rest = { .tv_nsec = 100000 };
-
-	pin((intptr_t)arg);
-	for (off_t i = 1; i < VERSIONS && !stop; i++) {
-		if (mmap((void *)window, 4096, PROT_READ, MAP_SHARED | MAP_FIXED, file, i * 4096) ==
-		    MAP_FAILED)
-			die("mmap");
-		mapped = i;
-		nanosleep(&rest, NULL);
-	}
-	return NULL;
-}
-
-static void make_window(void)
-{
-	uint64_t page[512] = {};
-
-	file = memfd_create("versions", 0);
-	if (file < 0)
-		die("memfd");
-	for (page[0] = 0; page[0] < VERSIONS; page[0]++)
-		if (write(file, page, sizeof(page)) != sizeof(page))
-			die("memfd");
-	window = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
-	if (window == MAP_FAILED)
-		die("mmap");
-}
-
-static void work(void)
-{
-	pthread_t token[MAX_CPUS], mem[MAX_CPUS];
-	uint64_t end = now_ns() + WORK_NS;
-
-	make_window();
-	for (int i = 0; i < ncpu; i++)
-		if (pipe(ring[i]))
-			die("pipe");
-	for (intptr_t i = 0; i < ncpu; i++)
-		if (pthread_create(&token[i], NULL, pass_token, (void *)i) ||
-		    pthread_create(&mem[i], NULL, i ? look : shoot, (void *)i))
-			die("thread");
-	if (write(ring[0][1], "t", 1) != 1)
-		die("token");
-	while (now_ns() < end) {
-		struct timespec ms = { .tv_nsec = 10000000 };
-
-		nanosleep(&ms, NULL);
-	}
-	stop = 1;
-	for (int i = 0; i < ncpu; i++)
-		pthread_join(mem[i], NULL);
-	if (write(ring[0][1], "q", 1) != 1)
-		die("token");
-	for (int i = 0; i < ncpu; i++)
-		pthread_join(token[i], NULL);
-	printf("KHV-FLUSH %llu mappings replaced under the other CPUs, none seen late\n",
-	       (unsigned long long)mapped);
 }
 
 /* VMBus talks to the host's QEMU: messages both ways, through the SynIC of each CPU. */
@@ -206,6 +98,18 @@ static void run_nested(void)
 	errno = ECHILD;
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
 		die(NESTED);
+}
+
+static void work(void)
+{
+	struct timespec ms = { .tv_nsec = 10000000 };
+	uint64_t end = now_ns() + WORK_NS;
+
+	busy_begin(ncpu, 100000);
+	while (now_ns() < end)
+		nanosleep(&ms, NULL);
+	printf("KHV-FLUSH %llu mappings replaced under the other CPUs, none seen late\n",
+	       (unsigned long long)busy_end());
 }
 
 static void read_line(const char *path, char *buf, size_t len)
@@ -258,7 +162,7 @@ static void say_interrupts(void)
 }
 
 /* Interrupts of the synthetic timer that a CPU took. */
-static unsigned long timer_interrupts(int cpu)
+unsigned long timer_interrupts(int cpu)
 {
 	char line[512], *p;
 	unsigned long n = 0;
@@ -312,7 +216,7 @@ static void say_timers(int cpu)
 
 int main(void)
 {
-	const char *measured = getenv("KHV_WORK");
+	const char *measured = getenv("KHV_WORK"), *moves = getenv("KHV_MOVES");
 	struct termios tio;
 	uint64_t end;
 	char buf[128];
@@ -359,9 +263,13 @@ int main(void)
 	for (int i = 0; i < ncpu && !measured; i++)
 		say_timers(i);
 	say_interrupts();
+	if (moves)
+		move_begin(ncpu);
 	printf("KHV-GUEST up\n");
 
-	if (!fgets(buf, sizeof(buf), stdin))
+	while (fgets(buf, sizeof(buf), stdin) && !strncmp(buf, "check", 5))
+		move_check();
+	if (ferror(stdin) || feof(stdin))
 		die("stdin");
 	printf("KHV-GUEST off\n");
 	reboot(RB_POWER_OFF);

@@ -13,7 +13,7 @@ run_tools() {
 		sources=("$KHV_RIG/run-$name.c")
 		[ "$name" != host-init ] || sources=("$KHV_RIG"/run-host/*.c)
 		[ "$name" != nested ] || sources+=("$KHV_RIG/run-nested-guest.S")
-		[ "$name" != guest-init ] || sources+=("$KHV_RIG/run-work.c")
+		[ "$name" != guest-init ] || sources+=("$KHV_RIG"/run-{work,busy}.c)
 		if [ ! -x "$out/$name" ] ||
 			[ -n "$(find "${sources[@]}" "$KHV_RIG/run-host" "$KHV_RIG/run-work.h" -newer "$out/$name")" ]; then
 			khv_quiet run-tools gcc -D_GNU_SOURCE= -std=gnu11 -O2 -Wall -Wextra -Werror -static -s \

@@ -58,6 +58,16 @@ nested_verdict() {
 	done
 }
 
+# moves_verdict DIR: the guest has come through MOVES migrations, and all of its work has gone on after each.
+moves_verdict() {
+	local dir=$1 moves
+
+	printf '\nThe guest, from one QEMU to the next:\n'
+	section "$dir" MOVED
+	moves=$(grep -c '^MOVED ' "$dir/results" || true)
+	[ "$moves" = "$MOVES" ] || lost "$dir" "the guest came through $moves of $MOVES migrations"
+}
+
 # share DIR: what the fast path answered, from the tables of debugfs, by register and call and by
 # reason. Its last line is "share ANSWERED OF": MSR exits and calls of the guest. Columns are found
 # by their names, so that more may be added.

@@ -1,12 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the Linux guest of `make bench` does while its host counts instructions; see run-work.c. */
+/* What the Linux guest of `make run` and `make bench` works on: run-busy.c, run-work.c. */
 #ifndef RUN_WORK_H
 #define RUN_WORK_H
+
+#include <stdint.h>
+
+#define MAX_CPUS 8
 
 /* All of run-guest-init.c. */
 void die(const char *what);
 void pin(int cpu);
 void connect_vmbus(void);
+uint64_t now_ns(void);
+unsigned long timer_interrupts(int cpu);
+
+/* Wake-ups across CPUs and shoot-downs of mappings, one each @rest_ns, until busy_end(). */
+void busy_begin(int cpus, long rest_ns);
+/* Return: how many mappings were replaced. */
+uint64_t busy_end(void);
+
+/* Work for a guest that is moved to another QEMU, until it powers off. */
+void move_begin(int cpus);
+/* Wait until all of that work has gone on, and say so. */
+void move_check(void);
 
 /* The first instruction of PID 1 that counts: the end of the guest's boot. */
 void work_booted(void);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The guest of make run: start its QEMU, follow its console, recognise the hang that is the
- * emulator's own, and end it.
+ * emulator's own, move it to another QEMU, and end it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -21,6 +21,7 @@
 #include "run-host.h"
 
 #define MONITOR	    "/tmp/monitor"
+#define MONITOR_2   "/tmp/monitor-2"
 #define MAX_ARGS    128
 #define MAX_CPUS    8
 #define SAMPLES	    12
@@ -29,15 +30,20 @@
 #define KERNEL_TEXT 0xffffffff80000000ull
 #define LOOP_BYTES  256
 #define OFF_MS	    20000
+#define MOVE_MS	    120000
+#define MOVE_SOCKET "/tmp/move"
+#define TAKEOVER    "/sys/module/kvm_hyperv/parameters/takeover"
+#define VMS	    "/sys/kernel/debug/kvm-hyperv/vms"
 
-static int guest_pid, guest_in, guest_out;
+struct qemu guest;
 static char line[4096];
 static size_t line_len;
 
-void start_guest(void)
+/* @incoming: where QEMU gets its guest from, else NULL. */
+static void start_qemu(struct qemu *qemu, const char *incoming)
 {
 	static char text[16384];
-	char *argv[MAX_ARGS + 1], *save, *p;
+	char *argv[MAX_ARGS + 3], monitor[64], *save, *p;
 	int in[2], out[2], fd, n = 0;
 	ssize_t len;
 
@@ -49,15 +55,25 @@ void start_guest(void)
 	text[len] = 0;
 	for (p = strtok_r(text, "\n", &save); p && n < MAX_ARGS; p = strtok_r(NULL, "\n", &save))
 		argv[n++] = p;
+	if (incoming) {
+		argv[n++] = "-incoming";
+		argv[n++] = (char *)incoming;
+	}
 	argv[n] = NULL;
 
-	unlink(MONITOR);
+	/* The QEMU that a guest leaves has its monitor still. */
+	strcpy(qemu->monitor, incoming && !strcmp(guest.monitor, MONITOR) ? MONITOR_2 : MONITOR);
+	snprintf(monitor, sizeof(monitor), "unix:%s,server=on,wait=off", qemu->monitor);
+	for (p = argv[n = 0]; p; p = argv[++n])
+		if (!strcmp(p, "-monitor"))
+			argv[n + 1] = monitor;
+	unlink(qemu->monitor);
 	if (pipe(in) || pipe(out))
 		fail("pipe: %s", strerror(errno));
-	guest_pid = fork();
-	if (guest_pid < 0)
+	qemu->pid = fork();
+	if (qemu->pid < 0)
 		fail("fork: %s", strerror(errno));
-	if (!guest_pid) {
+	if (!qemu->pid) {
 		dup2(in[0], 0);
 		dup2(out[1], 1);
 		dup2(out[1], 2);
@@ -69,8 +85,13 @@ void start_guest(void)
 	}
 	close(in[0]);
 	close(out[1]);
-	guest_in = in[1];
-	guest_out = out[0];
+	qemu->in = in[1];
+	qemu->out = out[0];
+}
+
+void start_guest(void)
+{
+	start_qemu(&guest, NULL);
 	line_len = 0;
 }
 
@@ -86,7 +107,7 @@ static void let_guest_wake_without_preemption(void)
 	char path[64];
 	DIR *dir;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", guest_pid);
+	snprintf(path, sizeof(path), "/proc/%d/task", guest.pid);
 	dir = opendir(path);
 	if (!dir)
 		fail("%s: %s", path, strerror(errno));
@@ -99,10 +120,10 @@ static void let_guest_wake_without_preemption(void)
 
 void end_guest(void)
 {
-	kill(guest_pid, SIGKILL);
-	waitpid(guest_pid, NULL, 0);
-	close(guest_in);
-	close(guest_out);
+	kill(guest.pid, SIGKILL);
+	waitpid(guest.pid, NULL, 0);
+	close(guest.in);
+	close(guest.out);
 }
 
 /*
@@ -111,7 +132,7 @@ void end_guest(void)
  */
 static const char *guest_line(uint64_t deadline, int *eof)
 {
-	struct pollfd pfd = { .fd = guest_out, .events = POLLIN };
+	struct pollfd pfd = { .fd = guest.out, .events = POLLIN };
 	static char out[sizeof(line)];
 
 	*eof = 0;
@@ -134,7 +155,7 @@ static const char *guest_line(uint64_t deadline, int *eof)
 		}
 		if (now >= deadline || poll(&pfd, 1, deadline - now) <= 0)
 			return NULL;
-		n = read(guest_out, line + line_len, sizeof(line) - 1 - line_len);
+		n = read(guest.out, line + line_len, sizeof(line) - 1 - line_len);
 		if (n <= 0) {
 			*eof = 1;
 			return NULL;
@@ -144,13 +165,14 @@ static const char *guest_line(uint64_t deadline, int *eof)
 }
 
 /* Ask QEMU's monitor; the answer ends with the next prompt. */
-static int monitor(const char *command, char *buf, size_t size)
+static int monitor(const struct qemu *qemu, const char *command, char *buf, size_t size)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = MONITOR };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct pollfd pfd = { .events = POLLIN };
 	size_t len = 0;
 	int prompts = 0;
 
+	strcpy(addr.sun_path, qemu->monitor);
 	pfd.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (connect(pfd.fd, (struct sockaddr *)&addr, sizeof(addr))) {
 		close(pfd.fd);
@@ -193,7 +215,7 @@ static int has_signature(void)
 		struct timespec ts = { .tv_nsec = SAMPLE_MS * 1000000l };
 		char *p = buf;
 
-		if (monitor("info registers -a\n", buf, sizeof(buf))) {
+		if (monitor(&guest, "info registers -a\n", buf, sizeof(buf))) {
 			say("NOTE", "the guest's QEMU does not answer on its monitor");
 			return 0;
 		}
@@ -255,7 +277,7 @@ int wait_up(uint64_t limit_ms)
 		look = lines && !measured ? now_ms() + SILENT_MS : deadline;
 		p = guest_line(look < deadline ? look : deadline, &eof);
 		if (!p && eof) {
-			if (waitpid(guest_pid, &status, 0) != guest_pid)
+			if (waitpid(guest.pid, &status, 0) != guest.pid)
 				fail("the guest's QEMU cannot be waited for");
 			fail("the guest's QEMU ended early, status %#x", status);
 		}
@@ -295,7 +317,7 @@ void guest_off(void)
 	uint64_t deadline = now_ms() + OFF_MS;
 	int status, eof = 0;
 
-	if (write(guest_in, "off\n", 4) != 4)
+	if (write(guest.in, "off\n", 4) != 4)
 		fail("the guest's console takes no input: %s", strerror(errno));
 	while (guest_line(deadline, &eof))
 		;
@@ -304,7 +326,112 @@ void guest_off(void)
 		has_signature();
 		fail("the guest does not power off");
 	}
-	if (waitpid(guest_pid, &status, 0) != guest_pid || status)
+	if (waitpid(guest.pid, &status, 0) != guest.pid || status)
 		fail("the guest's QEMU ended with status %#x", status);
 	say("STEP", "the guest has powered off");
+}
+
+/* ---- to another QEMU and back ---- */
+
+/* Whose the VMs are that are created from now on. */
+static void set_takeover(int on)
+{
+	int fd = open(TAKEOVER, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, on ? "1" : "0", 1) != 1)
+		fail("%s: %s", TAKEOVER, strerror(errno));
+	close(fd);
+}
+
+/* Does the module list a VM of this process? */
+static int is_owned(int pid)
+{
+	char buf[512];
+	FILE *f = fopen(VMS, "r");
+	int found = 0, number;
+
+	if (!f)
+		fail("%s: %s", VMS, strerror(errno));
+	/* Columns: VM, PID; before them a line and the heads. */
+	while (fgets(buf, sizeof(buf), f))
+		found |= sscanf(buf, "%*u %d", &number) == 1 && number == pid;
+	fclose(f);
+	return found;
+}
+
+/* The number that follows WORD in an answer of the monitor. */
+static long number_after(const char *answer, const char *word)
+{
+	const char *at = strstr(answer, word);
+
+	return at ? strtol(at + strlen(word), NULL, 10) : -1;
+}
+
+/* Have the guest say that all of its work has gone on since. */
+static void check_guest(const char *where, const char *how)
+{
+	uint64_t deadline = now_ms() + MOVE_MS;
+	const char *p;
+	int eof = 0;
+
+	if (write(guest.in, "check\n", 6) != 6)
+		fail("the guest's console takes no input: %s", strerror(errno));
+	while ((p = guest_line(deadline, &eof))) {
+		if (strstr(p, "KHV-MOVED ")) {
+			say("MOVED", "%s: %s; %s", where, how, strstr(p, "KHV-MOVED ") + 10);
+			return;
+		}
+		if (strstr(p, "KHV-STUCK") || strstr(p, "KHV-GUEST failed") || strstr(p, "BUG:") ||
+		    strstr(p, "WARNING:") || strstr(p, "Kernel panic") || strstr(p, "unstable"))
+			fail("the guest, %s: %s", where, p);
+	}
+	fail("the guest, %s: %s", where, eof ? "its QEMU has ended" : "no answer on its console");
+}
+
+void move_guest(int nr, int to_module, int with_module)
+{
+	static char answer[65536];
+	struct timespec pause = { .tv_nsec = 100000000 };
+	const char *to = to_module ? "the module" : "stock KVM";
+	uint64_t deadline = now_ms() + MOVE_MS;
+	struct qemu from = guest;
+	char where[64], how[128];
+	int status;
+
+	snprintf(where, sizeof(where), "move %d, to %s", nr, to);
+	if (with_module)
+		set_takeover(to_module);
+	unlink(MOVE_SOCKET);
+	start_qemu(&guest, "unix:" MOVE_SOCKET);
+	while (monitor(&guest, "info status\n", answer, sizeof(answer))) {
+		if (now_ms() > deadline)
+			fail("%s: the other QEMU does not answer on its monitor", where);
+		nanosleep(&pause, NULL);
+	}
+	if (with_module && is_owned(guest.pid) != to_module)
+		fail("%s: the VM is not that of %s", where, to);
+
+	if (monitor(&from, "migrate -d unix:" MOVE_SOCKET "\n", answer, sizeof(answer)))
+		fail("%s: the guest's QEMU does not answer on its monitor", where);
+	do {
+		nanosleep(&pause, NULL);
+		if (monitor(&from, "info migrate\n", answer, sizeof(answer)))
+			fail("%s: the guest's QEMU does not answer on its monitor", where);
+		if (strstr(answer, "failed") || now_ms() > deadline) {
+			printf("%s\n", answer);
+			fail("%s: the migration %s", where,
+			     strstr(answer, "failed") ? "failed" : "does not end");
+		}
+	} while (!strstr(answer, "completed"));
+	snprintf(how, sizeof(how), "%ld ms in all, %ld ms stopped, %ld kbytes",
+		 number_after(answer, "total time: "), number_after(answer, "downtime: "),
+		 number_after(answer, "transferred ram: "));
+
+	/* It ends before it answers. */
+	monitor(&from, "quit\n", answer, sizeof(answer));
+	if (waitpid(from.pid, &status, 0) != from.pid || status)
+		fail("%s: the QEMU that the guest left ended with status %#x", where, status);
+	close(from.in);
+	close(from.out);
+	check_guest(where, how);
 }

@@ -5,7 +5,8 @@
  * text" over the second serial port; the script on the other end formats and judges. The only hang
  * that is tried again is the emulator's own, recognised by its signature: a guest CPU that spins
  * with interrupts off. Environment (from the kernel command line): KHV_LIMIT, seconds for the
- * guest to come up; KHV_ATTEMPTS; KHV_STOCK=1, leave the project's module out. With
+ * guest to come up; KHV_ATTEMPTS; KHV_STOCK=1, leave the project's module out; KHV_MOVES, how often
+ * the guest then goes to another QEMU, stock KVM's and the module's by turns. With
  * KHV_PHASES="stock module ..." the same guest is run once for each word, without the module and
  * with it, and every mark of khv-meter (meter/meter.c) is reported; a guest that is measured is not
  * looked at before its time is over.
@@ -145,6 +146,7 @@ int main(void)
 	const char *limit = getenv("KHV_LIMIT"), *attempts = getenv("KHV_ATTEMPTS");
 	int stock = getenv("KHV_STOCK") && *getenv("KHV_STOCK") == '1';
 	int max = attempts ? atoi(attempts) : 1, n;
+	int moves = getenv("KHV_MOVES") ? atoi(getenv("KHV_MOVES")) : 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	mkdir("/dev", 0755);
@@ -189,6 +191,9 @@ int main(void)
 		say_file("ROW", ROWS);
 	}
 	say_file("ENTRIES", NESTED_RUN);
+	/* The first VM is the module's, if it is there. */
+	for (int nr = 1; nr <= moves; nr++)
+		move_guest(nr, !stock && !(nr & 1), !stock);
 	guest_off();
 	say("DONE", "attempt %d", n);
 	power_off();

@@ -15,10 +15,18 @@ void fail(const char *fmt, ...);
 void insert(char *text);
 
 /* guest.c */
+struct qemu {
+	int pid, in, out; /* its console */
+	char monitor[32];
+};
+
+extern struct qemu guest;
 void start_guest(void);
 void end_guest(void);
 int wait_up(uint64_t limit_ms);
 void guest_off(void);
+/* Migrate the guest to a new QEMU, whose VM is the module's or stock KVM's. */
+void move_guest(int nr, int to_module, int with_module);
 
 /* meter.c: is a guest measured? Then it is not looked at before its time is over. */
 extern int measured;
