@@ -87,8 +87,10 @@ run_initrd() {
 	guest=$dir/guest
 	mkdir -p "$guest"/{proc,sys,dev} "$root"/{proc,sys,dev,tmp,etc,modules}
 	cp "$tools/guest-init" "$guest/init"
-	# Nothing else in Linux uses the SynIC.
-	cp "$(khv_module "$kernel" hv_vmbus "$MODULE_STRIP")" "$guest/hv_vmbus.ko"
+	# Nothing else in Linux uses the SynIC. Some kernels have it built in.
+	if ! grep -q '/hv_vmbus\.ko$' "$kernel"/lib/modules/*/modules.builtin; then
+		cp "$(khv_module "$kernel" hv_vmbus "$MODULE_STRIP")" "$guest/hv_vmbus.ko"
+	fi
 	mknod "$guest/dev/console" c 5 1
 	if [ "$NESTED" = 1 ]; then
 		mkdir "$guest"/{modules,etc}
