@@ -31,7 +31,7 @@
 
 #define LIST_MAX      500
 #define STALE_MAX     16
-#define PREMISE_TRIES 100
+#define PREMISE_TRIES 1000
 
 /* An entry of the extended format: further pages, and which ones. */
 #define EXT_2M(gva, more) ((gva) | BIT64(11) | (more))
