@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "apicv.h"
+#include "random.h"
 #include "rows.h"
 
 /* --- random sequences against a model ------------------------------------- */
@@ -38,14 +39,6 @@ static enum eoi_by handler_eoi;
 
 static u64 random_state;
 static bool stock_6_1;
-
-static u32 random_below(u32 n)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return (u32)(random_state >> 33) % n;
-}
 
 static void set_vector(u32 *set, u32 vector, bool on)
 {
@@ -158,23 +151,24 @@ static void set_tpr(u32 tpr, u32 way)
 
 static void one_step(u32 op)
 {
-	u32 vector = vectors[random_below(ARRAY_SIZE(vectors))], windows;
+	u32 vector = vectors[random_below(&random_state, ARRAY_SIZE(vectors))], windows;
 
 	if (op < 5) {
-		send_interrupt(0, vector, random_below(SELF_WAYS));
+		send_interrupt(0, vector, random_below(&random_state, SELF_WAYS));
 		set_vector(model.irr, vector, true);
 	} else if (op < 7) {
-		eoi(random_below(NO_EOI));
+		eoi(random_below(&random_state, NO_EOI));
 		model_eoi();
 	} else if (op < 9) {
-		set_tpr(random_below(3) ? 0 : random_below(16) << 4, random_below(3));
+		set_tpr(random_below(&random_state, 3) ? 0 : random_below(&random_state, 16) << 4,
+			random_below(&random_state, 3));
 	} else if (op < 10 && model_deliverable()) {
-		handler_eoi = random_below(NO_EOI);
+		handler_eoi = random_below(&random_state, NO_EOI);
 		model_take(handler_eoi);
 		while (nr_taken < model.nr_taken)
 			irqs_halt();
 	} else {
-		handler_eoi = random_below(NO_EOI + 1);
+		handler_eoi = random_below(&random_state, NO_EOI + 1);
 		model_take(handler_eoi);
 		for (windows = 0; windows < MAX_WINDOWS && nr_taken < model.nr_taken; windows++)
 			irqs_window();
@@ -188,9 +182,9 @@ GUEST_CODE(random_sequences_guest)
 
 	apic_start();
 	for (seed = 1; seed <= SEEDS; seed++) {
-		random_state = seed * 0x9e3779b97f4a7c15ULL;
+		random_state = seed;
 		for (step = 0; step < STEPS; step++) {
-			op = random_below(12);
+			op = random_below(&random_state, 12);
 			one_step(op);
 			compare(seed, step, op);
 		}

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
+#include "random.h"
 #include "stimer.h"
 
 #define MSR_IA32_TSC   0x10u
@@ -310,20 +311,12 @@ static void *watch_host(void *arg)
 
 /* --- host: what happens ----------------------------------------------------- */
 
-static u64 seed = 0x9e3779b97f4a7c15ULL;
-
-static u32 random_below(u32 n)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (u32)(seed >> 32) % n;
-}
+static u64 seed;
 
 static void clock_forward(void)
 {
 	jumping = true;
-	set_clock(get_clock() + (61 + random_below(1000)) * 1000000000ULL);
+	set_clock(get_clock() + (61 + random_below(&seed, 1000)) * 1000000000ULL);
 	jumped_to = get_clock() / NS_PER_TICK;
 	jumping = false;
 }
@@ -334,7 +327,7 @@ static void clock_back(void)
 
 	pause_all();
 	clock = get_clock();
-	set_clock(clock - clock / (2 + random_below(8)));
+	set_clock(clock - clock / (2 + random_below(&seed, 8)));
 	/* This once the time goes back. */
 	last_time = 0;
 	jumped_to = 0;
@@ -348,7 +341,7 @@ static void stop_and_go_on(void)
 
 	pause_all();
 	clock = get_clock();
-	sleep_ms(random_below(20));
+	sleep_ms(random_below(&seed, 20));
 	set_clock(clock);
 	jumped_to = 0;
 	resume_all();
@@ -389,7 +382,7 @@ static void change_rate(void)
 	pause_all();
 	if (!base)
 		base = (u32)__vcpu_ioctl(vm->vcpus[0], KVM_GET_TSC_KHZ, NULL);
-	khz = base / 100 * (50 + random_below(100));
+	khz = base / 100 * (50 + random_below(&seed, 100));
 	for (i = 0; i < vm->nr_vcpus; i++)
 		set_khz(vm->vcpus[i]);
 	resume_all();
@@ -460,7 +453,7 @@ TEST_KNOWN(time_is_one_and_goes_on, "K10")
 	for (round = 0; round < rounds; round++) {
 		for (i = 0; i < ARRAY_SIZE(events); i++) {
 			sleep_ms(SLICE_MS);
-			events[random_below(ARRAY_SIZE(events))]();
+			events[random_below(&seed, ARRAY_SIZE(events))]();
 			sleep_ms(SLICE_MS);
 			events[i]();
 		}

@@ -441,9 +441,7 @@ TEST(exits_are_cheap)
 	u32 i, j, bad = 0;
 
 	ktap_timeout(300);
-	if (module_loaded())
-		module_unload();
-	require_module_file();
+	module_start_clean();
 	ASSERT(floor_file, "no khv-floor.ko at hand (--floor FILE)");
 	old = new_subject();
 	old_x2apic = new_x2apic_subject();
@@ -487,8 +485,7 @@ TEST(exits_are_cheap)
 
 int main(int argc, char **argv)
 {
-	bool module_at_start;
-	int i, r;
+	int i;
 
 	for (i = 1; i + 1 < argc; i++) {
 		if (!strcmp(argv[i], "--module"))
@@ -498,11 +495,5 @@ int main(int argc, char **argv)
 	}
 	if (!floor_file && !access("/modules/khv-floor.ko", R_OK))
 		floor_file = "/modules/khv-floor.ko";
-	module_at_start = module_loaded();
-	r = ktap_main(argc, argv);
-	if (!module_at_start && module_loaded()) {
-		printf("# the module was left in: removing it: %d\n", __module_unload());
-		r = KTAP_EXIT_FAIL;
-	}
-	return r;
+	return module_ktap_main(argc, argv);
 }

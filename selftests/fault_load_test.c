@@ -66,7 +66,7 @@ TEST(each_allocation_of_a_load)
 
 int main(int argc, char **argv)
 {
-	int i, r;
+	int i;
 
 	for (i = 1; i + 1 < argc; i++) {
 		if (!strcmp(argv[i], "--module"))
@@ -74,10 +74,5 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "--every"))
 			every = (u32)strtoul(argv[i + 1], NULL, 10);
 	}
-	r = ktap_main(argc, argv);
-	if (module_loaded()) {
-		printf("# the module was left in: removing it: %d\n", __module_unload());
-		r = KTAP_EXIT_FAIL;
-	}
-	return r;
+	return module_ktap_main(argc, argv);
 }

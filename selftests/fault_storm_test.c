@@ -23,6 +23,7 @@
 
 #include "irqfd.h"
 #include "module.h"
+#include "random.h"
 #include "refclock.h"
 #include "synic.h"
 
@@ -266,15 +267,7 @@ static void join_vps(void)
 		vcpu_join(vm->vcpus[i]);
 }
 
-static u32 random_below(u32 n)
-{
-	static u64 state = 88172645463325252ULL;
-
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return (u32)(state >> 20) % n;
-}
+static u64 seed;
 
 static u64 now_ms(void)
 {
@@ -332,7 +325,7 @@ static void end_busy(void)
 static void send_signals(u32 n)
 {
 	pthread_kill(vm->vcpus[n % VPS]->worker, SIGUSR1);
-	usleep(random_below(400));
+	usleep(random_below(&seed, 400));
 }
 
 TEST(storm_of_signals)
@@ -352,7 +345,7 @@ static void move_threads(u32 n)
 		CPU_SET((n + i) % 2, &set);
 		ASSERT_EQ(pthread_setaffinity_np(vm->vcpus[i]->worker, sizeof(set), &set), 0);
 	}
-	usleep(random_below(3000));
+	usleep(random_below(&seed, 3000));
 }
 
 TEST(threads_on_the_move)
@@ -469,7 +462,7 @@ TEST(killed_in_the_middle)
 		}
 		close(ready[1]);
 		ASSERT_EQ(read(ready[0], &byte, 1), 1);
-		usleep(random_below(20000));
+		usleep(random_below(&seed, 20000));
 		kill(pid, SIGKILL);
 		ASSERT_EQ(waitpid(pid, &status, 0), pid);
 		ASSERT(WIFSIGNALED(status), "status 0x%x", status);
@@ -511,7 +504,7 @@ static void shuffle(int *fds, u32 nr)
 	int fd;
 
 	for (i = nr - 1; i; i--) {
-		j = random_below(i + 1);
+		j = random_below(&seed, i + 1);
 		fd = fds[i];
 		fds[i] = fds[j];
 		fds[j] = fd;
@@ -539,7 +532,7 @@ TEST(closed_in_any_order)
 		fds[5] = ack;
 		shuffle(fds, ARRAY_SIZE(fds));
 		for (k = 0; k < ARRAY_SIZE(fds); k++) {
-			usleep(random_below(2000));
+			usleep(random_below(&seed, 2000));
 			ASSERT_EQ(close(fds[k]), 0);
 		}
 		stop = true;

@@ -148,13 +148,6 @@ static u32 run_streams(const enum fuzz_who who[2], u64 ops)
 	return bad;
 }
 
-static void start_clean(void)
-{
-	if (module_loaded())
-		module_unload();
-	require_module_file();
-}
-
 /* The streams are deterministic: stock beside itself has no difference at all. */
 TEST(stock_is_like_itself)
 {
@@ -174,7 +167,7 @@ TEST(module_is_like_stock)
 
 	if (options.replay)
 		ktap_skip("one stream is replayed");
-	start_clean();
+	module_start_clean();
 	fuzz_rows_init();
 	ktap_timeout(3600 * 24);
 	module_load();
@@ -196,7 +189,7 @@ static void several(u32 vps)
 	if (options.replay)
 		ktap_skip("one stream is replayed");
 	require_two_cpus();
-	start_clean();
+	module_start_clean();
 	ktap_timeout(3600 * 24);
 	module_load();
 	ktap_log("seed %llu", (unsigned long long)options.seed);
@@ -235,7 +228,7 @@ TEST(replay)
 	wrong = fuzz_load(&stream, f, &line);
 	ASSERT(!wrong, "%s:%u: %s", options.replay, line, wrong);
 	fclose(f);
-	start_clean();
+	module_start_clean();
 	fuzz_rows_init();
 	module_load();
 	print_stream(&stream);
@@ -283,8 +276,7 @@ static bool option(const char *name, const char *value)
 
 int main(int argc, char **argv)
 {
-	bool module_at_start;
-	int i, r;
+	int i;
 
 	for (i = 1; i < argc; i++) {
 		const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
@@ -301,11 +293,5 @@ int main(int argc, char **argv)
 		fprintf(stderr, "fuzz_test: --length is from 32 to %u\n", FUZZ_MAX_OPS);
 		return 2;
 	}
-	module_at_start = module_loaded();
-	r = ktap_main(argc, argv);
-	if (!module_at_start && module_loaded()) {
-		printf("# the module was left in: removing it: %d\n", __module_unload());
-		r = KTAP_EXIT_FAIL;
-	}
-	return r;
+	return module_ktap_main(argc, argv);
 }

@@ -25,6 +25,7 @@
 
 #include "actors.h"
 #include "module.h"
+#include "random.h"
 #include "slab.h"
 #include "subject.h"
 #include "synic.h"
@@ -423,16 +424,11 @@ static bool goes_on(u32 actor)
 	return !stop;
 }
 
-static u32 random_below(u32 *seed, u32 n)
-{
-	*seed = *seed * 1103515245 + 12345;
-	return (*seed >> 16) % n;
-}
-
 /* Each has tracers of its own: the even ones, and the odd ones. */
 static void *trace(void *arg)
 {
-	u32 id = (u32)(uintptr_t)arg, seed = id + 1, n;
+	u32 id = (u32)(uintptr_t)arg, n;
+	u64 seed = id;
 	struct slot *s = &slots[id];
 
 	for (n = id; goes_on(ACTOR_A + id); n += NR_SLOTS) {
@@ -453,7 +449,7 @@ static void *trace(void *arg)
 
 static void *make_vms(void *unused)
 {
-	u32 seed = 7;
+	u64 seed = NR_SLOTS;
 
 	while (goes_on(ACTOR_VMS)) {
 		struct subject s;
@@ -595,7 +591,6 @@ static void until_killed(void)
 
 int main(int argc, char **argv)
 {
-	bool loaded_at_start = module_loaded();
 	int i, r;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -607,14 +602,10 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "--until-killed"))
 			until_killed();
 	}
-	r = ktap_main(argc, argv);
-	/* A case that died has left something; its VMs died with it. */
+	r = module_ktap_main(argc, argv);
+	/* A case that died may have left these. */
 	tracers_reset();
 	if (!vendor_loaded())
 		vendor_insert();
-	if (!loaded_at_start && module_loaded()) {
-		printf("# the module was left in: removing it: %d\n", __module_unload());
-		r = KTAP_EXIT_FAIL;
-	}
 	return r;
 }

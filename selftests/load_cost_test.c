@@ -78,9 +78,7 @@ TEST(lookups_of_the_load_are_cheap)
 	u64 none, all, per_ms;
 	struct vm *vm;
 
-	if (module_loaded())
-		module_unload();
-	require_module_file();
+	module_start_clean();
 	vm = vm_create(1, 0);
 	vcpu_entry(vm->vcpus[0], nothing);
 	vcpu_run_sync(vm->vcpus[0], 1);
@@ -103,5 +101,5 @@ int main(int argc, char **argv)
 	for (i = 1; i + 1 < argc; i++)
 		if (!strcmp(argv[i], "--module"))
 			module_option = argv[i + 1];
-	return ktap_main(argc, argv);
+	return module_ktap_main(argc, argv);
 }

@@ -78,30 +78,11 @@ static void carry_busy(enum kind there, u32 times)
 	host_of(STOCK);
 }
 
-/* Something of each level, which goes on where it was. */
-static void use_levels(struct vcpu *v, u64 number)
-{
-	static volatile u64 cell;
-	static u64 last_time;
-	struct guest_op o = { .op = OP_STORE, .arg0 = gpa(&cell), .arg1 = number };
-
-	vcpu_op(v, v->cpu->nested->l2, o);
-	o = nested_l1_op(v, (struct guest_op){ .op = OP_LOAD, .arg0 = gpa(&cell) });
-	ASSERT_EQ(o.result, number);
-	o = nested_l1_op(v, OP_RD(HV_X64_MSR_VP_INDEX));
-	ASSERT_EQ(o.result, v->id);
-	o = nested_l1_op(v, OP_HC(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 1, 0));
-	ASSERT_EQ(o.vector, 0);
-	ASSERT_EQ(o.result, HV_STATUS_SUCCESS);
-	o = nested_l1_op(v, OP_RD(HV_X64_MSR_TIME_REF_COUNT));
-	ASSERT(o.result >= last_time, "time went back from %llu to %llu",
-	       (unsigned long long)last_time, (unsigned long long)o.result);
-	last_time = o.result;
-}
-
 /* Each VP is in its L2 when it is carried; on Intel, that of VP 0 has an enlightened VMCS. */
 static void carry_nested(enum kind there, u32 times)
 {
+	/* Each VM has the program's image at the same place. */
+	static struct nested_memory memory;
 	struct vm *vm;
 	u32 i, id;
 
@@ -115,11 +96,11 @@ static void carry_nested(enum kind there, u32 times)
 		nested_start(vm->vcpus[id]);
 	for (i = 0; i < 2 * times; i++) {
 		for (id = 0; id < MAX_VPS; id++)
-			use_levels(vm->vcpus[id], i);
+			nested_go_on(vm->vcpus[id], &memory);
 		vm = carry(vm, i & 1 ? STOCK : there, i & 2 ? CLOUD_HYPERVISOR : QEMU);
 	}
 	for (id = 0; id < MAX_VPS; id++)
-		use_levels(vm->vcpus[id], i);
+		nested_go_on(vm->vcpus[id], &memory);
 	vm_free(vm);
 	host_of(STOCK);
 }
@@ -147,8 +128,7 @@ TEST(busy_to_the_module_and_back)
 
 int main(int argc, char **argv)
 {
-	bool loaded_at_start = module_loaded();
-	int i, r;
+	int i;
 
 	for (i = 1; i + 1 < argc; i++) {
 		if (!strcmp(argv[i], "--module"))
@@ -156,11 +136,5 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "--rounds"))
 			rounds = (u32)strtoul(argv[i + 1], NULL, 10);
 	}
-	r = ktap_main(argc, argv);
-	/* A case that died has left the module in; its VMs died with it. */
-	if (!loaded_at_start && module_loaded()) {
-		printf("# the module was left in: removing it: %d\n", __module_unload());
-		r = KTAP_EXIT_FAIL;
-	}
-	return r;
+	return module_ktap_main(argc, argv);
 }

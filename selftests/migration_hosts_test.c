@@ -28,8 +28,8 @@ static struct vm_state state;
 
 /* What the other VM has beside its RAM, in the image of the program. */
 static struct levels {
-	volatile u64 cell;
-	u64 number, last_time, moves;
+	struct nested_memory memory;
+	u64 moves;
 	char from[64];
 } levels;
 
@@ -134,28 +134,6 @@ static const struct image_part nested_parts[] = {
 	{ "guest", &levels, sizeof(levels) },
 };
 
-/* Something of each level, which goes on where it was. */
-static void use_levels(struct vcpu *v)
-{
-	struct guest_op o =
-		nested_l1_op(v, (struct guest_op){ .op = OP_LOAD, .arg0 = gpa(&levels.cell) });
-
-	ASSERT_EQ(o.result, levels.number);
-	o = (struct guest_op){ .op = OP_STORE, .arg0 = gpa(&levels.cell), .arg1 = ++levels.number };
-	vcpu_op(v, v->cpu->nested->l2, o);
-	o = nested_l1_op(v, OP_RD(HV_X64_MSR_VP_INDEX));
-	ASSERT_EQ(o.result, v->id);
-	o = nested_l1_op(v, OP_RD(HV_X64_MSR_VP_ASSIST_PAGE));
-	ASSERT_EQ(o.result, gpa(v->cpu->nested->assist) | ASSIST_ENABLE);
-	o = nested_l1_op(v, OP_HC(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 1, 0));
-	ASSERT_EQ(o.vector, 0);
-	ASSERT_EQ(o.result, HV_STATUS_SUCCESS);
-	o = nested_l1_op(v, OP_RD(HV_X64_MSR_TIME_REF_COUNT));
-	ASSERT(o.result >= levels.last_time, "time went back from %llu to %llu",
-	       (unsigned long long)levels.last_time, (unsigned long long)o.result);
-	levels.last_time = o.result;
-}
-
 static void start_levels(struct vm *vm)
 {
 	u32 id;
@@ -183,7 +161,7 @@ TEST(nested_goes_on)
 	else
 		start_levels(vm);
 	for (i = 0; i < 10; i++)
-		use_levels(vm->vcpus[i % MAX_VPS]);
+		nested_go_on(vm->vcpus[i % MAX_VPS], &levels.memory);
 	if (!options.end) {
 		vmm_save(vm, &state);
 		image_print("nested", nested_parts, ARRAY_SIZE(nested_parts));
@@ -208,8 +186,7 @@ static bool option(const char *name, const char *value)
 
 int main(int argc, char **argv)
 {
-	bool loaded_at_start = module_loaded();
-	int i, r;
+	int i;
 
 	for (i = 1; i < argc; i++) {
 		if (argv[i][0] != '-')
@@ -220,11 +197,5 @@ int main(int argc, char **argv)
 		}
 		i++;
 	}
-	r = ktap_main(argc, argv);
-	/* A case that died has left the module in; its VMs died with it. */
-	if (!loaded_at_start && module_loaded()) {
-		printf("# the module was left in: removing it: %d\n", __module_unload());
-		r = KTAP_EXIT_FAIL;
-	}
-	return r;
+	return module_ktap_main(argc, argv);
 }

@@ -148,9 +148,7 @@ TEST(exits_to_l1_cost_as_on_stock)
 	u32 stock[NR_ROWS], ours[NR_ROWS], i, bad = 0;
 
 	ktap_timeout(200);
-	if (module_loaded())
-		module_unload();
-	require_module_file();
+	module_start_clean();
 	for (i = 0; i < NR_ROWS; i++)
 		stock[i] = measure(i);
 	module_load();
@@ -172,17 +170,10 @@ TEST(exits_to_l1_cost_as_on_stock)
 
 int main(int argc, char **argv)
 {
-	bool module_at_start;
-	int i, r;
+	int i;
 
 	for (i = 1; i + 1 < argc; i++)
 		if (!strcmp(argv[i], "--module"))
 			module_option = argv[i + 1];
-	module_at_start = module_loaded();
-	r = ktap_main(argc, argv);
-	if (!module_at_start && module_loaded()) {
-		printf("# the module was left in: removing it: %d\n", __module_unload());
-		r = KTAP_EXIT_FAIL;
-	}
-	return r;
+	return module_ktap_main(argc, argv);
 }

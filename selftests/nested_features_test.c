@@ -98,14 +98,7 @@ TEST(not_shown_without_the_parameter)
 
 int main(int argc, char **argv)
 {
-	int r;
-
 	if (argc == 3 && !strcmp(argv[1], "--module"))
 		module_option = argv[2];
-	r = ktap_main(argc, argv);
-	if (module_loaded()) {
-		__module_unload();
-		r = KTAP_EXIT_FAIL;
-	}
-	return r;
+	return module_ktap_main(argc, argv);
 }

@@ -16,21 +16,11 @@
 #include "subject.h"
 #include "tracefs.h"
 
-static bool loaded_at_start;
-
-static void start_clean(void)
-{
-	/* A case that died has left the module in; its VMs died with it. */
-	if (module_loaded() && !loaded_at_start)
-		module_unload();
-	require_module_file();
-}
-
 TEST(old_vm_stays_with_stock)
 {
 	struct subject old;
 
-	start_clean();
+	module_start_clean();
 	old = subject_new();
 	subject_works(&old);
 	ASSERT(subject_is_stock(&old), "not stock before load");
@@ -57,7 +47,7 @@ TEST(new_vcpu_of_old_vm_stays_with_stock)
 {
 	struct subject old, late;
 
-	start_clean();
+	module_start_clean();
 	old = subject_new();
 	module_load();
 	late = old;
@@ -74,7 +64,7 @@ TEST(new_vm_is_the_modules)
 {
 	struct subject s;
 
-	start_clean();
+	module_start_clean();
 	module_load();
 	s = subject_new();
 	ASSERT_EQ(module_vms_created(), 1);
@@ -90,7 +80,7 @@ TEST(both_side_by_side)
 	struct subject old, own;
 	u32 i;
 
-	start_clean();
+	module_start_clean();
 	old = subject_new();
 	module_load();
 	own = subject_new();
@@ -111,7 +101,7 @@ TEST(unload_refused_while_ours_lives)
 	struct subject s;
 	int r;
 
-	start_clean();
+	module_start_clean();
 	module_load();
 	s = subject_new();
 	subject_works(&s);
@@ -130,7 +120,7 @@ TEST(empty_vm_holds_the_module)
 	struct vm *vm;
 	int r;
 
-	start_clean();
+	module_start_clean();
 	module_load();
 	vm = vm_create(0, 0);
 	r = __module_unload();
@@ -143,7 +133,7 @@ TEST(stock_again_after_unload)
 {
 	struct subject s;
 
-	start_clean();
+	module_start_clean();
 	module_load();
 	s = subject_new();
 	subject_works(&s);
@@ -163,7 +153,7 @@ TEST(debugfs_comes_and_goes)
 	u32 files = 0;
 	DIR *d;
 
-	start_clean();
+	module_start_clean();
 	ASSERT(access(MODULE_DEBUGFS, F_OK), "there before load");
 	if (access("/sys/kernel/debug/kvm", F_OK))
 		FAIL("debugfs is not mounted");
@@ -219,7 +209,7 @@ TEST(debugfs_comes_last)
 	pthread_t loader;
 	bool replaced;
 
-	start_clean();
+	module_start_clean();
 	ASSERT_EQ(pthread_create(&loader, NULL, load, NULL), 0);
 	while (access(MODULE_DEBUGFS "/enlightenments", F_OK))
 		sched_yield();
@@ -231,17 +221,10 @@ TEST(debugfs_comes_last)
 
 int main(int argc, char **argv)
 {
-	int i, r;
+	int i;
 
-	loaded_at_start = module_loaded();
 	for (i = 1; i + 1 < argc; i++)
 		if (!strcmp(argv[i], "--module"))
 			module_option = argv[i + 1];
-	r = ktap_main(argc, argv);
-	/* Leave the host as it was, even when a case died half-way. */
-	if (!loaded_at_start && module_loaded()) {
-		printf("# the module was left in: removing it: %d\n", __module_unload());
-		r = KTAP_EXIT_FAIL;
-	}
-	return r;
+	return module_ktap_main(argc, argv);
 }

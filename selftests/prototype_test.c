@@ -152,16 +152,9 @@ TEST(stock_has_neither)
 int main(int argc, char **argv)
 {
 	static const char file[] = "/modules/prototype.ko";
-	int r;
-
 	if (argc == 3 && !strcmp(argv[1], "--module"))
 		module_option = argv[2];
 	else if (!access(file, R_OK))
 		module_option = file;
-	r = ktap_main(argc, argv);
-	if (module_option && module_loaded()) {
-		__module_unload();
-		r = KTAP_EXIT_FAIL;
-	}
-	return r;
+	return module_ktap_main(argc, argv);
 }

@@ -213,9 +213,7 @@ TEST(cost_follows_the_targets)
 
 	ktap_timeout(220);
 	ASSERT(!setrlimit(RLIMIT_NOFILE, &files), "RLIMIT_NOFILE: %s", strerror(errno));
-	if (module_loaded())
-		module_unload();
-	require_module_file();
+	module_start_clean();
 	measure(&stock);
 	module_load();
 	measure(&ours);
@@ -228,5 +226,5 @@ int main(int argc, char **argv)
 {
 	if (argc == 3 && !strcmp(argv[1], "--module"))
 		module_option = argv[2];
-	return ktap_main(argc, argv);
+	return module_ktap_main(argc, argv);
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "busy.h"
+#include "random.h"
 
 struct busy busy __attribute__((aligned(4096)));
 
@@ -32,12 +33,6 @@ enum { TICK_MESSAGE, TICK_DIRECT, ONCE_MESSAGE, ONCE_DIRECT };
 static struct busy_vp *this_vp(void)
 {
 	return &busy.vps[this_cpu()->id];
-}
-
-static u32 random_below(struct busy_vp *vp, u32 n)
-{
-	vp->seed = vp->seed * 1103515245 + 12345;
-	return (vp->seed >> 16) % n;
 }
 
 /* The last time that any VP has seen. */
@@ -160,7 +155,7 @@ static void on_host_message(struct guest_frame *f)
 /* Wait for *@what to be @value or more, awake or in HLT. */
 static void wait_for(struct busy_vp *vp, const volatile u64 *what, u64 value)
 {
-	bool halt = random_below(vp, 2);
+	bool halt = random_below(&vp->seed, 2);
 	u64 end = in_ms(PATIENCE_MS);
 	u32 exits = 0;
 
@@ -211,7 +206,7 @@ static void flush(struct busy_vp *vp)
 
 static void arm(struct busy_vp *vp, u32 n, u64 config)
 {
-	vp->count[n] = ref_now() + random_below(vp, 8 * REF_MS(1));
+	vp->count[n] = ref_now() + random_below(&vp->seed, 8 * REF_MS(1));
 	vp->armed[n]++;
 	start(n, config, vp->count[n]);
 }
@@ -223,7 +218,7 @@ static void hold(struct busy_vp *vp)
 {
 	u64 end = in_ms(HOLD_MS);
 
-	if (random_below(vp, 4))
+	if (random_below(&vp->seed, 4))
 		return;
 	irqs_off();
 	while (ref_now() < end)
@@ -517,13 +512,14 @@ static void log_vp(u32 i)
 
 void busy_end(struct vm *vm)
 {
+	int irq = live(vm);
 	u32 i;
 
-	live(vm);
 	while (synic_messages[0][HOST_SINT].type != HV_MSG_NONE)
 		usleep(500);
 	busy.stop = true;
 	join_all(vm);
+	close(irq);
 	ASSERT(ended[0] && ended[1], "a VP did not end");
 	ASSERT_EQ(busy.vps[0].host_messages, busy.messages_sent);
 	check_counts(0);

@@ -26,7 +26,7 @@ struct busy_vp {
 	volatile u64 spared; /* interrupts that ended without an EOI */
 	volatile u64 begun, done;
 	u64 begin;
-	u32 seed;
+	u64 seed;
 };
 
 /* All that the VM has beside its RAM: a part of the program's image, which moves with it. */

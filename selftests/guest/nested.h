@@ -104,6 +104,15 @@ void nested_restore_in_place(struct vcpu *v);
 void nested_reload_cpuid(struct vcpu *v);
 bool host_has_nested(void);
 
+/* What a VM whose VPs are in L2 remembers from one nested_go_on() to the next. */
+struct nested_memory {
+	volatile u64 cell;
+	u64 number, last_time;
+};
+
+/* Use something of each level, and see that it goes on where it was. */
+void nested_go_on(struct vcpu *v, struct nested_memory *m);
+
 /* Guest, L1. nested_init() is the next four. */
 void nested_assist_on(struct nested *n);
 void nested_vmx_on(struct nested *n);

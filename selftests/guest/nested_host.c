@@ -239,3 +239,24 @@ struct vm *nested_move(struct vm *vm)
 	free(m);
 	return vm;
 }
+
+void nested_go_on(struct vcpu *v, struct nested_memory *m)
+{
+	struct guest_op o =
+		nested_l1_op(v, (struct guest_op){ .op = OP_LOAD, .arg0 = gpa(&m->cell) });
+
+	ASSERT_EQ(o.result, m->number);
+	o = (struct guest_op){ .op = OP_STORE, .arg0 = gpa(&m->cell), .arg1 = ++m->number };
+	vcpu_op(v, v->cpu->nested->l2, o);
+	o = nested_l1_op(v, OP_RD(HV_X64_MSR_VP_INDEX));
+	ASSERT_EQ(o.result, v->id);
+	o = nested_l1_op(v, OP_RD(HV_X64_MSR_VP_ASSIST_PAGE));
+	ASSERT_EQ(o.result, gpa(v->cpu->nested->assist) | ASSIST_ENABLE);
+	o = nested_l1_op(v, OP_HC(HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 1, 0));
+	ASSERT_EQ(o.vector, 0);
+	ASSERT_EQ(o.result, HV_STATUS_SUCCESS);
+	o = nested_l1_op(v, OP_RD(HV_X64_MSR_TIME_REF_COUNT));
+	ASSERT(o.result >= m->last_time, "time went back from %llu to %llu",
+	       (unsigned long long)m->last_time, (unsigned long long)o.result);
+	m->last_time = o.result;
+}

@@ -107,11 +107,35 @@ void require_module_file(void)
 	const char *path = module_path();
 
 	if (module_loaded())
-		ktap_skip("the module is loaded already; this test loads it by itself");
+		ktap_skip(
+			"the module is loaded already; run 'rmmod kvm_hyperv' first, as this test loads it by itself");
 	if (!path)
 		ktap_skip("no kvm-hyperv.ko at hand (--module FILE or KHV_MODULE)");
 	if (access(path, R_OK))
 		FAIL("%s: %s", path, strerror(errno));
+}
+
+static bool in_at_start = true;
+
+void module_start_clean(void)
+{
+	/* The VMs of a case that died have died with it. */
+	if (module_loaded() && !in_at_start)
+		module_unload();
+	require_module_file();
+}
+
+int module_ktap_main(int argc, char **argv)
+{
+	int r;
+
+	in_at_start = module_loaded();
+	r = ktap_main(argc, argv);
+	if (!in_at_start && module_loaded()) {
+		printf("# the module was left in: removing it: %d\n", __module_unload());
+		r = KTAP_EXIT_FAIL;
+	}
+	return r;
 }
 
 long module_refs(void)

@@ -29,6 +29,13 @@ void module_unload(void);
 
 /* Skip the case unless the module is out and its file is at hand. */
 void require_module_file(void);
+/* The same, after a case that died: remove what it has left in. Needs module_ktap_main(). */
+void module_start_clean(void);
+/*
+ * ktap_main() of a program that inserts and removes the module. If a case that died has left the
+ * module in, remove it and fail. A module that was in before stays.
+ */
+int module_ktap_main(int argc, char **argv);
 /* References on the module, one for each VM of its own; 0 on stock. */
 long module_refs(void);
 /* Assert that there are @refs again: VMs end a little after their files are closed. */
