@@ -169,19 +169,44 @@ TEST(nested_goes_on)
 	leave_host(vm);
 }
 
+static int usage(void)
+{
+	fprintf(stderr,
+		"usage: migration_hosts_test [--module FILE] [--on stock|module] [--state FILE] [--end 0|1] [CASE]...\n");
+	return 2;
+}
+
+/* The place of @value among @words, or -1. */
+static int choice(const char *value, const char *const words[2])
+{
+	int i;
+
+	for (i = 0; i < 2 && strcmp(value, words[i]); i++)
+		;
+	return i < 2 ? i : -1;
+}
+
+/* False if the option is unknown, or its value. */
 static bool option(const char *name, const char *value)
 {
-	if (!strcmp(name, "--module"))
+	static const char *const kinds[] = { [STOCK] = "stock", [MODULE] = "module" };
+	static const char *const yes_no[] = { "0", "1" };
+	int word = 0;
+
+	if (!strcmp(name, "--module")) {
 		module_option = value;
-	else if (!strcmp(name, "--on"))
-		options.kind = strcmp(value, "module") ? STOCK : MODULE;
-	else if (!strcmp(name, "--state"))
+	} else if (!strcmp(name, "--on")) {
+		word = choice(value, kinds);
+		options.kind = word == MODULE ? MODULE : STOCK;
+	} else if (!strcmp(name, "--state")) {
 		options.state = value;
-	else if (!strcmp(name, "--end"))
-		options.end = *value == '1';
-	else
+	} else if (!strcmp(name, "--end")) {
+		word = choice(value, yes_no);
+		options.end = word == 1;
+	} else {
 		return false;
-	return true;
+	}
+	return word >= 0;
 }
 
 int main(int argc, char **argv)
@@ -192,8 +217,9 @@ int main(int argc, char **argv)
 		if (argv[i][0] != '-')
 			continue;
 		if (i + 1 == argc || !option(argv[i], argv[i + 1])) {
-			fprintf(stderr, "migration_hosts_test: what is %s?\n", argv[i]);
-			return 2;
+			fprintf(stderr, "migration_hosts_test: %s %s: unknown option or value\n",
+				argv[i], i + 1 < argc ? argv[i + 1] : "");
+			return usage();
 		}
 		i++;
 	}
