@@ -425,13 +425,19 @@ static void check_clock(struct vm *vm)
 /*
  * The page is in use, and says that it is another one since the move. KVM takes the TSCs of two
  * vCPUs for one only if both were written within a second, in which a busy machine may not do it.
+ * busy_end() asks whether any move was judged.
  */
 static void check_page(struct vm *vm)
 {
 	u32 sequence = busy.ref_page.sequence;
 
-	if (!(get_clock(vm).flags & KVM_CLOCK_TSC_STABLE))
+	if (!(get_clock(vm).flags & KVM_CLOCK_TSC_STABLE)) {
+		busy.pages_skipped++;
+		ktap_log(
+			"the reference TSC page is not judged: KVM's clock does not follow the TSC");
 		return;
+	}
+	busy.pages_judged++;
 	ASSERT(seq_valid(sequence) && sequence != busy.sequence,
 	       "sequence of the reference TSC page 0x%x, before 0x%x", sequence, busy.sequence);
 	busy.sequence = sequence;
@@ -525,6 +531,10 @@ void busy_end(struct vm *vm)
 	check_counts(0);
 	check_clock(vm);
 	check_page(vm);
+	ktap_log("reference TSC page judged %u times, not judged %u times", busy.pages_judged,
+		 busy.pages_skipped);
+	ASSERT(busy.pages_judged,
+	       "the reference TSC page was never judged; use a host with a stable TSC that is less busy");
 	for (i = 0; i < MAX_VPS; i++) {
 		const struct busy_vp *vp = &busy.vps[i];
 

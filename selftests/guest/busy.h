@@ -40,6 +40,7 @@ struct busy {
 	u64 events_seen, messages_sent;
 	u64 moves;
 	u32 sequence; /* of the reference TSC page when it was carried */
+	u32 pages_judged, pages_skipped;
 	char from[64];
 
 	struct assist_page assist[MAX_VPS] __attribute__((aligned(4096)));
