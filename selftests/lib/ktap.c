@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "guest.h"
@@ -18,6 +19,8 @@
 #include "vm.h"
 
 #define DEFAULT_TIMEOUT 30
+/* What the watchdog and the end of a case that it ends may take. */
+#define LIMIT_MARGIN	10
 
 extern const struct ktap_case __start_khv_tests[] __attribute__((weak));
 extern const struct ktap_case __stop_khv_tests[] __attribute__((weak));
@@ -101,6 +104,16 @@ bool host_is_6_1(void)
 	return host_kernel_before(6, 2);
 }
 
+static long started;
+
+static long now_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec;
+}
+
 static unsigned int timeout_seconds(void)
 {
 	const char *s = getenv("KHV_TEST_TIMEOUT");
@@ -109,10 +122,27 @@ static unsigned int timeout_seconds(void)
 	return v ? v : DEFAULT_TIMEOUT;
 }
 
+/*
+ * Whoever runs the program may end it after $KHV_TEST_LIMIT seconds, without a word: let the
+ * watchdog speak before.
+ */
+static unsigned int within_limit(unsigned int seconds)
+{
+	const char *s = getenv("KHV_TEST_LIMIT");
+	long left;
+
+	if (!s)
+		return seconds;
+	left = strtol(s, NULL, 10) - LIMIT_MARGIN - (now_seconds() - started);
+	if (left < 1)
+		left = 1;
+	return seconds < left ? seconds : (unsigned int)left;
+}
+
 void ktap_timeout(unsigned int seconds)
 {
 	if (!getenv("KHV_TEST_TIMEOUT"))
-		ktap_case_setup(seconds);
+		ktap_case_setup(within_limit(seconds));
 }
 
 /* A guest that is a whole test: one vCPU, everything KVM supports on offer. */
@@ -143,7 +173,7 @@ static enum outcome run_case(unsigned int nr, const struct ktap_case *c, const s
 		return FAILED;
 	}
 	if (!pid) {
-		ktap_case_setup(timeout_seconds());
+		ktap_case_setup(within_limit(timeout_seconds()));
 		if (c)
 			c->fn();
 		else
@@ -212,6 +242,7 @@ int ktap_main(int argc, char **argv)
 	const struct guest_test *g;
 	const struct ktap_case *c;
 
+	started = now_seconds();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	skip_reason = mmap(NULL, SKIP_REASON_SIZE, PROT_READ | PROT_WRITE,
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);

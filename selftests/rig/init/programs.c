@@ -62,12 +62,20 @@ static void reap_orphans(void)
 		;
 }
 
-static void child(char *program, char **argv, int out)
+/*
+ * A test learns its limit of @seconds, so that its own watchdog can say before where it hangs. 0:
+ * there is none.
+ */
+static void child(char *program, char **argv, int out, long seconds)
 {
-	static char *const envp[] = { "PATH=/bin", "HOME=/tmp", "TERM=dumb", NULL };
+	char limit[48];
+	char *const envp[] = { "PATH=/bin", "HOME=/tmp", "TERM=dumb", seconds ? limit : NULL,
+			       NULL };
 	int null = open("/dev/null", O_RDONLY);
 	sigset_t none;
 
+	if (seconds)
+		snprintf(limit, sizeof(limit), "KHV_TEST_LIMIT=%ld", seconds);
 	setsid();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -103,7 +111,7 @@ static bool run_once(const char *id, char **words)
 	fflush(NULL);
 	pid = fork();
 	if (!pid)
-		child(program, words + 3, fds[1]);
+		child(program, words + 3, fds[1], seconds);
 	close(fds[1]);
 
 	for (;;) {
@@ -242,7 +250,7 @@ static const char *start_until_ready(char **words, long seconds)
 		return "pipe";
 	fflush(NULL);
 	if (!fork())
-		child(program, words, fds[1]);
+		child(program, words, fds[1], 0);
 	close(fds[1]);
 	while (now_ms() < deadline && len < sizeof(data) - 1) {
 		struct pollfd pfd = { .fd = fds[0], .events = POLLIN };
