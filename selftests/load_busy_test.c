@@ -90,6 +90,8 @@ GUEST_CODE(runs)
 			irqs_window();
 		runners[id].rounds++;
 	}
+	/* The other one may have gone to sleep before it could see the end. */
+	GUEST_ASSERT_EQ(hypercall(HVCALL_SEND_IPI | HV_CTL_FAST, TICK_VEC, BIT64(!id)), 0);
 }
 
 static void runners_start(void)
