@@ -10,7 +10,8 @@
  * then; a tracer is never refused. Where somebody moves just then, either may come. Each case asks
  * for a number of outcomes of each kind, and goes on until it has them.
  *
- * With the module out, all code of KVM is as before, and no memory is missing.
+ * With the module out, all code of KVM is as before the first load of all, and no memory is
+ * missing.
  *
  * Options: --loads N; --until-killed 1, which prints "ready" and goes on, for whoever ends the
  * boot.
@@ -337,7 +338,7 @@ TEST(vendor_module_goes_and_comes)
 		if (loaded)
 			ASSERT(unload(), "no VM is left");
 		detach(&slots[SLOT_A]);
-		code_remember();
+		code_is_as_before();
 	}
 	ASSERT_EQ(met.no_vendor, rounds);
 	ASSERT(load(), "nothing is on it");
@@ -397,7 +398,7 @@ TEST(vendor_module_goes_while_the_module_comes)
 	pthread_join(thread, NULL);
 	ktap_log("%u loads, %u without the vendor's module, which went %u times and stayed %u",
 		 met.loaded, met.no_vendor, vendor_removed, vendor_kept);
-	code_remember();
+	code_is_as_before();
 	ASSERT(load(), "nothing is on it");
 	with_vm();
 	ASSERT(unload(), "no VM is left");
@@ -604,6 +605,12 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "--until-killed"))
 			until_killed();
 	}
+	if (!vendor_loaded()) {
+		fprintf(stderr, "load_busy_test: %s is not loaded; run 'modprobe %s' first\n",
+			vendor_module(), vendor_module());
+		return KTAP_EXIT_FAIL;
+	}
+	code_remember();
 	r = module_ktap_main(argc, argv);
 	/* A case that died may have left these. */
 	tracers_reset();

@@ -50,7 +50,10 @@ extern struct outcomes met;
 /* Times that each tracer was attached, with the module out and in. */
 extern u32 attached[][2];
 
-/* In each case, before anything else: the module is out, and no tracer is attached. */
+/*
+ * In each case, before anything else: the module is out, no tracer is attached, and KVM's code is
+ * as before the first load.
+ */
 void actors_begin(unsigned int seconds);
 /* Insert the module; false if that was refused, and legal. */
 bool load(void);
@@ -74,7 +77,10 @@ bool vendor_loaded(void);
 int vendor_remove(void);
 void vendor_insert(void);
 
-/* Remember the code of KVM. No VM exists, and what others have left settles. */
+/*
+ * Remember the code of KVM, once, before the first load. No VM exists, and what others have left
+ * settles.
+ */
 void code_remember(void);
 /* It is as before, soon; while there are VMs, but for static keys. */
 void code_is_as_before(void);

@@ -106,7 +106,7 @@ bool host_is_6_1(void)
 
 static long started;
 
-static long now_seconds(void)
+long now_seconds(void)
 {
 	struct timespec t;
 

@@ -52,6 +52,8 @@ void ktap_case_setup(unsigned int seconds);
 /* Seconds a case may take; a case may ask for more. */
 void ktap_timeout(unsigned int seconds);
 
+/* Of a clock that nobody sets. */
+long now_seconds(void);
 bool module_loaded(void);
 bool host_kernel_before(unsigned int major, unsigned int minor);
 bool host_is_6_1(void);

@@ -20,13 +20,25 @@ struct code {
 	char module[32]; /* file */
 	const char *name;
 	size_t section;
-	uint64_t addr;
+	uint64_t addr, was_addr; /* now, and when it was remembered */
 	size_t len;
 	uint8_t *bytes;
 };
 
 static struct code codes[64];
 static size_t nr_codes;
+
+/*
+ * All sections of the modules: code refers to data, too, and alternatives that were not taken to
+ * the code of the module's start, which is gone.
+ */
+static struct place {
+	char module[32];
+	const char *section;
+	uint64_t was, is;
+	size_t len;
+} places[256];
+static size_t nr_places;
 
 static int kcore_read(int fd, uint64_t addr, void *buf, size_t len)
 {
@@ -118,6 +130,20 @@ static uint64_t section_address(const char *module, const char *section)
 	return addr;
 }
 
+static int places_add(const char *module, const char *section, size_t len)
+{
+	struct place *p = &places[nr_places];
+
+	if (nr_places == ARRAY_SIZE(places))
+		return -1;
+	snprintf(p->module, sizeof(p->module), "%s", module);
+	p->section = section;
+	p->was = p->is = section_address(module, section);
+	p->len = len;
+	nr_places++;
+	return 0;
+}
+
 /* The sections of code that stay after the module's start. */
 static int codes_find(const char *module)
 {
@@ -134,8 +160,11 @@ static int codes_find(const char *module)
 		const Elf64_Shdr *s = &sections[i];
 		struct code *code = &codes[nr_codes];
 
-		if ((s->sh_flags & (SHF_ALLOC | SHF_EXECINSTR)) != (SHF_ALLOC | SHF_EXECINSTR) ||
-		    !s->sh_size || !strncmp(names + s->sh_name, ".init", 5))
+		if (!(s->sh_flags & SHF_ALLOC) || !s->sh_size)
+			continue;
+		if (places_add(module, names + s->sh_name, s->sh_size))
+			return -1;
+		if (!(s->sh_flags & SHF_EXECINSTR) || !strncmp(names + s->sh_name, ".init", 5))
 			continue;
 		if (nr_codes == ARRAY_SIZE(codes))
 			return -1;
@@ -143,6 +172,7 @@ static int codes_find(const char *module)
 			.name = names + s->sh_name,
 			.section = i,
 			.addr = section_address(module, names + s->sh_name),
+			.was_addr = section_address(module, names + s->sh_name),
 			.len = s->sh_size,
 			.bytes = malloc(s->sh_size),
 		};
@@ -180,6 +210,27 @@ void text_forget(void)
 {
 	while (nr_codes)
 		free(codes[--nr_codes].bytes);
+	nr_places = 0;
+}
+
+int text_moved(const char *module)
+{
+	size_t i;
+
+	for (i = 0; i < nr_places; i++) {
+		struct place *p = &places[i];
+
+		if (strcmp(p->module, module))
+			continue;
+		p->is = section_address(module, p->section);
+		if (p->was && !p->is)
+			return -1;
+	}
+	for (i = 0; i < nr_codes; i++) {
+		if (!strcmp(codes[i].module, module))
+			codes[i].addr = section_address(module, codes[i].name);
+	}
+	return 0;
 }
 
 long text_remember(const char *module)
@@ -201,6 +252,62 @@ long text_remember(const char *module)
 	return sum;
 }
 
+/* Where an address of then is now. */
+static uint64_t now_at(uint64_t addr)
+{
+	size_t i;
+
+	for (i = 0; i < nr_places; i++) {
+		if (addr >= places[i].was && addr - places[i].was < places[i].len)
+			return addr - places[i].was + places[i].is;
+	}
+	return addr;
+}
+
+/*
+ * Bytes differ at @at: are they part of a number of @len bytes at @start, an address or the
+ * distance to one, that means the same place as before?
+ */
+static bool means_the_same(const struct code *code, const uint8_t *is, size_t start, size_t len)
+{
+	int64_t was = 0, now = 0;
+	int32_t was32, now32;
+	uint64_t behind;
+
+	if (start + len > code->len)
+		return false;
+	if (len == sizeof(was)) {
+		memcpy(&was, code->bytes + start, len);
+		memcpy(&now, is + start, len);
+		return now_at(was) == (uint64_t)now;
+	}
+	memcpy(&was32, code->bytes + start, len);
+	memcpy(&now32, is + start, len);
+	if (now_at((int64_t)was32) == (uint64_t)(int64_t)now32)
+		return true;
+	/* The distance is from the next instruction: an operand of up to four bytes may follow. */
+	for (behind = len; behind <= 2 * len; behind++) {
+		if (now_at(code->was_addr + start + behind + was32) ==
+		    code->addr + start + behind + now32)
+			return true;
+	}
+	return false;
+}
+
+/* How many bytes from @at on refer to what they did, or 0. */
+static size_t refers_as_before(const struct code *code, const uint8_t *is, size_t at)
+{
+	size_t back;
+
+	for (back = 0; back < sizeof(int64_t) && back <= at; back++) {
+		if (back < sizeof(int32_t) && means_the_same(code, is, at - back, sizeof(int32_t)))
+			return sizeof(int32_t) - back;
+		if (means_the_same(code, is, at - back, sizeof(int64_t)))
+			return sizeof(int64_t) - back;
+	}
+	return 0;
+}
+
 static unsigned int compare_code(const struct code *code, const uint8_t *is,
 				 bool (*counts)(const struct text_difference *d))
 {
@@ -212,9 +319,15 @@ static unsigned int compare_code(const struct code *code, const uint8_t *is,
 		.len = code->len,
 	};
 	unsigned int n = 0;
+	size_t same;
 
 	while (d.at < d.len) {
 		if (d.was[d.at] != d.is[d.at]) {
+			same = refers_as_before(code, is, d.at);
+			if (same) {
+				d.at += same;
+				continue;
+			}
 			d.function = function_at(code, d.at);
 			n += !counts || counts(&d);
 			while (d.at < d.len && d.was[d.at] != d.is[d.at])

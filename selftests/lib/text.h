@@ -24,6 +24,11 @@ void text_forget(void);
 /* Remember the code of /modules/@module.ko too, without that of its start: bytes, or -1. */
 long text_remember(const char *module);
 /*
+ * The module was removed and inserted since, and may be elsewhere: compare its code there from now
+ * on. What refers to it must refer to the same place in it as before. 0, or -1 if it is not there.
+ */
+int text_moved(const char *module);
+/*
  * Compare; how many places differ for which @counts is true. Without @counts, all of them. A
  * section that cannot be read is one place, for which @counts is not asked.
  */
