@@ -610,6 +610,7 @@ int main(int argc, char **argv)
 			vendor_module(), vendor_module());
 		return KTAP_EXIT_FAIL;
 	}
+	vendor_remember();
 	code_remember();
 	r = module_ktap_main(argc, argv);
 	/* A case that died may have left these. */

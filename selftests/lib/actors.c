@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See actors.h. */
+#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -89,16 +90,82 @@ int vendor_remove(void)
 	return r;
 }
 
+static struct {
+	char name[48], value[48];
+} params[64];
+static u32 nr_params;
+
+/* The value of a parameter of the vendor's module. False if it is none that insmod could have. */
+static bool read_param(const char *name, char *value, size_t size)
+{
+	char path[128];
+	FILE *f;
+	bool ok;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", vendor_module(), name);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	ok = fgets(value, (int)size, f);
+	fclose(f);
+	if (!ok)
+		return false;
+	value[strcspn(value, "\n")] = '\0';
+	/* vmentry_l1d_flush may be "not required". */
+	return *value && !strpbrk(value, " ()?");
+}
+
+void vendor_remember(void)
+{
+	struct dirent *e;
+	char path[64];
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters", vendor_module());
+	d = opendir(path);
+	while (d && (e = readdir(d))) {
+		if (e->d_name[0] == '.' ||
+		    !read_param(e->d_name, params[nr_params].value, sizeof(params[0].value)))
+			continue;
+		/* To give it at all, even its default, taints the kernel. */
+		if (!strcmp(e->d_name, "force_avic") && *params[nr_params].value == 'N')
+			continue;
+		ASSERT(nr_params < ARRAY_SIZE(params) - 1, "%s has too many parameters",
+		       vendor_module());
+		snprintf(params[nr_params++].name, sizeof(params[0].name), "%.47s", e->d_name);
+	}
+	if (d)
+		closedir(d);
+}
+
+static void expect_params(void)
+{
+	char value[sizeof(params[0].value)] = "";
+	u32 i;
+
+	for (i = 0; i < nr_params; i++) {
+		read_param(params[i].name, value, sizeof(value));
+		ASSERT(!strcmp(value, params[i].value), "%s came back with %s=%s, it had %s",
+		       vendor_module(), params[i].name, value, params[i].value);
+	}
+}
+
 void vendor_insert(void)
 {
-	char path[64];
+	char path[64], text[sizeof(params)] = "";
+	size_t len = 0;
+	u32 i;
 	int r;
 
+	for (i = 0; i < nr_params; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s=%s ", params[i].name,
+					params[i].value);
 	snprintf(path, sizeof(path), "/modules/%s.ko", vendor_file());
 	publish(&vendor_word, COMING);
-	r = __module_insert(path, "nested=1");
-	ASSERT(!r, "insmod %s: %s", path, strerror(-r));
+	r = __module_insert(path, text);
+	ASSERT(!r, "insmod %s %s: %s", path, text, strerror(-r));
 	publish(&vendor_word, IN);
+	expect_params();
 	ASSERT(!text_moved(vendor_file()), "%s has no sections", vendor_module());
 }
 

@@ -73,6 +73,8 @@ void detach(struct slot *s);
 const char *vendor_module(void);
 const char *vendor_file(void);
 bool vendor_loaded(void);
+/* Once, before the first removal: its parameters, which each insertion gives back. */
+void vendor_remember(void);
 /* 0 or -errno. */
 int vendor_remove(void);
 void vendor_insert(void);
