@@ -40,6 +40,8 @@ static u32 loads = 8;
 #define ATTEMPTS(n) (20 * (n) + 100)
 /* All others let go for a look at KVM's code, each so many of them. */
 #define QUIET	    10
+/* So soon a tracer must have seen a call. */
+#define FIRE_S	    20
 
 /* --- VMs of KVM's own, all the time -------------------------------------------- */
 
@@ -171,6 +173,40 @@ static void trace_later(struct slot *s, struct tracer *t, const char *function)
 	code_is_as_before_but_static_keys();
 }
 
+/* The guests of the runners make it call all the time. */
+#define BUSY_FUNCTION "kvm_hv_hypercall"
+
+static void expect_fires(struct tracer *t, const char *when)
+{
+	long end = now_seconds() + FIRE_S;
+
+	/* What has come before does not count. */
+	t->fired(t);
+	while (!t->fired(t)) {
+		ASSERT(now_seconds() < end, "%s on %s does not fire %s", t->name, t->function,
+		       when);
+		usleep(1000);
+	}
+}
+
+/* It sees each call of KVM's own VMs, whether the module is in, comes or goes. */
+static void trace_calls(struct slot *s, struct tracer *t)
+{
+	attach(s, t, BUSY_FUNCTION);
+	expect_fires(t, "with the module out");
+	ASSERT_EQ(load(), !t->takes_site);
+	expect_fires(t, t->takes_site ? "after a load that was refused" : "over a load");
+	if (!t->takes_site)
+		ASSERT(unload(), "a tracer holds it");
+	detach(s);
+	ASSERT(load(), "nothing is on it");
+	attach(s, t, BUSY_FUNCTION);
+	expect_fires(t, "with the module in");
+	ASSERT(unload(), "a tracer holds it");
+	expect_fires(t, "after a removal");
+	detach(s);
+}
+
 TEST(each_tracer_in_each_state)
 {
 	struct slot *s = &slots[SLOT_A];
@@ -191,11 +227,13 @@ TEST(each_tracer_in_each_state)
 		trace_first(s, t, hooked[n++ % nr_hooked]);
 		if (t->takes_site)
 			trace_later(s, t, hooked[n++ % nr_hooked]);
+		trace_calls(s, t);
 		runners_moved();
 	}
 	ASSERT(kinds >= 7, "%u tracers", kinds);
-	ASSERT_EQ(met.refused, on_sites);
-	ASSERT_EQ(met.loaded, kinds + 1);
+	/* Each that takes the site is refused twice, and the others let two loads more in. */
+	ASSERT_EQ(met.refused, 2 * on_sites);
+	ASSERT_EQ(met.loaded, 1 + 2 * kinds + (kinds - on_sites));
 	runners_end();
 	code_is_as_before();
 }
@@ -514,10 +552,31 @@ static void expect_no_leak(const struct slab_counts *a, u32 loaded)
 	ASSERT(b.vmalloc_kb - a->vmalloc_kb < loaded * 4, "vmalloc grows with each load");
 }
 
+/* Times that a tracer was attached with the module in. */
+static u32 attached_over_us(void)
+{
+	u32 i, n = 0;
+
+	for (i = 0; i < nr_tracers; i++)
+		n += __atomic_load_n(&attached[i][1], __ATOMIC_SEQ_CST);
+	return n;
+}
+
+/* Stay in until one more is. */
+static void wait_for_a_tracer(void)
+{
+	u32 n = attached_over_us();
+
+	while (attached_over_us() == n) {
+		steps[ACTOR_MAIN]++;
+		usleep(1000);
+	}
+}
+
 static bool met_all(void)
 {
 	return met.loaded > loads && met.refused >= loads / 4 && met.kept >= loads / 4 &&
-	       owned_vms >= loads / 4 && stock_vms >= loads / 4;
+	       owned_vms >= loads / 4 && stock_vms >= loads / 4 && attached_over_us() >= loads / 4;
 }
 
 static void log_outcomes(void)
@@ -561,6 +620,8 @@ TEST(everything_at_once)
 			continue;
 		if (met.loaded % 3)
 			runners_moved();
+		else
+			wait_for_a_tracer();
 		while (!unload())
 			usleep(500);
 	}

@@ -405,6 +405,8 @@ void attach(struct slot *s, struct tracer *t, const char *function)
 	s->takes_site = t->takes_site && is_hooked(function);
 	if (s->takes_site)
 		publish(&s->word, SITE_CHANGES);
+	t->function = function;
+	t->seen = 0;
 	r = t->attach(t, function);
 	ASSERT(!r, "%s on %s: %s", t->name, function, strerror(-r));
 	if (s->takes_site)

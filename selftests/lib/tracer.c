@@ -46,6 +46,32 @@ static int probe_detach(struct tracer *t)
 	return file_write(TRACING "/kprobe_events", text, O_APPEND);
 }
 
+static int set_tracer(const char *folder, const char *tracer)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/current_tracer", folder);
+	return file_write(path, tracer, 0);
+}
+
+static bool probe_fired(struct tracer *t)
+{
+	FILE *f = fopen(TRACING "/kprobe_profile", "re");
+	unsigned long long hits = 0, n;
+	char line[256], name[128];
+	bool fired;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%127s %llu", name, &n) == 2 && !strcmp(name, t->event))
+			hits = n;
+	}
+	if (f)
+		fclose(f);
+	fired = hits != t->seen;
+	t->seen = hits;
+	return fired;
+}
+
 static int ftrace_attach(const char *folder, const char *function, const char *tracer)
 {
 	char path[128];
@@ -55,16 +81,30 @@ static int ftrace_attach(const char *folder, const char *function, const char *t
 	r = file_write(path, function, O_TRUNC);
 	if (r)
 		return r;
-	snprintf(path, sizeof(path), "%s/current_tracer", folder);
-	return file_write(path, tracer, 0);
+	snprintf(path, sizeof(path), "%s/trace", folder);
+	file_write(path, "", O_TRUNC);
+	return set_tracer(folder, tracer);
 }
 
-static int ftrace_detach(const char *folder)
+/* Does a line of the trace have @function and behind it @more? Forget the trace if so. */
+static bool trace_has(const char *folder, const char *function, const char *more)
 {
-	char path[128];
+	char path[128], line[512], *at;
+	bool has = false;
+	FILE *f;
 
-	snprintf(path, sizeof(path), "%s/current_tracer", folder);
-	return file_write(path, "nop", 0);
+	snprintf(path, sizeof(path), "%s/trace", folder);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	while (!has && fgets(line, sizeof(line), f)) {
+		at = *line == '#' ? NULL : strstr(line, function);
+		has = at && strstr(at, more);
+	}
+	fclose(f);
+	if (has)
+		file_write(path, "", O_TRUNC);
+	return has;
 }
 
 static int function_attach(struct tracer *t, const char *function)
@@ -78,7 +118,12 @@ static int function_attach(struct tracer *t, const char *function)
 static int function_detach(struct tracer *t)
 {
 	(void)t;
-	return ftrace_detach(INSTANCE);
+	return set_tracer(INSTANCE, "nop");
+}
+
+static bool function_fired(struct tracer *t)
+{
+	return trace_has(INSTANCE, t->function, " <-");
 }
 
 static int graph_attach(struct tracer *t, const char *function)
@@ -90,7 +135,13 @@ static int graph_attach(struct tracer *t, const char *function)
 static int graph_detach(struct tracer *t)
 {
 	(void)t;
-	return ftrace_detach(TRACING) ?: file_write(TRACING "/set_ftrace_filter", "", O_TRUNC);
+	return set_tracer(TRACING, "nop") ?:
+		       file_write(TRACING "/set_ftrace_filter", "", O_TRUNC);
+}
+
+static bool graph_fired(struct tracer *t)
+{
+	return trace_has(TRACING, t->function, "()");
 }
 
 /* --- perf, alone and with a program of BPF ------------------------------------------- */
@@ -117,9 +168,41 @@ static int perf_close(struct tracer *t)
 {
 	int r = close(t->fd) ? -errno : 0;
 
-	if (t->bpf)
+	if (t->bpf) {
 		close(t->program);
+		close(t->statistics);
+	}
 	return r;
+}
+
+/* The event counts on the first processor only; a program runs on all. */
+static bool perf_fired(struct tracer *t)
+{
+	struct bpf_prog_info info = { 0 };
+	union bpf_attr attr = { 0 };
+	u64 hits = 0;
+	bool fired;
+
+	if (t->bpf) {
+		attr.info.bpf_fd = (u32)t->program;
+		attr.info.info_len = sizeof(info);
+		attr.info.info = (u64)(uintptr_t)&info;
+		if (!syscall(SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &attr, sizeof(attr)))
+			hits = info.run_cnt;
+	} else if (read(t->fd, &hits, sizeof(hits)) != sizeof(hits)) {
+		hits = 0;
+	}
+	fired = hits != t->seen;
+	t->seen = hits;
+	return fired;
+}
+
+/* Let the kernel count the runs of programs as long as it is open. */
+static int count_runs(void)
+{
+	union bpf_attr attr = { .enable_stats.type = BPF_STATS_RUN_TIME };
+
+	return (int)syscall(SYS_bpf, BPF_ENABLE_STATS, &attr, sizeof(attr));
 }
 
 static int perf_open(struct tracer *t, struct perf_event_attr *attr, u32 type)
@@ -130,6 +213,7 @@ static int perf_open(struct tracer *t, struct perf_event_attr *attr, u32 type)
 		return -errno;
 	if (!t->bpf)
 		return 0;
+	t->statistics = count_runs();
 	t->program = load_program(type);
 	if (t->program < 0 || ioctl(t->fd, PERF_EVENT_IOC_SET_BPF, t->program)) {
 		int r = t->program < 0 ? t->program : -errno;
@@ -198,22 +282,22 @@ static int perf_event_attach(struct tracer *t, const char *function)
 #define PROBE(_name, _event, _form)                                                                \
 	{                                                                                          \
 		.name = _name, .takes_site = true, .attach = probe_attach, .detach = probe_detach, \
-		.event = _event, .form = _form                                                     \
+		.fired = probe_fired, .event = _event, .form = _form                               \
 	}
 #define FTRACE(_name, _which)                                                 \
 	{                                                                     \
 		.name = _name, .takes_site = true, .attach = _which##_attach, \
-		.detach = _which##_detach                                     \
+		.detach = _which##_detach, .fired = _which##_fired            \
 	}
 #define PERF(_name, _takes, _attach, _event, _bpf)                                            \
 	{                                                                                     \
 		.name = _name, .takes_site = _takes, .attach = _attach, .detach = perf_close, \
-		.event = _event, .bpf = _bpf                                                  \
+		.fired = perf_fired, .event = _event, .bpf = _bpf                             \
 	}
 
 struct tracer tracers[] = {
-	PROBE("kprobe", "entry", "p"),
-	PROBE("kretprobe", "return", "r"),
+	PROBE("kprobe", "khv_entry", "p"),
+	PROBE("kretprobe", "khv_return", "r"),
 	FTRACE("function", function),
 	FTRACE("function_graph", graph),
 	PERF("perf kprobe", true, perf_probe_attach, NULL, false),

@@ -15,10 +15,14 @@ struct tracer {
 	/* 0 or -errno. */
 	int (*attach)(struct tracer *t, const char *function);
 	int (*detach)(struct tracer *t);
+	/* While it is attached: has it fired since then, or since it was asked last? */
+	bool (*fired)(struct tracer *t);
 	const char *event; /* of a tracepoint, or of an event of tracefs; the form of the latter */
 	const char *form;
 	bool bpf;
-	int fd, program;
+	int fd, program, statistics;
+	const char *function; /* that it is on */
+	u64 seen;	      /* hits that fired() has told of */
 };
 
 extern struct tracer tracers[];
