@@ -672,10 +672,14 @@ int main(int argc, char **argv)
 		return KTAP_EXIT_FAIL;
 	}
 	vendor_remember();
+	tracers_remember();
 	code_remember();
 	r = module_ktap_main(argc, argv);
-	/* A case that died may have left these. */
-	tracers_reset();
+	if (!tracers_reset()) {
+		printf("# the host's tracer was not as before: put back\n");
+		r = KTAP_EXIT_FAIL;
+	}
+	/* A case that died may have left it out. */
 	if (!vendor_loaded())
 		vendor_insert();
 	return r;

@@ -250,6 +250,9 @@ static void read_hooked(void)
 
 struct view {
 	u64 vendor, vms, slots[NR_SLOTS];
+	/* Of a slot that stays as it is until the next view; else, anything. */
+	const struct tracer *tracers[NR_SLOTS];
+	const char *functions[NR_SLOTS];
 };
 
 static struct view view(void)
@@ -257,21 +260,28 @@ static struct view view(void)
 	struct view v = { .vendor = look(&vendor_word), .vms = look(&vm_word) };
 	u32 i;
 
-	for (i = 0; i < NR_SLOTS; i++)
+	for (i = 0; i < NR_SLOTS; i++) {
+		/*
+		 * The word first: attach() changes the others before it. The slot may go on to
+		 * another function before the outcome is judged.
+		 */
 		v.slots[i] = look(&slots[i].word);
+		v.tracers[i] = slots[i].tracer;
+		v.functions[i] = slots[i].function;
+	}
 	return v;
 }
 
-/* The tracer that was on its function's site from @a to @b. */
-static const struct slot *stayed_on(const struct view *a, const struct view *b)
+/* The slot whose tracer was on its function's site from @a to @b, or -1. */
+static int stayed_on(const struct view *a, const struct view *b)
 {
-	u32 i;
+	int i;
 
 	for (i = 0; i < NR_SLOTS; i++) {
 		if (a->slots[i] == b->slots[i] && state_of(a->slots[i]) == ON_SITE)
-			return &slots[i];
+			return i;
 	}
-	return NULL;
+	return -1;
 }
 
 /* No tracer was on any site. */
@@ -293,8 +303,8 @@ static bool vendor_stayed(const struct view *a, const struct view *b, u32 state)
 
 static void judge_refusal(int r, const struct view *a, const struct view *b)
 {
-	const struct slot *slot = stayed_on(a, b);
-	const char *function = NULL;
+	int slot = stayed_on(a, b);
+	const char *function = slot < 0 ? NULL : a->functions[slot];
 
 	ASSERT(!module_loaded(), "refused (%s), and there", strerror(-r));
 	if (r == -ENODEV) {
@@ -306,8 +316,6 @@ static void judge_refusal(int r, const struct view *a, const struct view *b)
 	}
 	ASSERT(r == -EBUSY, "insmod: %s", strerror(-r));
 	ASSERT(!stayed_off(a, b), "refused, and nothing was on a site");
-	if (slot)
-		function = slot->function;
 	ASSERT(klog_says(klog, "kvm_hyperv: cannot replace ", function),
 	       "refused, and the log does not say that %s is in use", function ?: "any function");
 	met.refused++;
@@ -316,7 +324,7 @@ static void judge_refusal(int r, const struct view *a, const struct view *b)
 bool load(void)
 {
 	struct view a, b;
-	int r;
+	int r, on;
 
 	lseek(klog, 0, SEEK_END);
 	a = view();
@@ -330,8 +338,8 @@ bool load(void)
 		return false;
 	}
 	ASSERT(module_loaded(), "loaded, and not there");
-	ASSERT(!stayed_on(&a, &b), "loaded over %s on %s", stayed_on(&a, &b)->tracer->name,
-	       stayed_on(&a, &b)->function);
+	on = stayed_on(&a, &b);
+	ASSERT(on < 0, "loaded over %s on %s", a.tracers[on]->name, a.functions[on]);
 	ASSERT(!vendor_stayed(&a, &b, OUT), "loaded without the vendor's module");
 	if (!nr_hooked)
 		read_hooked();
@@ -344,7 +352,7 @@ bool unload(void)
 	bool others = false, all = false;
 	char record[KLOG_RECORD];
 	struct view a, b;
-	int r;
+	int r, on;
 
 	lseek(klog, 0, SEEK_END);
 	a = view();
@@ -372,8 +380,8 @@ bool unload(void)
 		all |= !!strstr(record, "kvm_hyperv: unloaded; all");
 	}
 	ASSERT(others != all, "the log does not say what was restored");
-	ASSERT(others || !stayed_on(&a, &b), "%s on %s went unnoticed",
-	       stayed_on(&a, &b)->tracer->name, stayed_on(&a, &b)->function);
+	on = stayed_on(&a, &b);
+	ASSERT(others || on < 0, "%s on %s went unnoticed", a.tracers[on]->name, a.functions[on]);
 	ASSERT(all || !stayed_off(&a, &b), "not all is restored, and nobody was there");
 	met.removed++;
 	return true;

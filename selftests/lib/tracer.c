@@ -126,6 +126,40 @@ static bool function_fired(struct tracer *t)
 	return trace_has(INSTANCE, t->function, " <-");
 }
 
+/* The host's own tracer and its functions, as the files say it. */
+static char host_tracer[64];
+static char host_filter[16384];
+
+static void file_read(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t n;
+
+	while (fd >= 0 && len < size - 1 && (n = read(fd, text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Lines of set_ftrace_filter are "FUNCTION", "FUNCTION [MODULE]" and, if it is empty, "# ...". */
+static int set_filter(const char *lines)
+{
+	int r = file_write(TRACING "/set_ftrace_filter", "", O_TRUNC);
+	char name[128];
+	size_t len;
+
+	for (; !r && *lines; lines += strcspn(lines, "\n"), lines += *lines == '\n') {
+		len = strcspn(lines, " \n");
+		if (*lines == '#' || len >= sizeof(name))
+			continue;
+		snprintf(name, sizeof(name), "%.*s", (int)len, lines);
+		r = file_write(TRACING "/set_ftrace_filter", name, O_APPEND);
+	}
+	return r;
+}
+
 static int graph_attach(struct tracer *t, const char *function)
 {
 	(void)t;
@@ -134,9 +168,14 @@ static int graph_attach(struct tracer *t, const char *function)
 
 static int graph_detach(struct tracer *t)
 {
+	int r;
+
 	(void)t;
-	return set_tracer(TRACING, "nop") ?:
-		       file_write(TRACING "/set_ftrace_filter", "", O_TRUNC);
+	/* The host's tracer must not begin with all functions, or with ours. */
+	r = set_tracer(TRACING, "nop");
+	if (!r)
+		r = set_filter(host_filter);
+	return r ?: set_tracer(TRACING, host_tracer);
 }
 
 static bool graph_fired(struct tracer *t)
@@ -317,15 +356,29 @@ bool tracer_exists(struct tracer *t)
 	return !access("/proc/sys/kernel/unprivileged_bpf_disabled", F_OK);
 }
 
-void tracers_reset(void)
+void tracers_remember(void)
 {
+	file_read(TRACING "/current_tracer", host_tracer, sizeof(host_tracer));
+	host_tracer[strcspn(host_tracer, "\n")] = '\0';
+	file_read(TRACING "/set_ftrace_filter", host_filter, sizeof(host_filter));
+}
+
+bool tracers_reset(void)
+{
+	char tracer[sizeof(host_tracer)], filter[sizeof(host_filter)];
 	u32 i;
 
 	for (i = 0; i < nr_tracers; i++) {
 		if (tracers[i].attach == probe_attach)
 			probe_detach(&tracers[i]);
 	}
-	graph_detach(NULL);
 	function_detach(NULL);
 	rmdir(INSTANCE);
+	file_read(TRACING "/current_tracer", tracer, sizeof(tracer));
+	tracer[strcspn(tracer, "\n")] = '\0';
+	file_read(TRACING "/set_ftrace_filter", filter, sizeof(filter));
+	if (!strcmp(tracer, host_tracer) && !strcmp(filter, host_filter))
+		return true;
+	graph_detach(NULL);
+	return false;
 }

@@ -30,7 +30,9 @@ extern const u32 nr_tracers;
 
 /* Does this kernel have it? */
 bool tracer_exists(struct tracer *t);
-/* Let go of whatever a test that died has left. */
-void tracers_reset(void);
+/* Once, before the first is attached: the host's own tracer, which comes back at each detach. */
+void tracers_remember(void);
+/* Let go of whatever a test that died has left. False if the host's own tracer is another now. */
+bool tracers_reset(void);
 
 #endif
