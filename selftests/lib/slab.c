@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* See slab.h. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,29 +29,58 @@ static s64 number_in(const char *path, const char *format)
 	return n;
 }
 
-void slab_read(struct slab_counts *c)
+/* Of all caches, open from the first look on: to open them takes memory of some caches. */
+static int shrinks[SLAB_CACHES];
+static u32 nr_shrinks;
+
+static void open_shrinks(void)
 {
 	struct dirent *e;
 	char path[300];
-	DIR *d;
+	DIR *d = opendir(SLABS);
 
-	c->nr = 0;
-	/* What waits for a grace period is freed in batches, each five seconds. */
-	sleep(6);
-	file_write("/proc/sys/vm/drop_caches", "3", 0);
-	d = opendir(SLABS);
-	while (d && c->nr < SLAB_CACHES && (e = readdir(d))) {
+	while (d && nr_shrinks < SLAB_CACHES && (e = readdir(d))) {
 		/* The others are links to these. */
 		if (e->d_type != DT_DIR || e->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), SLABS "/%s/shrink", e->d_name);
-		file_write(path, "1", 0);
-		snprintf(path, sizeof(path), SLABS "/%s/objects", e->d_name);
-		snprintf(c->caches[c->nr].name, sizeof(c->caches[0].name), "%.47s", e->d_name);
-		c->caches[c->nr++].objects = number_in(path, "%lld");
+		shrinks[nr_shrinks] = open(path, O_WRONLY | O_CLOEXEC);
+		nr_shrinks += shrinks[nr_shrinks] >= 0;
 	}
 	if (d)
 		closedir(d);
+}
+
+/* The lines of slabinfo, but for its two heads: a cache, and its objects in use. */
+static void read_caches(struct slab_counts *c)
+{
+	FILE *f = fopen("/proc/slabinfo", "re");
+	long long objects;
+	char line[512];
+
+	c->nr = 0;
+	while (f && c->nr < SLAB_CACHES && fgets(line, sizeof(line), f)) {
+		if (*line == '#' || sscanf(line, "%47s %lld", c->caches[c->nr].name, &objects) != 2)
+			continue;
+		c->caches[c->nr++].objects = objects;
+	}
+	if (f)
+		fclose(f);
+}
+
+void slab_read(struct slab_counts *c)
+{
+	u32 i;
+
+	if (!nr_shrinks)
+		open_shrinks();
+	file_write("/proc/sys/vm/drop_caches", "3", 0);
+	/* What a processor has at hand of a cache counts as in use. */
+	for (i = 0; i < nr_shrinks; i++) {
+		if (write(shrinks[i], "1", 1) < 0)
+			continue;
+	}
+	read_caches(c);
 	c->vmalloc_kb = number_in("/proc/meminfo", "VmallocUsed: %lld");
 	c->percpu_kb = number_in("/proc/meminfo", "Percpu: %lld");
 }
@@ -69,18 +99,31 @@ static s64 objects_of(const struct slab_counts *c, const char *name)
 u32 slab_grown(const struct slab_counts *a, const struct slab_counts *b, s64 objects)
 {
 	u32 i, grown = 0;
+
+	for (i = 0; i < b->nr; i++)
+		grown += b->caches[i].objects - objects_of(a, b->caches[i].name) >= objects;
+	return grown;
+}
+
+void slab_log(const struct slab_counts *a, const struct slab_counts *b, s64 objects)
+{
 	s64 more;
+	u32 i;
 
 	for (i = 0; i < b->nr; i++) {
 		more = b->caches[i].objects - objects_of(a, b->caches[i].name);
-		if (more < objects)
-			continue;
-		ktap_log("%s: %lld objects, %lld more", b->caches[i].name,
-			 (long long)b->caches[i].objects, (long long)more);
-		grown++;
+		if (more >= objects)
+			ktap_log("%s: %lld objects, %lld more", b->caches[i].name,
+				 (long long)b->caches[i].objects, (long long)more);
 	}
 	ktap_log("vmalloc: %lld kB more, per-CPU memory: %lld kB more",
 		 (long long)(b->vmalloc_kb - a->vmalloc_kb),
 		 (long long)(b->percpu_kb - a->percpu_kb));
-	return grown;
+}
+
+void slab_settle(struct slab_counts *c)
+{
+	/* What waits for a grace period is freed in batches, each five seconds; no file tells. */
+	sleep(6);
+	slab_read(c);
 }

@@ -18,10 +18,11 @@ struct slab_counts {
 
 /* Nothing that the kernel could free at once is counted. 0 caches: it does not tell. */
 void slab_read(struct slab_counts *c);
-/*
- * How many caches have grown by @objects or more from @a to @b; log each, and what vmalloc() and
- * the per-CPU allocator have more.
- */
+/* The same, once what the kernel frees later on is freed: to compare with. */
+void slab_settle(struct slab_counts *c);
+/* How many caches have grown by @objects or more from @a to @b. */
 u32 slab_grown(const struct slab_counts *a, const struct slab_counts *b, s64 objects);
+/* Log each of them, and what vmalloc() and the per-CPU allocator have more. */
+void slab_log(const struct slab_counts *a, const struct slab_counts *b, s64 objects);
 
 #endif
