@@ -674,12 +674,10 @@ TEST(everything_at_once)
 	code_is_as_before();
 }
 
-static void until_killed(void)
+static __attribute__((noreturn)) void until_killed(void)
 {
 	u32 n = 0;
 
-	if (module_loaded())
-		module_unload();
 	runners_start();
 	for (;;) {
 		module_load();
@@ -692,6 +690,7 @@ static void until_killed(void)
 
 int main(int argc, char **argv)
 {
+	bool forever = false;
 	int i, r;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -701,13 +700,20 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[i], "--loads"))
 			loads = (u32)strtoul(argv[i + 1], NULL, 10);
 		if (!strcmp(argv[i], "--until-killed"))
-			until_killed();
+			forever = *argv[i + 1] == '1';
+	}
+	if (module_loaded()) {
+		fprintf(stderr,
+			"load_busy_test: kvm_hyperv is loaded already; run 'rmmod kvm_hyperv' first, as this test loads it by itself\n");
+		return KTAP_EXIT_FAIL;
 	}
 	if (!vendor_loaded()) {
 		fprintf(stderr, "load_busy_test: %s is not loaded; run 'modprobe %s' first\n",
 			vendor_module(), vendor_module());
 		return KTAP_EXIT_FAIL;
 	}
+	if (forever)
+		until_killed();
 	vendor_remember();
 	tracers_remember();
 	code_remember();

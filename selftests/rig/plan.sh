@@ -152,7 +152,7 @@ check_list() {
 # report.awk), DIR/needs (one file or module a line, see host.sh) and, when a row leaves a program out,
 # DIR/not-here. With KERNEL, a kernel folder, the steps load what KVM's modules depend on.
 plan_host() {
-	local host=$1 dir=$2 vendor=kvm-amd line kind name hosts rest reason seen=" " loaded=" "
+	local host=$1 dir=$2 vendor=kvm-amd line kind name hosts rest reason seen=" " loaded=" " leave_inserts=yes
 	local -A part=() retry=()
 
 	[[ $host != intel-* ]] || vendor=kvm-intel
@@ -251,6 +251,8 @@ plan_row() {
 		;;
 	leave)
 		read -r how program <<<"$rest"
+		have_module || program=
+		[ -z "$program" ] || leave_inserts=no
 		: "${program:=spin}"
 		plan_need own "${program%% *}"
 		plan_add leave "$name" step ok yes "$reason" "leave $name $how 60 $program"
@@ -365,7 +367,7 @@ plan_boot() {
 	if have_module; then
 		echo "load kvm"
 		echo "load $vendor nested=1"
-		rig_step leave insmod-again insmod 0 kvm-hyperv
+		[ "$leave_inserts" = no ] || rig_step leave insmod-again insmod 0 kvm-hyperv
 	fi
 	printf '%s' "${part[leave]}"
 }
