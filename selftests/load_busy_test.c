@@ -468,6 +468,7 @@ static void expect_no_leak(const struct slab_counts *a, u32 loaded)
 		slab_read(&b);
 		grown = slab_grown(a, &b, loaded * 3 / 4);
 		grown += b.vmalloc_kb - a->vmalloc_kb >= loaded * 4;
+		grown += b.large_kb - a->large_kb >= loaded * 4;
 	} while (grown && now_seconds() < end);
 	ktap_log("memory judged after %u loads:", loaded);
 	slab_log(a, &b, loaded * 3 / 4);

@@ -51,25 +51,32 @@ static void open_shrinks(void)
 		closedir(d);
 }
 
-/* The lines of slabinfo, but for its two heads: a cache, and its objects in use. */
-static void read_caches(struct slab_counts *c)
+/* The lines of slabinfo, but for its two heads: a cache, its objects in use, and all its pages. */
+static s64 read_caches(struct slab_counts *c)
 {
 	FILE *f = fopen("/proc/slabinfo", "re");
-	long long objects;
+	long long objects, pages, slabs;
 	char line[512];
+	s64 all = 0;
 
 	c->nr = 0;
 	while (f && c->nr < SLAB_CACHES && fgets(line, sizeof(line), f)) {
-		if (*line == '#' || sscanf(line, "%47s %lld", c->caches[c->nr].name, &objects) != 2)
+		if (*line == '#' ||
+		    sscanf(line,
+			   "%47s %lld %*d %*d %*d %lld : tunables %*d %*d %*d : slabdata %*d %lld",
+			   c->caches[c->nr].name, &objects, &pages, &slabs) != 4)
 			continue;
 		c->caches[c->nr++].objects = objects;
+		all += pages * slabs;
 	}
 	if (f)
 		fclose(f);
+	return all;
 }
 
 void slab_read(struct slab_counts *c)
 {
+	s64 pages;
 	u32 i;
 
 	if (!nr_shrinks)
@@ -80,7 +87,11 @@ void slab_read(struct slab_counts *c)
 		if (write(shrinks[i], "1", 1) < 0)
 			continue;
 	}
-	read_caches(c);
+	/* Each processor has counts of its own, which it adds to those of all from time to time. */
+	file_write("/proc/sys/vm/stat_refresh", "1", 0);
+	pages = read_caches(c);
+	/* The kernel counts both as slabs. */
+	c->large_kb = number_in("/proc/meminfo", "Slab: %lld") - pages * (PAGE_SIZE / 1024);
 	c->vmalloc_kb = number_in("/proc/meminfo", "VmallocUsed: %lld");
 	c->percpu_kb = number_in("/proc/meminfo", "Percpu: %lld");
 }
@@ -116,8 +127,8 @@ void slab_log(const struct slab_counts *a, const struct slab_counts *b, s64 obje
 			ktap_log("%s: %lld objects, %lld more", b->caches[i].name,
 				 (long long)b->caches[i].objects, (long long)more);
 	}
-	ktap_log("vmalloc: %lld kB more, per-CPU memory: %lld kB more",
-		 (long long)(b->vmalloc_kb - a->vmalloc_kb),
+	ktap_log("large: %lld kB more, vmalloc: %lld kB more, per-CPU memory: %lld kB more",
+		 (long long)(b->large_kb - a->large_kb), (long long)(b->vmalloc_kb - a->vmalloc_kb),
 		 (long long)(b->percpu_kb - a->percpu_kb));
 }
 

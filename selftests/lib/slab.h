@@ -14,6 +14,7 @@ struct slab_counts {
 	} caches[SLAB_CACHES];
 	u32 nr;
 	s64 vmalloc_kb, percpu_kb;
+	s64 large_kb; /* kmalloc() of more than a slab has */
 };
 
 /* Nothing that the kernel could free at once is counted. 0 caches: it does not tell. */
@@ -22,7 +23,7 @@ void slab_read(struct slab_counts *c);
 void slab_settle(struct slab_counts *c);
 /* How many caches have grown by @objects or more from @a to @b. */
 u32 slab_grown(const struct slab_counts *a, const struct slab_counts *b, s64 objects);
-/* Log each of them, and what vmalloc() and the per-CPU allocator have more. */
+/* Log each of them, and what the other allocators have more. */
 void slab_log(const struct slab_counts *a, const struct slab_counts *b, s64 objects);
 
 #endif
