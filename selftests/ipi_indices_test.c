@@ -197,3 +197,18 @@ TEST(one_index_of_two_given_up)
 	each_has(vm, other);
 	vm_free(vm);
 }
+
+/* A vCPU that is plugged in has an index that user space gave to another VP: until it gets its own. */
+TEST(hot_plugged_vcpu_leaves_the_index_alone)
+{
+	static const struct row row = { "VP 4", ANY, SPARSE, 1, { 0x10 }, CPU(2) };
+	struct vm *vm = vm_with_indices(NULL);
+
+	vcpu_set_msr(vm->vcpus[2], HV_X64_MSR_VP_INDEX, 4);
+	send_rows(vm, &row, 1);
+	ASSERT_EQ(vcpu_get_msr(vm_add_vcpu(vm), HV_X64_MSR_VP_INDEX), 4);
+	send_rows(vm, &row, 1);
+	vcpu_set_msr(vm->vcpus[4], HV_X64_MSR_VP_INDEX, 2);
+	send_rows(vm, &row, 1);
+	vm_free(vm);
+}

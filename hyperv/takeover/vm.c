@@ -82,8 +82,12 @@ static void publish(struct kvm_vcpu *vcpu, struct khv_vcpu *vp)
 {
 	mutex_lock(&vp->vm->vps_lock);
 	list_move_tail(&vp->link, &vp->vm->vps);
-	/* Enter the VP in by_index first: otherwise a look-up by its index could miss it. */
-	khv_vp_claim(vp);
+	/*
+	 * Enter the VP in by_index first: otherwise a look-up by its index could miss it. A VP that
+	 * user space gave this index keeps it.
+	 */
+	if (!khv_vp_by_index(vcpu->kvm, vp->stock.vp_index))
+		khv_vp_claim(vp);
 	/* GPA flushes requested while the vCPU had no VP are in no queue. */
 	khv_gpa_flush_all(vp);
 	/*

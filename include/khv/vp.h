@@ -32,7 +32,8 @@ void khv_vp_run_end(struct khv_vcpu *vp);
  * khv_vp_claim() - enter a VP in the table of VP indices
  * @vp: the VP, with stock.vp_index set
  *
- * Only user space can give two VPs the same index; the VP that claimed it last wins.
+ * Two VPs have the same index while user space has given both to one, or one the default index of
+ * another that it adds later; the VP that user space gave it last wins.
  *
  * Context: &khv_vm.vps_lock held.
  */
