@@ -83,8 +83,11 @@ int khv_symbols_index(struct module *mod)
 	const struct mod_kallsyms *symbols;
 	u32 i, at;
 
-	/* Safe without RCU: the module is live and pinned. */
-	symbols = rcu_dereference_protected(mod->kallsyms, true);
+	/*
+	 * Not mod->kallsyms: a module is live some time before that leaves the table of its init
+	 * memory, which is then freed.
+	 */
+	symbols = &mod->core_kallsyms;
 	/* Keep the table at most half full. */
 	index->mask = roundup_pow_of_two(2 * symbols->num_symtab + 2) - 1;
 	index->slot = kvcalloc(index->mask + 1, sizeof(*index->slot), GFP_KERNEL);

@@ -316,7 +316,7 @@ KHV_FIELD(KVM, kvm_x86_nested_ops, hv_inject_synthetic_vmexit_post_tlb_flush)
 /* Symbols of a module, and tracepoints. */
 KHV_FIELD(KERNEL, module, state)
 KHV_FIELD(KERNEL, module, name)
-KHV_FIELD(KERNEL, module, kallsyms)
+KHV_FIELD(KERNEL, module, core_kallsyms)
 KHV_FIELD(KERNEL, mod_kallsyms, symtab)
 KHV_FIELD(KERNEL, mod_kallsyms, num_symtab)
 KHV_FIELD(KERNEL, mod_kallsyms, strtab)
