@@ -277,6 +277,7 @@ plan_program() {
 	# The debug hosts look for faults under the checkers; the stock hosts are the oracle.
 	[[ $host != *-debug && -z ${KHV_COVERAGE:-} ]] || ! have_module || [ "$module" = - ] || stock=-
 	[ "$stock" != first ] || phase=first stock=pass
+	[ "$stock" != last ] || phase=leave stock=pass
 	for ((n = 1; n <= KHV_REPEAT; n++)); do
 		id=$name
 		[ "$n" = 1 ] || id=$name#$n

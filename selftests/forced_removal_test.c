@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * rmmod -f while the module owns a VM: the VM goes on. The module stays in memory for the rest of
+ * the boot, so this is one of its last programs.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "klog.h"
+#include "module.h"
+#include "vm.h"
+
+#define SECONDS 20
+
+GUEST_CODE(uses_registers)
+{
+	u64 now, last = 0;
+
+	for (;;) {
+		now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
+		GUEST_ASSERT(now >= last);
+		last = now;
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_VP_INDEX), 0);
+		GUEST_SYNC(1);
+	}
+}
+
+/* It is there until the host ends, so it must hold no VM: it is started before there is one. */
+static pid_t start_remover(int *go)
+{
+	int fds[2];
+	pid_t pid;
+	char c;
+
+	ASSERT(!pipe(fds), "pipe: %s", strerror(errno));
+	pid = fork();
+	if (!pid) {
+		if (read(fds[0], &c, 1) != 1)
+			_exit(EIO);
+		close_range(0, ~0u, 0);
+		syscall(SYS_delete_module, "kvm_hyperv", O_NONBLOCK | O_TRUNC);
+		_exit(errno);
+	}
+	*go = fds[1];
+	return pid;
+}
+
+TEST(forced_removal_leaves_the_vms_alone)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	int log = klog_open(), status = 0, go;
+	long end = now_seconds() + SECONDS;
+	struct vm *vm, *later;
+	bool said = false;
+	pid_t pid;
+	u32 i;
+
+	ASSERT(module_loaded(), "the module is not loaded");
+	lseek(log, 0, SEEK_END);
+	pid = start_remover(&go);
+	vm = vm_create(1, 0);
+	ASSERT_EQ(module_refs(), 1);
+	vcpu_entry(vm->vcpus[0], uses_registers);
+	vcpu_run_sync(vm->vcpus[0], 1);
+	ASSERT_EQ(write(go, "", 1), 1);
+	while (!said && now_seconds() < end) {
+		nanosleep(&pause, NULL);
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			FAIL("delete_module has ended: %d", WEXITSTATUS(status));
+		said = klog_says(log, "kvm_hyperv: removed by force while 1 VMs use it", NULL);
+	}
+	ASSERT(said, "the log does not say so within %u s", SECONDS);
+	for (i = 0; i < 1000; i++)
+		vcpu_run_sync(vm->vcpus[0], 1);
+	later = vm_create(1, 0);
+	ASSERT_EQ(module_refs(), 1);
+	vcpu_entry(later->vcpus[0], uses_registers);
+	vcpu_run_sync(later->vcpus[0], 1);
+	vm_free(later);
+	vm_free(vm);
+	module_expect_refs(0);
+	ASSERT_EQ(waitpid(pid, &status, WNOHANG), 0);
+}
