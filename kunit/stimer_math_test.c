@@ -103,6 +103,24 @@ static void hopeless_backlog(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, khv_stimer_next(1000, 7, false, 1000 + 7 * 100 + 3), 1000 + 7 * 101);
 }
 
+/* Each tick is served 10 us late: whoever gets all ticks must not fall behind by that. */
+static void short_periods(struct kunit *test)
+{
+	static const u64 periods[] = { 1000, 1060, 1100, 1500, 1999, 2000, 3000 };
+	u64 now, due;
+	unsigned int i, n;
+
+	for (i = 0; i < ARRAY_SIZE(periods); i++) {
+		due = khv_stimer_first(periods[i], true, 0);
+		now = 0;
+		for (n = 0; n < 100000; n++) {
+			now += khv_stimer_alarm(due, periods[i], now) + 100;
+			due = khv_stimer_next(due, periods[i], false, now);
+		}
+		KUNIT_EXPECT_LE(test, khv_ticks_until(now, due), 3 * (s64)periods[i]);
+	}
+}
+
 static void next_look(struct kunit *test)
 {
 	u64 period = 10 * MSEC;
@@ -149,11 +167,10 @@ static void never_early(struct kunit *test)
 }
 
 static struct kunit_case stimer_cases[] = {
-	KUNIT_CASE(distance_is_signed), KUNIT_CASE(first_expiry),
-	KUNIT_CASE(next_in_time),	KUNIT_CASE(lazy_skips),
-	KUNIT_CASE(others_catch_up),	KUNIT_CASE(hopeless_backlog),
-	KUNIT_CASE(next_look),		KUNIT_CASE(never_early),
-	KUNIT_CASE(clock_set_back),	{},
+	KUNIT_CASE(distance_is_signed), KUNIT_CASE(first_expiry),    KUNIT_CASE(next_in_time),
+	KUNIT_CASE(lazy_skips),		KUNIT_CASE(others_catch_up), KUNIT_CASE(hopeless_backlog),
+	KUNIT_CASE(short_periods),	KUNIT_CASE(next_look),	     KUNIT_CASE(never_early),
+	KUNIT_CASE(short_periods),	KUNIT_CASE(clock_set_back),  {},
 };
 
 static struct kunit_suite stimer_suite = {

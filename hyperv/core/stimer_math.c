@@ -35,7 +35,7 @@ u64 khv_stimer_next(u64 last, u64 period, bool lazy, u64 now)
 
 	if (behind < 0)
 		return next;
-	if (!lazy && period >= KHV_STIMER_MIN_PERIOD && behind <= KHV_STIMER_MAX_BACKLOG)
+	if (!lazy && period >= KHV_STIMER_MIN_CATCH_UP && behind <= KHV_STIMER_MAX_BACKLOG)
 		return next;
 
 	div64_u64_rem(behind, clamp_period(period), &into_period);

@@ -31,7 +31,7 @@ static bool direct_busy(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *
 	u8 vector = t->config.apic_vector;
 	u64 irr;
 
-	if (!t->config.periodic || t->config.lazy || t->count < KHV_STIMER_MIN_PERIOD)
+	if (!t->config.periodic || t->config.lazy || t->count < KHV_STIMER_MIN_CATCH_UP)
 		return false;
 	return !khv_kvm_hv_vapic_msr_read(vcpu, APIC_IRR + vector / 32 * KHV_LAPIC_WORD, &irr) &&
 	       (irr & BIT(vector % 32));

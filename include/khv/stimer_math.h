@@ -12,6 +12,12 @@
 /* Shortest time between two expiries of a periodic timer: 100 us. */
 #define KHV_STIMER_MIN_PERIOD 1000
 
+/*
+ * Shortest period of a timer that can catch up: 200 us. Ticks come KHV_STIMER_MIN_PERIOD apart and
+ * a little late, so one with a period about as short would fall ever farther behind.
+ */
+#define KHV_STIMER_MIN_CATCH_UP (2 * KHV_STIMER_MIN_PERIOD)
+
 /* A non-lazy timer that is more than 10 s behind skips the expiries that it missed. */
 #define KHV_STIMER_MAX_BACKLOG (10 * 10000000LL)
 
@@ -55,7 +61,7 @@ bool khv_stimer_set_back(u64 expiry, u64 period, u64 now);
  * @now: reference time, not before @last
  *
  * A non-lazy timer gets every expiry, so the result may have passed already. It skips expiries like
- * a lazy one if the period is below KHV_STIMER_MIN_PERIOD or the backlog above
+ * a lazy one if the period is below KHV_STIMER_MIN_CATCH_UP or the backlog above
  * KHV_STIMER_MAX_BACKLOG, because the guest cannot catch up.
  *
  * Return: reference time, a whole number of periods after @last.
