@@ -306,39 +306,27 @@ TEST(page_read_only)
 }
 
 /* A page in a memslot of its own, which the guest itself does not read. */
-static u8 *page_in_a_slot(struct vm *vm, struct kvm_userspace_memory_region *slot)
+static u8 *page_in_a_slot(struct vm *vm, u32 slot)
 {
 	u8 *mem = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	ASSERT(mem != MAP_FAILED, "mmap");
-	*slot = (struct kvm_userspace_memory_region){
-		.slot = vm->nr_slots,
-		.guest_phys_addr = GPA_FAULTING,
-		.userspace_addr = (uintptr_t)mem,
-	};
-	vm_add_memslot(vm, GPA_FAULTING, mem, PAGE_SIZE, 0);
+	vm_set_page(vm, slot, GPA_FAULTING, mem);
 	guest_write(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, GPA_FAULTING | REF_TSC_ENABLE);
 	ASSERT(seq_valid(*(u32 *)mem), "sequence 0x%x", *(u32 *)mem);
 	memset(&ref_page, 0, sizeof(ref_page));
 	return mem;
 }
 
-static void resize_slot(struct vm *vm, struct kvm_userspace_memory_region *slot, u64 size)
-{
-	slot->memory_size = size;
-	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, slot) < 0)
-		FAIL("memslot of 0x%llx bytes: %s", (unsigned long long)size, strerror(errno));
-}
-
 /* The memory under an enabled page goes away. */
 TEST(page_loses_its_memory)
 {
 	struct vm *vm = vm_with_page(1);
-	struct kvm_userspace_memory_region slot;
 	struct vcpu *v = vm->vcpus[0];
-	u8 *mem = page_in_a_slot(vm, &slot);
+	u32 slot = vm->nr_slots;
+	u8 *mem = page_in_a_slot(vm, slot);
 
-	resize_slot(vm, &slot, 0);
+	vm_set_page(vm, slot, GPA_FAULTING, NULL);
 	munmap(mem, PAGE_SIZE);
 	advance_clock(vm, JUMP_SEC);
 	read_clock(v);
@@ -352,16 +340,16 @@ TEST(page_loses_its_memory)
 TEST_KNOWN(page_is_written_when_its_memory_is_back, "K48")
 {
 	struct vm *vm = vm_with_page(1);
-	struct kvm_userspace_memory_region slot;
 	struct vcpu *v = vm->vcpus[0];
-	volatile u32 *sequence = (u32 *)page_in_a_slot(vm, &slot);
-	u32 old = *sequence;
+	u32 slot = vm->nr_slots, old;
+	volatile u32 *sequence = (u32 *)page_in_a_slot(vm, slot);
 
-	resize_slot(vm, &slot, 0);
+	old = *sequence;
+	vm_set_page(vm, slot, GPA_FAULTING, NULL);
 	advance_clock(vm, JUMP_SEC);
 	read_clock(v);
 	ASSERT_EQ(*sequence, old);
-	resize_slot(vm, &slot, PAGE_SIZE);
+	vm_set_page(vm, slot, GPA_FAULTING, (void *)sequence);
 	read_clock(v);
 	ASSERT_KNOWN(*sequence != old, "sequence still 0x%x", old);
 	vm_free(vm);

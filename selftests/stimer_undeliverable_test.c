@@ -4,6 +4,8 @@
  * SIMP or the local APIC is disabled, the SINT is masked, or the SynIC is off.
  */
 #include <string.h>
+#include <sys/mman.h>
+#include <time.h>
 
 #include "stimer.h"
 
@@ -370,4 +372,57 @@ STIMER_TEST(disabled_while_blocked_never_expires)
 	wrmsr(HV_X64_MSR_EOM, 0);
 	guest_settle(SETTLE_MS);
 	assert_quiet();
+}
+
+/* --- the message page has no memory for a while (K49) ------------------------ */
+
+#define GPA_AWAY 0x60000000ULL
+#define CLOSING	 0x71 /* of the timer that closes the case */
+
+static volatile u64 came;
+
+static void note_time(struct guest_frame *f)
+{
+	came = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
+	guest_irq_count(f);
+}
+
+/* Halted until the closing timer, unless the message comes before. */
+GUEST_CODE(waits_for_memory)
+{
+	u64 end;
+
+	setup();
+	wrmsr(HV_X64_MSR_SIMP, GPA_AWAY | HV_SYNIC_ENABLE);
+	GUEST_SYNC(1);
+	start(0, ONE_SHOT, in_ms(1));
+	end = in_ms(WAIT_MS);
+	start(3, ON | HV_STIMER_DIRECT | HV_STIMER_VECTOR(CLOSING), end);
+	while (!guest_irqs[CLOSING] && !guest_irqs[VEC])
+		irqs_halt();
+	GUEST_ASSERT_KNOWN_EQ(came && came < end, true);
+}
+
+/* As user space does that splits a memslot while the VP is halted. */
+TEST_KNOWN(memory_comes_back_under_a_halted_vp, "K49")
+{
+	struct timespec away = { .tv_nsec = 100000000 };
+	u8 *page =
+		mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+	u32 slot = vm->nr_slots;
+
+	ASSERT(page != MAP_FAILED, "mmap");
+	guest_irq_handlers[VEC] = note_time;
+	guest_irq_handlers[CLOSING] = guest_irq_count;
+	vm_set_page(vm, slot, GPA_AWAY, page);
+	vcpu_entry(v, waits_for_memory);
+	synic_run_sync(v, 1);
+	vm_set_page(vm, slot, GPA_AWAY, NULL);
+	vcpu_start(v);
+	nanosleep(&away, NULL);
+	vm_set_page(vm, slot, GPA_AWAY, page);
+	vcpu_join(v);
+	vm_free(vm);
 }

@@ -66,11 +66,25 @@ static bool slot_empty(struct kvm_vcpu *vcpu, gpa_t slot)
 	return !khv_kvm_read_guest(vcpu->kvm, slot, &type, sizeof(type)) && type == HVMSG_NONE;
 }
 
+static gpa_t slot_gpa(const struct kvm_vcpu_hv_synic *synic, u32 sint)
+{
+	return (synic->msg_page & KHV_PAGE_GPFN) + sint * sizeof(struct hv_message);
+}
+
+bool khv_synic_slot_missing(struct kvm_vcpu *vcpu, u32 sint)
+{
+	struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;
+	u32 type;
+
+	return accepts(synic, khv_sint(synic, sint)) &&
+	       khv_kvm_read_guest(vcpu->kvm, slot_gpa(synic, sint), &type, sizeof(type));
+}
+
 bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message *msg)
 {
 	struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;
 	u64 sint_val = khv_sint(synic, sint);
-	gpa_t slot = (synic->msg_page & KHV_PAGE_GPFN) + sint * sizeof(*msg);
+	gpa_t slot = slot_gpa(synic, sint);
 	const u32 type = msg->header.message_type;
 
 	if (!accepts(synic, sint_val))

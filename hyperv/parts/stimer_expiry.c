@@ -20,7 +20,9 @@
 #include "stimer.h"
 
 /* Number of times in a row that a one-shot may be due when it is started, before it is delayed. */
-#define MAX_RUSH 16
+#define MAX_RUSH     16
+/* Time until a one-shot looks again for the memory of its message: 10 ms. */
+#define MEMORY_RETRY 100000
 
 /*
  * A tick would be lost if the previous one is still pending in the local APIC's IRR. A timer that
@@ -133,6 +135,9 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 				hrtimer_try_to_cancel(&t->timer);
 				t->config.enable = 0;
 				clear_bit(t->index, &vp->stimers_started);
+			} else if (!t->config.direct_mode &&
+				   khv_synic_slot_missing(vcpu, t->config.sintx)) {
+				khv_stimer_arm(t, MEMORY_RETRY);
 			}
 			return;
 		}

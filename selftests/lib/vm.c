@@ -197,6 +197,18 @@ void vm_add_memslot(struct vm *vm, u64 gpa, void *hva, u64 size, u32 flags)
 	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION, &r, "KVM_SET_USER_MEMORY_REGION");
 }
 
+void vm_set_page(struct vm *vm, u32 slot, u64 gpa, void *hva)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = slot,
+		.guest_phys_addr = gpa,
+		.memory_size = hva ? PAGE_SIZE : 0,
+		.userspace_addr = (u64)(uintptr_t)hva,
+	};
+
+	vm_ioctl(vm, KVM_SET_USER_MEMORY_REGION, &r, "KVM_SET_USER_MEMORY_REGION");
+}
+
 void *vm_alloc(struct vm *vm, u64 size)
 {
 	void *p = vm->ram + vm->ram_used;

@@ -102,6 +102,8 @@ void vm_free(struct vm *vm);
 void *vm_alloc(struct vm *vm, u64 size);
 void vm_add_low(struct vm *vm);
 void vm_add_memslot(struct vm *vm, u64 gpa, void *hva, u64 size, u32 flags);
+/* Let @slot be the page @gpa, in @hva; NULL takes the slot away. */
+void vm_set_page(struct vm *vm, u32 slot, u64 gpa, void *hva);
 int __vm_enable_cap(struct vm *vm, u32 cap, u64 arg0);
 
 /* Prepare the vCPU to run @entry in 64-bit mode, at CPL 0, interrupts off. */
