@@ -99,6 +99,71 @@ TEST_DIRECT(answered_after_migration_and_entry)
 	direct_world_free(w);
 }
 
+/* --- an L2 that is away when it is flushed (N9) ------------------------------ */
+
+/* Stop in L1, with the VMCS cleared if there is one; L2 is then launched anew. */
+static u64 stop_in_l1(u64 evmcs)
+{
+	struct nested *n = this_cpu()->nested;
+
+	if (evmcs) {
+		GUEST_ASSERT_EQ(nested_vmclear((u8 *)(uintptr_t)evmcs), 0);
+		n->launched = false;
+	}
+	GUEST_SYNC(OPS_STAGE);
+	return 0;
+}
+
+static void leave_l2(struct world *w, u64 evmcs)
+{
+	struct nested *n = w->n[0];
+
+	n->l1->ops[0] = (struct guest_op){ .op = OP_CALL,
+					   .arg0 = (u64)(uintptr_t)stop_in_l1,
+					   .arg1 = evmcs };
+	n->l1->nr = 1;
+	vcpu_op(w->vm->vcpus[0], n->l2, OP_L1);
+}
+
+/* Let vCPU 0 enter its L2 again. Return: was all that it had of it invalidated? */
+static bool return_to_l2(struct world *w)
+{
+	probes_read();
+	vcpu_run_sync(w->vm->vcpus[0], OPS_STAGE);
+	probes_read();
+	return invalidated_all(w->address[0]);
+}
+
+/* With a VPID and nested paging an entry invalidates nothing by itself. */
+TEST_KNOWN(l2_that_was_away_is_flushed, "N9")
+{
+	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(0) };
+	struct world *w;
+	u32 i;
+
+	if (host_is_amd())
+		ktap_skip("each entry flushes there");
+	if (host_is_6_1())
+		ktap_skip("this KVM tracks no identities");
+	w = direct_world_create(NESTED_EVMCS | NESTED_DIRECT | NESTED_PAGING);
+	for (i = 0; i < NR_VCPUS; i++) {
+		w->n[i]->controls2 |= PROC2_VPID;
+		probes_read();
+		nested_start(w->vm->vcpus[i]);
+		probes_read();
+		ASSERT(nr_invalidations, "vCPU %u: its first entry invalidates nothing", i);
+		w->address[i] = invalidations[0].vcpu;
+	}
+	nested_reenter(w->vm->vcpus[0]);
+	leave_l2(w, 0);
+	ASSERT(!return_to_l2(w), "each entry flushes: this shows nothing");
+
+	leave_l2(w, gpa(w->n[0]->evmcs));
+	direct_call(w, 1, &c);
+	ASSERT_KNOWN(return_to_l2(w), "vCPU 0 keeps its translations");
+	direct_world_free(w);
+}
+
 /* --- a VP assist page that goes away --------------------------------------- */
 
 static struct world *world_of_svm(void)
