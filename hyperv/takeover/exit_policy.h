@@ -86,9 +86,10 @@ static __always_inline fastpath_t answer_exit(struct kvm_vcpu *vcpu, enum exit_k
 	/*
 	 * A VM-Exit of L2 belongs to L1, except for hypercalls that L1 leaves to the module (direct
 	 * flush). If the vCPU then leaves the inner loop, KVM decides again whose exit this was, by
-	 * the call code, before it sees that the exit is handled. In 64-bit mode RCX still holds
-	 * the code; in 32-bit mode RAX holds the result by then, so leave 32-bit callers to the
-	 * slow path.
+	 * the call code and what L1 allows, before it sees that the exit is handled. In 64-bit mode
+	 * RCX still holds the code; in 32-bit mode RAX holds the result by then, so leave 32-bit
+	 * callers to the slow path. An L1 that takes its permission back in between gets the
+	 * VMCALL, with RIP behind it: it harms its own L2 only.
 	 */
 	if (kind == EXIT_CALL) {
 		longmode = exit_is_64bit(vcpu);
