@@ -10,7 +10,6 @@
 #include "compat/sched.h"
 #include "khv/handlers.h"
 #include "khv/state.h"
-#include "khv/synic.h"
 #include "khv/vp.h"
 #include "khv/vpset.h"
 
@@ -117,7 +116,6 @@ enum khv_msr_result khv_msr_vp_index_write(struct khv_msr_access *a)
 	mutex_unlock(&a->vm->vps_lock);
 	if (a->data == number)
 		atomic_dec(mismatched);
-	khv_synic_find_routes(a->vcpu->kvm);
 	return KHV_MSR_OK;
 }
 
