@@ -301,13 +301,36 @@ err_hooks:
 	return ret;
 }
 
-/* The module's text is in use and must not be freed, but returning from module exit frees it. */
-static void __noreturn stay(void)
+/*
+ * KVM's functions still call khv_dispatch, so the module's text must not be freed, but returning
+ * from module exit frees it. No VM is owned or will be, and every call goes on to KVM.
+ */
+static void __noreturn stay(int err)
 {
+	pr_err("ftrace does not restore KVM's functions (%d), probably because it has disabled itself; KVM keeps all VMs, the module stays in memory and rmmod does not return; reboot the host\n",
+	       err);
 	for (;;) {
 		set_current_state(TASK_IDLE | TASK_FREEZABLE);
 		schedule();
 	}
+}
+
+/*
+ * Only rmmod -f comes here while somebody uses the module. The vCPUs of owned VMs return to its
+ * code. No new user can come.
+ */
+static void wait_for_users(void)
+{
+#ifdef CONFIG_MODULE_UNLOAD
+	int users = module_refcount(THIS_MODULE);
+
+	if (users <= 0)
+		return;
+	pr_err("removed by force while %d VMs use it; they go on, new VMs are KVM's; rmmod returns when they have ended\n",
+	       users);
+	while (module_refcount(THIS_MODULE) > 0)
+		schedule_timeout_idle(HZ / 10);
+#endif
 }
 
 static void __exit khv_exit(void)
@@ -315,20 +338,11 @@ static void __exit khv_exit(void)
 	int differ, ret;
 
 	WRITE_ONCE(khv_hooked, false);
-	/* Only rmmod -f comes here while VMs are owned. Their vCPUs return to the module's code. */
-	if (module_refcount(THIS_MODULE) > 0) {
-		pr_err("removed by force while %d VMs use it; they go on, new VMs are KVM's, the module stays in memory and rmmod does not return; reboot the host, and next time shut the VMs down first\n",
-		       module_refcount(THIS_MODULE));
-		stay();
-	}
+	wait_for_users();
 	khv_fastpath_remove();
 	ret = khv_hooks_remove();
-	/* Every call goes on to KVM through the module. No VM is owned or will be. */
-	if (ret) {
-		pr_err("ftrace does not restore KVM's functions (%d), probably because it has disabled itself; KVM keeps all VMs, the module stays in memory and rmmod does not return; reboot the host\n",
-		       ret);
-		stay();
-	}
+	if (ret)
+		stay(ret);
 	khv_takeover_drain();
 	khv_debugfs_exit();
 
