@@ -167,10 +167,17 @@ static void never_early(struct kunit *test)
 }
 
 static struct kunit_case stimer_cases[] = {
-	KUNIT_CASE(distance_is_signed), KUNIT_CASE(first_expiry),    KUNIT_CASE(next_in_time),
-	KUNIT_CASE(lazy_skips),		KUNIT_CASE(others_catch_up), KUNIT_CASE(hopeless_backlog),
-	KUNIT_CASE(short_periods),	KUNIT_CASE(next_look),	     KUNIT_CASE(never_early),
-	KUNIT_CASE(short_periods),	KUNIT_CASE(clock_set_back),  {},
+	KUNIT_CASE(distance_is_signed),
+	KUNIT_CASE(first_expiry),
+	KUNIT_CASE(next_in_time),
+	KUNIT_CASE(lazy_skips),
+	KUNIT_CASE(others_catch_up),
+	KUNIT_CASE(hopeless_backlog),
+	KUNIT_CASE(short_periods),
+	KUNIT_CASE(next_look),
+	KUNIT_CASE(never_early),
+	KUNIT_CASE(clock_set_back),
+	{},
 };
 
 static struct kunit_suite stimer_suite = {

@@ -377,6 +377,7 @@ STIMER_TEST(disabled_while_blocked_never_expires)
 /* --- the message page has no memory for a while (K49) ------------------------ */
 
 #define GPA_AWAY 0x60000000ULL
+#define EXPIRED	 0x70 /* of a timer behind the first one */
 #define CLOSING	 0x71 /* of the timer that closes the case */
 
 static volatile u64 came;
@@ -396,6 +397,7 @@ GUEST_CODE(waits_for_memory)
 	wrmsr(HV_X64_MSR_SIMP, GPA_AWAY | HV_SYNIC_ENABLE);
 	GUEST_SYNC(1);
 	start(0, ONE_SHOT, in_ms(1));
+	start(1, ON | HV_STIMER_DIRECT | HV_STIMER_VECTOR(EXPIRED), in_ms(5));
 	end = in_ms(WAIT_MS);
 	start(3, ON | HV_STIMER_DIRECT | HV_STIMER_VECTOR(CLOSING), end);
 	while (!guest_irqs[CLOSING] && !guest_irqs[VEC])
@@ -406,7 +408,7 @@ GUEST_CODE(waits_for_memory)
 /* As user space does that splits a memslot while the VP is halted. */
 TEST_KNOWN(memory_comes_back_under_a_halted_vp, "K49")
 {
-	struct timespec away = { .tv_nsec = 100000000 };
+	const struct timespec pause = { .tv_nsec = 5000000 };
 	u8 *page =
 		mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct vm *vm = timer_vm();
@@ -415,13 +417,16 @@ TEST_KNOWN(memory_comes_back_under_a_halted_vp, "K49")
 
 	ASSERT(page != MAP_FAILED, "mmap");
 	guest_irq_handlers[VEC] = note_time;
+	guest_irq_handlers[EXPIRED] = guest_irq_count;
 	guest_irq_handlers[CLOSING] = guest_irq_count;
 	vm_set_page(vm, slot, GPA_AWAY, page);
 	vcpu_entry(v, waits_for_memory);
 	synic_run_sync(v, 1);
 	vm_set_page(vm, slot, GPA_AWAY, NULL);
 	vcpu_start(v);
-	nanosleep(&away, NULL);
+	/* Timers expire in their order. */
+	while (!guest_irqs[EXPIRED])
+		nanosleep(&pause, NULL);
 	vm_set_page(vm, slot, GPA_AWAY, page);
 	vcpu_join(v);
 	vm_free(vm);

@@ -71,13 +71,16 @@ static gpa_t slot_gpa(const struct kvm_vcpu_hv_synic *synic, u32 sint)
 	return (synic->msg_page & KHV_PAGE_GPFN) + sint * sizeof(struct hv_message);
 }
 
-bool khv_synic_slot_missing(struct kvm_vcpu *vcpu, u32 sint)
+bool khv_synic_waits_for_memory(struct kvm_vcpu *vcpu, u32 sint)
 {
 	struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;
+	u64 sint_val = khv_sint(synic, sint);
 	u32 type;
 
-	return accepts(synic, khv_sint(synic, sint)) &&
-	       khv_kvm_read_guest(vcpu->kvm, slot_gpa(synic, sint), &type, sizeof(type));
+	/* The memory may have come since the message was refused: only a full slot is sure to end. */
+	return accepts(synic, sint_val) && !interrupt_lost(vcpu, sint_val) &&
+	       (khv_kvm_read_guest(vcpu->kvm, slot_gpa(synic, sint), &type, sizeof(type)) ||
+		type == HVMSG_NONE);
 }
 
 bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message *msg)

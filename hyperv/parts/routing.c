@@ -131,7 +131,7 @@ static bool forget_routes(struct khv_vcpu *vp, struct kvm_irq_routing_table *tab
 	for (i = 0; i < ARRAY_SIZE(synic->sint_to_gsi); i++) {
 		int gsi = atomic_read(&synic->sint_to_gsi[i]);
 
-		if (gsi < 0 || routed(table, gsi, vp->stock.vp_index, i))
+		if (gsi < 0 || routed(table, gsi, READ_ONCE(vp->stock.vp_index), i))
 			continue;
 		atomic_set(&synic->sint_to_gsi[i], -1);
 		any = true;

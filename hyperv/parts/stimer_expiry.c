@@ -136,7 +136,7 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 				t->config.enable = 0;
 				clear_bit(t->index, &vp->stimers_started);
 			} else if (!t->config.direct_mode &&
-				   khv_synic_slot_missing(vcpu, t->config.sintx)) {
+				   khv_synic_waits_for_memory(vcpu, t->config.sintx)) {
 				khv_stimer_arm(t, MEMORY_RETRY);
 			}
 			return;

@@ -69,16 +69,16 @@ void khv_synic_activate(struct khv_vcpu *vp, bool dont_zero_pages);
 bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message *msg);
 
 /**
- * khv_synic_slot_missing() - does a message wait for memory only?
+ * khv_synic_waits_for_memory() - may a message that was refused wait for memory only?
  * @vcpu: vCPU with an active SynIC
  * @sint: 0 to 15
  *
  * Nothing tells the VP when user space gives the message page a memslot again.
  *
- * Return: true if the SINT takes messages and its slot is not in guest memory. Context: the vCPU's
- * thread, may sleep.
+ * Return: false if the slot is full, or something else is in the way that the VP is told of.
+ * Context: the vCPU's thread, may sleep.
  */
-bool khv_synic_slot_missing(struct kvm_vcpu *vcpu, u32 sint);
+bool khv_synic_waits_for_memory(struct kvm_vcpu *vcpu, u32 sint);
 
 /**
  * khv_synic_set_irq() - raise a SINT for user space (KVM_IRQ_ROUTING_HV_SINT)
