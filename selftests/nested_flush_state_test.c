@@ -135,8 +135,9 @@ static bool return_to_l2(struct world *w)
 }
 
 /* With a VPID and nested paging an entry invalidates nothing by itself. */
-static struct world *world_with_vpids(void)
+TEST_KNOWN(l2_that_was_away_is_flushed, "N9")
 {
+	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(0) };
 	struct world *w;
 	u32 i;
 
@@ -156,55 +157,10 @@ static struct world *world_with_vpids(void)
 	nested_reenter(w->vm->vcpus[0]);
 	leave_l2(w, 0);
 	ASSERT(!return_to_l2(w), "each entry flushes: this shows nothing");
-	return w;
-}
-
-TEST_KNOWN(l2_that_was_away_is_flushed, "N9")
-{
-	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(0) };
-	struct world *w = world_with_vpids();
 
 	leave_l2(w, gpa(w->n[0]->evmcs));
 	direct_call(w, 1, &c);
 	ASSERT_KNOWN(return_to_l2(w), "vCPU 0 keeps its translations");
-	direct_world_free(w);
-}
-
-/* Another L2 in the same VMCS, and the first one again. */
-TEST_KNOWN(l2_that_another_one_replaced_is_flushed, "N9")
-{
-	struct call c = { .code = HVCALL_FLUSH_LIST, .mask = MASK(0) };
-	struct world *w = world_with_vpids();
-
-	w->n[0]->vm_id++;
-	probes_read();
-	nested_reenter(w->vm->vcpus[0]);
-	probes_read();
-	if (!invalidated_all(w->address[0])) {
-		direct_call(w, 1, &c);
-		w->n[0]->vm_id--;
-		probes_read();
-		nested_reenter(w->vm->vcpus[0]);
-		probes_read();
-		ASSERT_KNOWN(invalidated_all(w->address[0]), "vCPU 0 keeps its translations");
-	}
-	direct_world_free(w);
-}
-
-/* L1 declares all of its VMCS clean, as Linux does after each exit. */
-TEST(restored_l2_is_flushed_once)
-{
-	struct world *w = world_with_vpids();
-	u32 i;
-
-	direct_world_move(w);
-	w->n[0]->clean = 0xffff;
-	for (i = 0; i < 3; i++) {
-		probes_read();
-		nested_reenter(w->vm->vcpus[0]);
-	}
-	probes_read();
-	ASSERT_EQ(nr_invalidations, 0);
 	direct_world_free(w);
 }
 

@@ -74,6 +74,9 @@ static __always_inline bool khv_nested_read_evmcs(struct kvm_vcpu *vcpu, gpa_t e
 	return cache && khv_read_cached(vcpu->kvm, cache, 0, id, len);
 }
 
+/* Before the VP next enters an L2, flush all translations that it holds of any. */
+void khv_nested_flush_l2(struct kvm_vcpu *vcpu);
+
 /* Record which L2 is entered with the enlightened VMCS of the assist page, if any. */
 void khv_nested_read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assist *assist);
 
@@ -95,7 +98,7 @@ bool khv_nested_vmx_may_answer(struct kvm_vcpu *vcpu);
 /* As khv_nested_count_bitmap(), for a VMCB with this word of control bits. */
 void khv_nested_count_vmcb_bitmap(struct kvm_vcpu *vcpu, u32 control);
 
-/* Identity of the VP's L2: KVM's, where it knows one, or else the module's. Context: any. */
+/* Identity of the VP's L2: KVM's, where it tracks one, or else the module's. Context: any. */
 static inline struct khv_l2 khv_nested_identity(const struct khv_vcpu *vp)
 {
 	struct khv_l2 l2 = {};

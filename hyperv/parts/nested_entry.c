@@ -51,7 +51,7 @@ void khv_nested_assist_off(struct khv_vcpu *vp)
 	vp->l2.direct = false;
 }
 
-static void flush_l2(struct kvm_vcpu *vcpu)
+void khv_nested_flush_l2(struct kvm_vcpu *vcpu)
 {
 	static const struct khv_flush everything = { .all = true };
 
@@ -67,7 +67,7 @@ static void set_identity(struct kvm_vcpu *vcpu, const struct khv_l2 *l2)
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 
 	if (vp->l2.vm_id != l2->vm_id || vp->l2.vp_id != l2->vp_id)
-		flush_l2(vcpu);
+		khv_nested_flush_l2(vcpu);
 	WRITE_ONCE(vp->l2.vp_id, l2->vp_id);
 	WRITE_ONCE(vp->l2.vm_id, l2->vm_id);
 	WRITE_ONCE(vp->l2.unknown, false);
@@ -113,8 +113,7 @@ void khv_nested_read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_a
 			  khv_nested_direct_allowed(to_khv_vcpu(vcpu), assist),
 	};
 	set_identity(vcpu, &l2);
-	if (khv_nested_shows_bitmap(to_khv_vcpu(vcpu)))
-		khv_nested_count_bitmap(to_khv_vcpu(vcpu), &id);
+	khv_nested_count_bitmap(to_khv_vcpu(vcpu), &id);
 }
 
 struct gfn_to_hva_cache *khv_nested_vmcb12(struct kvm_vcpu *vcpu)
@@ -178,5 +177,5 @@ void khv_nested_run_begin(struct khv_vcpu *vp)
 	 * none.
 	 */
 	WRITE_ONCE(vp->l2.unknown, khv_svm);
-	flush_l2(vp->stock.vcpu);
+	khv_nested_flush_l2(vp->stock.vcpu);
 }
