@@ -23,19 +23,13 @@ static inline bool khv_nested_has_evmcs(const struct khv_vp_assist *assist)
 	return assist->enlighten_vmentry && assist->current_nested_vmcs < KHV_EVMPTR_PENDING;
 }
 
-/* Does the guest's CPUID offer L1 to have L2's flush calls answered? */
-static inline bool khv_nested_shows_direct(const struct khv_vcpu *vp)
-{
-	static const struct khv_priv direct = KHV_PRIV(NESTED_EAX, DIRECT_FLUSH);
-
-	return khv_priv_held(&vp->cpuid, direct);
-}
-
 /* Do CPUID and the assist page allow the module to answer L2's hypercalls? */
 static inline bool khv_nested_direct_allowed(const struct khv_vcpu *vp,
 					     const struct khv_vp_assist *assist)
 {
-	return khv_nested_shows_direct(vp) &&
+	static const struct khv_priv direct = KHV_PRIV(NESTED_EAX, DIRECT_FLUSH);
+
+	return khv_priv_held(&vp->cpuid, direct) &&
 	       (assist->nested_features & KHV_ASSIST_DIRECT_HYPERCALL);
 }
 
@@ -73,9 +67,6 @@ static __always_inline bool khv_nested_read_evmcs(struct kvm_vcpu *vcpu, gpa_t e
 
 	return cache && khv_read_cached(vcpu->kvm, cache, 0, id, len);
 }
-
-/* Before the VP next enters an L2, flush all translations that it holds of any. */
-void khv_nested_flush_l2(struct kvm_vcpu *vcpu);
 
 /* Record which L2 is entered with the enlightened VMCS of the assist page, if any. */
 void khv_nested_read_evmcs_identity(struct kvm_vcpu *vcpu, const struct khv_vp_assist *assist);

@@ -51,7 +51,7 @@ void khv_nested_assist_off(struct khv_vcpu *vp)
 	vp->l2.direct = false;
 }
 
-void khv_nested_flush_l2(struct kvm_vcpu *vcpu)
+static void flush_l2(struct kvm_vcpu *vcpu)
 {
 	static const struct khv_flush everything = { .all = true };
 
@@ -67,7 +67,7 @@ static void set_identity(struct kvm_vcpu *vcpu, const struct khv_l2 *l2)
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 
 	if (vp->l2.vm_id != l2->vm_id || vp->l2.vp_id != l2->vp_id)
-		khv_nested_flush_l2(vcpu);
+		flush_l2(vcpu);
 	WRITE_ONCE(vp->l2.vp_id, l2->vp_id);
 	WRITE_ONCE(vp->l2.vm_id, l2->vm_id);
 	WRITE_ONCE(vp->l2.unknown, false);
@@ -151,15 +151,14 @@ bool khv_nested_svm_entry(struct kvm_vcpu *vcpu)
 		return false;
 	}
 	/* VMRUN itself reports all other faults of the VMCB or the page. */
-	if ((khv_nested_shows_direct(vp) || khv_nested_shows_bitmap(vp)) &&
+	if ((direct || khv_nested_shows_bitmap(vp)) &&
 	    khv_nested_read_vmcb12(vcpu, KHV_VMCB_IDENTITY, &id, sizeof(id))) {
-		/* Another VP, whose page allows it, may flush this one. */
-		if (khv_nested_shows_direct(vp))
+		if (direct)
 			l2 = (struct khv_l2){
 				.vm_id = id.vm_id,
 				.vp_id = id.vp_id,
 				.partition_assist_page = id.partition_assist_page,
-				.direct = direct && (id.control & KHV_NESTED_FLUSH_HYPERCALL),
+				.direct = id.control & KHV_NESTED_FLUSH_HYPERCALL,
 			};
 		khv_nested_count_vmcb_bitmap(vcpu, id.control);
 	}
@@ -177,5 +176,5 @@ void khv_nested_run_begin(struct khv_vcpu *vp)
 	 * none.
 	 */
 	WRITE_ONCE(vp->l2.unknown, khv_svm);
-	khv_nested_flush_l2(vp->stock.vcpu);
+	flush_l2(vp->stock.vcpu);
 }

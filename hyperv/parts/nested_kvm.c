@@ -13,20 +13,6 @@
 #include "nested.h"
 
 /*
- * KVM knows an L2 by its enlightened VMCS from one entry to the next, until L1 clears that VMCS or
- * enters with another one. A flush that names the L2 meanwhile does not find this VP, which still
- * holds the L2's translations: flush them when it is back.
- */
-static void note_evmcs(struct kvm_vcpu *vcpu, u64 evmcs)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-
-	if (vp->stock.nested.pa_page_gpa == INVALID_GPA || vp->l2.evmcs != evmcs)
-		khv_nested_flush_l2(vcpu);
-	vp->l2.evmcs = evmcs;
-}
-
-/*
  * KVM calls this at each nested VM-Entry and when it restores L2, and tracks identities itself,
  * except for an L2 that is restored with an enlightened VMCS.
  */
@@ -69,8 +55,6 @@ int khv_nested_get_assist_page(struct kvm_vcpu *vcpu)
 		}
 		return 0;
 	}
-	if (!in_l2 && khv_nested_shows_direct(vp) && khv_nested_has_evmcs(assist))
-		note_evmcs(vcpu, assist->current_nested_vmcs);
 	/* KVM tracks L2's identity itself; read it only when KVM does not handle the call. */
 	if (in_l2 || khv_l2_calls_hooked)
 		khv_nested_read_evmcs_identity(vcpu, assist);

@@ -160,11 +160,14 @@ static inline bool khv_stock_l2(const struct kvm_vcpu_hv *hv, bool svm, u64 *vm_
 				u64 *partition_assist_page)
 {
 #ifdef KHV_HAVE_L2_FLUSH
-	*partition_assist_page = READ_ONCE(hv->nested.pa_page_gpa);
+	u64 page = READ_ONCE(hv->nested.pa_page_gpa);
+
+	if (!svm && page == INVALID_GPA)
+		return false;
 	*vm_id = READ_ONCE(hv->nested.vm_id);
 	*vp_id = READ_ONCE(hv->nested.vp_id);
-	/* L1 can give the address that KVM takes for none, but not together with an identity. */
-	return svm || *partition_assist_page != INVALID_GPA || *vm_id || *vp_id;
+	*partition_assist_page = page;
+	return true;
 #else
 	return false;
 #endif

@@ -155,7 +155,6 @@ struct khv_vm {
  * struct khv_l2 - identity of a VP's nested guest, as given by L1
  * @vm_id: the nested guest's VM
  * @partition_assist_page: address of the partition assist page with that VM's TlbLockCount
- * @evmcs: address of the enlightened VMCS of the last entry, where KVM tracks identities
  * @vp_id: the VP within that VM
  * @unknown: user space restored the nested guest, and its identity is not known yet
  * @direct: L1 enabled direct flush: the module answers its flush hypercalls
@@ -166,7 +165,6 @@ struct khv_vm {
 struct khv_l2 {
 	u64 vm_id;
 	u64 partition_assist_page;
-	u64 evmcs;
 	u32 vp_id;
 	bool unknown;
 	bool direct;
