@@ -182,10 +182,7 @@ static bool read_page(struct kvm *kvm, const struct khv_refclock *clock,
 	return true;
 }
 
-/*
- * Does the time follow from a single TSC? User space may give each vCPU another TSC rate. A guest
- * may set its TSC so that it will wrap around, for which the page's formula has no word.
- */
+/* Does the time follow from a single TSC? User space may give each vCPU another TSC rate. */
 static bool one_tsc(struct kvm_vcpu *vcpu)
 {
 	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
@@ -201,7 +198,7 @@ static bool one_tsc(struct kvm_vcpu *vcpu)
 		/* Each REFERENCE_TSC write of the guest asks, of up to thousands of vCPUs. */
 		cond_resched();
 	}
-	return (s64)khv_guest_tsc(rdtsc_ordered(), khv_first_vcpu(vcpu)) >= 0;
+	return true;
 }
 
 /* Does the source agree with KVM's clock and TSC parameters? */
