@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Streams as text: one line for the setup, one for each operation, as fuzz_save() writes and
+ * Streams as text: one line for the setup, one for each operation. fuzz_print() writes them,
  * fuzz_load() reads them. Lines that begin with # are comments.
  */
 #include <stdio.h>
