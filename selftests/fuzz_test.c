@@ -148,6 +148,15 @@ static u32 run_streams(const enum fuzz_who who[2], u64 ops)
 	return bad;
 }
 
+/* What the fuzzer takes for known depends on the TLFS (fuzz/tlfs.c); the module's tables follow it. */
+TEST(rows_are_the_tlfs)
+{
+	char wrong[128];
+
+	fuzz_rows_init();
+	ASSERT(fuzz_tlfs_check(wrong, sizeof(wrong)), "%s", wrong);
+}
+
 /* The streams are deterministic: stock beside itself has no difference at all. */
 TEST(stock_is_like_itself)
 {

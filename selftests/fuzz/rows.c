@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * See rows.h. What an access must answer is not taken from these tables: the two VMs say that.
+ * See rows.h. What an access must answer is not taken from the module's tables: the two VMs and
+ * tlfs.c say that.
  */
 #include "../../hyperv/core/tables.c"
 
@@ -8,19 +9,62 @@
 
 #define MAX_ROWS 64
 
+/* As the module has them, and as the fuzzer uses them. */
+static struct fuzz_row module_msrs[MAX_ROWS], module_calls[MAX_ROWS];
 static struct fuzz_row msrs[MAX_ROWS], calls[MAX_ROWS];
-static unsigned int numbers[KHV_MSR_SPAN], nr_numbers;
-static unsigned short index_of[KHV_MSR_SPAN]; /* + 1 */
+static unsigned int numbers[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN], nr_numbers;
+/* + 1; of registers of a hypervisor in the guest behind the others. */
+static unsigned short index_of[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN];
 unsigned int fuzz_nr_msr_rows = KHV_NR_MSR_ROWS, fuzz_nr_call_rows = KHV_NR_HC_ROWS;
 
-void fuzz_rows_init(void)
+/* Place of the register in index_of[]; its size for others. */
+static unsigned int place(unsigned int msr)
 {
-	unsigned int i, j;
+	if (msr - KHV_MSR_BASE < KHV_MSR_SPAN)
+		return msr - KHV_MSR_BASE;
+	if (msr - KHV_MSR_NESTED_BASE < KHV_MSR_NESTED_SPAN)
+		return KHV_MSR_SPAN + msr - KHV_MSR_NESTED_BASE;
+	return KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN;
+}
+
+static const struct fuzz_row *row_of(const struct fuzz_row *rows, unsigned int nr,
+				     unsigned int first)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (rows[i].first == first)
+			return &rows[i];
+	return NULL;
+}
+
+const struct fuzz_row *fuzz_module_msr(unsigned int first)
+{
+	return row_of(module_msrs, KHV_NR_MSR_ROWS, first);
+}
+
+const struct fuzz_row *fuzz_module_call(unsigned int first)
+{
+	return row_of(module_calls, KHV_NR_HC_ROWS, first);
+}
+
+/* The TLFS's row under the module's name; a prototype's row as it is. */
+static struct fuzz_row merge(const struct fuzz_row *row, const struct fuzz_row *tlfs)
+{
+	struct fuzz_row merged = tlfs ? *tlfs : *row;
+
+	merged.name = row->name;
+	return merged;
+}
+
+static void read_module(void)
+{
+	unsigned int i;
 
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		const struct khv_msr_row *r = &khv_msrs[i];
 
-		msrs[i] = (struct fuzz_row){
+		module_msrs[i] = (struct fuzz_row){
 			.name = r->name,
 			.first = r->first,
 			.count = r->count,
@@ -29,16 +73,11 @@ void fuzz_rows_init(void)
 			.read_only = r->flags & KHV_MSR_RO,
 			.restore_any = r->flags & KHV_MSR_RESTORE_ANY,
 		};
-		for (j = 0; j < r->count; j++) {
-			numbers[nr_numbers++] = r->first + j * r->stride;
-			index_of[r->first + j * r->stride - KHV_MSR_BASE] =
-				(unsigned short)nr_numbers;
-		}
 	}
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		const struct khv_hc_row *r = &khv_hcs[i];
 
-		calls[i] = (struct fuzz_row){
+		module_calls[i] = (struct fuzz_row){
 			.name = r->name,
 			.first = r->code,
 			.count = r->count,
@@ -53,6 +92,27 @@ void fuzz_rows_init(void)
 			.element = r->rep,
 		};
 	}
+}
+
+void fuzz_rows_init(void)
+{
+	unsigned int i, j;
+
+	read_module();
+	nr_numbers = 0;
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		const struct fuzz_row *r = &msrs[i];
+
+		msrs[i] = merge(&module_msrs[i],
+				row_of(fuzz_tlfs_msrs, fuzz_nr_tlfs_msrs, module_msrs[i].first));
+		for (j = 0; j < r->count; j++) {
+			numbers[nr_numbers++] = r->first + j * r->stride;
+			index_of[place(r->first + j * r->stride)] = (unsigned short)nr_numbers;
+		}
+	}
+	for (i = 0; i < KHV_NR_HC_ROWS; i++)
+		calls[i] = merge(&module_calls[i], row_of(fuzz_tlfs_calls, fuzz_nr_tlfs_calls,
+							  module_calls[i].first));
 }
 
 const struct fuzz_row *fuzz_msr_row(unsigned int i)
@@ -100,5 +160,7 @@ unsigned int fuzz_msr(unsigned int n)
 
 int fuzz_msr_index(unsigned int msr)
 {
-	return msr - KHV_MSR_BASE < KHV_MSR_SPAN ? (int)index_of[msr - KHV_MSR_BASE] - 1 : -1;
+	unsigned int at = place(msr);
+
+	return at < sizeof(index_of) / sizeof(index_of[0]) ? (int)index_of[at] - 1 : -1;
 }

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The module's tables as the fuzzer sees them: which numbers there are, which bits are reserved,
- * which form a call has. In types of the language: rows.c includes the module's headers, which
- * must not meet those of the selftests.
+ * Registers and calls. Which numbers there are comes from the module's tables, so that a row of a
+ * prototype is drawn, too. Which bits are reserved and which form a call has comes from tlfs.c. In
+ * types of the language: rows.c includes the module's headers, which must not meet those of the
+ * selftests.
  */
 #ifndef KHV_SELFTEST_FUZZ_ROWS_H
 #define KHV_SELFTEST_FUZZ_ROWS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct fuzz_row {
 	const char *name;
@@ -19,6 +21,15 @@ struct fuzz_row {
 	bool fast, xmm, varhdr, rep, user, any_form;
 	unsigned int hdr, element;
 };
+
+/* The TLFS's rows, by number. */
+extern const struct fuzz_row fuzz_tlfs_msrs[], fuzz_tlfs_calls[];
+extern const unsigned int fuzz_nr_tlfs_msrs, fuzz_nr_tlfs_calls;
+/* Do the module's rows say the same? Else @buf tells of the first that does not. */
+bool fuzz_tlfs_check(char *buf, size_t size);
+/* The module's row that begins at this number, as the module has it; NULL when there is none. */
+const struct fuzz_row *fuzz_module_msr(unsigned int first);
+const struct fuzz_row *fuzz_module_call(unsigned int first);
 
 extern unsigned int fuzz_nr_msr_rows, fuzz_nr_call_rows;
 /* Fill in the tables; call once before all else. */
