@@ -72,6 +72,9 @@ static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out
 
 		if (!has_time(&r->s->ops[at], &out[side]))
 			continue;
+		/* The time of stock takes steps when the TSC has another rate (D48). */
+		if (r->sh.rate && r->f[side]->who == FUZZ_STOCK && !row)
+			continue;
 		/* A guest that has ended may not have come to this operation. */
 		if (!now && r->f[side]->ended)
 			continue;
@@ -202,6 +205,29 @@ static bool compare_op(struct run *r, u32 at, const struct fuzz_out *a, const st
 	return false;
 }
 
+u32 fuzz_ppr(const struct fuzz_state *s)
+{
+	u32 tpr = s->apic[APIC_TPR / 16] & 0xff, vector = 255;
+
+	while (vector && !(s->apic[APIC_ISR / 16 + vector / 32] >> vector % 32 & 1))
+		vector--;
+	return (tpr & 0xf0) >= (vector & 0xf0) ? tpr : vector & 0xf0;
+}
+
+/*
+ * KVM computes the PPR when it looks for interrupts, which an exception makes it do, too, and a
+ * guest with a TPR shadow writes CR8 without an exit: until then user space reads an older one.
+ */
+static bool is_older_ppr(struct run *r)
+{
+	const struct fuzz_state *a = &r->f[0]->state, *b = &r->f[1]->state;
+	const u32 reg = APIC_PPR / 16;
+
+	if (!((b->apic[reg] ^ fuzz_ppr(b)) & 0xf0))
+		return true;
+	return r->sh.cr8 && !((a->apic[reg] ^ fuzz_ppr(a)) & 0xf0);
+}
+
 /* --- state --------------------------------------------------------------- */
 
 static bool compare_registers(struct run *r, u32 at)
@@ -225,6 +251,7 @@ static bool compare_registers(struct run *r, u32 at)
 		if (i == 0x39)
 			continue;
 		if (timeless(0, 16 * i, a->apic[i]) != timeless(0, 16 * i, b->apic[i]) &&
+		    !(16 * i == APIC_PPR && is_older_ppr(r)) &&
 		    differs(r, FUZZ_OF_APIC, at, 16 * i, 0, a->apic[i], b->apic[i]))
 			return true;
 	}

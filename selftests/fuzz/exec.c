@@ -419,6 +419,13 @@ static bool note_exit(struct fuzz_vm *f, const struct fuzz_op *o, struct fuzz_ou
 	return on;
 }
 
+/* The last exit that is noted: behind those before, as far as there is room. */
+static void note_last(struct fuzz_out *out, struct fuzz_exit e)
+{
+	out->exits[out->nr_exits < FUZZ_EXITS ? out->nr_exits : FUZZ_EXITS - 1] = e;
+	out->nr_exits++;
+}
+
 /* KVM_RUN until the guest has done its batch; note what comes before. */
 static void run(struct fuzz_vm *f, const struct fuzz_op *ops, struct fuzz_out *out)
 {
@@ -439,8 +446,9 @@ static void run(struct fuzz_vm *f, const struct fuzz_op *ops, struct fuzz_out *o
 				if (stays < HUNG_TICKS)
 					continue;
 			}
-			out[at].exits[0].reason = FUZZ_RUN_FAILED + (u32)error;
-			out[at].nr_exits++;
+			note_last(&out[at], (struct fuzz_exit){
+						    .reason = FUZZ_RUN_FAILED + (u32)error,
+					    });
 			f->ended = true;
 			return;
 		}
@@ -449,11 +457,11 @@ static void run(struct fuzz_vm *f, const struct fuzz_op *ops, struct fuzz_out *o
 			if (*(u32 *)((u8 *)run + run->io.data_offset) == GUEST_SYNC_CMD)
 				return;
 			/* An exception that nobody expected: its vector and place. */
-			out[at].exits[0] = (struct fuzz_exit){
-				.reason = FUZZ_FAULTED,
-				.field = { f->v->cpu->msg.args[0], f->v->cpu->msg.args[1] },
-			};
-			out[at].nr_exits++;
+			note_last(&out[at], (struct fuzz_exit){
+						    .reason = FUZZ_FAULTED,
+						    .field = { f->v->cpu->msg.args[0],
+							       f->v->cpu->msg.args[1] },
+					    });
 			f->ended = true;
 			return;
 		}

@@ -332,6 +332,8 @@ extern struct fuzz_lost fuzz_lost;
 
 /* Run @s on both, and compare. */
 void fuzz_run(const struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v);
+/* What the PPR must be, from the TPR and what is in service. */
+u32 fuzz_ppr(const struct fuzz_state *s);
 void fuzz_describe(char *buf, size_t size, const struct fuzz_difference *d);
 
 /* --- shadow.c, known.c --------------------------------------------------- */
@@ -354,6 +356,7 @@ struct fuzz_shadow {
 	struct fuzz_out out[2];		/* of the operation that was noted last */
 	u32 role[FUZZ_PAGES];
 	bool left[FUZZ_PAGES]; /* what the hypercall page lay over may not have come back */
+	bool cr8;	       /* the guest has written CR8 since the PPRs were equal */
 	bool enforce;
 	bool apic_off;
 	bool clock;	  /* user space has set the clock */

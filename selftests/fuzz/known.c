@@ -734,15 +734,28 @@ static bool n8(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	       !(fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE) & ASSIST_ENABLE);
 }
 
-/* VMRUN with a VP assist page that is not in memory: stock's KVM_RUN fails. */
+static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
+{
+	u32 n = out->nr_exits < FUZZ_EXITS ? out->nr_exits : FUZZ_EXITS;
+
+	return &out->exits[n ? n - 1 : 0];
+}
+
+/*
+ * VMRUN with a VP assist page that is not in memory: KVM_RUN of stock fails, and L1 gets a #GP here,
+ * of which it tells before it ends.
+ */
 static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	u64 page = fuzz_shadow_msr(sh, 0, HV_X64_MSR_VP_ASSIST_PAGE);
+	const struct fuzz_exit *a = last_exit(&sh->out[0]), *b = last_exit(&sh->out[1]);
+	u64 page = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
 
 	(void)o;
-	(void)d;
-	return sh->s->setup.nested && sh->out[0].exits[0].reason == FUZZ_RUN_FAILED + EFAULT &&
-	       (page & ASSIST_ENABLE) && fuzz_page_at(sh->f[0], page & ~(PAGE_SIZE - 1)) < 0;
+	return sh->s->setup.nested && d->what == FUZZ_OF_EXITS &&
+	       sh->out[0].nr_exits == sh->out[1].nr_exits &&
+	       a->reason == FUZZ_RUN_FAILED + EFAULT && b->reason == FUZZ_FAULTED &&
+	       sh->f[1]->nested->failure == GP && (page & ASSIST_ENABLE) &&
+	       fuzz_page_at(sh->f[0], page & ~(PAGE_SIZE - 1)) < 0;
 }
 
 /*

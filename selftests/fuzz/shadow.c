@@ -285,6 +285,7 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		note_host_op(sh, o, out[0].ret);
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_SPIV)
 		sh->apic_off = !(o->w[2] & 0x100);
+	sh->cr8 |= o->kind == FUZZ_CR && o->w[0] == 8;
 	/* A signal between the write and its exit: stock loses the answer. */
 	if (fuzz_writes(o, HV_X64_MSR_SYNDBG_CONTROL))
 		fuzz_taint(sh, HV_X64_MSR_SYNDBG_STATUS, "D51");
@@ -308,5 +309,7 @@ void fuzz_shadow_look(struct fuzz_shadow *sh)
 			sh->tainted[i] = NULL;
 	}
 	note_roles(sh);
+	if (sh->f[0]->state.apic[APIC_PPR / 16] == sh->f[1]->state.apic[APIC_PPR / 16])
+		sh->cr8 = false;
 	sh->apic_off = !(sh->f[0]->state.apic[APIC_SPIV / 16] & 0x100);
 }
