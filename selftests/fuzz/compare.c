@@ -359,8 +359,7 @@ void fuzz_run(const struct fuzz_stream *s, const enum fuzz_who who[2], struct fu
 	r.sh.s = s;
 	r.sh.f[0] = r.f[0];
 	r.sh.f[1] = r.f[1];
-	r.sh.enforce = s->setup.enforce;
-	r.sh.apic_off = true;
+	fuzz_shadow_begin(&r.sh);
 	fuzz_look(r.f[0]);
 	fuzz_look(r.f[1]);
 	fuzz_shadow_look(&r.sh);

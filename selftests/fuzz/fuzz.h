@@ -347,15 +347,29 @@ enum fuzz_role {
 	FUZZ_AS_ASSIST = 16,
 };
 
+/* A register whose values differ, by this id, and what each of them holds. */
+struct fuzz_taint {
+	const char *id; /* NULL: the values are equal */
+	bool any;	/* that of stock may be anything */
+	u64 is[2];
+};
+
 /* What the stream has done so far, as far as known differences depend on it. */
 struct fuzz_shadow {
 	const struct fuzz_stream *s;
 	const struct fuzz_vm *f[2];
 	u64 msr[2][FUZZ_MSRS];
-	const char *tainted[FUZZ_MSRS]; /* the register's values differ, by this id */
-	struct fuzz_out out[2];		/* of the operation that was noted last */
+	struct fuzz_taint tainted[FUZZ_MSRS];
+	struct fuzz_out out[2]; /* of the operation that was noted last */
 	u32 role[FUZZ_PAGES];
 	bool left[FUZZ_PAGES]; /* what the hypercall page lay over may not have come back */
+	u64 hypercall[2];      /* the register, by D2 and D41 */
+	u64 crash_ctl[2];      /* what each guest reads, by D6 */
+	u64 crash_notice;      /* what the guest has written last, if it has */
+	u64 icr[2];	       /* the upper half of HV_X64_MSR_ICR, by D52 */
+	u64 icr2[2];	       /* and that of the APIC in xAPIC mode */
+	u64 debug_status;      /* SYNDBG_STATUS of the module */
+	u64 shown_status;      /* the same, before the operation */
 	bool cr8;	       /* the guest has written CR8 since the PPRs were equal */
 	bool enforce;
 	bool apic_off;
@@ -381,6 +395,8 @@ struct fuzz_known {
 	bool cut;	/* the VMs cannot be compared from here on */
 };
 
+/* Once f[] and s are set. */
+void fuzz_shadow_begin(struct fuzz_shadow *sh);
 /* Before the results of @op are compared, and after. */
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *op, const struct fuzz_out out[2]);
 void fuzz_shadow_look(struct fuzz_shadow *sh);
@@ -399,8 +415,8 @@ bool fuzz_is_code(const struct fuzz_shadow *sh, u64 at);
 u64 fuzz_page_address(const struct fuzz_vm *f, u32 page);
 /* What the page at this address has been, 0 also where there is none. */
 u32 fuzz_role_of(const struct fuzz_shadow *sh, u64 at);
-/* The register's values may differ from here on, until they are equal again. */
-void fuzz_taint(struct fuzz_shadow *sh, u32 msr, const char *id);
+/* The register has these values from here on, until it is written again, or they are equal. */
+void fuzz_taint(struct fuzz_shadow *sh, u32 msr, const char *id, u64 stock, u64 module);
 /* The expiry of a timer of this CONFIG may differ from here on. */
 void fuzz_note_timer(struct fuzz_shadow *sh, u64 config, const char *id);
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);

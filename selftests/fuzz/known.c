@@ -49,14 +49,26 @@ static bool is_config(u32 msr)
 
 /* --- registers ----------------------------------------------------------- */
 
+/* Bits of a register that what comes in between may have changed: expiries, and writes of COUNT. */
+static u64 volatile_bits(u32 msr, u64 value)
+{
+	return is_config(msr) && (value & (HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE)) ?
+		       HV_STIMER_ENABLE :
+		       0;
+}
+
+/* A register that differs already: each of them has the value that it should have. */
 static bool tainted(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		    const struct fuzz_difference *d, const char **id)
 {
-	int i = is_value(o, d) ? fuzz_msr_index(register_of(o, d)) : -1;
+	u32 msr = register_of(o, d);
+	int i = is_value(o, d) ? fuzz_msr_index(msr) : -1;
+	const struct fuzz_taint *t = &sh->tainted[i < 0 ? 0 : i];
 
-	if (i < 0 || !sh->tainted[i])
+	if (i < 0 || !t->id || ((d->b ^ t->is[1]) & ~volatile_bits(msr, t->is[1])) ||
+	    (!t->any && ((d->a ^ t->is[0]) & ~volatile_bits(msr, t->is[0]))))
 		return false;
-	*id = sh->tainted[i];
+	*id = t->id;
 	return true;
 }
 
@@ -65,7 +77,7 @@ static bool d2(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 {
 	return o->kind == FUZZ_WRMSR && o->w[0] == HV_X64_MSR_HYPERCALL &&
 	       d->what == FUZZ_OF_VECTOR && !d->a && d->b >> 32 == GP &&
-	       (fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL) & HV_HYPERCALL_LOCKED);
+	       (sh->hypercall[1] & HV_HYPERCALL_LOCKED);
 }
 
 /* --- pages --------------------------------------------------------------- */
@@ -183,62 +195,74 @@ static bool d1_take(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	       ((u32)d->b == code || (u32)d->a == fuzz_call_code());
 }
 
+/* The bit for a message; and user space sees what the guest has written. */
 static bool d6(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	(void)sh;
+	bool guest = d->what == FUZZ_OF_RESULT && o->kind == FUZZ_RDMSR;
+
 	return is_value(o, d) && register_of(o, d) == HV_X64_MSR_CRASH_CTL &&
-	       !((d->a ^ d->b) & ~CRASH_BITS);
+	       d->a == sh->crash_ctl[0] &&
+	       d->b == (!guest && sh->crash_notice ? sh->crash_notice : sh->crash_ctl[1]);
 }
 
+/* Refused here; cut to 32 bits by stock. */
 static bool d9(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	if (o->kind != FUZZ_SET_MSR || o->w[0] != HV_X64_MSR_VP_INDEX || d->what != FUZZ_OF_RET ||
-	    !(o->w[1] >> 32))
+	    !(o->w[1] >> 32) || d->a != 1 || d->b)
 		return false;
-	fuzz_taint(sh, HV_X64_MSR_VP_INDEX, "D9");
+	fuzz_taint(sh, HV_X64_MSR_VP_INDEX, "D9", (u32)o->w[1],
+		   fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_INDEX));
 	return true;
 }
 
-/* Reserved bits: #GP for the guest, dropped from what user space restores. */
+/* The guest's write is #GP here, so that the register stays what it was. */
+static void note_refused(struct fuzz_shadow *sh, const struct fuzz_op *o, const char *id)
+{
+	const u64 enabled = HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE;
+	u32 msr = (u32)o->w[0];
+	u64 was = fuzz_shadow_msr(sh, 1, msr);
+
+	fuzz_taint(sh, msr, id, o->w[1], was);
+	if (!is_config(msr))
+		return;
+	/* Two timers of one number: the one that is there, and that of stock. */
+	if (o->w[1] & enabled)
+		fuzz_note_timer(sh, o->w[1], id);
+	if (was & enabled)
+		fuzz_note_timer(sh, was, id);
+}
+
+/* Reserved bits are #GP for the guest. What user space restores is in shadow.c (D33). */
 static bool reserved(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d, const char **id)
 {
 	int row = fuzz_find_msr((u32)o->w[0]);
-	bool guest = o->kind == FUZZ_WRMSR;
 
-	if (row < 0 || !(o->w[1] & fuzz_msr_row((u32)row)->reserved) ||
-	    !fuzz_msr_row((u32)row)->restore_any)
+	if (o->kind != FUZZ_WRMSR || row < 0 || !(o->w[1] & fuzz_msr_row((u32)row)->reserved) ||
+	    !fuzz_msr_row((u32)row)->restore_any || d->what != FUZZ_OF_VECTOR || d->a ||
+	    d->b >> 32 != GP)
 		return false;
-	if (guest && d->what == FUZZ_OF_VECTOR && !d->a && d->b >> 32 == GP) {
-		*id = is_config((u32)o->w[0]) ? "D18" : "D13";
-		fuzz_taint(sh, (u32)o->w[0], *id);
-		if (is_config((u32)o->w[0]) &&
-		    (o->w[1] & (HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE)))
-			fuzz_note_timer(sh, o->w[1], "D18");
-		return true;
-	}
-	if (o->kind == FUZZ_SET_MSR && d->what == FUZZ_OF_MSR && fuzz_msr(d->index) == o->w[0]) {
-		*id = "D33";
-		fuzz_taint(sh, (u32)o->w[0], *id);
-		return true;
-	}
-	return false;
+	*id = is_config((u32)o->w[0]) ? "D18" : "D13";
+	note_refused(sh, o, *id);
+	return true;
 }
 
 /* Direct mode with a vector that there is not; SINT 0. */
 static bool d18(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
+	const u64 enabled = HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE;
 	u32 vector = o->w[1] >> 4 & 0xff, msr = register_of(o, d);
 
 	if (o->kind == FUZZ_WRMSR && is_config((u32)o->w[0]) && d->what == FUZZ_OF_VECTOR &&
-	    !d->a && d->b >> 32 == GP && (o->w[1] & HV_STIMER_DIRECT) && vector < 16) {
-		fuzz_taint(sh, (u32)o->w[0], "D18");
-		fuzz_note_timer(sh, o->w[1], "D18");
+	    !d->a && d->b >> 32 == GP && (o->w[1] & HV_STIMER_DIRECT) && vector < 16 &&
+	    (vector || (o->w[1] & enabled))) {
+		note_refused(sh, o, "D18");
 		return true;
 	}
-	/* Disabled here: the rest of the value is the same. */
+	/* Disabled here, but not by stock: the rest of the value is the same. */
 	return is_value(o, d) && is_config(msr) && (d->a ^ d->b) == HV_STIMER_ENABLE &&
-	       !(d->b & HV_STIMER_DIRECT) && !(d->b >> 16 & 15);
+	       !(d->b & (HV_STIMER_ENABLE | HV_STIMER_DIRECT)) && !(d->b >> 16 & 15);
 }
 
 static bool is_timer_vector(const struct fuzz_shadow *sh, u32 vector)
@@ -312,21 +336,23 @@ static bool by_timer(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	return o->kind == FUZZ_TIMER && is_timer_vector(sh, (u32)o->w[3]);
 }
 
-/* A SINT that is polled, or of a SynIC that is disabled, raises no interrupt. */
+/*
+ * A SINT that is polled, or of a SynIC that is disabled, raises no interrupt. Stock does, and tells
+ * KVM_IRQ_LINE_STATUS so.
+ */
 static bool d16(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	u32 sint = sh->sint[o->w[0] % FUZZ_EVENTFDS];
-	u64 value = fuzz_shadow_msr(sh, 0, HV_X64_MSR_SINT(sint % HV_SYNIC_SINTS));
+	u64 value = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sint % HV_SYNIC_SINTS));
 
 	if ((o->kind != FUZZ_IRQ && o->kind != FUZZ_KICK) || sint >= HV_SYNIC_SINTS ||
-	    ((fuzz_shadow_msr(sh, 0, HV_X64_MSR_SCONTROL) & 1) && !(value & HV_SINT_POLLING)))
+	    ((fuzz_shadow_msr(sh, 1, HV_X64_MSR_SCONTROL) & 1) && !(value & HV_SINT_POLLING)))
 		return false;
-	/* As KVM_IRQ_LINE_STATUS tells of one that nobody takes. */
 	if (d->what == FUZZ_OF_RET)
-		return (s64)d->a >= 0 && (s64)d->b == -1;
+		return o->kind == FUZZ_IRQ && (s64)d->a >= 0 && (s64)d->b == -1;
 	return d->what == FUZZ_OF_APIC && d->index >= APIC_IRR && d->index < APIC_IRR + 0x80 &&
 	       d->index == APIC_IRR + (value & 0xff) / 32 * 16 &&
-	       (d->a ^ d->b) == BIT64(value % 32);
+	       (d->a ^ d->b) == BIT64(value % 32) && (d->a & BIT64(value % 32));
 }
 
 /*
@@ -381,22 +407,22 @@ static bool offers(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct
 
 static bool d32(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	(void)sh;
-	return d->what == FUZZ_OF_EXITS && d->index == 2 &&
-	       (fuzz_writes(o, HV_X64_MSR_SYNDBG_CONTROL) ||
-		fuzz_writes(o, HV_X64_MSR_SYNDBG_PENDING_BUFFER));
+	return d->what == FUZZ_OF_EXITS && d->index == 2 && d->b == sh->shown_status &&
+	       o->kind == FUZZ_WRMSR &&
+	       (o->w[0] == HV_X64_MSR_SYNDBG_CONTROL ||
+		o->w[0] == HV_X64_MSR_SYNDBG_PENDING_BUFFER);
 }
 
-/* The upper half of ICR in xAPIC mode. */
+/* The upper half of ICR in xAPIC mode is ICR2, with its eight bits. */
 static bool d52(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	if (sh->s->setup.x2apic)
 		return false;
 	if (is_value(o, d) && register_of(o, d) == HV_X64_MSR_ICR)
-		return !(u32)(d->a ^ d->b);
-	if (d->what == FUZZ_OF_APIC)
-		return d->index == APIC_ICR2 || d->index == APIC_ICR2 + 4;
-	return o->kind == FUZZ_APIC && o->w[1] == APIC_ICR2 && d->what == FUZZ_OF_RESULT;
+		return !(u32)(d->a ^ d->b) && d->a >> 32 == sh->icr[0] && d->b >> 32 == sh->icr2[1];
+	return ((d->what == FUZZ_OF_APIC && d->index == APIC_ICR2) ||
+		(d->what == FUZZ_OF_RESULT && o->kind == FUZZ_APIC && o->w[1] == APIC_ICR2)) &&
+	       d->a == sh->icr2[0] && d->b == sh->icr2[1];
 }
 
 /* The GSI whose resamplefd the difference is about; else -1. */
@@ -590,7 +616,8 @@ static bool d27(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (!look_at_call(o, &c) || !is_flush(c.code))
 		return false;
 	bad = (c.w[1] & ~0xfULL) || (c.reps && (c.w[1] & BIT64(2))) ||
-	      ((c.w[1] & BIT64(3)) && sh->enforce);
+	      ((c.w[1] & BIT64(3)) && sh->enforce &&
+	       !cpuid_test(&sh->f[1]->v->cpuid, HV_F_EXT_GVA));
 	if (bad && refuses(sh, d, &c, HV_STATUS_INVALID_PARAMETER))
 		return true;
 	/* A list that starts in its middle is none to stock. */
@@ -816,7 +843,7 @@ static struct {
 } several[] = {
 	{ "a register that differs already", tainted, false, 0, 0 },
 	{ "what is offered (D2, D37, D38)", offers, false, 0, 0 },
-	{ "reserved bits (D13, D18, D33)", reserved, false, 0, 0 },
+	{ "reserved bits (D13, D18)", reserved, false, 0, 0 },
 	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D53)", by_timer, true, 0, 0 },
 	{ "a call of L2 that was refused (D27, D28, D29)", tlb_lock, true, 0, 0 },
 	{ "the number of a timer's ticks", ticks, true, 0, 0 },

@@ -17,13 +17,12 @@ bool fuzz_writes(const struct fuzz_op *o, u32 msr)
 	return (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR) && o->w[0] == msr;
 }
 
-/* The register's values may differ from here on, until they are equal again. */
-void fuzz_taint(struct fuzz_shadow *sh, u32 msr, const char *id)
+void fuzz_taint(struct fuzz_shadow *sh, u32 msr, const char *id, u64 stock, u64 module)
 {
 	int i = fuzz_msr_index(msr);
 
 	if (i >= 0)
-		sh->tainted[i] = id;
+		sh->tainted[i] = (struct fuzz_taint){ .id = id, .is = { stock, module } };
 }
 
 static void note_role(struct fuzz_shadow *sh, u64 value, u32 role)
@@ -150,19 +149,104 @@ static bool is_written(const struct fuzz_out *out)
 	return !out->vector && !(out->nr_exits && out->exits[0].reason == KVM_EXIT_X86_WRMSR);
 }
 
+static bool has_written(const struct fuzz_op *o, const struct fuzz_out *out)
+{
+	return o->kind == FUZZ_SET_MSR ? out->ret == 1 : is_written(out);
+}
+
+/*
+ * HYPERCALL. Stock drops what is written without an identity of the guest; the module keeps it,
+ * without Enable (D2). Without an identity the page is disabled, but the module's is not when it
+ * is locked (D41). That the guest may not write a locked one the exception says.
+ */
+static void note_hypercall(struct fuzz_shadow *sh, const struct fuzz_op *o,
+			   const struct fuzz_out out[2])
+{
+	bool locked = o->kind == FUZZ_WRMSR && (sh->hypercall[1] & HV_HYPERCALL_LOCKED);
+	const char *id = "D2";
+
+	if (fuzz_writes(o, HV_X64_MSR_HYPERCALL)) {
+		if (has_written(o, &out[0]) && fuzz_shadow_msr(sh, 0, HV_X64_MSR_GUEST_OS_ID))
+			sh->hypercall[0] = o->w[1];
+		if (has_written(o, &out[1]))
+			sh->hypercall[1] = fuzz_shadow_msr(sh, 1, HV_X64_MSR_GUEST_OS_ID) ?
+						   o->w[1] :
+						   o->w[1] & ~HV_HYPERCALL_ENABLE;
+	} else if (fuzz_writes(o, HV_X64_MSR_GUEST_OS_ID) && !o->w[1]) {
+		if (has_written(o, &out[0]))
+			sh->hypercall[0] &= ~HV_HYPERCALL_ENABLE;
+		if (has_written(o, &out[1]) && !locked)
+			sh->hypercall[1] &= ~HV_HYPERCALL_ENABLE;
+		id = "D41";
+	} else {
+		return;
+	}
+	if (sh->hypercall[0] == sh->hypercall[1])
+		id = NULL;
+	fuzz_taint(sh, HV_X64_MSR_HYPERCALL, id, sh->hypercall[0], sh->hypercall[1]);
+}
+
+/* Bits that the module drops of what user space writes (D33). */
+static u64 dropped(const struct fuzz_op *o)
+{
+	int row = fuzz_find_msr((u32)o->w[0]);
+
+	return o->kind == FUZZ_SET_MSR && row >= 0 && fuzz_msr_row((u32)row)->restore_any ?
+		       o->w[1] & fuzz_msr_row((u32)row)->reserved :
+		       0;
+}
+
 static void note_write(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		       const struct fuzz_out out[2])
 {
-	bool host = o->kind == FUZZ_SET_MSR;
 	int i = fuzz_msr_index((u32)o->w[0]);
 	u32 side;
 
 	if (i < 0)
 		return;
 	for (side = 0; side < 2; side++)
-		if (host ? out[side].ret == 1 : is_written(&out[side]))
-			sh->msr[side][i] = o->w[1];
-	note_roles(sh);
+		if (has_written(o, &out[side]))
+			sh->msr[side][i] = o->w[1] & ~(side ? dropped(o) : 0);
+	if (has_written(o, &out[0]) && has_written(o, &out[1]))
+		fuzz_taint(sh, (u32)o->w[0], dropped(o) ? "D33" : NULL, sh->msr[0][i],
+			   sh->msr[1][i]);
+}
+
+/* CRASH_CTL: stock has no bit for a message, and user space does not see what the guest wrote. */
+static void note_crash(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		       const struct fuzz_out out[2])
+{
+	if (!fuzz_writes(o, HV_X64_MSR_CRASH_CTL))
+		return;
+	if (o->kind == FUZZ_WRMSR) {
+		if (is_written(&out[1]) && (o->w[1] & HV_CRASH_NOTIFY))
+			sh->crash_notice = o->w[1] & (HV_CRASH_NOTIFY | HV_CRASH_MESSAGE);
+		return;
+	}
+	if (out[0].ret == 1)
+		sh->crash_ctl[0] = o->w[1] & HV_CRASH_NOTIFY;
+	if (out[1].ret == 1) {
+		sh->crash_ctl[1] = o->w[1] & (HV_CRASH_NOTIFY | HV_CRASH_MESSAGE);
+		sh->crash_notice = 0;
+	}
+}
+
+/* SYNDBG_STATUS of the module: user space answers the exit for SYNDBG_CONTROL by it. */
+static void note_debugger(struct fuzz_shadow *sh, const struct fuzz_op *o,
+			  const struct fuzz_out out[2])
+{
+	const struct fuzz_exit *x = &out[1].exits[0];
+
+	sh->shown_status = sh->debug_status;
+	if (fuzz_writes(o, HV_X64_MSR_SYNDBG_STATUS) && has_written(o, &out[1]))
+		sh->debug_status = o->w[1];
+	if (o->kind != FUZZ_WRMSR || o->w[0] != HV_X64_MSR_SYNDBG_CONTROL || !out[1].nr_exits ||
+	    x->reason != KVM_EXIT_HYPERV || x->type != KVM_EXIT_HYPERV_SYNDBG)
+		return;
+	sh->debug_status = o->answer;
+	/* A signal between the write and its exit: stock loses the answer. */
+	fuzz_taint(sh, HV_X64_MSR_SYNDBG_STATUS, "D51", 0, sh->debug_status);
+	sh->tainted[fuzz_msr_index(HV_X64_MSR_SYNDBG_STATUS)].any = true;
 }
 
 bool fuzz_in_l2(const struct fuzz_shadow *sh, const struct fuzz_op *o)
@@ -260,22 +344,39 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 	sh->routed |= o->kind == FUZZ_ROUTE;
 }
 
+static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
+			  const struct fuzz_out out[2])
+{
+	int hypercall = fuzz_msr_index(HV_X64_MSR_HYPERCALL);
+	u32 side;
+
+	note_write(sh, o, out);
+	note_hypercall(sh, o, out);
+	for (side = 0; side < 2; side++)
+		sh->msr[side][hypercall] = sh->hypercall[side];
+	note_crash(sh, o, out);
+	for (side = 0; side < 2 && fuzz_writes(o, HV_X64_MSR_ICR); side++) {
+		if (!has_written(o, &out[side]))
+			continue;
+		sh->icr[side] = o->w[1] >> 32;
+		/* Stock on Intel has an upper half of its own. */
+		if (side)
+			sh->icr2[side] = o->w[1] >> 32 & 0xff000000;
+		else if (host_is_amd())
+			sh->icr2[side] = o->w[1] >> 32;
+	}
+	note_roles(sh);
+}
+
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
 {
-	bool locked = fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL) & HV_HYPERCALL_LOCKED;
-
 	memcpy(sh->out, out, sizeof(sh->out));
 	if (fuzz_in_l2(sh, o) && (o->kind == FUZZ_RDMSR || o->kind == FUZZ_WRMSR))
 		return; /* L1 has answered it */
-	/* Stock drops the value; it differs until the register is written again. */
-	if (fuzz_writes(o, HV_X64_MSR_HYPERCALL) &&
-	    (locked || !fuzz_shadow_msr(sh, 0, HV_X64_MSR_GUEST_OS_ID)))
-		fuzz_taint(sh, HV_X64_MSR_HYPERCALL, "D2");
-	if (fuzz_writes(o, HV_X64_MSR_GUEST_OS_ID) && !o->w[1] && locked)
-		fuzz_taint(sh, HV_X64_MSR_HYPERCALL, "D41");
 	note_leftovers(sh, o);
 	if (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR)
-		note_write(sh, o, out);
+		note_register(sh, o, out);
+	note_debugger(sh, o, out);
 	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_INDEX)
 		sh->renumbered = true;
 	/* The module writes it anew, where it can. */
@@ -286,9 +387,6 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_SPIV)
 		sh->apic_off = !(o->w[2] & 0x100);
 	sh->cr8 |= o->kind == FUZZ_CR && o->w[0] == 8;
-	/* A signal between the write and its exit: stock loses the answer. */
-	if (fuzz_writes(o, HV_X64_MSR_SYNDBG_CONTROL))
-		fuzz_taint(sh, HV_X64_MSR_SYNDBG_STATUS, "D51");
 	if (o->kind == FUZZ_TIMER) {
 		sh->ticks[o->w[3] / 64 % 4] |= BIT64(o->w[3] % 64);
 		fuzz_note_timer(sh, o->w[1], undeliverable(sh, o->w[1]));
@@ -298,15 +396,27 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	look_for_timers(sh);
 }
 
+void fuzz_shadow_begin(struct fuzz_shadow *sh)
+{
+	sh->enforce = sh->s->setup.enforce;
+	sh->apic_off = true;
+	sh->crash_ctl[1] = HV_CRASH_NOTIFY | HV_CRASH_MESSAGE;
+}
+
 void fuzz_shadow_look(struct fuzz_shadow *sh)
 {
+	int hypercall = fuzz_msr_index(HV_X64_MSR_HYPERCALL);
 	u32 i, n = fuzz_nr_msrs();
 
 	for (i = 0; i < n; i++) {
 		sh->msr[0][i] = sh->f[0]->state.msr[i];
 		sh->msr[1][i] = sh->f[1]->state.msr[i];
 		if (sh->msr[0][i] == sh->msr[1][i])
-			sh->tainted[i] = NULL;
+			sh->tainted[i].id = NULL;
+	}
+	if (sh->msr[0][hypercall] == sh->msr[1][hypercall]) {
+		sh->hypercall[0] = sh->msr[0][hypercall];
+		sh->hypercall[1] = sh->hypercall[0];
 	}
 	note_roles(sh);
 	if (sh->f[0]->state.apic[APIC_PPR / 16] == sh->f[1]->state.apic[APIC_PPR / 16])
