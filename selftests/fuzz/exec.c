@@ -484,6 +484,8 @@ static void collect_irqs(struct fuzz_vm *f, u32 nr, struct fuzz_out *out)
 		/* What wakes a HLT comes before or after others, by time. */
 		if (vector == FUZZ_WAKE_VECTOR)
 			continue;
+		if (out[op].irqs < FUZZ_TAKEN)
+			out[op].taken[out[op].irqs] = (u8)vector;
 		out[op].irqs++;
 		out[op].vectors = (out[op].vectors << 8 | out[op].vectors >> 56) ^ vector;
 	}

@@ -131,6 +131,7 @@ struct fuzz_stream {
 
 #define FUZZ_EXITS	2
 #define FUZZ_FIELDS	6
+#define FUZZ_TAKEN	64
 /* Reasons that are none of KVM's: KVM_RUN failed, by its errno; the guest has an exception. */
 #define FUZZ_RUN_FAILED 0x1000u
 #define FUZZ_FAULTED	0x2000u
@@ -143,9 +144,10 @@ struct fuzz_exit {
 struct fuzz_out {
 	u32 vector, error;
 	u64 result, result2;
-	s64 ret;     /* of an ioctl */
-	u32 irqs;    /* taken during the operation */
-	u64 vectors; /* the last eight of them, and a checksum of those before */
+	s64 ret;	      /* of an ioctl */
+	u32 irqs;	      /* taken during the operation */
+	u64 vectors;	      /* the last eight of them, and a checksum of those before */
+	u8 taken[FUZZ_TAKEN]; /* the first of them */
 	u32 nr_exits;
 	struct fuzz_exit exits[FUZZ_EXITS];
 };
@@ -354,6 +356,18 @@ struct fuzz_taint {
 	u64 is[2];
 };
 
+/*
+ * What may raise an interrupt in one of them only, by this id, and what it leaves behind: the
+ * timers, then ICR on the side of stock and on that of the module.
+ */
+#define FUZZ_ICR    HV_SYNIC_STIMERS
+#define FUZZ_RAISES (FUZZ_ICR + 2)
+struct fuzz_raise {
+	const char *id; /* NULL: it may not */
+	u64 vectors[4]; /* one bit each */
+	u32 sints;
+};
+
 /* What the stream has done so far, as far as known differences depend on it. */
 struct fuzz_shadow {
 	const struct fuzz_stream *s;
@@ -384,10 +398,8 @@ struct fuzz_shadow {
 	const char *l2_refused;	 /* a call of L2 had another result, by this id */
 	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */
 	u32 sint[FUZZ_EVENTFDS]; /* that the GSI is routed to */
-	const char *timer;	 /* an expiry could not be signalled: this id */
-	u64 timer_vectors[4];	 /* of such timers, one bit each */
-	u64 ticks[4];		 /* of timers that the guest has waited for */
-	u32 timer_sints;	 /* the same */
+	struct fuzz_raise raises[FUZZ_RAISES];
+	u64 ticks[4]; /* of timers that the guest has waited for */
 };
 
 struct fuzz_known {
@@ -417,8 +429,8 @@ u64 fuzz_page_address(const struct fuzz_vm *f, u32 page);
 u32 fuzz_role_of(const struct fuzz_shadow *sh, u64 at);
 /* The register has these values from here on, until it is written again, or they are equal. */
 void fuzz_taint(struct fuzz_shadow *sh, u32 msr, const char *id, u64 stock, u64 module);
-/* The expiry of a timer of this CONFIG may differ from here on. */
-void fuzz_note_timer(struct fuzz_shadow *sh, u64 config, const char *id);
+/* The expiry of timer @n with this CONFIG may differ from here on. */
+void fuzz_note_timer(struct fuzz_shadow *sh, u32 n, u64 config, const char *id);
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *op,
 			     const struct fuzz_difference *d);

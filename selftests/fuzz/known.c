@@ -220,7 +220,7 @@ static bool d9(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 static void note_refused(struct fuzz_shadow *sh, const struct fuzz_op *o, const char *id)
 {
 	const u64 enabled = HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE;
-	u32 msr = (u32)o->w[0];
+	u32 msr = (u32)o->w[0], n = (msr - HV_X64_MSR_STIMER0_CONFIG) / 2;
 	u64 was = fuzz_shadow_msr(sh, 1, msr);
 
 	fuzz_taint(sh, msr, id, o->w[1], was);
@@ -228,9 +228,9 @@ static void note_refused(struct fuzz_shadow *sh, const struct fuzz_op *o, const 
 		return;
 	/* Two timers of one number: the one that is there, and that of stock. */
 	if (o->w[1] & enabled)
-		fuzz_note_timer(sh, o->w[1], id);
+		fuzz_note_timer(sh, n, o->w[1], id);
 	if (was & enabled)
-		fuzz_note_timer(sh, was, id);
+		fuzz_note_timer(sh, n, was, id);
 }
 
 /* Reserved bits are #GP for the guest. What user space restores is in shadow.c (D33). */
@@ -265,75 +265,138 @@ static bool d18(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       !(d->b & (HV_STIMER_ENABLE | HV_STIMER_DIRECT)) && !(d->b >> 16 & 15);
 }
 
-static bool is_timer_vector(const struct fuzz_shadow *sh, u32 vector)
+/* What may have raised this vector on this side, and the like below: its number, else -1. */
+static int raiser(const struct fuzz_shadow *sh, u32 side, u32 vector)
 {
-	return sh->timer_vectors[vector / 64 % 4] >> vector % 64 & 1;
+	int n;
+
+	for (n = 0; n < FUZZ_RAISES; n++) {
+		const struct fuzz_raise *r = &sh->raises[n];
+
+		if (n >= FUZZ_ICR && n != (int)(FUZZ_ICR + side))
+			continue;
+		if (r->id && (r->vectors[vector / 64 % 4] >> vector % 64 & 1))
+			return n;
+	}
+	return -1;
 }
 
-/* Was one of these timers' interrupts taken more often by one of them? Of eight at most. */
-static bool took_timers(const struct fuzz_shadow *sh)
+static int timer_of_sint(const struct fuzz_shadow *sh, u32 sint)
 {
-	int more[256] = { 0 };
-	u32 i, vector, side;
+	int n;
 
+	for (n = 0; n < HV_SYNIC_STIMERS; n++)
+		if (sh->raises[n].id && (sh->raises[n].sints >> sint % HV_SYNIC_SINTS & 1))
+			return n;
+	return -1;
+}
+
+static int timer_of_config(const struct fuzz_shadow *sh, u32 msr)
+{
+	u32 n = (msr - HV_X64_MSR_STIMER0_CONFIG) / 2;
+
+	return is_config(msr) && sh->raises[n].id ? (int)n : -1;
+}
+
+/* Interrupts that were taken, but for those that may come to one of them only. */
+static u32 taken_by_both(const struct fuzz_shadow *sh, u32 side, u8 *taken, int *n)
+{
+	const struct fuzz_out *out = &sh->out[side];
+	u32 i, nr = 0;
+
+	for (i = 0; i < out->irqs; i++) {
+		int alone = raiser(sh, side, out->taken[i]);
+
+		if (alone < 0)
+			taken[nr++] = out->taken[i];
+		else
+			*n = alone;
+	}
+	return nr;
+}
+
+/* Do they differ by interrupts only that may come to one of them? */
+static int took_alone(const struct fuzz_shadow *sh)
+{
+	u8 taken[2][FUZZ_TAKEN];
+	u32 nr[2], side;
+	int n = -1;
+
+	if (sh->out[0].irqs > FUZZ_TAKEN || sh->out[1].irqs > FUZZ_TAKEN)
+		return -1;
 	for (side = 0; side < 2; side++)
-		for (i = 0; i < 8 && i < sh->out[side].irqs; i++)
-			more[sh->out[side].vectors >> 8 * i & 0xff] += side ? 1 : -1;
-	for (vector = 0; vector < 256; vector++)
-		if (more[vector] && is_timer_vector(sh, vector))
-			return true;
-	return false;
+		nr[side] = taken_by_both(sh, side, taken[side], &n);
+	return nr[0] == nr[1] && !memcmp(taken[0], taken[1], nr[0]) ? n : -1;
 }
 
-/* Differs the APIC's register in the bits of these timers' vectors only, or by these? */
-static bool apic_of_timers(const struct fuzz_shadow *sh, u32 reg, u64 differs)
+/* Does a register of the APIC differ in the bits of such vectors only? */
+static int apic_alone(const struct fuzz_shadow *sh, u32 reg, u64 a, u64 b)
 {
+	int n = -1;
 	u32 i;
 
-	if (reg == APIC_PPR) {
-		for (i = 0; i < 8; i++) {
-			const u32 at = (APIC_ISR / 16) + i;
-			u32 isr = sh->f[0]->state.apic[at] ^ sh->f[1]->state.apic[at];
-
-			if (isr && apic_of_timers(sh, 16 * at, isr))
-				return true;
-		}
-		return false;
-	}
 	if (reg < APIC_ISR || reg >= APIC_ISR + 3 * 0x80)
-		return false;
-	for (i = 0; i < 32; i++)
-		if ((differs >> i & 1) && !is_timer_vector(sh, (reg % 0x80) / 16 * 32 + i))
-			return false;
-	return true;
+		return -1;
+	for (i = 0; i < 32; i++) {
+		if (!((a ^ b) >> i & 1))
+			continue;
+		n = raiser(sh, b >> i & 1, (reg % 0x80) / 16 * 32 + i);
+		if (n < 0)
+			return -1;
+	}
+	return n;
 }
 
-/* What the expiry of such a timer leaves behind, or does not. */
-static bool by_timer(struct fuzz_shadow *sh, const struct fuzz_op *o,
-		     const struct fuzz_difference *d, const char **id)
+/* Is this a message of a timer, or none; or what lies over the page? */
+static bool is_timer_message(const struct fuzz_shadow *sh, int page, u64 word)
+{
+	return !(u32)word || (u32)word == HV_MSG_TIMER_EXPIRED ||
+	       (page >= 0 && (sh->role[page] & ~FUZZ_AS_SIMP));
+}
+
+/* What has left this behind in one of them. */
+static int by_which(const struct fuzz_shadow *sh, const struct fuzz_op *o,
+		    const struct fuzz_difference *d)
 {
 	u32 offset;
 	int page;
 
-	*id = sh->timer;
-	if (!sh->timer)
-		return false;
 	if (d->what == FUZZ_OF_IRQS)
-		return took_timers(sh);
+		return took_alone(sh);
 	if (d->what == FUZZ_OF_APIC)
-		return apic_of_timers(sh, d->index, d->a ^ d->b);
+		return apic_alone(sh, d->index, d->a, d->b);
 	if (is_value(o, d))
-		return is_config(register_of(o, d)) && (d->a ^ d->b) == HV_STIMER_ENABLE;
+		return (d->a ^ d->b) == HV_STIMER_ENABLE ? timer_of_config(sh, register_of(o, d)) :
+							   -1;
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
-		return (sh->role[page] & FUZZ_AS_SIMP) && (sh->timer_sints >> offset / 256 & 1);
+		return (sh->role[page] & FUZZ_AS_SIMP) &&
+				       (offset % 256 || is_timer_message(sh, page, d->b)) ?
+			       timer_of_sint(sh, offset / 256) :
+			       -1;
 	if (d->what != FUZZ_OF_RESULT || d->index)
-		return false;
+		return -1;
 	if (o->kind == FUZZ_APIC)
-		return apic_of_timers(sh, (u32)o->w[1], d->a ^ d->b);
+		return apic_alone(sh, (u32)o->w[1], d->a, d->b);
+	page = fuzz_page_at(sh->f[0], fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP) & ~(PAGE_SIZE - 1));
 	if (o->kind == FUZZ_TAKE)
-		return sh->timer_sints >> o->w[0] % HV_SYNIC_SINTS & 1;
-	return o->kind == FUZZ_TIMER && is_timer_vector(sh, (u32)o->w[3]);
+		return is_timer_message(sh, page, d->b) ? timer_of_sint(sh, (u32)o->w[0]) : -1;
+	/* It counts interrupts of its vector, whoever has raised them. */
+	if (o->kind != FUZZ_TIMER)
+		return -1;
+	return raiser(sh, 0, (u32)o->w[3]) >= 0 ? raiser(sh, 0, (u32)o->w[3]) :
+						  raiser(sh, 1, (u32)o->w[3]);
+}
+
+static bool by_one(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
+		   const char **id)
+{
+	int n = by_which(sh, o, d);
+
+	if (n < 0)
+		return false;
+	*id = sh->raises[n].id;
+	return true;
 }
 
 /*
@@ -844,7 +907,8 @@ static struct {
 	{ "a register that differs already", tainted, false, 0, 0 },
 	{ "what is offered (D2, D37, D38)", offers, false, 0, 0 },
 	{ "reserved bits (D13, D18)", reserved, false, 0, 0 },
-	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D53)", by_timer, true, 0, 0 },
+	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D48, D53), ICR (D52)", by_one,
+	  true, 0, 0 },
 	{ "a call of L2 that was refused (D27, D28, D29)", tlb_lock, true, 0, 0 },
 	{ "the number of a timer's ticks", ticks, true, 0, 0 },
 };

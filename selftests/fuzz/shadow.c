@@ -5,6 +5,12 @@
 #include "apic.h"
 #include "fuzz.h"
 
+#define ICR_SHORTHAND (3ULL << 18)
+#define ICR_LOGICAL   BIT64(11)
+#define ICR_MODE      (7ULL << 8)
+#define ICR_NMI	      (4ULL << 8)
+#define NMI_VECTOR    2
+
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr)
 {
 	int i = fuzz_msr_index(msr);
@@ -71,32 +77,61 @@ static const char *undeliverable(const struct fuzz_shadow *sh, u64 config)
 	return NULL;
 }
 
-static void add_vector(struct fuzz_shadow *sh, u32 vector)
+static void add_vector(struct fuzz_raise *t, u32 vector)
 {
-	sh->timer_vectors[vector / 64 % 4] |= BIT64(vector % 64);
+	t->vectors[vector / 64 % 4] |= BIT64(vector % 64);
 }
 
 /* With all that this timer can leave behind. */
-void fuzz_note_timer(struct fuzz_shadow *sh, u64 config, const char *id)
+void fuzz_note_timer(struct fuzz_shadow *sh, u32 n, u64 config, const char *id)
 {
+	struct fuzz_raise *t = &sh->raises[n % HV_SYNIC_STIMERS];
+
 	if (!id)
 		return;
-	if (!sh->timer)
-		sh->timer = id;
+	if (!t->id)
+		t->id = id;
 	if (config & HV_STIMER_DIRECT)
-		add_vector(sh, config >> 4 & 0xff);
+		add_vector(t, config >> 4 & 0xff);
 	else
-		sh->timer_sints |= 1u << (config >> 16 & 15);
+		t->sints |= 1u << (config >> 16 & 15);
 }
 
 /* What such a timer's interrupt is, by now. */
 static void note_timer_vectors(struct fuzz_shadow *sh)
 {
-	u32 i, side;
+	u32 n, i, side;
 
-	for (i = 0; i < HV_SYNIC_SINTS; i++)
-		for (side = 0; side < 2 && (sh->timer_sints >> i & 1); side++)
-			add_vector(sh, fuzz_shadow_msr(sh, side, HV_X64_MSR_SINT(i)) & 0xff);
+	for (n = 0; n < HV_SYNIC_STIMERS; n++)
+		for (i = 0; i < HV_SYNIC_SINTS; i++)
+			for (side = 0; side < 2 && (sh->raises[n].sints >> i & 1); side++)
+				add_vector(&sh->raises[n],
+					   fuzz_shadow_msr(sh, side, HV_X64_MSR_SINT(i)) & 0xff);
+}
+
+/*
+ * The guest writes the APIC's ICR in xAPIC mode, where ICR2 differs (D52): the interrupt of one of
+ * them goes elsewhere. The VP has ID 0, and no logical ID.
+ */
+static void note_icr(struct fuzz_shadow *sh, u64 icr)
+{
+	bool reaches[2];
+	u32 side;
+
+	if (sh->s->setup.x2apic || (icr & ICR_SHORTHAND))
+		return;
+	for (side = 0; side < 2; side++) {
+		u64 id = sh->icr2[side] >> 24 & 0xff;
+
+		reaches[side] = id == 0xff || (!id && !(icr & ICR_LOGICAL));
+	}
+	for (side = 0; side < 2; side++) {
+		if (!reaches[side] || reaches[!side])
+			continue;
+		sh->raises[FUZZ_ICR + side].id = "D52";
+		add_vector(&sh->raises[FUZZ_ICR + side],
+			   (icr & ICR_MODE) == ICR_NMI ? NMI_VECTOR : icr & 0xff);
+	}
 }
 
 static void look_for_timers(struct fuzz_shadow *sh)
@@ -112,13 +147,10 @@ static void look_for_timers(struct fuzz_shadow *sh)
 			if (!(config & enabled) || !count)
 				continue;
 			if (count < FUZZ_FAR)
-				fuzz_note_timer(sh, config, undeliverable(sh, config));
+				fuzz_note_timer(sh, i, config, undeliverable(sh, config));
 			/* Compared signed here, unsigned by stock. */
-			if (count >= BIT64(63))
-				fuzz_note_timer(sh, config, "D12");
-			/* The reference time of stock takes steps. */
-			if (sh->rate)
-				fuzz_note_timer(sh, config, "D48");
+			if (count >= BIT64(63) && !(config & HV_STIMER_PERIODIC))
+				fuzz_note_timer(sh, i, config, "D12");
 		}
 	}
 	note_timer_vectors(sh);
@@ -386,12 +418,17 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		note_host_op(sh, o, out[0].ret);
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_SPIV)
 		sh->apic_off = !(o->w[2] & 0x100);
+	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_ICR)
+		note_icr(sh, o->w[2]);
 	sh->cr8 |= o->kind == FUZZ_CR && o->w[0] == 8;
 	if (o->kind == FUZZ_TIMER) {
+		u32 n = (u32)o->w[0];
+
 		sh->ticks[o->w[3] / 64 % 4] |= BIT64(o->w[3] % 64);
-		fuzz_note_timer(sh, o->w[1], undeliverable(sh, o->w[1]));
+		fuzz_note_timer(sh, n, o->w[1], undeliverable(sh, o->w[1]));
+		/* The reference time of stock takes steps. */
 		if (sh->rate)
-			fuzz_note_timer(sh, o->w[1], "D48");
+			fuzz_note_timer(sh, n, o->w[1], "D48");
 	}
 	look_for_timers(sh);
 }
