@@ -96,7 +96,7 @@ static bool is_wrong(const struct run *r, const struct fuzz_op *o, u64 result)
 		return false;
 	/* The code that lies on the page of the clock is no time. */
 	return result == FUZZ_TIME_BACK ||
-	       (result == FUZZ_TIME_TWO_CLOCKS && !r->sh.foreign_tsc &&
+	       (result == FUZZ_TIME_TWO_CLOCKS && !fuzz_tsc_is_foreign(&r->sh) &&
 		!fuzz_is_code(&r->sh, fuzz_shadow_msr(&r->sh, 1, HV_X64_MSR_REFERENCE_TSC)));
 }
 

@@ -368,6 +368,12 @@ struct fuzz_raise {
 	u32 sints;
 };
 
+/* Why the reference TSC page of the two may differ: what it was when a register named it. */
+enum fuzz_tsc_mark {
+	FUZZ_TSC_LATE = 1,  /* it could not be written */
+	FUZZ_TSC_RATED = 2, /* the TSC had another rate */
+};
+
 /* What the stream has done so far, as far as known differences depend on it. */
 struct fuzz_shadow {
 	const struct fuzz_stream *s;
@@ -376,6 +382,7 @@ struct fuzz_shadow {
 	struct fuzz_taint tainted[FUZZ_MSRS];
 	struct fuzz_out out[2]; /* of the operation that was noted last */
 	u32 role[FUZZ_PAGES];
+	u32 tsc[FUZZ_PAGES];   /* enum fuzz_tsc_mark */
 	bool left[FUZZ_PAGES]; /* what the hypercall page lay over may not have come back */
 	u64 hypercall[2];      /* the register, by D2 and D41 */
 	u64 crash_ctl[2];      /* what each guest reads, by D6 */
@@ -387,10 +394,9 @@ struct fuzz_shadow {
 	bool cr8;	       /* the guest has written CR8 since the PPRs were equal */
 	bool enforce;
 	bool apic_off;
-	bool clock;	  /* user space has set the clock */
 	bool rate;	  /* user space has given the TSC another rate */
+	bool frozen_step; /* it has set the clock or the rate while the page was frozen */
 	bool foreign_tsc; /* the reference TSC page is not what the module has written */
-	bool slots;	  /* a memslot was deleted, moved or made read-only */
 	bool synic;	  /* the SynIC is enabled */
 	bool early_route; /* the last routes came before that */
 	bool routed, rerouted[FUZZ_EVENTFDS];
@@ -431,6 +437,10 @@ u32 fuzz_role_of(const struct fuzz_shadow *sh, u64 at);
 void fuzz_taint(struct fuzz_shadow *sh, u32 msr, const char *id, u64 stock, u64 module);
 /* The expiry of timer @n with this CONFIG may differ from here on. */
 void fuzz_note_timer(struct fuzz_shadow *sh, u32 n, u64 config, const char *id);
+/* May the page of the reference TSC of the module hold something else than it has written? */
+bool fuzz_tsc_is_foreign(const struct fuzz_shadow *sh);
+/* Does KVM scale the TSC, or have it catch up? */
+bool fuzz_scales_tsc(const struct fuzz_shadow *sh);
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *op,
 			     const struct fuzz_difference *d);

@@ -135,6 +135,13 @@ static bool is_shared_tsc(u32 role)
 	return (role & FUZZ_AS_TSC) && (role & ~FUZZ_AS_TSC);
 }
 
+/* The guest could read the register, which went on; whatever the page held. */
+static bool is_time_by_page(u64 result)
+{
+	return result == FUZZ_TIME_BY_REGISTER || result == FUZZ_TIME_BY_PAGE ||
+	       result == FUZZ_TIME_TWO_CLOCKS;
+}
+
 /* The reference TSC page, which stock writes through what lies on it. */
 static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -147,41 +154,77 @@ static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	    !is_shared_tsc(fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC))))
 		return false;
 	/* Not the time of the module, but what the guest reads in the place of the page. */
-	return sh->foreign_tsc ||
-	       fuzz_is_code(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC)) ||
-	       (d->b != FUZZ_TIME_BACK && d->b != FUZZ_TIME_TWO_CLOCKS);
+	return is_time_by_page(d->b) &&
+	       (fuzz_tsc_is_foreign(sh) ||
+		fuzz_is_code(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC)) ||
+		d->b != FUZZ_TIME_TWO_CLOCKS);
 }
 
-/* A page that could not be written is written when it can be; stock gives it up. */
-static bool d21(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+/* The page that REFERENCE_TSC of the module names, by its address now; else -1. */
+static int tsc_page(const struct fuzz_shadow *sh)
 {
-	u32 offset;
-	int page = page_word(sh, o, d, &offset);
+	u64 tsc = fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC);
 
-	if (!sh->slots)
-		return false;
-	if (page >= 0)
-		return (sh->role[page] & FUZZ_AS_TSC) && offset < FUZZ_TSC_PAGE_SIZE && !(u32)d->a;
-	/* What the guest reads from a page that nobody can write is no time of the module. */
-	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT &&
-	       (sh->foreign_tsc || (d->a == FUZZ_TIME_BY_REGISTER && d->b == FUZZ_TIME_BY_PAGE));
+	return tsc & 1 ? fuzz_page_at(sh->f[0], tsc & ~(PAGE_SIZE - 1)) : -1;
 }
 
 /*
- * One of them has nothing to call: where something else was on top (D53), or the register is
- * locked here and stock has moved it.
+ * A page that could not be written when a register named it is written when it can be; stock gives
+ * it up, so that it has no sequence.
+ */
+static bool d21(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	u32 offset;
+	int page = page_word(sh, o, d, &offset), named = tsc_page(sh);
+
+	if (page >= 0)
+		return (sh->tsc[page] & FUZZ_TSC_LATE) && offset < FUZZ_TSC_PAGE_SIZE &&
+		       !(u32)d->a && (u32)d->b;
+	if (o->kind != FUZZ_TIME || d->what != FUZZ_OF_RESULT)
+		return false;
+	/* What the guest reads from a page that nobody can write is no time of the module. */
+	if (fuzz_tsc_is_foreign(sh))
+		return is_time_by_page(d->b);
+	return named >= 0 && (sh->tsc[named] & FUZZ_TSC_LATE) && d->a == FUZZ_TIME_BY_REGISTER &&
+	       d->b == FUZZ_TIME_BY_PAGE;
+}
+
+/* Does another register of this side name the page of this one now? */
+static bool is_covered(const struct fuzz_shadow *sh, u32 side, u64 reg)
+{
+	static const u32 others[] = { HV_X64_MSR_REFERENCE_TSC, HV_X64_MSR_SIMP, HV_X64_MSR_SIEFP,
+				      HV_X64_MSR_VP_ASSIST_PAGE };
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(others); i++) {
+		u64 other = fuzz_shadow_msr(sh, side, others[i]);
+
+		if ((other & 1) && !((other ^ reg) & ~(PAGE_SIZE - 1)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * One of them has nothing to call. That of the module is covered by what was enabled last, or has
+ * been written to. That of stock has been overwritten by what was on top (D53), or stock has moved
+ * what is locked here.
  */
 static bool d53_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d)
 {
-	u64 reg = fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL);
+	u64 reg = sh->hypercall[1], stock = sh->hypercall[0];
 	bool stock_has_page = sh->out[0].result != FUZZ_NO_PAGE;
 	bool has_page = sh->out[1].result != FUZZ_NO_PAGE;
+	int page = fuzz_page_at(sh->f[0], reg & ~(PAGE_SIZE - 1));
 
 	(void)d;
 	if (o->kind != FUZZ_CALL || o->w[0] != FUZZ_BY_PAGE || has_page == stock_has_page)
 		return false;
-	return (reg & HV_HYPERCALL_LOCKED) || (fuzz_role_of(sh, reg) & ~FUZZ_AS_HYPERCALL);
+	if (has_page)
+		return (reg & HV_HYPERCALL_ENABLE) && page >= 0 &&
+		       (reg != stock || (sh->role[page] & ~FUZZ_AS_HYPERCALL));
+	return reg != stock || is_covered(sh, 1, reg) || (page >= 0 && sh->left[page]);
 }
 
 /* A message is taken from a page that is, or was, code: its type is that of the code. */
@@ -418,23 +461,50 @@ static bool d16(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       (d->a ^ d->b) == BIT64(value % 32) && (d->a & BIT64(value % 32));
 }
 
+/* Is @scale that of the TSC as the guest sees it, to a thousandth? */
+static bool is_tsc_scale(const struct fuzz_shadow *sh, u64 scale)
+{
+	u64 hz = fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_FREQUENCY), want;
+	s64 gap;
+
+	if (!hz)
+		return false;
+	want = (u64)(((unsigned __int128)10000000 << 64) / hz);
+	gap = (s64)(scale - want);
+	return gap < (s64)(want / 1000) && gap > -(s64)(want / 1000);
+}
+
+/* What the module has to write to its page beside another rate of the TSC. */
+static bool is_page_of_rate(const struct fuzz_shadow *sh, u32 offset, u64 word)
+{
+	/* One that KVM makes catch up has no page. */
+	if (offset == 0)
+		return !(u32)word == !fuzz_scales_tsc(sh);
+	return offset != 8 || !fuzz_scales_tsc(sh) || is_tsc_scale(sh, word);
+}
+
 /*
- * The clock's page where the TSC has another rate: the page of stock does not follow, and its time
- * takes steps. That of the module is one clock, and goes on.
+ * The clock's page where the TSC has another rate: that of stock does not follow. That of the module
+ * is one clock with the register.
  */
 static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
+	int page, named = tsc_page(sh);
 	u32 offset;
-	int page;
 
 	if (!sh->rate)
 		return false;
-	if (d->what == FUZZ_OF_TIME)
-		return !d->index;
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
-		return (sh->role[page] & FUZZ_AS_TSC) && offset < FUZZ_TSC_PAGE_SIZE;
-	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT;
+		return (sh->tsc[page] & FUZZ_TSC_RATED) && offset < FUZZ_TSC_PAGE_SIZE &&
+		       (page != named || fuzz_tsc_is_foreign(sh) ||
+			is_page_of_rate(sh, offset, d->b));
+	if (o->kind != FUZZ_TIME || d->what != FUZZ_OF_RESULT)
+		return false;
+	if (fuzz_tsc_is_foreign(sh))
+		return is_time_by_page(d->b);
+	return d->b ==
+	       (named >= 0 && fuzz_scales_tsc(sh) ? FUZZ_TIME_BY_PAGE : FUZZ_TIME_BY_REGISTER);
 }
 
 /*
@@ -444,11 +514,11 @@ static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
  */
 static bool d13(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	if (!(sh->clock || sh->rate) || !fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_EMULATION_CONTROL) ||
-	    !(fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC) & 1))
+	if (!sh->frozen_step)
 		return false;
-	return d->what == FUZZ_OF_TIME ||
-	       ((o->kind == FUZZ_TIMER || o->kind == FUZZ_TIME) && d->what == FUZZ_OF_RESULT);
+	if (d->what == FUZZ_OF_TIME)
+		return true;
+	return (o->kind == FUZZ_TIMER || o->kind == FUZZ_TIME) && d->what == FUZZ_OF_RESULT;
 }
 
 /* The bits of CPUID that only the module offers. */

@@ -46,6 +46,14 @@ u32 fuzz_role_of(const struct fuzz_shadow *sh, u64 at)
 	return page < 0 ? 0 : sh->role[page];
 }
 
+/* The page that is at this address if its slot is where it was, or was moved; else -1. */
+static int page_of(u64 at)
+{
+	u64 from = at < FUZZ_MOVED ? FUZZ_GPA : FUZZ_MOVED, page = (at - from) / PAGE_SIZE;
+
+	return at >= from && page < FUZZ_SLOTS * FUZZ_SLOT_PAGES ? (int)page : -1;
+}
+
 static bool writable(const struct fuzz_shadow *sh, u64 at)
 {
 	int page = fuzz_page_at(sh->f[0], at & ~(PAGE_SIZE - 1));
@@ -156,6 +164,43 @@ static void look_for_timers(struct fuzz_shadow *sh)
 	note_timer_vectors(sh);
 }
 
+bool fuzz_scales_tsc(const struct fuzz_shadow *sh)
+{
+	return vm_check_cap(sh->f[1]->vm, KVM_CAP_TSC_CONTROL) > 0;
+}
+
+/* The page that the reference TSC has in one of them, at its address or away from it; else -1. */
+static int tsc_page(const struct fuzz_shadow *sh, u32 side)
+{
+	u64 tsc = fuzz_shadow_msr(sh, side, HV_X64_MSR_REFERENCE_TSC);
+
+	return tsc & 1 ? page_of(tsc) : -1;
+}
+
+bool fuzz_tsc_is_foreign(const struct fuzz_shadow *sh)
+{
+	u64 tsc = fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC);
+
+	return (tsc & 1) && (sh->foreign_tsc || !writable(sh, tsc));
+}
+
+/* What keeps stock, or the module, from writing the page of the reference TSC as the other does. */
+static void mark_tsc_pages(struct fuzz_shadow *sh)
+{
+	u32 side;
+
+	for (side = 0; side < 2; side++) {
+		int page = tsc_page(sh, side);
+
+		if (page < 0)
+			continue;
+		if (!writable(sh, fuzz_shadow_msr(sh, side, HV_X64_MSR_REFERENCE_TSC)))
+			sh->tsc[page] |= FUZZ_TSC_LATE;
+		if (sh->rate)
+			sh->tsc[page] |= FUZZ_TSC_RATED;
+	}
+}
+
 /* The pages that registers name now. */
 static void note_roles(struct fuzz_shadow *sh)
 {
@@ -173,6 +218,7 @@ static void note_roles(struct fuzz_shadow *sh)
 	for (i = 0; i < ARRAY_SIZE(roles); i++)
 		for (side = 0; side < 2; side++)
 			note_role(sh, fuzz_shadow_msr(sh, side, roles[i].msr), roles[i].role);
+	mark_tsc_pages(sh);
 }
 
 /* By KVM: not by user space, to which a filter hands it. */
@@ -299,14 +345,6 @@ bool fuzz_is_code(const struct fuzz_shadow *sh, u64 at)
 	return (reg & HV_HYPERCALL_ENABLE) && !((reg ^ at) & ~(PAGE_SIZE - 1));
 }
 
-/* The page that is at this address if its slot is where it was, or was moved; else -1. */
-static int page_of(u64 at)
-{
-	u64 from = at < FUZZ_MOVED ? FUZZ_GPA : FUZZ_MOVED, page = (at - from) / PAGE_SIZE;
-
-	return at >= from && page < FUZZ_SLOTS * FUZZ_SLOT_PAGES ? (int)page : -1;
-}
-
 /* Something else than the module writes to this address, or moves it. */
 static void note_left(struct fuzz_shadow *sh, u64 at)
 {
@@ -319,6 +357,14 @@ static void note_left(struct fuzz_shadow *sh, u64 at)
 		sh->left[page] = true;
 	if ((tsc & 1) && page_of(tsc) == page && at % PAGE_SIZE < FUZZ_TSC_PAGE_SIZE)
 		sh->foreign_tsc = true;
+}
+
+/* Is that page's memory in this slot? */
+static bool is_in_slot(u64 at, u64 slot)
+{
+	int page = page_of(at);
+
+	return page >= 0 && (u32)page / FUZZ_SLOT_PAGES == slot % FUZZ_SLOTS;
 }
 
 /*
@@ -334,10 +380,8 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 		note_left(sh, o->w[0]);
 	if (o->kind == FUZZ_TAKE)
 		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP) & ~(PAGE_SIZE - 1));
-	if (o->kind == FUZZ_SLOT) {
+	if (o->kind == FUZZ_SLOT && is_in_slot(reg, o->w[0]))
 		note_left(sh, reg);
-		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC) & ~(PAGE_SIZE - 1));
-	}
 	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_GUEST_OS_ID && !o->w[1])
 		note_left(sh, reg);
 	if (o->kind != FUZZ_SET_MSR || o->w[0] != HV_X64_MSR_HYPERCALL)
@@ -348,6 +392,25 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 		sh->left[page_of(o->w[1])] = true;
 }
 
+/* The page of the reference TSC is as it was, whatever becomes of the clock. */
+static bool is_frozen(const struct fuzz_shadow *sh)
+{
+	return fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_EMULATION_CONTROL) &&
+	       (fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC) & 1);
+}
+
+/*
+ * User space has set the clock, or the rate of the TSC: the module writes the page anew, where it
+ * can. A page that is frozen decides about the clock (D13).
+ */
+static void note_step(struct fuzz_shadow *sh)
+{
+	if (is_frozen(sh))
+		sh->frozen_step = true;
+	else
+		sh->foreign_tsc = !writable(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC));
+}
+
 static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 ret)
 {
 	u32 i;
@@ -356,16 +419,16 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		sh->enforce = o->w[0];
 	if (ret)
 		return;
-	if (o->kind == FUZZ_CLOCK)
-		sh->clock = true;
-	if (o->kind == FUZZ_SLOT)
-		sh->slots = true;
+	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
+		sh->rate = true;
+	if (o->kind == FUZZ_CLOCK || (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100))
+		note_step(sh);
 	if (o->kind == FUZZ_SYNIC)
 		sh->synic = true;
 	if (o->kind == FUZZ_ROUTE)
 		sh->early_route = !sh->synic && !sh->s->setup.synic;
-	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
-		sh->rate = true;
+	if (o->kind == FUZZ_SLOT || o->kind == FUZZ_TSC_KHZ)
+		mark_tsc_pages(sh);
 	/* As route() in host_ops.c. */
 	for (i = 0; o->kind == FUZZ_ROUTE && i < FUZZ_EVENTFDS; i++) {
 		u32 sint = i == o->w[0] % FUZZ_EVENTFDS ? (u32)o->w[1] : i + 1;
@@ -397,6 +460,12 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		else if (host_is_amd())
 			sh->icr2[side] = o->w[1] >> 32;
 	}
+	/* The module writes it anew, where it can. */
+	if (fuzz_writes(o, HV_X64_MSR_REFERENCE_TSC) && has_written(o, &out[1])) {
+		if (o->kind == FUZZ_WRMSR || !is_frozen(sh))
+			sh->foreign_tsc = !writable(sh, o->w[1]);
+	}
+	sh->frozen_step &= is_frozen(sh);
 	note_roles(sh);
 }
 
@@ -411,9 +480,6 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	note_debugger(sh, o, out);
 	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_INDEX)
 		sh->renumbered = true;
-	/* The module writes it anew, where it can. */
-	if (o->kind == FUZZ_WRMSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC && is_written(&out[1]))
-		sh->foreign_tsc = !writable(sh, o->w[1]);
 	if (fuzz_is_host(o->kind))
 		note_host_op(sh, o, out[0].ret);
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_SPIV)
