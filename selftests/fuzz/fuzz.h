@@ -394,16 +394,14 @@ struct fuzz_shadow {
 	bool cr8;	       /* the guest has written CR8 since the PPRs were equal */
 	bool enforce;
 	bool apic_off;
-	bool rate;	  /* user space has given the TSC another rate */
-	bool frozen_step; /* it has set the clock or the rate while the page was frozen */
-	bool foreign_tsc; /* the reference TSC page is not what the module has written */
-	bool synic;	  /* the SynIC is enabled */
-	bool early_route; /* the last routes came before that */
-	bool routed, rerouted[FUZZ_EVENTFDS];
-	bool renumbered;	 /* the VP has another index than its routes name */
-	const char *l2_refused;	 /* a call of L2 had another result, by this id */
-	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */
-	u32 sint[FUZZ_EVENTFDS]; /* that the GSI is routed to */
+	bool rate;		    /* user space has given the TSC another rate */
+	bool frozen_step;	    /* it has set the clock or the rate while the page was frozen */
+	bool foreign_tsc;	    /* the reference TSC page is not what the module has written */
+	bool synic;		    /* the SynIC is enabled */
+	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */
+	const char *l2_refused;	    /* a call of L2 had another result, by this id */
+	u64 gap[FUZZ_EVENTFDS];	    /* of the signals of resamplefds */
+	u32 sint[FUZZ_EVENTFDS];    /* that the GSI is routed to */
 	struct fuzz_raise raises[FUZZ_RAISES];
 	u64 ticks[4]; /* of timers that the guest has waited for */
 };

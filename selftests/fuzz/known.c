@@ -566,7 +566,18 @@ static int told_gsi(const struct fuzz_difference *d)
 	return d->what == FUZZ_OF_EVENTS && gsi < FUZZ_EVENTFDS ? (int)gsi : -1;
 }
 
-/* A GSI whose route is another one by now: stock tells its resamplefd of the old SINT, too. */
+/* Does this side tell the GSI of the end of a SINT's interrupt that the other side does not? */
+static bool tells_alone(const struct fuzz_shadow *sh, u32 side, int gsi)
+{
+	u32 i;
+
+	for (i = 0; i < HV_SYNIC_SINTS; i++)
+		if (sh->gsi[side][i] == gsi + 1 && sh->gsi[!side][i] != gsi + 1)
+			return true;
+	return false;
+}
+
+/* Stock tells a resamplefd of a SINT whose route to its GSI is gone, too. */
 static bool d55(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	int gsi = told_gsi(d);
@@ -576,7 +587,7 @@ static bool d55(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (gsi < 0 || d->a < d->b)
 		return false;
 	/* The numbers are those since the stream began. */
-	if (gap != sh->gap[gsi] && !(gap > sh->gap[gsi] && sh->rerouted[gsi]))
+	if (gap != sh->gap[gsi] && !(gap > sh->gap[gsi] && tells_alone(sh, 0, gsi)))
 		return false;
 	sh->gap[gsi] = gap;
 	return true;
@@ -591,8 +602,10 @@ static int told_alone(const struct fuzz_difference *d)
 /* A route to a SINT of a SynIC that is enabled later: stock has forgotten it by then. */
 static bool d60(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
+	int gsi = told_alone(d);
+
 	(void)o;
-	return told_alone(d) >= 0 && sh->early_route && sh->synic;
+	return gsi >= 0 && sh->synic && tells_alone(sh, 1, gsi);
 }
 
 /* A polled SINT with AutoEOI, on whose vector there is another: stock ends that one's interrupt. */
@@ -795,7 +808,7 @@ static bool d14(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return false;
 	status = form_status(o, &c);
 	if (!stock_asks_user(sh))
-		return !sh->synic && !sh->s->setup.synic &&
+		return !sh->synic &&
 		       STATUS(sh->out[0].result) == HV_STATUS_INVALID_HYPERCALL_INPUT &&
 		       refuses(sh, d, &c, status);
 	type = (u32)c.w[1];

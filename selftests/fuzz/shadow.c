@@ -264,6 +264,28 @@ static void note_hypercall(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	fuzz_taint(sh, HV_X64_MSR_HYPERCALL, id, sh->hypercall[0], sh->hypercall[1]);
 }
 
+/* What is told of the end of a SINT's interrupt: stock keeps the routes that are gone (D55). */
+static void note_routes(struct fuzz_shadow *sh, const struct fuzz_op *o)
+{
+	u32 side, i;
+
+	memset(sh->gsi[1], 0, sizeof(sh->gsi[1]));
+	for (i = 0; i < FUZZ_EVENTFDS; i++) {
+		/* As route() in host_ops.c. */
+		u32 sint = i == o->w[0] % FUZZ_EVENTFDS ? (u32)o->w[1] : i + 1;
+
+		sh->sint[i] = sint;
+		for (side = 0; side < 2 && sint < HV_SYNIC_SINTS; side++) {
+			/* The routes name VP 0. */
+			if (fuzz_shadow_msr(sh, side, HV_X64_MSR_VP_INDEX))
+				continue;
+			/* Stock forgets what comes before the SynIC (D60). */
+			if (side || sh->synic)
+				sh->gsi[side][sint] = (int)i + 1;
+		}
+	}
+}
+
 /* Bits that the module drops of what user space writes (D33). */
 static u64 dropped(const struct fuzz_op *o)
 {
@@ -413,8 +435,6 @@ static void note_step(struct fuzz_shadow *sh)
 
 static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 ret)
 {
-	u32 i;
-
 	if (o->kind == FUZZ_ENFORCE)
 		sh->enforce = o->w[0];
 	if (ret)
@@ -426,17 +446,9 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 	if (o->kind == FUZZ_SYNIC)
 		sh->synic = true;
 	if (o->kind == FUZZ_ROUTE)
-		sh->early_route = !sh->synic && !sh->s->setup.synic;
+		note_routes(sh, o);
 	if (o->kind == FUZZ_SLOT || o->kind == FUZZ_TSC_KHZ)
 		mark_tsc_pages(sh);
-	/* As route() in host_ops.c. */
-	for (i = 0; o->kind == FUZZ_ROUTE && i < FUZZ_EVENTFDS; i++) {
-		u32 sint = i == o->w[0] % FUZZ_EVENTFDS ? (u32)o->w[1] : i + 1;
-
-		sh->rerouted[i] |= sh->routed && (sh->sint[i] != sint || sh->renumbered);
-		sh->sint[i] = sint;
-	}
-	sh->routed |= o->kind == FUZZ_ROUTE;
 }
 
 static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
@@ -478,8 +490,6 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	if (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR)
 		note_register(sh, o, out);
 	note_debugger(sh, o, out);
-	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_INDEX)
-		sh->renumbered = true;
 	if (fuzz_is_host(o->kind))
 		note_host_op(sh, o, out[0].ret);
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_SPIV)
@@ -502,6 +512,7 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 void fuzz_shadow_begin(struct fuzz_shadow *sh)
 {
 	sh->enforce = sh->s->setup.enforce;
+	sh->synic = sh->s->setup.synic;
 	sh->apic_off = true;
 	sh->crash_ctl[1] = HV_CRASH_NOTIFY | HV_CRASH_MESSAGE;
 }
