@@ -18,6 +18,7 @@
 #include "irqfd.h"
 #include "module.h"
 #include "msr_filter.h"
+#include "refclock.h"
 
 #define PARAMETERS "/sys/module/kvm_hyperv/parameters/"
 /* A guest that stays in one operation as long as this has ended. */
@@ -550,6 +551,7 @@ void fuzz_look(struct fuzz_vm *f)
 			s->msr_ok[from++] = 0;
 		}
 	}
+	ASSERT_EQ(__vcpu_get_msr(f->v, MSR_IA32_TSC, &s->tsc), 1);
 	vcpu_ioctl(f->v, KVM_GET_LAPIC, &apic);
 	for (i = 0; i < FUZZ_APIC_WORDS; i++)
 		memcpy(&s->apic[i], apic.regs + 16 * i, sizeof(s->apic[i]));

@@ -165,6 +165,7 @@ struct fuzz_state {
 	u32 apic[FUZZ_APIC_WORDS];
 	u64 events[FUZZ_EVENTS];
 	u64 nested[FUZZ_NESTED_WORDS];
+	u64 tsc;
 };
 
 enum fuzz_who { FUZZ_STOCK, FUZZ_MODULE, FUZZ_WHO };
@@ -366,6 +367,7 @@ struct fuzz_raise {
 	const char *id; /* NULL: it may not */
 	u64 vectors[4]; /* one bit each */
 	u32 sints;
+	u32 sides; /* one bit each: that of stock, that of the module */
 };
 
 /* Why the reference TSC page of the two may differ: what it was when a register named it. */
@@ -395,6 +397,9 @@ struct fuzz_shadow {
 	bool enforce;
 	bool apic_off;
 	bool rate;		    /* user space has given the TSC another rate */
+	bool new_rate;		    /* the same, and no VP has entered since */
+	bool wraps;		    /* since then the TSC was going to wrap around */
+	u64 hz;			    /* of the TSC when the guest ran last */
 	bool frozen_step;	    /* it has set the clock or the rate while the page was frozen */
 	bool foreign_tsc;	    /* the reference TSC page is not what the module has written */
 	bool synic;		    /* the SynIC is enabled */
@@ -435,8 +440,12 @@ u32 fuzz_role_of(const struct fuzz_shadow *sh, u64 at);
 void fuzz_taint(struct fuzz_shadow *sh, u32 msr, const char *id, u64 stock, u64 module);
 /* The expiry of timer @n with this CONFIG may differ from here on. */
 void fuzz_note_timer(struct fuzz_shadow *sh, u32 n, u64 config, const char *id);
+/* The same, if only this side has expired. */
+void fuzz_note_timer_of(struct fuzz_shadow *sh, u32 side, u32 n, u64 config, const char *id);
 /* May the page of the reference TSC of the module hold something else than it has written? */
 bool fuzz_tsc_is_foreign(const struct fuzz_shadow *sh);
+/* The page of the module stays as it is, whatever becomes of the clock. */
+bool fuzz_tsc_is_frozen(const struct fuzz_shadow *sh);
 /* Does KVM scale the TSC, or have it catch up? */
 bool fuzz_scales_tsc(const struct fuzz_shadow *sh);
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);

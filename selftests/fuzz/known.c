@@ -316,9 +316,8 @@ static int raiser(const struct fuzz_shadow *sh, u32 side, u32 vector)
 	for (n = 0; n < FUZZ_RAISES; n++) {
 		const struct fuzz_raise *r = &sh->raises[n];
 
-		if (n >= FUZZ_ICR && n != (int)(FUZZ_ICR + side))
-			continue;
-		if (r->id && (r->vectors[vector / 64 % 4] >> vector % 64 & 1))
+		if (r->id && (r->sides >> side & 1) &&
+		    (r->vectors[vector / 64 % 4] >> vector % 64 & 1))
 			return n;
 	}
 	return -1;
@@ -334,11 +333,13 @@ static int timer_of_sint(const struct fuzz_shadow *sh, u32 sint)
 	return -1;
 }
 
-static int timer_of_config(const struct fuzz_shadow *sh, u32 msr)
+/* The timer that this side has disabled, because it has expired. */
+static int timer_of_config(const struct fuzz_shadow *sh, u32 side, u32 msr)
 {
 	u32 n = (msr - HV_X64_MSR_STIMER0_CONFIG) / 2;
 
-	return is_config(msr) && sh->raises[n].id ? (int)n : -1;
+	return is_config(msr) && sh->raises[n].id && (sh->raises[n].sides >> side & 1) ? (int)n :
+											 -1;
 }
 
 /* Interrupts that were taken, but for those that may come to one of them only. */
@@ -409,8 +410,9 @@ static int by_which(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	if (d->what == FUZZ_OF_APIC)
 		return apic_alone(sh, d->index, d->a, d->b);
 	if (is_value(o, d))
-		return (d->a ^ d->b) == HV_STIMER_ENABLE ? timer_of_config(sh, register_of(o, d)) :
-							   -1;
+		return (d->a ^ d->b) == HV_STIMER_ENABLE ?
+			       timer_of_config(sh, d->a & HV_STIMER_ENABLE, register_of(o, d)) :
+			       -1;
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
 		return (sh->role[page] & FUZZ_AS_SIMP) &&
@@ -461,10 +463,10 @@ static bool d16(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       (d->a ^ d->b) == BIT64(value % 32) && (d->a & BIT64(value % 32));
 }
 
-/* Is @scale that of the TSC as the guest sees it, to a thousandth? */
-static bool is_tsc_scale(const struct fuzz_shadow *sh, u64 scale)
+/* Is @scale that of a TSC with this rate, to a thousandth? */
+static bool is_tsc_scale(u64 scale, u64 hz)
 {
-	u64 hz = fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_FREQUENCY), want;
+	u64 want;
 	s64 gap;
 
 	if (!hz)
@@ -474,13 +476,18 @@ static bool is_tsc_scale(const struct fuzz_shadow *sh, u64 scale)
 	return gap < (s64)(want / 1000) && gap > -(s64)(want / 1000);
 }
 
-/* What the module has to write to its page beside another rate of the TSC. */
-static bool is_page_of_rate(const struct fuzz_shadow *sh, u32 offset, u64 word)
+/* What the module has to write to its page @page beside another rate of the TSC. */
+static bool is_page_of_rate(const struct fuzz_shadow *sh, u32 page, u32 offset, u64 word)
 {
-	/* One that KVM makes catch up has no page. */
+	u32 sequence = *(u32 *)(sh->f[1]->pages + page * PAGE_SIZE);
+
+	/* A TSC that KVM makes catch up, or that is going to wrap around, has no page. */
 	if (offset == 0)
-		return !(u32)word == !fuzz_scales_tsc(sh);
-	return offset != 8 || !fuzz_scales_tsc(sh) || is_tsc_scale(sh, word);
+		return (u32)word ? fuzz_scales_tsc(sh) : !fuzz_scales_tsc(sh) || sh->wraps;
+	/* One that is frozen has the rate of before, or of what has been restored since. */
+	return offset != 8 || !sequence || is_tsc_scale(word, sh->hz) ||
+	       (fuzz_tsc_is_frozen(sh) &&
+		is_tsc_scale(word, fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_FREQUENCY)));
 }
 
 /*
@@ -498,13 +505,14 @@ static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (page >= 0)
 		return (sh->tsc[page] & FUZZ_TSC_RATED) && offset < FUZZ_TSC_PAGE_SIZE &&
 		       (page != named || fuzz_tsc_is_foreign(sh) ||
-			is_page_of_rate(sh, offset, d->b));
+			is_page_of_rate(sh, (u32)page, offset, d->b));
 	if (o->kind != FUZZ_TIME || d->what != FUZZ_OF_RESULT)
 		return false;
 	if (fuzz_tsc_is_foreign(sh))
 		return is_time_by_page(d->b);
-	return d->b ==
-	       (named >= 0 && fuzz_scales_tsc(sh) ? FUZZ_TIME_BY_PAGE : FUZZ_TIME_BY_REGISTER);
+	if (named < 0 || !fuzz_scales_tsc(sh))
+		return d->b == FUZZ_TIME_BY_REGISTER;
+	return d->b == FUZZ_TIME_BY_PAGE || (d->b == FUZZ_TIME_BY_REGISTER && sh->wraps);
 }
 
 /*

@@ -91,7 +91,7 @@ static void add_vector(struct fuzz_raise *t, u32 vector)
 }
 
 /* With all that this timer can leave behind. */
-void fuzz_note_timer(struct fuzz_shadow *sh, u32 n, u64 config, const char *id)
+static void add_timer(struct fuzz_shadow *sh, u32 sides, u32 n, u64 config, const char *id)
 {
 	struct fuzz_raise *t = &sh->raises[n % HV_SYNIC_STIMERS];
 
@@ -99,10 +99,21 @@ void fuzz_note_timer(struct fuzz_shadow *sh, u32 n, u64 config, const char *id)
 		return;
 	if (!t->id)
 		t->id = id;
+	t->sides |= sides;
 	if (config & HV_STIMER_DIRECT)
 		add_vector(t, config >> 4 & 0xff);
 	else
 		t->sints |= 1u << (config >> 16 & 15);
+}
+
+void fuzz_note_timer_of(struct fuzz_shadow *sh, u32 side, u32 n, u64 config, const char *id)
+{
+	add_timer(sh, 1u << side, n, config, id);
+}
+
+void fuzz_note_timer(struct fuzz_shadow *sh, u32 n, u64 config, const char *id)
+{
+	add_timer(sh, 3, n, config, id);
 }
 
 /* What such a timer's interrupt is, by now. */
@@ -137,9 +148,33 @@ static void note_icr(struct fuzz_shadow *sh, u64 icr)
 		if (!reaches[side] || reaches[!side])
 			continue;
 		sh->raises[FUZZ_ICR + side].id = "D52";
+		sh->raises[FUZZ_ICR + side].sides = 1u << side;
 		add_vector(&sh->raises[FUZZ_ICR + side],
 			   (icr & ICR_MODE) == ICR_NMI ? NMI_VECTOR : icr & 0xff);
 	}
+}
+
+/* Did the guest enter with a TSC of this side that is going to wrap around? */
+static bool is_wrapped(const struct fuzz_shadow *sh, u32 side)
+{
+	return sh->rate && (s64)sh->f[side]->state.tsc < 0;
+}
+
+static bool has_tsc_page(const struct fuzz_shadow *sh, u32 side)
+{
+	return fuzz_shadow_msr(sh, side, HV_X64_MSR_REFERENCE_TSC) & 1;
+}
+
+/*
+ * By the page's formula such a TSC is far in the future, and so is the time of stock, when it looks
+ * at its timers. That of the module is so by a page that is frozen.
+ */
+static void note_wrapped(struct fuzz_shadow *sh, u32 n, u64 config)
+{
+	if (is_wrapped(sh, 0) && has_tsc_page(sh, 0))
+		fuzz_note_timer_of(sh, 0, n, config, "D48");
+	if (is_wrapped(sh, 1) && fuzz_tsc_is_frozen(sh))
+		fuzz_note_timer_of(sh, 1, n, config, "D13");
 }
 
 static void look_for_timers(struct fuzz_shadow *sh)
@@ -159,9 +194,16 @@ static void look_for_timers(struct fuzz_shadow *sh)
 			/* Compared signed here, unsigned by stock. */
 			if (count >= BIT64(63) && !(config & HV_STIMER_PERIODIC))
 				fuzz_note_timer(sh, i, config, "D12");
+			note_wrapped(sh, i, config);
 		}
 	}
 	note_timer_vectors(sh);
+}
+
+bool fuzz_tsc_is_frozen(const struct fuzz_shadow *sh)
+{
+	return fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_EMULATION_CONTROL) &&
+	       (fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC) & 1);
 }
 
 bool fuzz_scales_tsc(const struct fuzz_shadow *sh)
@@ -414,23 +456,31 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 		sh->left[page_of(o->w[1])] = true;
 }
 
-/* The page of the reference TSC is as it was, whatever becomes of the clock. */
-static bool is_frozen(const struct fuzz_shadow *sh)
-{
-	return fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_EMULATION_CONTROL) &&
-	       (fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC) & 1);
-}
-
 /*
  * User space has set the clock, or the rate of the TSC: the module writes the page anew, where it
  * can. A page that is frozen decides about the clock (D13).
  */
 static void note_step(struct fuzz_shadow *sh)
 {
-	if (is_frozen(sh))
+	if (fuzz_tsc_is_frozen(sh))
 		sh->frozen_step = true;
 	else
 		sh->foreign_tsc = !writable(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC));
+}
+
+/*
+ * The guest enters with the TSC that it had at the last look: with the first entry the module's page
+ * follows another rate. A TSC that is going to wrap around has no page until KVM's next update of
+ * the clock after it has.
+ */
+static void note_entry(struct fuzz_shadow *sh)
+{
+	if (sh->new_rate)
+		sh->wraps = false;
+	sh->wraps |= is_wrapped(sh, 1);
+	sh->new_rate = false;
+	if (!fuzz_tsc_is_frozen(sh))
+		sh->hz = fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_FREQUENCY);
 }
 
 static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 ret)
@@ -439,8 +489,10 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		sh->enforce = o->w[0];
 	if (ret)
 		return;
-	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
+	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100) {
 		sh->rate = true;
+		sh->new_rate = true;
+	}
 	if (o->kind == FUZZ_CLOCK || (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100))
 		note_step(sh);
 	if (o->kind == FUZZ_SYNIC)
@@ -474,16 +526,18 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	}
 	/* The module writes it anew, where it can. */
 	if (fuzz_writes(o, HV_X64_MSR_REFERENCE_TSC) && has_written(o, &out[1])) {
-		if (o->kind == FUZZ_WRMSR || !is_frozen(sh))
+		if (o->kind == FUZZ_WRMSR || !fuzz_tsc_is_frozen(sh))
 			sh->foreign_tsc = !writable(sh, o->w[1]);
 	}
-	sh->frozen_step &= is_frozen(sh);
+	sh->frozen_step &= fuzz_tsc_is_frozen(sh);
 	note_roles(sh);
 }
 
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
 {
 	memcpy(sh->out, out, sizeof(sh->out));
+	if (!fuzz_is_host(o->kind))
+		note_entry(sh);
 	if (fuzz_in_l2(sh, o) && (o->kind == FUZZ_RDMSR || o->kind == FUZZ_WRMSR))
 		return; /* L1 has answered it */
 	note_leftovers(sh, o);
