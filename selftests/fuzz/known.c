@@ -922,6 +922,33 @@ static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
 	return &out->exits[n ? n - 1 : 0];
 }
 
+/* Is this page in memory that the guest may not write? */
+static bool is_read_only(const struct fuzz_shadow *sh, u64 at)
+{
+	int page = fuzz_page_at(sh->f[0], at & ~(PAGE_SIZE - 1));
+
+	return page >= 0 && (u32)page < FUZZ_SLOTS * FUZZ_SLOT_PAGES &&
+	       sh->f[0]->slot_readonly[(u32)page / FUZZ_SLOT_PAGES];
+}
+
+/*
+ * VMRUN with a VP assist page in read-only memory: KVM_RUN of stock fails, within the operation,
+ * and the guest goes on here.
+ */
+static bool d36_read(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d)
+{
+	u64 page = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
+
+	(void)o;
+	return sh->s->setup.nested &&
+	       (d->what == FUZZ_OF_VECTOR || d->what == FUZZ_OF_RESULT ||
+		d->what == FUZZ_OF_EXITS) &&
+	       sh->out[0].nr_exits == sh->out[1].nr_exits + 1 &&
+	       last_exit(&sh->out[0])->reason == FUZZ_RUN_FAILED + EFAULT &&
+	       (page & ASSIST_ENABLE) && is_read_only(sh, page);
+}
+
 /*
  * VMRUN with a VP assist page that is not in memory: KVM_RUN of stock fails, and L1 gets a #GP here,
  * of which it tells before it ends.
@@ -975,16 +1002,22 @@ static struct {
 	bool cut;
 	u64 seen, cuts;
 } table[] = {
-	{ "D1", d1, false, 0, 0 },     { "D2", d2, false, 0, 0 },   { "D6", d6, false, 0, 0 },
-	{ "D7", d7, false, 0, 0 },     { "D11", d11, false, 0, 0 }, { "D9", d9, false, 0, 0 },
-	{ "D14", d14, false, 0, 0 },   { "D15", d15, false, 0, 0 }, { "D16", d16, true, 0, 0 },
-	{ "D18", d18, false, 0, 0 },   { "D24", d24, false, 0, 0 }, { "D26", d26, false, 0, 0 },
-	{ "D27", d27, false, 0, 0 },   { "D28", d28, false, 0, 0 }, { "D29", d29, false, 0, 0 },
-	{ "D32", d32, false, 0, 0 },   { "D37", d37, false, 0, 0 }, { "D53", d53_call, true, 0, 0 },
-	{ "D1", d1_take, true, 0, 0 }, { "D13", d13, true, 0, 0 },  { "D48", d48, false, 0, 0 },
-	{ "D52", d52, false, 0, 0 },   { "D53", d53, false, 0, 0 }, { "D35", d35, true, 0, 0 },
-	{ "D36", d36, true, 0, 0 },    { "N8", n8, true, 0, 0 },    { "D55", d55, false, 0, 0 },
-	{ "D21", d21, false, 0, 0 },   { "D60", d60, true, 0, 0 },  { "D16", d16_eoi, true, 0, 0 },
+	{ "D1", d1, false, 0, 0 },	 { "D2", d2, false, 0, 0 },
+	{ "D6", d6, false, 0, 0 },	 { "D7", d7, false, 0, 0 },
+	{ "D11", d11, false, 0, 0 },	 { "D9", d9, false, 0, 0 },
+	{ "D14", d14, false, 0, 0 },	 { "D15", d15, false, 0, 0 },
+	{ "D16", d16, true, 0, 0 },	 { "D18", d18, false, 0, 0 },
+	{ "D24", d24, false, 0, 0 },	 { "D26", d26, false, 0, 0 },
+	{ "D27", d27, false, 0, 0 },	 { "D28", d28, false, 0, 0 },
+	{ "D29", d29, false, 0, 0 },	 { "D32", d32, false, 0, 0 },
+	{ "D37", d37, false, 0, 0 },	 { "D53", d53_call, true, 0, 0 },
+	{ "D1", d1_take, true, 0, 0 },	 { "D13", d13, true, 0, 0 },
+	{ "D48", d48, false, 0, 0 },	 { "D52", d52, false, 0, 0 },
+	{ "D53", d53, false, 0, 0 },	 { "D35", d35, true, 0, 0 },
+	{ "D36", d36, true, 0, 0 },	 { "N8", n8, true, 0, 0 },
+	{ "D55", d55, false, 0, 0 },	 { "D21", d21, false, 0, 0 },
+	{ "D60", d60, true, 0, 0 },	 { "D16", d16_eoi, true, 0, 0 },
+	{ "D36", d36_read, true, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */
