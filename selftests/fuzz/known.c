@@ -915,6 +915,23 @@ static bool n8(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	       !(fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE) & ASSIST_ENABLE);
 }
 
+/* The VP assist page is the hypercall page, too, whose code allows nothing here. */
+static bool d1_direct(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		      const struct fuzz_difference *d)
+{
+	u64 assist = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
+	int page = fuzz_page_at(sh->f[0], assist & ~(PAGE_SIZE - 1));
+	struct call c;
+
+	(void)d;
+	return fuzz_in_l2(sh, o) && look_at_call(o, &c) && is_flush(c.code) &&
+	       !is_reflected(&sh->out[0]) && is_reflected(&sh->out[1]) &&
+	       (assist & ASSIST_ENABLE) && page >= 0 &&
+	       (fuzz_is_code(sh, assist) ||
+		(sh->left[page] &&
+		 sh->f[1]->pages[(u32)page * PAGE_SIZE + ASSIST_DIRECT] == (u8)FUZZ_CODE_FILL));
+}
+
 static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
 {
 	u32 n = out->nr_exits < FUZZ_EXITS ? out->nr_exits : FUZZ_EXITS;
@@ -1017,7 +1034,7 @@ static struct {
 	{ "D36", d36, true, 0, 0 },	 { "N8", n8, true, 0, 0 },
 	{ "D55", d55, false, 0, 0 },	 { "D21", d21, false, 0, 0 },
 	{ "D60", d60, true, 0, 0 },	 { "D16", d16_eoi, true, 0, 0 },
-	{ "D36", d36_read, true, 0, 0 },
+	{ "D36", d36_read, true, 0, 0 }, { "D1", d1_direct, true, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */
