@@ -191,7 +191,7 @@ u64 fuzz_guest_timer(u64 arg)
 	struct fuzz_arg *a = (struct fuzz_arg *)(uintptr_t)arg;
 	bool periodic = a->w[1] & HV_STIMER_PERIODIC, over = false;
 	u32 config = HV_X64_MSR_STIMER_CONFIG((u32)a->w[0] & 3), vector = (u32)a->w[3];
-	u32 want = periodic ? TICKS_PERIODIC : 1, seen, from, looks = 0, all = 0;
+	u32 want = periodic ? TICKS_PERIODIC : 1, seen = 0, before, from, looks = 0, all = 0;
 	struct fuzz_log *log = this_log();
 	u64 begin = reference_time(), due, now, result, was;
 	bool readable;
@@ -213,12 +213,13 @@ u64 fuzz_guest_timer(u64 arg)
 	do {
 		irqs_window();
 		now = reference_time();
+		before = seen;
 		seen = times_taken(log, from, vector);
 		if (seen && now < due)
 			result |= FUZZ_TIMER_EARLY;
 		looks += now > due + LATEST;
-		/* Interrupts have been taken since. */
-		if (over)
+		/* What waited then has been taken since, if it was not blocked. */
+		if (over && seen == before)
 			break;
 		over = now > due && seen < want && is_over(vector, readable ? config : 0);
 	} while (!a->vector && seen < want && looks < LATEST_LOOKS && all++ < MOST_LOOKS);
