@@ -227,6 +227,32 @@ static bool d53_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	return reg != stock || is_covered(sh, 1, reg) || (page >= 0 && sh->left[page]);
 }
 
+/*
+ * The registers of the two differ, and one of them names a page that is in no memory now: the guest
+ * asks user space what is there, and finds no code.
+ */
+static bool d41_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d)
+{
+	u32 side, i;
+
+	if (o->kind != FUZZ_CALL || o->w[0] != FUZZ_BY_PAGE || d->what != FUZZ_OF_EXITS ||
+	    sh->hypercall[0] == sh->hypercall[1] || sh->out[0].result != FUZZ_NO_PAGE ||
+	    sh->out[1].result != FUZZ_NO_PAGE)
+		return false;
+	for (side = 0; side < 2; side++) {
+		const struct fuzz_out *out = &sh->out[side];
+		u64 reg = sh->hypercall[side];
+
+		for (i = 0; i < out->nr_exits; i++)
+			if (i >= FUZZ_EXITS || out->exits[i].reason != KVM_EXIT_MMIO ||
+			    !(reg & HV_HYPERCALL_ENABLE) ||
+			    (out->exits[i].field[0] ^ reg) & ~(PAGE_SIZE - 1))
+				return false;
+	}
+	return true;
+}
+
 /* A message is taken from a page that is, or was, code: its type is that of the code. */
 static bool d1_take(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		    const struct fuzz_difference *d)
@@ -1016,23 +1042,24 @@ static struct {
 	bool cut;
 	u64 seen, cuts;
 } table[] = {
-	{ "D1", d1, false, 0, 0 },	 { "D2", d2, false, 0, 0 },
-	{ "D6", d6, false, 0, 0 },	 { "D7", d7, false, 0, 0 },
-	{ "D11", d11, false, 0, 0 },	 { "D9", d9, true, 0, 0 },
-	{ "D14", d14, false, 0, 0 },	 { "D15", d15, false, 0, 0 },
-	{ "D16", d16, true, 0, 0 },	 { "D18", d18, false, 0, 0 },
-	{ "D24", d24, false, 0, 0 },	 { "D26", d26, false, 0, 0 },
-	{ "D27", d27, false, 0, 0 },	 { "D28", d28, false, 0, 0 },
-	{ "D29", d29, false, 0, 0 },	 { "D32", d32, false, 0, 0 },
-	{ "D37", d37, false, 0, 0 },	 { "D53", d53_call, true, 0, 0 },
-	{ "D1", d1_take, true, 0, 0 },	 { "D13", d13, true, 0, 0 },
-	{ "D48", d48, false, 0, 0 },	 { "D52", d52, false, 0, 0 },
-	{ "D53", d53, false, 0, 0 },	 { "D35", d35, true, 0, 0 },
-	{ "D36", d36, true, 0, 0 },	 { "N8", n8, true, 0, 0 },
-	{ "D55", d55, false, 0, 0 },	 { "D21", d21, false, 0, 0 },
-	{ "D60", d60, true, 0, 0 },	 { "D16", d16_eoi, true, 0, 0 },
-	{ "D36", d36_read, true, 0, 0 }, { "D1", d1_direct, true, 0, 0 },
+	{ "D1", d1, false, 0, 0 },	  { "D2", d2, false, 0, 0 },
+	{ "D6", d6, false, 0, 0 },	  { "D7", d7, false, 0, 0 },
+	{ "D11", d11, false, 0, 0 },	  { "D9", d9, true, 0, 0 },
+	{ "D14", d14, false, 0, 0 },	  { "D15", d15, false, 0, 0 },
+	{ "D16", d16, true, 0, 0 },	  { "D18", d18, false, 0, 0 },
+	{ "D24", d24, false, 0, 0 },	  { "D26", d26, false, 0, 0 },
+	{ "D27", d27, false, 0, 0 },	  { "D28", d28, false, 0, 0 },
+	{ "D29", d29, false, 0, 0 },	  { "D32", d32, false, 0, 0 },
+	{ "D37", d37, false, 0, 0 },	  { "D53", d53_call, true, 0, 0 },
+	{ "D1", d1_take, true, 0, 0 },	  { "D13", d13, true, 0, 0 },
+	{ "D48", d48, false, 0, 0 },	  { "D52", d52, false, 0, 0 },
+	{ "D53", d53, false, 0, 0 },	  { "D35", d35, true, 0, 0 },
+	{ "D36", d36, true, 0, 0 },	  { "N8", n8, true, 0, 0 },
+	{ "D55", d55, false, 0, 0 },	  { "D21", d21, false, 0, 0 },
+	{ "D60", d60, true, 0, 0 },	  { "D16", d16_eoi, true, 0, 0 },
+	{ "D36", d36_read, true, 0, 0 },  { "D1", d1_direct, true, 0, 0 },
 
+	{ "D41", d41_call, false, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */
