@@ -624,6 +624,24 @@ static bool d55(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	return true;
 }
 
+/*
+ * The end of another's interrupt, of a direct timer say, with the vector of a SINT that is polled:
+ * the SINT has none here, so that nobody is told.
+ */
+static bool d16_told(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d)
+{
+	int gsi = told_gsi(d);
+	u64 gap = d->a - d->b;
+
+	(void)o;
+	if (gsi < 0 || d->a <= d->b || gap <= sh->gap[gsi] || sh->sint[gsi] >= HV_SYNIC_SINTS ||
+	    !(fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sh->sint[gsi])) & HV_SINT_POLLING))
+		return false;
+	sh->gap[gsi] = gap;
+	return true;
+}
+
 /* The GSI whose resamplefd the module has told of more EOIs; else -1. */
 static int told_alone(const struct fuzz_difference *d)
 {
@@ -659,6 +677,50 @@ static bool d16_eoi(struct fuzz_shadow *sh, const struct fuzz_op *o,
 			return true;
 	}
 	return false;
+}
+
+/* Is this the vector of a polled SINT with AutoEOI? */
+static bool is_polled_auto(const struct fuzz_shadow *sh, u32 vector)
+{
+	const u64 flags = HV_SINT_AUTO_EOI | HV_SINT_POLLING;
+	u32 i;
+
+	for (i = 0; i < HV_SYNIC_SINTS; i++) {
+		u64 sint = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(i));
+
+		if ((sint & flags) == flags && !(sint & HV_SINT_MASKED) && (sint & 0xff) == vector)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * On such a vector, another interrupt is in service here until its EOI; stock has ended it, and so
+ * takes those that it holds back.
+ */
+static bool d16_served(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		       const struct fuzz_difference *d)
+{
+	const struct fuzz_out *a = &sh->out[0], *b = &sh->out[1];
+	u32 reg = d->what == FUZZ_OF_APIC ? d->index : (u32)o->w[1], i;
+
+	if (d->what == FUZZ_OF_IRQS) {
+		if (!b->irqs || b->irqs > a->irqs || a->irqs > FUZZ_TAKEN ||
+		    memcmp(a->taken, b->taken, b->irqs))
+			return false;
+		for (i = 0; i < b->irqs; i++)
+			if (is_polled_auto(sh, b->taken[i]))
+				return true;
+		return false;
+	}
+	if ((d->what != FUZZ_OF_APIC && (d->what != FUZZ_OF_RESULT || o->kind != FUZZ_APIC)) ||
+	    reg < APIC_ISR || reg >= APIC_ISR + 0x80)
+		return false;
+	for (i = 0; i < 32; i++)
+		if ((d->a ^ d->b) >> i & 1 &&
+		    (!(d->b >> i & 1) || !is_polled_auto(sh, (reg - APIC_ISR) / 16 * 32 + i)))
+			return false;
+	return true;
 }
 
 /* --- calls --------------------------------------------------------------- */
@@ -1058,7 +1120,7 @@ static struct {
 	{ "D55", d55, false, 0, 0 },	  { "D21", d21, false, 0, 0 },
 	{ "D60", d60, true, 0, 0 },	  { "D16", d16_eoi, true, 0, 0 },
 	{ "D36", d36_read, true, 0, 0 },  { "D1", d1_direct, true, 0, 0 },
-
+	{ "D16", d16_told, false, 0, 0 }, { "D16", d16_served, true, 0, 0 },
 	{ "D41", d41_call, false, 0, 0 },
 };
 
