@@ -129,6 +129,21 @@ static void backwards_by_a_little(struct kunit *test)
 	KUNIT_EXPECT_LE(test, (s64)(now - before), 16666667);
 }
 
+static void tsc_that_wraps(struct kunit *test)
+{
+	KUNIT_EXPECT_FALSE(test, khv_ref_wrapped(5, 5));
+	KUNIT_EXPECT_FALSE(test, khv_ref_wrapped(5, 6));
+	/* Read on another CPU just before. */
+	KUNIT_EXPECT_FALSE(test, khv_ref_wrapped(5, 4));
+	KUNIT_EXPECT_FALSE(test, khv_ref_wrapped(5, -5ULL));
+	KUNIT_EXPECT_FALSE(test, khv_ref_wrapped(-5ULL, -6ULL));
+	KUNIT_EXPECT_FALSE(test, khv_ref_wrapped(-5ULL, ~0ULL));
+	KUNIT_EXPECT_TRUE(test, khv_ref_wrapped(-5ULL, 0));
+	KUNIT_EXPECT_TRUE(test, khv_ref_wrapped(-5ULL, 60 * GHZ));
+	/* An adopted page. */
+	KUNIT_EXPECT_FALSE(test, khv_ref_wrapped(0, ~0ULL));
+}
+
 static void tsc_near_its_end(struct kunit *test)
 {
 	struct khv_pvclock clock = clock_of(4 * GHZ);
@@ -157,6 +172,7 @@ static struct kunit_case refclock_cases[] = {
 	KUNIT_CASE(slow_tsc_has_no_scale),
 	KUNIT_CASE(absurd_shift),
 	KUNIT_CASE(backwards_by_a_little),
+	KUNIT_CASE(tsc_that_wraps),
 	KUNIT_CASE(tsc_near_its_end),
 	KUNIT_CASE(next_sequence_is_never_invalid),
 	{},

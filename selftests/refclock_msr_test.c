@@ -243,10 +243,9 @@ TEST(count_monotonic_without_a_master_clock)
 
 #define SANE_SEC 60 /* more than any stall of this host, less than any error looked for */
 
-static void assert_on_time(u64 before, u64 now)
+static bool is_on_time(u64 before, u64 now)
 {
-	GUEST_ASSERT(now >= before);
-	GUEST_ASSERT(now < before + SANE_SEC * REF_PER_SEC);
+	return now >= before && now < before + SANE_SEC * REF_PER_SEC;
 }
 
 /* A guest may write its TSC; whatever becomes of the page on that vCPU, the count goes on. */
@@ -259,7 +258,7 @@ GUEST_CODE(write_tsc)
 	for (i = 0; i < ARRAY_SIZE(values); i++) {
 		wrmsr(MSR_IA32_TSC, values[i]);
 		now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
-		assert_on_time(before, now);
+		GUEST_ASSERT(is_on_time(before, now));
 		before = now;
 	}
 }
@@ -289,13 +288,19 @@ static u64 read_both(u64 before)
 {
 	u64 now = rdmsr(HV_X64_MSR_TIME_REF_COUNT), page = 0;
 
-	GUEST_ASSERT_KNOWN_EQ(now >= before && now < before + SANE_SEC * REF_PER_SEC, true);
+	GUEST_ASSERT_KNOWN_EQ(is_on_time(before, now), true);
 	if (!page_time(&ref_page, &page))
 		return now;
 	GUEST_ASSERT_KNOWN_EQ(page >= now, true);
 	now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
 	GUEST_ASSERT_KNOWN_EQ(page <= now, true);
 	return now;
+}
+
+/* Set a TSC back to -@ticks. */
+static void set_tsc_below_zero(u64 ticks)
+{
+	wrmsr(MSR_IA32_TSC_ADJUST, rdmsr(MSR_IA32_TSC_ADJUST) - rdtsc() - ticks);
 }
 
 /*
@@ -307,7 +312,7 @@ GUEST_CODE(set_tsc_back)
 	u64 now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
 	u32 i;
 
-	wrmsr(MSR_IA32_TSC_ADJUST, rdmsr(MSR_IA32_TSC_ADJUST) - rdtsc());
+	set_tsc_below_zero(0);
 	for (i = 0; i < 10; i++)
 		now = read_both(now);
 }
@@ -335,6 +340,43 @@ TEST(count_goes_on_over_a_tsc_that_is_set_back)
 TEST_KNOWN(count_goes_on_over_a_tsc_that_is_set_back_with_a_page, "K47")
 {
 	set_back(vm_with_page(2));
+}
+
+#define WRAP_MS 20
+
+/* The register is one clock while the TSC of VP 0 is below zero, and when it wraps around. */
+GUEST_CODE(let_tsc_wrap)
+{
+	u64 hz = rdmsr(HV_X64_MSR_TSC_FREQUENCY), before = rdmsr(HV_X64_MSR_TIME_REF_COUNT), now,
+	    end;
+
+	set_tsc_below_zero(hz * WRAP_MS / 1000);
+	for (end = before + 2 * WRAP_MS * REF_PER_MS; before < end; before = now) {
+		now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
+		GUEST_ASSERT_KNOWN_EQ(is_on_time(before, now), true);
+	}
+	GUEST_ASSERT(rdtsc() < hz);
+	GUEST_SYNC(0);
+	/* So is the page, from the next KVM_RUN. */
+	read_both(before);
+}
+
+static void wrap_tsc(struct vm *vm)
+{
+	vcpu_entry(vm->vcpus[0], let_tsc_wrap);
+	vcpu_run_sync(vm->vcpus[0], 0);
+	vcpu_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+TEST(count_goes_on_over_a_tsc_that_wraps)
+{
+	wrap_tsc(vm_create(1, 0));
+}
+
+TEST_KNOWN(count_goes_on_over_a_tsc_that_wraps_with_a_page, "K47")
+{
+	wrap_tsc(vm_with_page(2));
 }
 
 /* What the host reads right after it gave a vCPU another TSC. */

@@ -31,10 +31,11 @@ static __always_inline u64 read_source(const struct khv_ref_source *source, stru
 	 * is the VM's. KVM may have another master clock by now; the source stays valid until
 	 * update().
 	 */
-	if (source->valid && source->master.offset == READ_ONCE(kvm->arch.kvmclock_offset))
-		return khv_ref_at(&source->params,
-				  khv_kvm_scale_tsc(tsc, source->tsc_ratio) + source->tsc_offset) +
-		       source->ahead;
+	if (source->valid && source->master.offset == READ_ONCE(kvm->arch.kvmclock_offset)) {
+		tsc = khv_ref_source_tsc(source, tsc);
+		return khv_ref_at(&source->params, tsc) + source->ahead +
+		       (khv_ref_wrapped(source->origin, tsc) ? source->params.scale : 0);
+	}
 	/* A clock that user space has set includes the lead of the time before. */
 	return div_u64(khv_get_kvmclock_ns(kvm), KHV_TICK_NS) +
 	       (source->master.offset == READ_ONCE(kvm->arch.kvmclock_offset) ? source->ahead : 0);
@@ -111,7 +112,8 @@ void khv_reftime_run_begin(struct khv_vcpu *vp)
 
 	if (vp->tsc_ratio == vcpu->arch.l1_tsc_scaling_ratio &&
 	    vp->tsc_offset == vcpu->arch.l1_tsc_offset &&
-	    READ_ONCE(vp->vm->refclock.page) != KHV_TSC_PAGE_STALE)
+	    READ_ONCE(vp->vm->refclock.page) != KHV_TSC_PAGE_STALE &&
+	    !khv_ref_source_wrapped(&vp->vm->refclock.source))
 		return;
 	vp->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);

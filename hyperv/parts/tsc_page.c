@@ -217,7 +217,8 @@ static bool source_is_current(struct kvm_vcpu *vcpu, const struct khv_refclock *
 	return is_master_clock(kvm, &source->master) && !vcpu->arch.tsc_catchup &&
 	       vcpu->arch.l1_tsc_scaling_ratio == READ_ONCE(source->tsc_ratio) &&
 	       READ_ONCE(first->arch.l1_tsc_scaling_ratio) == READ_ONCE(source->tsc_ratio) &&
-	       READ_ONCE(first->arch.l1_tsc_offset) == READ_ONCE(source->tsc_offset);
+	       READ_ONCE(first->arch.l1_tsc_offset) == READ_ONCE(source->tsc_offset) &&
+	       !khv_ref_source_wrapped(source);
 }
 
 static bool up_to_date(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
@@ -235,7 +236,6 @@ static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 		.mul = hv_clock->tsc_to_system_mul,
 		.shift = hv_clock->tsc_shift,
 	};
-	u64 now;
 
 	source->valid = get_master_clock(vcpu->kvm, &source->master) && one_tsc(vcpu);
 	if (!source->valid)
@@ -243,16 +243,15 @@ static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 	/* The vCPU's own ratio: @hv_clock is computed from it. */
 	source->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
 	source->tsc_offset = READ_ONCE(first->arch.l1_tsc_offset);
-	pvclock.tsc =
-		khv_kvm_scale_tsc(source->master.cycle, source->tsc_ratio) + source->tsc_offset;
+	pvclock.tsc = khv_ref_source_tsc(source, source->master.cycle);
 	pvclock.ns = source->master.kernel_ns + source->master.offset;
 	source->valid = khv_ref_params_compute(&source->params, &pvclock);
 	/*
-	 * A guest that set its TSC back since the origin has it wrapped around: the page's formula
-	 * multiplies the TSC as an unsigned number, and would take 2^64 ticks for passed.
+	 * A guest that set its TSC back since the master clock's origin has it wrapped around: the
+	 * page's formula would take 2^64 ticks for passed.
 	 */
-	now = khv_kvm_scale_tsc(rdtsc_ordered(), source->tsc_ratio) + source->tsc_offset;
-	if (now < pvclock.tsc && (s64)(now - pvclock.tsc) > 0)
+	source->origin = khv_ref_source_tsc(source, rdtsc_ordered());
+	if (khv_ref_wrapped(pvclock.tsc, source->origin))
 		source->params.offset += source->params.scale;
 }
 

@@ -54,6 +54,21 @@ bool khv_ref_params_compute(struct khv_ref_params *p, const struct khv_pvclock *
 u64 khv_ref_at(const struct khv_ref_params *p, u64 tsc);
 
 /**
+ * khv_ref_wrapped() - has a TSC wrapped around?
+ * @origin: guest TSC when the conversion to reference time was found
+ * @tsc: guest TSC, at most 2^63 ticks away from @origin
+ *
+ * A guest may set its TSC to less than zero. The conversion multiplies an unsigned number, so it
+ * lacks &khv_ref_params.scale units of the time from then on.
+ *
+ * Return: true if @tsc is later than @origin and the smaller number. Context: any.
+ */
+static inline bool khv_ref_wrapped(u64 origin, u64 tsc)
+{
+	return tsc < origin && (s64)(tsc - origin) > 0;
+}
+
+/**
  * khv_ref_next_sequence() - choose the next TscSequence of the reference TSC page
  * @sequence: the current one
  *

@@ -88,6 +88,33 @@ static inline u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
 }
 
 /**
+ * khv_ref_source_tsc() - convert the host's TSC to the one that a source counts by
+ * @source: a source that follows the TSC, not an adopted page
+ * @tsc: the host's TSC
+ *
+ * Return: the guest's TSC by the parameters that VP 0 had when the source was found. Context: any.
+ */
+static inline u64 khv_ref_source_tsc(const struct khv_ref_source *source, u64 tsc)
+{
+	return khv_kvm_scale_tsc(tsc, source->tsc_ratio) + source->tsc_offset;
+}
+
+/**
+ * khv_ref_source_wrapped() - does the page lack a wrap of the TSC?
+ * @source: a source that follows the TSC, or an adopted page
+ *
+ * Return: true if the TSC has wrapped around since the source was found. Context: any; without a
+ * lock the result may be out of date.
+ */
+static inline bool khv_ref_source_wrapped(const struct khv_ref_source *source)
+{
+	u64 origin = READ_ONCE(source->origin);
+
+	return (s64)origin < 0 &&
+	       khv_ref_wrapped(origin, khv_ref_source_tsc(source, rdtsc_ordered()));
+}
+
+/**
  * khv_ref_source_read() - reference time by a source
  * @source: the source, which need not be the VM's current one
  * @vcpu: any vCPU of an owned VM
@@ -112,8 +139,8 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
  * khv_reftime_run_begin() - have KVM update its clock where it does not do so by itself
  * @vp: VP whose TSC user space may have changed since its last KVM_RUN
  *
- * The reference TSC page follows the frequency and the offset of the TSC. A page that could not be
- * written is tried again: user space may have given it memory. Context: the VP's thread at the
+ * The reference TSC page follows the frequency and the offset of the TSC, and its wrap. A page that
+ * could not be written is tried again: user space may have given it memory. Context: the VP's thread at the
  * beginning of KVM_RUN.
  */
 void khv_reftime_run_begin(struct khv_vcpu *vp);

@@ -77,6 +77,7 @@ struct khv_master_clock {
  * @master: the master clock that @params come from; @master.offset is valid without one, too
  * @tsc_ratio: ratio of the guest's TSC to the host's, as KVM scales it; not for an adopted page
  * @tsc_offset: offset of the guest's TSC, added after scaling
+ * @origin: guest's TSC when the source was found; 0 for an adopted page
  * @ahead: lead of the reference time over KVM's clock, in units of 100 ns; keeps the time from
  *	going back
  */
@@ -87,6 +88,7 @@ struct khv_ref_source {
 	struct khv_master_clock master;
 	u64 tsc_ratio;
 	u64 tsc_offset;
+	u64 origin;
 	u64 ahead;
 };
 
