@@ -170,14 +170,10 @@ static int __init compare(struct btf_file *kernel, struct btf_file *kvm, struct 
 }
 
 /*
- * A kernel without symbol versions (Debian's since 6.18) has nothing else that tells. One that is
- * built without BTF, too, is its builder's.
+ * The version of a symbol of KVM covers neither the vendor's structures nor, since 7.3, Hyper-V's. A
+ * kernel that is built without BTF is its builder's.
  */
-#ifdef KHV_KVM_CRC
-#define UNCHECKED_WITHOUT_BTF false
-#else
-#define UNCHECKED_WITHOUT_BTF IS_ENABLED(CONFIG_DEBUG_INFO_BTF_MODULES)
-#endif
+#define KERNEL_HAS_BTF IS_ENABLED(CONFIG_DEBUG_INFO_BTF_MODULES)
 
 int __init khv_contract_compare(bool (*wanted)(const char *name), khv_contract_report *report)
 {
@@ -203,8 +199,8 @@ int __init khv_contract_compare(bool (*wanted)(const char *name), khv_contract_r
 	} else if (ret != -ENOMEM) {
 		const char *what = ret == -ENOENT ? "no" : "cannot read the";
 
-		if (UNCHECKED_WITHOUT_BTF) {
-			pr_err("%s BTF of %s (%d), and symbols have no versions: nothing tells whether this is the kernel that the module was built for; mount /sys, and use kvm.ko as it was built\n",
+		if (KERNEL_HAS_BTF) {
+			pr_err("%s BTF of %s (%d): nothing tells whether this is the kernel that the module was built for; mount /sys, and use the modules of KVM as they were built\n",
 			       what, name, ret);
 			ret = -ENOEXEC;
 		} else {

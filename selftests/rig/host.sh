@@ -51,7 +51,7 @@ run_here() {
 
 # boot_host HOST DIR: pack the host, boot it and judge it.
 boot_host() {
-	local host=$1 dir=$2 root start seconds title died='' STRIP='' KERNEL
+	local host=$1 dir=$2 root start seconds title died='' KERNEL
 
 	root=$(mktemp -d "${TMPDIR:-/tmp}/khv-$host.XXXXXX")
 	# shellcheck disable=SC2064
@@ -63,10 +63,6 @@ boot_host() {
 	seconds=${KHV_BOOT_SECONDS:-${seconds:-600}}
 	case $host in
 	intel-* | amd-nrips-*)
-		# BTF doubles the time that modules take to load. The contract of Intel's module is compared on
-		# two hosts.
-		# Nothing else tells a kernel without symbol versions.
-		[[ $host == intel-6.* || $host == *-7.3 ]] || STRIP="strip"
 		[ -n "${KHV_BOOT_SECONDS:-}${KHV_LONG:-}" ] || seconds=900
 		touch "$root/etc/bochs"
 		;;
@@ -125,7 +121,7 @@ host_modules() {
 	[ ! -e "$m" ] || cp "$(cat "$m")" "$root/modules/prototype.ko"
 	for m in kvm-hyperv other altered moved khv-floor prototype; do
 		[ -e "$root/modules/$m.ko" ] || continue
-		objcopy --strip-debug ${STRIP:+-R .BTF -R .BTF.ext} "$root/modules/$m.ko"
+		objcopy --strip-debug "$root/modules/$m.ko"
 	done
 }
 
@@ -136,7 +132,7 @@ host_needs() {
 	while read -r kind name; do
 		case $kind in
 		module)
-			file=$(khv_module "$KERNEL" "$name" $STRIP)
+			file=$(khv_module "$KERNEL" "$name")
 			cp "$file" "$root/modules/$name.ko"
 			;;
 		kunit) cp "$(cat "$KHV_LOGS/kunit")/khv-kunit.ko" "$root/modules/" ;;

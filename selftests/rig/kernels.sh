@@ -205,7 +205,7 @@ khv_change_header() {
 }
 
 # khv_module KERNEL NAME [strip]: one of the kernel's modules, decompressed; "strip" also removes BTF and
-# debug sections, which halves its load time on the slow hosts.
+# debug sections, for guests that load it slowly and hosts that are to lack it.
 khv_module() {
 	local kernel=$1 name=$2 strip=${3:-} src out pattern
 

@@ -89,7 +89,7 @@ run_initrd() {
 	cp "$tools/guest-init" "$guest/init"
 	# Nothing else in Linux uses the SynIC. Some kernels have it built in.
 	if ! grep -q '/hv_vmbus\.ko$' "$kernel"/lib/modules/*/modules.builtin; then
-		cp "$(khv_module "$kernel" hv_vmbus "$MODULE_STRIP")" "$guest/hv_vmbus.ko"
+		cp "$(khv_module "$kernel" hv_vmbus strip)" "$guest/hv_vmbus.ko"
 	fi
 	mknod "$guest/dev/console" c 5 1
 	if [ "$NESTED" = 1 ]; then
@@ -110,7 +110,7 @@ run_initrd() {
 		[ "$name" != kvm-intel ] && [ "$name" != kvm_intel ] || args=' nested=1'
 		# KVM would poll for a halted vCPU by the clock, and its instructions would be counted.
 		[ -z "$KHV_MEASURE" ] || [ "$name" != kvm ] || args=' halt_poll_ns=0'
-		cp "$(khv_module "$kernel" "$name" "$MODULE_STRIP")" "$root/modules/$name.ko"
+		cp "$(khv_module "$kernel" "$name")" "$root/modules/$name.ko"
 		echo "/modules/$name.ko$args"
 	done >"$root/etc/khv-modules"
 	if [ "$KHV_RUN_STOCK" = 0 ]; then
