@@ -365,6 +365,31 @@ TEST_KNOWN(route_before_the_vp_is_there, "K45")
 	vm_free(vm);
 }
 
+/* A VMM may give the VPs their indices last: the route goes with the index. */
+TEST_KNOWN(route_before_the_vp_index, "K45")
+{
+	struct vm *vm = sint_vm(2);
+	struct vcpu *v = vm->vcpus[1];
+	u32 sint = TEST_SINT;
+	int fd, told;
+
+	route_sints(vm, 5, &sint, 1);
+	fd = irqfd_new(vm, GSI(0), &told);
+	vcpu_set_msr(v, HV_X64_MSR_VP_INDEX, 5);
+	tell_of_the_end(v, fd, told);
+	/* Another VP gets the same index: it has the route, whichever VP had it first. */
+	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_VP_INDEX, 5);
+	vcpu_set_msr(v, HV_X64_MSR_EOM, 0);
+	ASSERT_EQ(eventfd_count(told), 0);
+	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_VP_INDEX, 0);
+	tell_of_the_end(v, fd, told);
+	/* VP 1 is another one from now on, and the route is not its own. */
+	vcpu_set_msr(v, HV_X64_MSR_VP_INDEX, 1);
+	vcpu_set_msr(v, HV_X64_MSR_EOM, 0);
+	ASSERT_EQ(eventfd_count(told), 0);
+	vm_free(vm);
+}
+
 /* A VMM restores EOM with all other registers. */
 TEST(eom_without_a_synic_tells_nobody)
 {

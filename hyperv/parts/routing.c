@@ -121,17 +121,22 @@ static void eoi_exits_changed(struct kvm_vcpu *vcpu)
 	khv_vcpu_kick(vcpu);
 }
 
-/* Drop routes that are no longer in @table. Return: true if there were any. */
+/*
+ * Drop routes that are no longer in @table, or are another VP's that has the same index. Return:
+ * true if there were any.
+ */
 static bool forget_routes(struct khv_vcpu *vp, struct kvm_irq_routing_table *table)
 {
 	struct kvm_vcpu_hv_synic *synic = &vp->stock.synic;
+	u32 index = READ_ONCE(vp->stock.vp_index);
+	bool hidden = khv_vp_by_index(vp->stock.vcpu->kvm, index) != vp;
 	bool any = false;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(synic->sint_to_gsi); i++) {
 		int gsi = atomic_read(&synic->sint_to_gsi[i]);
 
-		if (gsi < 0 || routed(table, gsi, READ_ONCE(vp->stock.vp_index), i))
+		if (gsi < 0 || (!hidden && routed(table, gsi, index, i)))
 			continue;
 		atomic_set(&synic->sint_to_gsi[i], -1);
 		any = true;

@@ -406,6 +406,7 @@ struct fuzz_shadow {
 	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */
 	const char *l2_refused;	    /* a call of L2 had another result, by this id */
 	u64 gap[FUZZ_EVENTFDS];	    /* of the signals of resamplefds */
+	bool routed;		    /* user space has set routes */
 	u32 sint[FUZZ_EVENTFDS];    /* that the GSI is routed to */
 	struct fuzz_raise raises[FUZZ_RAISES];
 	u64 ticks[4]; /* of timers that the guest has waited for */

@@ -648,7 +648,7 @@ static int told_alone(const struct fuzz_difference *d)
 	return d->b > d->a ? told_gsi(d) : -1;
 }
 
-/* A route to a SINT of a SynIC that is enabled later: stock has forgotten it by then. */
+/* A route to a SynIC that is enabled, or a VP that gets the index, later: stock has forgotten it. */
 static bool d60(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	int gsi = told_alone(d);

@@ -306,26 +306,36 @@ static void note_hypercall(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	fuzz_taint(sh, HV_X64_MSR_HYPERCALL, id, sh->hypercall[0], sh->hypercall[1]);
 }
 
-/* What is told of the end of a SINT's interrupt: stock keeps the routes that are gone (D55). */
-static void note_routes(struct fuzz_shadow *sh, const struct fuzz_op *o)
+/*
+ * What is told of the end of a SINT's interrupt. The routes name VP 0, and the module has them go
+ * with that index.
+ */
+static void find_routes(struct fuzz_shadow *sh)
 {
-	u32 side, i;
+	u32 i;
 
 	memset(sh->gsi[1], 0, sizeof(sh->gsi[1]));
+	if (!sh->routed || fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_INDEX))
+		return;
+	for (i = 0; i < FUZZ_EVENTFDS; i++)
+		if (sh->sint[i] < HV_SYNIC_SINTS)
+			sh->gsi[1][sh->sint[i]] = (int)i + 1;
+}
+
+/* Stock keeps the routes that are gone (D55) and forgets what comes before the SynIC (D60). */
+static void note_routes(struct fuzz_shadow *sh, const struct fuzz_op *o)
+{
+	bool mine = sh->synic && !fuzz_shadow_msr(sh, 0, HV_X64_MSR_VP_INDEX);
+	u32 i;
+
+	sh->routed = true;
 	for (i = 0; i < FUZZ_EVENTFDS; i++) {
 		/* As route() in host_ops.c. */
-		u32 sint = i == o->w[0] % FUZZ_EVENTFDS ? (u32)o->w[1] : i + 1;
-
-		sh->sint[i] = sint;
-		for (side = 0; side < 2 && sint < HV_SYNIC_SINTS; side++) {
-			/* The routes name VP 0. */
-			if (fuzz_shadow_msr(sh, side, HV_X64_MSR_VP_INDEX))
-				continue;
-			/* Stock forgets what comes before the SynIC (D60). */
-			if (side || sh->synic)
-				sh->gsi[side][sint] = (int)i + 1;
-		}
+		sh->sint[i] = i == o->w[0] % FUZZ_EVENTFDS ? (u32)o->w[1] : i + 1;
+		if (mine && sh->sint[i] < HV_SYNIC_SINTS)
+			sh->gsi[0][sh->sint[i]] = (int)i + 1;
 	}
+	find_routes(sh);
 }
 
 /* Bits that the module drops of what user space writes (D33). */
@@ -510,6 +520,8 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	u32 side;
 
 	note_write(sh, o, out);
+	if (fuzz_writes(o, HV_X64_MSR_VP_INDEX))
+		find_routes(sh);
 	note_hypercall(sh, o, out);
 	for (side = 0; side < 2; side++)
 		sh->msr[side][hypercall] = sh->hypercall[side];
