@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "stimer.h"
 
@@ -376,9 +377,11 @@ STIMER_TEST(disabled_while_blocked_never_expires)
 
 /* --- the message page has no memory for a while (K49) ------------------------ */
 
-#define GPA_AWAY 0x60000000ULL
-#define EXPIRED	 0x70 /* of a timer behind the first one */
-#define CLOSING	 0x71 /* of the timer that closes the case */
+#define GPA_AWAY  0x60000000ULL
+#define EXPIRED	  0x70 /* of a timer behind the first one */
+#define CLOSING	  0x71 /* of the timer that closes the case */
+/* Within seconds something else has the VP look: an update of KVM's clock, say. */
+#define MEMORY_MS 1500
 
 static volatile u64 came;
 
@@ -398,36 +401,91 @@ GUEST_CODE(waits_for_memory)
 	GUEST_SYNC(1);
 	start(0, ONE_SHOT, in_ms(1));
 	start(1, ON | HV_STIMER_DIRECT | HV_STIMER_VECTOR(EXPIRED), in_ms(5));
-	end = in_ms(WAIT_MS);
+	end = in_ms(MEMORY_MS);
 	start(3, ON | HV_STIMER_DIRECT | HV_STIMER_VECTOR(CLOSING), end);
 	while (!guest_irqs[CLOSING] && !guest_irqs[VEC])
 		irqs_halt();
 	GUEST_ASSERT_KNOWN_EQ(came && came < end, true);
 }
 
-/* As user space does that splits a memslot while the VP is halted. */
-TEST_KNOWN(memory_comes_back_under_a_halted_vp, "K49")
+/* The page, as the VM has it and for the test alone. */
+static u8 *simp, *simp_alias;
+static u32 simp_slot;
+
+static volatile struct hv_message *message(void)
 {
-	const struct timespec pause = { .tv_nsec = 5000000 };
-	u8 *page =
-		mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct vm *vm = timer_vm();
-	struct vcpu *v = vm->vcpus[0];
-	u32 slot = vm->nr_slots;
+	return (volatile struct hv_message *)simp_alias + SINT;
+}
+
+static u8 *map_page(int fd)
+{
+	u8 *page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	ASSERT(page != MAP_FAILED, "mmap");
+	return page;
+}
+
+static void run_without_memory(void (*away)(struct vm *vm), void (*back)(struct vm *vm))
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+	int fd = memfd_create("simp", MFD_CLOEXEC);
+
+	ASSERT(fd >= 0 && !ftruncate(fd, PAGE_SIZE), "memfd");
+	simp_slot = vm->nr_slots;
+	simp = map_page(fd);
+	simp_alias = map_page(fd);
 	guest_irq_handlers[VEC] = note_time;
 	guest_irq_handlers[EXPIRED] = guest_irq_count;
 	guest_irq_handlers[CLOSING] = guest_irq_count;
-	vm_set_page(vm, slot, GPA_AWAY, page);
+	vm_set_page(vm, simp_slot, GPA_AWAY, simp);
 	vcpu_entry(v, waits_for_memory);
 	synic_run_sync(v, 1);
-	vm_set_page(vm, slot, GPA_AWAY, NULL);
+	away(vm);
 	vcpu_start(v);
 	/* Timers expire in their order. */
 	while (!guest_irqs[EXPIRED])
 		nanosleep(&pause, NULL);
-	vm_set_page(vm, slot, GPA_AWAY, page);
+	back(vm);
 	vcpu_join(v);
 	vm_free(vm);
+}
+
+static void take_memory(struct vm *vm)
+{
+	vm_set_page(vm, simp_slot, GPA_AWAY, NULL);
+}
+
+static void give_memory(struct vm *vm)
+{
+	vm_set_page(vm, simp_slot, GPA_AWAY, simp);
+}
+
+/* As user space does that splits a memslot while the VP is halted. */
+TEST_KNOWN(memory_comes_back_under_a_halted_vp, "K49")
+{
+	run_without_memory(take_memory, give_memory);
+}
+
+/* An unread message is in the slot, and nobody can be told that another one waits. */
+static void protect_full_slot(struct vm *vm)
+{
+	(void)vm;
+	message()->type = HV_MSG_TIMER_EXPIRED;
+	ASSERT(!mprotect(simp, PAGE_SIZE, PROT_READ), "mprotect");
+}
+
+/* Whoever reads that message now has no reason to write EOM. */
+static void empty_and_unprotect(struct vm *vm)
+{
+	(void)vm;
+	ASSERT_EQ(message()->flags, 0);
+	message()->type = HV_MSG_NONE;
+	ASSERT(!mprotect(simp, PAGE_SIZE, PROT_READ | PROT_WRITE), "mprotect");
+}
+
+TEST_KNOWN(full_slot_is_read_only_for_a_while, "K49")
+{
+	run_without_memory(protect_full_slot, empty_and_unprotect);
 }

@@ -75,12 +75,16 @@ bool khv_synic_waits_for_memory(struct kvm_vcpu *vcpu, u32 sint)
 {
 	struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;
 	u64 sint_val = khv_sint(synic, sint);
-	u32 type;
+	struct hv_message_header header;
 
-	/* The memory may have come since the message was refused: only a full slot is sure to end. */
+	/*
+	 * The memory may have come since the message was refused: only a full slot whose end the
+	 * guest tells of is sure to end.
+	 */
 	return accepts(synic, sint_val) && !interrupt_lost(vcpu, sint_val) &&
-	       (khv_kvm_read_guest(vcpu->kvm, slot_gpa(synic, sint), &type, sizeof(type)) ||
-		type == HVMSG_NONE);
+	       (khv_kvm_read_guest(vcpu->kvm, slot_gpa(synic, sint), &header,
+				   offsetofend(struct hv_message_header, message_flags)) ||
+		header.message_type == HVMSG_NONE || !header.message_flags.msg_pending);
 }
 
 bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message *msg)
