@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
+#include "refclock.h"
 #include "rows.h"
 #include "stimer.h"
 
@@ -299,6 +300,60 @@ TEST_KNOWN(one_shot_of_a_halted_vp_when_the_clock_is_set_forward, "K30")
 	ASSERT_KNOWN(in_time, "not within %u s", SOON_S);
 	stat_close(&blocking);
 	vm_free(vm);
+}
+
+/*
+ * The same with a frozen reference TSC page, by which the guest's time goes on: the timers do not
+ * follow the clock.
+ */
+#define CLOSING	   (VEC + 1)
+#define CLOSING_MS 1000
+
+GUEST_CODE(halt_with_a_frozen_page)
+{
+	u64 count = in_ms(FAR_AHEAD_S * 1000), closing, now;
+
+	apic_enable();
+	wrmsr(HV_X64_MSR_REFERENCE_TSC, ref_tsc(&ref_page));
+	wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	start(0, ON | DIRECT, count);
+	closing = in_ms(CLOSING_MS);
+	start(1, ON | HV_STIMER_DIRECT | HV_STIMER_VECTOR(CLOSING), closing);
+	GUEST_SYNC(1);
+	irqs_halt();
+	now = ref_now();
+	GUEST_ASSERT_EQ(guest_irqs[CLOSING], 1);
+	GUEST_ASSERT_EQ(guest_irqs[VEC], 0);
+	GUEST_ASSERT(now >= closing && now < count);
+}
+
+static void frozen_page(s64 seconds)
+{
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+	struct kvm_stat blocking;
+
+	require_tsc_clocksource();
+	guest_irq_handlers[CLOSING] = guest_irq_count;
+	blocking = stat_open(v, "blocking");
+	vcpu_entry(v, halt_with_a_frozen_page);
+	synic_run_sync(v, 1);
+	vcpu_start(v);
+	wait_halted(&blocking);
+	move_clock(vm, seconds);
+	vcpu_join(v);
+	stat_close(&blocking);
+	vm_free(vm);
+}
+
+TEST(timers_of_a_halted_vp_with_a_frozen_page_forward)
+{
+	frozen_page(2 * FAR_AHEAD_S);
+}
+
+TEST(timers_of_a_halted_vp_with_a_frozen_page_back)
+{
+	frozen_page(-2 * FAR_AHEAD_S);
 }
 
 /* The guest arms a timer while the host sets the clock: it must expire, whichever came first. */

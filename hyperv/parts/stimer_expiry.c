@@ -203,6 +203,7 @@ void khv_stimer_woken(struct kvm_vcpu *vcpu)
 	if (!due_in_halt(vcpu) || needs_entry(vcpu))
 		return;
 	idx = srcu_read_lock(&vcpu->kvm->srcu);
+	khv_reftime_adopt(vcpu);
 	khv_stimer_process(vcpu);
 	srcu_read_unlock(&vcpu->kvm->srcu, idx);
 }

@@ -255,6 +255,24 @@ static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 		source->params.offset += source->params.scale;
 }
 
+/*
+ * Take the time from the page if it is frozen, under hv_lock. Return: false if it is not; else
+ * @stepped tells whether the time took a step.
+ */
+static bool adopt(struct kvm_vcpu *vcpu, struct khv_refclock *clock, bool *stepped)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct khv_ref_source next = { .valid = true, .adopted = true };
+
+	if (clock->page == KHV_TSC_PAGE_OFF || !frozen(clock, &kvm->arch.hyperv) ||
+	    !read_page(kvm, clock, &next.params))
+		return false;
+	next.master.offset = READ_ONCE(kvm->arch.kvmclock_offset);
+	WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
+	*stepped = set_source(vcpu, &next);
+	return true;
+}
+
 /* Update the source and the page, under hv_lock. Return: true if the time took a step. */
 static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock,
 		   struct khv_refclock *clock)
@@ -263,14 +281,8 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 	struct khv_ref_source next = {};
 	bool stepped = false;
 
-	if (clock->page != KHV_TSC_PAGE_OFF && frozen(clock, &kvm->arch.hyperv) &&
-	    read_page(kvm, clock, &next.params)) {
-		next.valid = true;
-		next.adopted = true;
-		next.master.offset = READ_ONCE(kvm->arch.kvmclock_offset);
-		WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
-		return set_source(vcpu, &next);
-	}
+	if (adopt(vcpu, clock, &stepped))
+		return stepped;
 
 	if (clock->page != KHV_TSC_PAGE_OFF)
 		invalidate_page(kvm, clock);
@@ -301,6 +313,21 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 	/* Call outside hv_lock. Deadlines were computed with the old time. */
 	if (stepped)
 		khv_stimer_clock_changed(kvm);
+}
+
+void khv_reftime_adopt(struct kvm_vcpu *vcpu)
+{
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+	struct kvm_hv *hv = &vcpu->kvm->arch.hyperv;
+	bool stepped = false;
+
+	if (!READ_ONCE(hv->hv_tsc_emulation_control) || khv_ref_time_at_hand(vcpu))
+		return;
+	mutex_lock(&hv->hv_lock);
+	adopt(vcpu, clock, &stepped);
+	mutex_unlock(&hv->hv_lock);
+	if (stepped)
+		khv_stimer_clock_changed(vcpu->kvm);
 }
 
 static bool page_is_at(const struct kvm *kvm, const struct khv_refclock *clock, gpa_t gpa)

@@ -136,6 +136,16 @@ u64 khv_ref_source_read(const struct khv_ref_source *source, struct kvm_vcpu *vc
 void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *hv_clock);
 
 /**
+ * khv_reftime_adopt() - take the time from a frozen page that KVM's clock has left
+ * @vcpu: a vCPU of an owned VM
+ *
+ * For a VP that looks at its timers without entering the guest, after KVM_SET_CLOCK or a restore:
+ * khv_reftime_update() runs at an entry only.
+ * Context: the vCPU's thread, with kvm->srcu; may sleep.
+ */
+void khv_reftime_adopt(struct kvm_vcpu *vcpu);
+
+/**
  * khv_reftime_run_begin() - have KVM update its clock where it does not do so by itself
  * @vp: VP whose TSC user space may have changed since its last KVM_RUN
  *
