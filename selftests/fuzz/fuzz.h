@@ -397,8 +397,6 @@ struct fuzz_shadow {
 	bool enforce;
 	bool apic_off;
 	bool rate;		    /* user space has given the TSC another rate */
-	bool new_rate;		    /* the same, and no VP has entered since */
-	bool wraps;		    /* since then the TSC was going to wrap around */
 	u64 hz;			    /* of the TSC when the guest ran last */
 	bool frozen_step;	    /* it has set the clock or the rate while the page was frozen */
 	bool foreign_tsc;	    /* the reference TSC page is not what the module has written */

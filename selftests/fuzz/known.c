@@ -504,9 +504,9 @@ static bool is_page_of_rate(const struct fuzz_shadow *sh, u32 page, u32 offset, 
 {
 	u32 sequence = *(u32 *)(sh->f[1]->pages + page * PAGE_SIZE);
 
-	/* A TSC that KVM makes catch up, or that is going to wrap around, has no page. */
+	/* A TSC that KVM makes catch up has no page. */
 	if (offset == 0)
-		return (u32)word ? fuzz_scales_tsc(sh) : !fuzz_scales_tsc(sh) || sh->wraps;
+		return !!(u32)word == fuzz_scales_tsc(sh);
 	/* One that is frozen has the rate of before, or of what has been restored since. */
 	return offset != 8 || !sequence || is_tsc_scale(word, sh->hz) ||
 	       (fuzz_tsc_is_frozen(sh) &&
@@ -533,9 +533,7 @@ static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return false;
 	if (fuzz_tsc_is_foreign(sh))
 		return is_time_by_page(d->b);
-	if (named < 0 || !fuzz_scales_tsc(sh))
-		return d->b == FUZZ_TIME_BY_REGISTER;
-	return d->b == FUZZ_TIME_BY_PAGE || (d->b == FUZZ_TIME_BY_REGISTER && sh->wraps);
+	return d->b == (named < 0 || !fuzz_scales_tsc(sh) ? FUZZ_TIME_BY_REGISTER : FUZZ_TIME_BY_PAGE);
 }
 
 /*

@@ -478,17 +478,9 @@ static void note_step(struct fuzz_shadow *sh)
 		sh->foreign_tsc = !writable(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC));
 }
 
-/*
- * The guest enters with the TSC that it had at the last look: with the first entry the module's page
- * follows another rate. A TSC that is going to wrap around has no page until KVM's next update of
- * the clock after it has.
- */
+/* With an entry of the guest the module's page follows another rate. */
 static void note_entry(struct fuzz_shadow *sh)
 {
-	if (sh->new_rate)
-		sh->wraps = false;
-	sh->wraps |= is_wrapped(sh, 1);
-	sh->new_rate = false;
 	if (!fuzz_tsc_is_frozen(sh))
 		sh->hz = fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_FREQUENCY);
 }
@@ -499,10 +491,8 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		sh->enforce = o->w[0];
 	if (ret)
 		return;
-	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100) {
+	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
 		sh->rate = true;
-		sh->new_rate = true;
-	}
 	if (o->kind == FUZZ_CLOCK || (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100))
 		note_step(sh);
 	if (o->kind == FUZZ_SYNIC)
