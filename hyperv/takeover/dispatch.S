@@ -11,6 +11,7 @@
  */
 #include <linux/linkage.h>
 #include <linux/objtool.h>
+#include <asm/asm.h>
 #include <asm/frame.h>
 #include <asm/ibt.h>
 #include <asm/nospec-branch.h>
@@ -141,6 +142,8 @@ SYM_START(khv_dispatch, SYM_L_GLOBAL, SYM_F_ALIGN)
 	 */
 	RET
 SYM_FUNC_END(khv_dispatch)
+/* A return probe would replace the return address that tells which function was called. */
+_ASM_NOKPROBE(khv_dispatch)
 
 /*
  * Replacement of the vendor's vcpu_run() behind the static call kvm_x86_vcpu_run. Every VM-Exit
@@ -153,6 +156,7 @@ SYM_START(khv_vcpu_run_\vendor, SYM_L_GLOBAL, SYM_F_ALIGN)
 	je	khv_hook_vcpu_run_\vendor
 	jmp	__SCT__khv_call_vcpu_run
 SYM_FUNC_END(khv_vcpu_run_\vendor)
+_ASM_NOKPROBE(khv_vcpu_run_\vendor)
 .endm
 
 vcpu_run svm
