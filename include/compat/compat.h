@@ -37,4 +37,9 @@
 #error "kvm-hyperv needs CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y and CONFIG_KPROBES=y"
 #endif
 
+/* Variables of KVM are looked up by name. */
+#if !IS_ENABLED(CONFIG_KALLSYMS_ALL)
+#error "kvm-hyperv needs CONFIG_KALLSYMS_ALL=y"
+#endif
+
 #endif
