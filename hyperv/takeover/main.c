@@ -26,6 +26,7 @@
 #include "khv/hooks.h"
 #include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/state.h"
 #include "khv/tables.h"
 #include "khv/takeover.h"
 
@@ -315,22 +316,40 @@ static void __noreturn stay(int err)
 	}
 }
 
-/*
- * Only rmmod -f comes here while somebody uses the module. The vCPUs of owned VMs return to its
- * code. No new user can come.
- */
+#ifdef CONFIG_MODULE_UNLOAD
+static int users(void)
+{
+	return module_refcount(THIS_MODULE);
+}
+#else
+static int users(void)
+{
+	return 0;
+}
+#endif
+
+/* Only rmmod -f comes here while somebody uses the module: an owned VM's vCPUs return to its code. */
 static void wait_for_users(void)
 {
-#ifdef CONFIG_MODULE_UNLOAD
-	int users = module_refcount(THIS_MODULE);
+	/* Let a host with such a VM suspend. */
+	while (users() > 0) {
+		set_current_state(TASK_IDLE | TASK_FREEZABLE);
+		schedule_timeout(HZ / 10);
+	}
+}
 
-	if (users <= 0)
+static void tell_of_users(void)
+{
+	struct khv_vm *vm;
+
+	if (users() <= 0)
 		return;
-	pr_err("removed by force while %d VMs use it; they go on, new VMs are KVM's; rmmod returns when they have ended\n",
-	       users);
-	while (module_refcount(THIS_MODULE) > 0)
-		schedule_timeout_idle(HZ / 10);
-#endif
+	pr_err("removed by force while it has %d users: VMs, or open files in debugfs; VMs go on, new ones are KVM's; rmmod returns when all have ended\n",
+	       users());
+	mutex_lock(&khv_vms_lock);
+	list_for_each_entry(vm, &khv_vms, link)
+		pr_info("in use by VM %u, process %d\n", vm->id, vm->pid);
+	mutex_unlock(&khv_vms_lock);
 }
 
 static void __exit khv_exit(void)
@@ -338,13 +357,18 @@ static void __exit khv_exit(void)
 	int differ, ret;
 
 	WRITE_ONCE(khv_hooked, false);
+	/* Who has seen it true has a reference by then. */
+	khv_takeover_settle();
+	tell_of_users();
 	wait_for_users();
 	khv_fastpath_remove();
 	ret = khv_hooks_remove();
 	if (ret)
 		stay(ret);
-	khv_takeover_drain();
 	khv_debugfs_exit();
+	/* By force, the system ioctl and a file may still have been begun just before. */
+	wait_for_users();
+	khv_takeover_drain();
 
 	differ = khv_hooks_restored();
 	unpin();

@@ -41,6 +41,11 @@ bool khv_takeover = true;
 /* All hooks are installed. No VM is taken over before that, nor once their removal has begun. */
 bool khv_hooked;
 
+void khv_takeover_settle(void)
+{
+	synchronize_srcu(&khv_inflight);
+}
+
 void khv_takeover_drain(void)
 {
 	/*
@@ -48,7 +53,7 @@ void khv_takeover_drain(void)
 	 * replacement and in khv_asks_*(), which do not sleep. Every task that is still inside a
 	 * replacement is in an SRCU read section ...
 	 */
-	synchronize_srcu(&khv_inflight);
+	khv_takeover_settle();
 	/* ... or executes the last instructions of the replacement, after srcu_read_unlock(). */
 	synchronize_rcu_tasks();
 }
@@ -151,9 +156,9 @@ int khv_hook_kvm_hv_set_enforce_cpuid(struct kvm_vcpu *vcpu, bool enforce)
  */
 bool khv_asks_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu)
 {
-	bool takes = vcpu ? !!to_khv_vm(vcpu->kvm) : READ_ONCE(khv_takeover);
-
-	return takes && try_module_get(THIS_MODULE);
+	if (vcpu)
+		return to_khv_vm(vcpu->kvm);
+	return READ_ONCE(khv_takeover) && try_module_get(THIS_MODULE);
 }
 
 int khv_hook_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
@@ -161,7 +166,8 @@ int khv_hook_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 {
 	int ret = khv_supported_cpuid(vcpu, cpuid, entries);
 
-	module_put(THIS_MODULE);
+	if (!vcpu)
+		module_put(THIS_MODULE);
 	return ret;
 }
 

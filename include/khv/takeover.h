@@ -12,6 +12,13 @@ extern bool khv_takeover;
 extern bool khv_hooked;
 
 /**
+ * khv_takeover_settle() - wait until no task creates or destroys a VM that it has begun to
+ *
+ * Who has seen khv_hooked set has taken over its VM by then. Context: may sleep.
+ */
+void khv_takeover_settle(void);
+
+/**
  * khv_takeover_drain() - wait until no task executes a replacement
  *
  * Call after the hooks are removed. Context: may sleep.
