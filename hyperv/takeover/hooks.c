@@ -147,12 +147,10 @@ int khv_hooks_check(void (*report)(const char *name, const char *why))
 {
 	static const u8 nop[KHV_SITE_BYTES] = { BYTES_NOP5 };
 	const int *ftrace_enabled = (void *)khv_symbol(NULL, "ftrace_enabled");
-	int (*ftrace_is_dead)(void) = (void *)khv_symbol(NULL, "ftrace_is_dead");
 	int bad = 0;
 	int i;
 
-	/* The imports can be called later only. */
-	if (!ftrace_is_dead || ftrace_is_dead()) {
+	if (khv_ftrace_is_dead()) {
 		report("all of them", "ftrace has disabled itself, see the log above: reboot");
 		return khv_hooks_nr();
 	}
