@@ -21,7 +21,7 @@
 
 /* Number of times in a row that a one-shot may be due when it is started, before it is delayed. */
 #define MAX_RUSH     16
-/* Time until a one-shot looks again for the memory of its message: 10 ms. */
+/* Time until a timer looks again for the memory of its message: 10 ms. */
 #define MEMORY_RETRY 100000
 
 /*
@@ -96,6 +96,20 @@ static bool delay_rush(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 no
 	return true;
 }
 
+/*
+ * Look again at an expiry that waits: a periodic timer at its next tick, because no other event may
+ * come, and each timer soon if its message waits for memory, of which nobody tells.
+ */
+static void arm_retry(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t)
+{
+	u64 wait = t->config.periodic ? min_t(u64, t->count, S64_MAX) : S64_MAX;
+
+	if (!t->config.direct_mode && khv_synic_waits_for_memory(vcpu, t->config.sintx))
+		wait = min_t(u64, wait, MEMORY_RETRY);
+	if (wait != S64_MAX)
+		khv_stimer_arm(t, max_t(u64, wait, KHV_STIMER_MIN_PERIOD));
+}
+
 static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
@@ -128,23 +142,17 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	if (khv_ticks_until(t->exp_time, now) <= 0) {
 		khv_stimer_set_waiting(vp, t, !signal(vcpu, t, now));
 		trace_khv_stimer(vcpu->vcpu_id, t->index, t->exp_time, now, !t->msg_pending);
-		if (!periodic) {
+		if (!periodic)
 			vp->stimer_rush_end[t->index] = 0;
-			if (!t->msg_pending) {
-				/* The clock was set forward, and the hrtimer may still be armed. */
-				hrtimer_try_to_cancel(&t->timer);
-				t->config.enable = 0;
-				clear_bit(t->index, &vp->stimers_started);
-			} else if (!t->config.direct_mode &&
-				   khv_synic_waits_for_memory(vcpu, t->config.sintx)) {
-				khv_stimer_arm(t, MEMORY_RETRY);
-			}
+		if (t->msg_pending) {
+			arm_retry(vcpu, t);
 			return;
 		}
-		if (t->msg_pending) {
-			/* Retry at the next tick: no other event may come. */
-			khv_stimer_arm(t, max_t(u64, min_t(u64, period, S64_MAX),
-						KHV_STIMER_MIN_PERIOD));
+		if (!periodic) {
+			/* The clock was set forward, and the hrtimer may still be armed. */
+			hrtimer_try_to_cancel(&t->timer);
+			t->config.enable = 0;
+			clear_bit(t->index, &vp->stimers_started);
 			return;
 		}
 		t->exp_time = khv_stimer_next(t->exp_time, period, t->config.lazy, now);

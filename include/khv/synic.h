@@ -75,7 +75,8 @@ bool khv_synic_deliver(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message 
  *
  * Nothing tells the VP when user space gives the message page a memslot again.
  *
- * Return: false if the slot is full, or something else is in the way that the VP is told of.
+ * Return: false if the slot is full and the guest will write EOM, or something else is in the way
+ * that the VP is told of.
  * Context: the vCPU's thread, may sleep.
  */
 bool khv_synic_waits_for_memory(struct kvm_vcpu *vcpu, u32 sint);
