@@ -321,7 +321,8 @@ void khv_reftime_adopt(struct kvm_vcpu *vcpu)
 	struct kvm_hv *hv = &vcpu->kvm->arch.hyperv;
 	bool stepped = false;
 
-	if (!READ_ONCE(hv->hv_tsc_emulation_control) || khv_ref_time_at_hand(vcpu))
+	if (!READ_ONCE(hv->hv_tsc_emulation_control) ||
+	    READ_ONCE(clock->page) == KHV_TSC_PAGE_OFF || khv_ref_time_at_hand(vcpu))
 		return;
 	mutex_lock(&hv->hv_lock);
 	adopt(vcpu, clock, &stepped);
