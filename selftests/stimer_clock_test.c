@@ -307,7 +307,7 @@ TEST_KNOWN(one_shot_of_a_halted_vp_when_the_clock_is_set_forward, "K30")
  * follow the clock.
  */
 #define CLOSING	   (VEC + 1)
-#define CLOSING_MS 1000
+#define CLOSING_MS 3000
 
 GUEST_CODE(halt_with_a_frozen_page)
 {
@@ -336,6 +336,7 @@ static void frozen_page(s64 seconds)
 	require_tsc_clocksource();
 	guest_irq_handlers[CLOSING] = guest_irq_count;
 	blocking = stat_open(v, "blocking");
+	move_clock(vm, 3600);
 	vcpu_entry(v, halt_with_a_frozen_page);
 	synic_run_sync(v, 1);
 	vcpu_start(v);
