@@ -344,7 +344,7 @@ static void tell_of_users(void)
 
 	if (users() <= 0)
 		return;
-	pr_err("removed by force while it has %d users: VMs, or open files in debugfs; VMs go on, new ones are KVM's; rmmod returns when all have ended\n",
+	pr_err("removed by force while it has %d users: VMs, open files in debugfs, or tracing; VMs go on, new ones are KVM's; rmmod returns when all have ended\n",
 	       users());
 	mutex_lock(&khv_vms_lock);
 	list_for_each_entry(vm, &khv_vms, link)

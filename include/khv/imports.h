@@ -113,7 +113,8 @@ void khv_symbols_forget(void);
  * @name: name of the symbol
  *
  * Call after khv_symbols_init() and, for a symbol of a module, between khv_symbols_index() and
- * khv_symbols_forget().
+ * khv_symbols_forget(). Do not call a function through the address, but by a static call: where
+ * the kernel never takes it, IBT may have sealed the function's ENDBR.
  *
  * Return: the address, or 0. Context: module load, may sleep.
  */
