@@ -11,7 +11,7 @@ TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 # O= is for this Makefile: the kernel's make must not take it for its own, so no variable of the
 # command line is handed down but these.
 MAKEOVERRIDES =
-PASS := $(foreach v,CC LD NM AR OBJCOPY OBJDUMP AWK CROSS_COMPILE W C CF CHECK V LLVM ARCH KCFLAGS INSTALL_MOD_PATH COVERAGE KBUILD_EXTRA_SYMBOLS,$(if $(filter command line,$(origin $v)),$v='$($v)'))
+PASS := $(foreach v,CC LD NM AR OBJCOPY OBJDUMP AWK CROSS_COMPILE W C CF CHECK V LLVM ARCH KCFLAGS COVERAGE KBUILD_EXTRA_SYMBOLS,$(if $(filter command line,$(origin $v)),$v='$($v)'))
 
 ifneq ($(filter command line,$(origin O)),)
 OUT := $(abspath $(O))
@@ -19,7 +19,15 @@ else
 OUT := $(TOP)
 endif
 
-KBUILD = $(MAKE) -C $(KDIR) M=$(OUT) $(PASS)
+# The kernel's make takes such a path for several, and so would the removal of what was built.
+ifneq ($(words $(TOP))/$(words $(OUT))/$(words $(abspath $(INSTALL_MOD_PATH)x)),1/1/1)
+$(error make does not take a path that has a space, nor an empty O=: "$(CURDIR)", O="$(O)", INSTALL_MOD_PATH="$(INSTALL_MOD_PATH)")
+endif
+
+# The kernel's make runs in its own folder.
+ROOT := $(if $(INSTALL_MOD_PATH),$(abspath $(INSTALL_MOD_PATH)))
+
+KBUILD = $(MAKE) -C $(KDIR) M=$(OUT) $(PASS) $(if $(ROOT),INSTALL_MOD_PATH='$(ROOT)')
 
 modules: sources
 	+$(KBUILD) modules
@@ -63,14 +71,15 @@ clangd: modules
 
 # Not kernel.release: Debian's headers of 6.1 have another name there.
 RELEASE = "$$(sed -n 's/^\#define UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h)"
-DEPMOD = depmod -a $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) $(RELEASE)
+DEPMOD = depmod -a $(if $(ROOT),-b $(ROOT)) $(RELEASE)
 
 install: modules
 	+$(KBUILD) modules_install
 	$(DEPMOD)
 
 uninstall:
-	rm -f $(INSTALL_MOD_PATH)/lib/modules/$(RELEASE)/{updates,extra}/kvm-hyperv.ko*
+	@[ -n $(RELEASE) ] || { echo "no headers in $(KDIR): say RELEASE=<what uname -r says on that kernel>" >&2; exit 1; }
+	rm -f $(ROOT)/lib/modules/$(RELEASE)/{updates,extra}/kvm-hyperv.ko*
 	$(DEPMOD)
 
 uninstall: SHELL := /bin/bash
@@ -79,10 +88,10 @@ check-kernel: modules
 	@CC="$(CC)" $(TOP)/selftests/rig/check-kernel $(OUT)/kvm-hyperv.ko $(KDIR) $(KERNEL)
 
 clean:
-	+@if [ -d $(KDIR) ]; then $(KBUILD) clean; else \
-		find $(OUT) \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
-			-o -name '.*.cmd' -o -name '*.gcno' -o -name 'offsets.[hs]' -o -name '.dispatch.proved' -o -name modules.order -o -name Module.symvers \) \
-			-not -path '*/.git/*' -delete; fi
+	+@[ ! -d $(KDIR) ] || $(KBUILD) clean
+	@[ -d $(KDIR) ] || find $(OUT) \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
+		-o -name '.*.cmd' -o -name '*.gcno' -o -name 'offsets.[hs]' -o -name '.dispatch.proved' -o -name modules.order -o -name Module.symvers \) \
+		-not -path '*/.git/*' -delete
 	@rm -rf $(TOP)/selftests/build
 
 test run check bench results fuzz:
