@@ -128,6 +128,23 @@ wants_tracers() { [ -n "$(wanted_kinds tracers)" ]; }
 # The selftests beside which the "trace" rows of doc-commands.list run.
 traced_programs() { sed -n 's/^trace:\([^\t]*\)\t.*/\1/p' "$KHV_RIG/doc-commands.list" | sort -u; }
 
+# Refuse a variable that would quietly run something else, or nothing.
+check_variables() {
+	local pattern patterns name names
+
+	[[ $KHV_PHASES == @(all|stock) ]] || khv_die "KHV_PHASES=$KHV_PHASES: say all or stock"
+	[[ $KHV_MINUTES =~ ^[0-9]+$ ]] || khv_die "KHV_MINUTES=$KHV_MINUTES: say a number, 0 for no limit"
+	[[ $KHV_REPEAT =~ ^[1-9][0-9]*$ ]] || khv_die "KHV_REPEAT=$KHV_REPEAT: say a number above 0"
+	mapfile -t names < <(rows | awk '{ print $2 }' | sort -u)
+	read -r -a patterns <<<"${TESTS//$'\n'/ }"
+	for pattern in "${patterns[@]}"; do
+		for name in "${names[@]}"; do
+			! matches "$name" "$pattern" || continue 2
+		done
+		khv_die "TESTS: no row of tests.list is called $pattern"
+	done
+}
+
 # Every program has a row, and every row its programs.
 check_list() {
 	local kind list name names rest
