@@ -73,7 +73,7 @@ static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out
 		if (!has_time(&r->s->ops[at], &out[side]))
 			continue;
 		/* The time of stock takes steps when the TSC has another rate (D48). */
-		if (r->sh.rate && r->f[side]->who == FUZZ_STOCK && !row)
+		if (!row && (r->sh.steps[side] || (r->sh.rate && r->f[side]->who == FUZZ_STOCK)))
 			continue;
 		/* A guest that has ended may not have come to this operation. */
 		if (!now && r->f[side]->ended)
@@ -92,6 +92,8 @@ static bool is_wrong(const struct run *r, const struct fuzz_op *o, u64 result)
 {
 	if (o->kind == FUZZ_TIMER)
 		return result & FUZZ_TIMER_EARLY;
+	if (o->kind == FUZZ_TSC)
+		return result == FUZZ_TIME_BACK && !r->sh.steps[1];
 	if (o->kind != FUZZ_TIME)
 		return false;
 	/* The code that lies on the page of the clock is no time. */

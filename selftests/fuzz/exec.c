@@ -323,6 +323,9 @@ static struct guest_op guest_op(struct fuzz_vm *f, const struct fuzz_op *o, u32 
 		return called(fuzz_guest_apic, arg_of(f, i));
 	case FUZZ_CR:
 		return called(fuzz_guest_cr, arg_of(f, i));
+	case FUZZ_TSC:
+		/* L2's is L1's. */
+		return called(f->nested ? fuzz_guest_window : fuzz_guest_tsc, o->w[0]);
 	case FUZZ_NESTED:
 		return called(f->nested ? fuzz_guest_nested : fuzz_guest_window, o->w[0]);
 	default:

@@ -54,7 +54,8 @@
 	X(APIC, 3)        \
 	X(CR, 2)          \
 	X(EOI_BY, 1)      \
-	X(NESTED, 1)
+	X(NESTED, 1)      \
+	X(TSC, 1)
 #define FUZZ_HOST_OPS(X) \
 	X(GET_MSR, 1)    \
 	X(SET_MSR, 2)    \
@@ -220,7 +221,7 @@ struct fuzz_arg {
 	struct guest_op inner; /* what L1 is to do */
 };
 
-/* Results of fuzz_guest_timer(), and of fuzz_guest_time(). */
+/* Results of fuzz_guest_timer(), and of fuzz_guest_time() and fuzz_guest_tsc(). */
 enum fuzz_timer {
 	FUZZ_TIMER_FAULTED,
 	FUZZ_TIMER_NOTHING,
@@ -243,12 +244,15 @@ u64 fuzz_guest_halt(u64 arg);
 u64 fuzz_guest_timer(u64 arg);
 u64 fuzz_guest_take(u64 arg);
 u64 fuzz_guest_time(u64 arg);
+u64 fuzz_guest_tsc(u64 how);
 u64 fuzz_guest_apic(u64 arg);
 u64 fuzz_guest_cr(u64 arg);
 u64 fuzz_guest_eoi_by(u64 arg);
 u64 fuzz_guest_in_l1(u64 arg);
 u64 fuzz_guest_nested(u64 arg);
 void fuzz_guest_irq(struct guest_frame *frame);
+/* What FUZZ_TSC sets the TSC to. */
+enum fuzz_tsc { FUZZ_TSC_AHEAD, FUZZ_TSC_ZERO, FUZZ_TSC_WRAP, FUZZ_TSCS };
 /* Bits of FUZZ_NESTED. */
 #define FUZZ_NESTED_DIRECT  1u
 #define FUZZ_NESTED_BITMAP  2u
@@ -397,6 +401,8 @@ struct fuzz_shadow {
 	bool enforce;
 	bool apic_off;
 	bool rate;		    /* user space has given the TSC another rate */
+	bool steps[2];		    /* the time steps with the TSC that the guest has set */
+	u32 twins;		    /* SINTs that had the vector of a polled one with AutoEOI */
 	u64 hz;			    /* of the TSC when the guest ran last */
 	bool frozen_step;	    /* it has set the clock or the rate while the page was frozen */
 	bool foreign_tsc;	    /* the reference TSC page is not what the module has written */

@@ -92,6 +92,7 @@ static const struct {
 	{ 3, FUZZ_EVENTFD },   { 1, FUZZ_SYNIC },   { 4, FUZZ_FILTER },	 { 1, FUZZ_CLOCK },
 	{ 1, FUZZ_TSC_KHZ },   { 2, FUZZ_LAPIC },   { 3, FUZZ_SLOT },	 { 1, FUZZ_SMI },
 	{ 1, FUZZ_OFFERED },   { 3, FUZZ_IRQFD },   { 4, FUZZ_KICK },	 { 3, FUZZ_NESTED },
+	{ 1, FUZZ_TSC },
 };
 
 /* w[0] the first register, w[1] how it is denied, and from bit 8 on how many more. */
@@ -166,6 +167,9 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		/* Mostly direct calls that are allowed, and the first VP of the first VM. */
 		o->w[0] = chance(r, 60) ? FUZZ_NESTED_DIRECT | FUZZ_NESTED_ALLOWED : below(r, 128);
 		o->w[0] |= chance(r, 20) ? FUZZ_NESTED_LOCK : 0;
+		break;
+	case FUZZ_TSC:
+		o->w[0] = below(r, FUZZ_TSCS);
 		break;
 	case FUZZ_CPUID_BIT:
 		o->w[0] = fuzz_cpuid_bits[1 + below(r, fuzz_nr_cpuid_bits - 1)];

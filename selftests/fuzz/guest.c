@@ -2,6 +2,7 @@
 /* The operations of a stream that are more than one instruction. Guest code only. */
 #include "apic.h"
 #include "fuzz.h"
+#include "refclock.h"
 
 #define APIC_LVT_TIMER	  0x320
 #define APIC_TIMER_COUNT  0x380
@@ -283,6 +284,41 @@ u64 fuzz_guest_time(u64 arg)
 	if (sequence && (page < before || page > after))
 		return FUZZ_TIME_TWO_CLOCKS;
 	return sequence ? FUZZ_TIME_BY_PAGE : FUZZ_TIME_BY_REGISTER;
+}
+
+static bool is_set(u32 msr)
+{
+	u64 val;
+
+	return !__rdmsr(msr, &val) && (val & 1);
+}
+
+/*
+ * Set the TSC by IA32_TSC_ADJUST, which the page follows at once. The reference time goes on; a page
+ * lacks the wrap of a TSC for a while (D48), and one that is frozen goes with the TSC.
+ */
+u64 fuzz_guest_tsc(u64 how)
+{
+	const u64 second = 3000000000, sane = 60 * 10000000;
+	u64 before = reference_time(), now, adjust;
+	bool page = is_set(HV_X64_MSR_REFERENCE_TSC);
+	u32 i;
+
+	if (!before || (page && is_set(HV_X64_MSR_TSC_EMULATION_CONTROL)) ||
+	    __rdmsr(MSR_IA32_TSC_ADJUST, &adjust))
+		return FUZZ_TIME_NONE;
+	if (how == FUZZ_TSC_AHEAD)
+		adjust += 1000 * second;
+	else
+		adjust -= rdtsc() + (how == FUZZ_TSC_WRAP && !page ? second / 1000 : 0);
+	__wrmsr(MSR_IA32_TSC_ADJUST, adjust);
+	for (i = 0; i < 10 || ((s64)rdtsc() < 0 && i < MOST_LOOKS); i++) {
+		now = reference_time();
+		if (now < before || now > before + sane)
+			return FUZZ_TIME_BACK;
+		before = now;
+	}
+	return FUZZ_TIME_BY_REGISTER;
 }
 
 /* w[0]: 1 write, 0 read; w[1] register, w[2] value. */

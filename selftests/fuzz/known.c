@@ -421,6 +421,14 @@ static bool is_timer_message(const struct fuzz_shadow *sh, int page, u64 word)
 	       (page >= 0 && (sh->role[page] & ~FUZZ_AS_SIMP));
 }
 
+/* Has one of them set MessagePending of the same message, because a timer's waits? */
+static bool is_pending_alone(const struct fuzz_difference *d)
+{
+	const u32 flags = offsetof(struct hv_message, flags);
+
+	return (d->a ^ d->b) == (u64)HV_MSG_PENDING << 8 * flags;
+}
+
 /* What has left this behind in one of them. */
 static int by_which(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 		    const struct fuzz_difference *d)
@@ -439,7 +447,8 @@ static int by_which(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
 		return (sh->role[page] & FUZZ_AS_SIMP) &&
-				       (offset % 256 || is_timer_message(sh, page, d->b)) ?
+				       (offset % 256 || is_timer_message(sh, page, d->b) ||
+					is_pending_alone(d)) ?
 			       timer_of_sint(sh, offset / 256) :
 			       -1;
 	if (d->what != FUZZ_OF_RESULT || d->index)
@@ -468,8 +477,8 @@ static bool by_one(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct
 }
 
 /*
- * A SINT that is polled, or of a SynIC that is disabled, raises no interrupt. Stock does, and tells
- * KVM_IRQ_LINE_STATUS so.
+ * A SINT that is polled or has no vector, or of a SynIC that is disabled, raises no interrupt. Stock
+ * does, and tells KVM_IRQ_LINE_STATUS so.
  */
 static bool d16(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -477,7 +486,8 @@ static bool d16(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	u64 value = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sint % HV_SYNIC_SINTS));
 
 	if ((o->kind != FUZZ_IRQ && o->kind != FUZZ_KICK) || sint >= HV_SYNIC_SINTS ||
-	    ((fuzz_shadow_msr(sh, 1, HV_X64_MSR_SCONTROL) & 1) && !(value & HV_SINT_POLLING)))
+	    ((fuzz_shadow_msr(sh, 1, HV_X64_MSR_SCONTROL) & 1) && !(value & HV_SINT_POLLING) &&
+	     (value & 0xff)))
 		return false;
 	if (d->what == FUZZ_OF_RET)
 		return o->kind == FUZZ_IRQ && (s64)d->a >= 0 && (s64)d->b == -1;
@@ -533,7 +543,27 @@ static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return false;
 	if (fuzz_tsc_is_foreign(sh))
 		return is_time_by_page(d->b);
-	return d->b == (named < 0 || !fuzz_scales_tsc(sh) ? FUZZ_TIME_BY_REGISTER : FUZZ_TIME_BY_PAGE);
+	return d->b ==
+	       (named < 0 || !fuzz_scales_tsc(sh) ? FUZZ_TIME_BY_REGISTER : FUZZ_TIME_BY_PAGE);
+}
+
+/* With a page the time of stock takes the step of the TSC that the guest sets. */
+static bool d48_tsc(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		    const struct fuzz_difference *d)
+{
+	return o->kind == FUZZ_TSC && d->what == FUZZ_OF_RESULT && d->a == FUZZ_TIME_BACK &&
+	       d->b == FUZZ_TIME_BY_REGISTER &&
+	       (fuzz_shadow_msr(sh, 0, HV_X64_MSR_REFERENCE_TSC) & 1);
+}
+
+/* A guest does not set the TSC while the page is frozen: that of stock alone, by a reserved bit. */
+static bool d13_tsc(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		    const struct fuzz_difference *d)
+{
+	const u32 msr = HV_X64_MSR_TSC_EMULATION_CONTROL;
+
+	return o->kind == FUZZ_TSC && d->what == FUZZ_OF_RESULT &&
+	       (fuzz_shadow_msr(sh, 0, msr) & 1) != (fuzz_shadow_msr(sh, 1, msr) & 1);
 }
 
 /*
@@ -659,22 +689,10 @@ static bool d60(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 static bool d16_eoi(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		    const struct fuzz_difference *d)
 {
-	const u64 flags = HV_SINT_AUTO_EOI | HV_SINT_POLLING;
 	int gsi = told_alone(d);
-	u64 mine, other;
-	u32 i;
 
 	(void)o;
-	if (gsi < 0 || sh->sint[gsi] >= HV_SYNIC_SINTS)
-		return false;
-	mine = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sh->sint[gsi]));
-	for (i = 0; i < HV_SYNIC_SINTS; i++) {
-		other = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(i));
-		if (i != sh->sint[gsi] && (other & flags) == flags && !(other & HV_SINT_MASKED) &&
-		    !((mine ^ other) & 0xff))
-			return true;
-	}
-	return false;
+	return gsi >= 0 && sh->sint[gsi] < HV_SYNIC_SINTS && (sh->twins >> sh->sint[gsi] & 1);
 }
 
 /* Is this the vector of a polled SINT with AutoEOI? */
@@ -857,10 +875,11 @@ static bool d27(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       !cpuid_test(&sh->f[1]->v->cpuid, HV_F_EXT_GVA));
 	if (bad && refuses(sh, d, &c, HV_STATUS_INVALID_PARAMETER))
 		return true;
-	/* A list that starts in its middle is none to stock. */
+	/* A list that starts in its middle is none to stock; nor are its first reps done. */
 	return c.start && c.row->rep && d->what == FUZZ_OF_RESULT &&
 	       STATUS(d->a) == HV_STATUS_INVALID_HYPERCALL_INPUT &&
-	       d->b == (HV_STATUS_SUCCESS | (u64)c.reps << 32);
+	       (d->b == (HV_STATUS_SUCCESS | (u64)c.reps << 32) ||
+		d->b == (HV_STATUS_INVALID_HYPERCALL_INPUT | (u64)c.start << 32));
 }
 
 static bool d28(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
@@ -1119,7 +1138,8 @@ static struct {
 	{ "D60", d60, true, 0, 0 },	  { "D16", d16_eoi, true, 0, 0 },
 	{ "D36", d36_read, true, 0, 0 },  { "D1", d1_direct, true, 0, 0 },
 	{ "D16", d16_told, false, 0, 0 }, { "D16", d16_served, true, 0, 0 },
-	{ "D41", d41_call, false, 0, 0 },
+	{ "D41", d41_call, false, 0, 0 }, { "D48", d48_tsc, true, 0, 0 },
+	{ "D13", d13_tsc, true, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */

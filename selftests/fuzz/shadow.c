@@ -503,6 +503,24 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		mark_tsc_pages(sh);
 }
 
+/* Stock ends the interrupt of a polled SINT with AutoEOI at once, and so that of its twins. */
+static void note_twins(struct fuzz_shadow *sh)
+{
+	const u64 flags = HV_SINT_AUTO_EOI | HV_SINT_POLLING;
+	u32 i, j;
+
+	for (i = 0; i < HV_SYNIC_SINTS; i++) {
+		u64 polled = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(i));
+
+		if ((polled & flags) != flags || (polled & HV_SINT_MASKED))
+			continue;
+		for (j = 0; j < HV_SYNIC_SINTS; j++)
+			if (j != i &&
+			    !((polled ^ fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(j))) & 0xff))
+				sh->twins |= 1u << j;
+	}
+}
+
 static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 			  const struct fuzz_out out[2])
 {
@@ -512,6 +530,7 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	note_write(sh, o, out);
 	if (fuzz_writes(o, HV_X64_MSR_VP_INDEX))
 		find_routes(sh);
+	note_twins(sh);
 	note_hypercall(sh, o, out);
 	for (side = 0; side < 2; side++)
 		sh->msr[side][hypercall] = sh->hypercall[side];
@@ -537,6 +556,8 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
 {
+	u32 side;
+
 	memcpy(sh->out, out, sizeof(sh->out));
 	if (!fuzz_is_host(o->kind))
 		note_entry(sh);
@@ -553,6 +574,9 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_ICR)
 		note_icr(sh, o->w[2]);
 	sh->cr8 |= o->kind == FUZZ_CR && o->w[0] == 8;
+	/* Stock takes each step of the TSC (D48), the module that of a frozen page. */
+	for (side = 0; side < 2 && o->kind == FUZZ_TSC; side++)
+		sh->steps[side] |= sh->f[side]->who == FUZZ_STOCK || fuzz_tsc_is_frozen(sh);
 	if (o->kind == FUZZ_TIMER) {
 		u32 n = (u32)o->w[0];
 
