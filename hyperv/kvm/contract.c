@@ -170,8 +170,8 @@ static int __init compare(struct btf_file *kernel, struct btf_file *kvm, struct 
 }
 
 /*
- * The version of a symbol of KVM covers neither the vendor's structures nor, since 7.3, Hyper-V's. A
- * kernel that is built without BTF is its builder's.
+ * The version of a symbol of KVM covers neither the vendor's structures nor, since 7.3, Hyper-V's.
+ * A kernel that is built without BTF is its builder's.
  */
 #define KERNEL_HAS_BTF IS_ENABLED(CONFIG_DEBUG_INFO_BTF_MODULES)
 

@@ -328,7 +328,7 @@ static int users(void)
 }
 #endif
 
-/* Only rmmod -f comes here while somebody uses the module: an owned VM's vCPUs return to its code. */
+/* Only rmmod -f comes here while it has users: the vCPUs of an owned VM return to its code. */
 static void wait_for_users(void)
 {
 	/* Let a host with such a VM suspend. */

@@ -150,8 +150,8 @@ void khv_reftime_adopt(struct kvm_vcpu *vcpu);
  * @vp: VP whose TSC user space may have changed since its last KVM_RUN
  *
  * The reference TSC page follows the frequency and the offset of the TSC, and its wrap. A page that
- * could not be written is tried again: user space may have given it memory. Context: the VP's thread at the
- * beginning of KVM_RUN.
+ * could not be written is tried again: user space may have given it memory.
+ * Context: the VP's thread at the beginning of KVM_RUN.
  */
 void khv_reftime_run_begin(struct khv_vcpu *vp);
 
