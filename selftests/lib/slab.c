@@ -30,25 +30,35 @@ static s64 number_in(const char *path, const char *format)
 }
 
 /* Of all caches, open from the first look on: to open them takes memory of some caches. */
-static int shrinks[SLAB_CACHES];
+static int shrinks[SLAB_CACHES + 1];
 static u32 nr_shrinks;
+
+static void open_shrink(const char *cache)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), SLABS "/%s/shrink", cache);
+	shrinks[nr_shrinks] = open(path, O_WRONLY | O_CLOEXEC);
+	nr_shrinks += shrinks[nr_shrinks] >= 0;
+}
 
 static void open_shrinks(void)
 {
 	struct dirent *e;
-	char path[300];
 	DIR *d = opendir(SLABS);
 
 	while (d && nr_shrinks < SLAB_CACHES && (e = readdir(d))) {
 		/* The others are links to these. */
-		if (e->d_type != DT_DIR || e->d_name[0] == '.')
-			continue;
-		snprintf(path, sizeof(path), SLABS "/%s/shrink", e->d_name);
-		shrinks[nr_shrinks] = open(path, O_WRONLY | O_CLOEXEC);
-		nr_shrinks += shrinks[nr_shrinks] >= 0;
+		if (e->d_type == DT_DIR && e->d_name[0] != '.')
+			open_shrink(e->d_name);
 	}
 	if (d)
 		closedir(d);
+	/*
+	 * The kernel copies what is written here into an object of this cache, and the processor
+	 * keeps all that is free of the object's slab at hand. So shrink it once more, as the last.
+	 */
+	open_shrink("kmalloc-8");
 }
 
 /* The lines of slabinfo, but for its two heads: a cache, its objects in use, and all its pages. */
@@ -82,13 +92,13 @@ void slab_read(struct slab_counts *c)
 	if (!nr_shrinks)
 		open_shrinks();
 	file_write("/proc/sys/vm/drop_caches", "3", 0);
+	/* Each processor has counts of its own, which it adds to those of all from time to time. */
+	file_write("/proc/sys/vm/stat_refresh", "1", 0);
 	/* What a processor has at hand of a cache counts as in use. */
 	for (i = 0; i < nr_shrinks; i++) {
 		if (write(shrinks[i], "1", 1) < 0)
 			continue;
 	}
-	/* Each processor has counts of its own, which it adds to those of all from time to time. */
-	file_write("/proc/sys/vm/stat_refresh", "1", 0);
 	pages = read_caches(c);
 	/* The kernel counts both as slabs. */
 	c->large_kb = number_in("/proc/meminfo", "Slab: %lld") - pages * (PAGE_SIZE / 1024);
