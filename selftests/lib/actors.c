@@ -405,7 +405,7 @@ bool is_hooked(const char *function)
 
 void attach(struct slot *s, struct tracer *t, const char *function)
 {
-	u32 in = state_of(look(&module_word)) == IN;
+	u32 in;
 	int r;
 
 	s->tracer = t;
@@ -419,6 +419,8 @@ void attach(struct slot *s, struct tracer *t, const char *function)
 	ASSERT(!r, "%s on %s: %s", t->name, function, strerror(-r));
 	if (s->takes_site)
 		publish(&s->word, ON_SITE);
+	/* Some wait in the kernel until a load ends. */
+	in = state_of(look(&module_word)) == IN;
 	__atomic_add_fetch(&attached[t - tracers][in], 1, __ATOMIC_SEQ_CST);
 }
 
