@@ -216,7 +216,8 @@ gpa_t khv_walk_nofault(struct kvm_vcpu *vcpu, const struct khv_tables *t, u64 ad
  * @data: destination, undefined on failure
  * @len: bytes, a multiple of 8
  *
- * Context: any, interrupts may be off; never sleeps.
+ * Context: any, interrupts may be off; never sleeps. From 7.3 on the guest's PKRU may be loaded: a
+ * guest can make the read fail.
  * Return: false if no memory slot covers @gpa, or the page is not present.
  */
 bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page, gpa_t gpa,
