@@ -2,7 +2,12 @@
 /*
  * Synthetic timers: periodic, by message and in direct mode, down to a period of 100 ns.
  */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "stimer.h"
 
@@ -312,4 +317,73 @@ TEST(storm_under_any_clock)
 			ASSERT_EQ(vcpu_get_msr(v, HV_X64_MSR_TIME_REF_COUNT), clocks[i].offset);
 		vm_free(vm);
 	}
+}
+
+#define CLOSING	   0x62
+#define WATCHED_MS 1000
+/* The ticks of the CPUs, and what the host does beside. */
+#define OTHER_IRQS 1000
+
+/* Of all CPUs: each expiry of an hrtimer is one. */
+static u64 timer_interrupts(void)
+{
+	FILE *f = fopen("/proc/interrupts", "re");
+	char line[1024], *at, *end;
+	u64 n = 0, of_cpu;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		at = strstr(line, "LOC:");
+		if (!at)
+			continue;
+		for (at += 4; (of_cpu = strtoull(at, &end, 10)), end != at; at = end)
+			n += of_cpu;
+	}
+	ASSERT(f && n, "/proc/interrupts");
+	fclose(f);
+	return n;
+}
+
+GUEST_CODE(due_at_the_next_tick)
+{
+	setup();
+	start(0, ON | DIRECT, ref_now() + 1);
+	while (!guest_irqs[CLOSING])
+		irqs_halt();
+	GUEST_ASSERT_EQ(guest_irqs[VEC], 0);
+}
+
+/* The next tick of that clock never comes. */
+TEST(one_shot_under_a_clock_that_stands_still)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = CLOSING };
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+	u64 begin, us, irqs;
+
+	if (!module_loaded())
+		ktap_skip("stock has no storm guard");
+	guest_irq_handlers[VEC] = guest_irq_count;
+	guest_irq_handlers[CLOSING] = guest_irq_count;
+	guest_irqs[VEC] = 0;
+	guest_irqs[CLOSING] = 0;
+	frozen.sequence = 1;
+	frozen.scale = 0;
+	frozen.offset = BIT64(40);
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	vcpu_set_msr(v, HV_X64_MSR_REFERENCE_TSC, (u64)(uintptr_t)&frozen | 1);
+	vcpu_entry(v, due_at_the_next_tick);
+	vcpu_start(v);
+	usleep(100000);
+	begin = host_us();
+	irqs = timer_interrupts();
+	usleep(WATCHED_MS * 1000);
+	us = host_us() - begin;
+	irqs = timer_interrupts() - irqs;
+	ASSERT_EQ(ioctl(vm->fd, KVM_SIGNAL_MSI, &msi), 1);
+	vcpu_join(v);
+	ASSERT_EQ(vcpu_get_msr(v, HV_X64_MSR_TIME_REF_COUNT), frozen.offset);
+	ktap_log("%llu timer interrupts in %llu us", (unsigned long long)irqs,
+		 (unsigned long long)us);
+	ASSERT(irqs <= us / 100 + OTHER_IRQS, "a storm");
+	vm_free(vm);
 }

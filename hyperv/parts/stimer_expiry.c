@@ -19,7 +19,10 @@
 
 #include "stimer.h"
 
-/* Number of times in a row that a one-shot may be due when it is started, before it is delayed. */
+/*
+ * Number of times in a row that a one-shot may be due when it is started, or not due when it is
+ * woken, before it is delayed.
+ */
 #define MAX_RUSH     16
 /* Time until a timer looks again for the memory of its message: 10 ms. */
 #define MEMORY_RETRY 100000
@@ -97,6 +100,21 @@ static bool delay_rush(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 no
 }
 
 /*
+ * Storm guard: under a clock that the guest holds still, a one-shot that is due at its next tick
+ * would wake the VP without an end. A clock that is only slow needs a few attempts.
+ */
+static u64 after_early_wake(struct khv_vcpu *vp, const struct kvm_vcpu_hv_stimer *t, u64 wait)
+{
+	u8 *rush = &vp->stimer_rush[t->index];
+
+	if (*rush < MAX_RUSH) {
+		++*rush;
+		return wait;
+	}
+	return max_t(u64, wait, KHV_STIMER_MIN_PERIOD);
+}
+
+/*
  * Look again at an expiry that waits: a periodic timer at its next tick, because no other event may
  * come, and each timer soon if its message waits for memory, of which nobody tells.
  */
@@ -115,8 +133,8 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	bool periodic = t->config.periodic;
 	u64 period = periodic ? t->count : 0;
+	u64 now, wait;
 	bool started;
-	u64 now;
 
 	if (!t->config.enable)
 		return;
@@ -157,7 +175,10 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		}
 		t->exp_time = khv_stimer_next(t->exp_time, period, t->config.lazy, now);
 	}
-	khv_stimer_arm(t, khv_stimer_alarm(t->exp_time, period, now));
+	wait = khv_stimer_alarm(t->exp_time, period, now);
+	if (started && !periodic)
+		wait = after_early_wake(vp, t, wait);
+	khv_stimer_arm(t, wait);
 }
 
 void khv_stimer_process(struct kvm_vcpu *vcpu)

@@ -230,7 +230,8 @@ struct khv_msr_access {
  * @tsc_offset: TSC offset of the vCPU at the end of its last KVM_RUN; VP's thread only
  * @stimers_started: timers that run, one bit each; written by the VP's thread only
  * @stimers_due: timers that the VP's thread must process, one bit each; any context sets bits
- * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, up to a limit
+ * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, or was not
+ *	when it was woken, up to a limit
  * @stimer_rush_end: per timer, reference time at which a delay imposed on it ends, or 0
  * @apic_waits: an expiry waits for the local APIC to be enabled; VP's thread only
  * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG is requested and has not reached user space; VP's thread
