@@ -5,6 +5,7 @@
  */
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "hypercall_page.h"
 
@@ -184,6 +185,45 @@ TEST_KNOWN(enable_again_keeps_ram, "K4")
 	run_to_end(vm_with_pages(), ram_after_enable_again);
 }
 
+/* What a write of the register that faults must leave as it is. */
+GUEST_CODE(rewritten_while_read_only)
+{
+	volatile u64 *ram = (u64 *)hc_page;
+
+	ram[0] = MAGIC;
+	enable_again(true);
+	GUEST_SYNC(1);
+	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page) | HV_HYPERCALL_ENABLE),
+			GP_VECTOR);
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_HYPERCALL), gpa(hc_page) | HV_HYPERCALL_ENABLE);
+	GUEST_SYNC(2);
+	GUEST_ASSERT(page_has_code(hc_page));
+	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page));
+	GUEST_ASSERT_KNOWN_EQ(ram[0], MAGIC);
+}
+
+static void run_read_only(void (*entry)(void))
+{
+	struct kvm_clock_data clock = {};
+	struct vm *vm = vm_with_pages();
+	struct vcpu *v = vm->vcpus[0];
+
+	vcpu_entry(v, entry);
+	vcpu_run_sync(v, 1);
+	ASSERT(!mprotect(hc_page, PAGE_SIZE, PROT_READ), "mprotect");
+	vcpu_run_sync(v, 2);
+	ASSERT(!mprotect(hc_page, PAGE_SIZE, PROT_READ | PROT_WRITE), "mprotect");
+	clock.clock = 1000000000000ULL;
+	ASSERT_EQ(ioctl(vm->fd, KVM_SET_CLOCK, &clock), 0);
+	vcpu_run_done(v);
+	vm_free(vm);
+}
+
+TEST_KNOWN(ram_comes_back_after_a_write_that_faulted, "K4")
+{
+	run_read_only(rewritten_while_read_only);
+}
+
 /*
  * Another register's page over the hypercall page, or below it: only one is to be seen, and when it
  * goes the other one is (TLFS, "GPA Overlay Pages"). The last one enabled is on top.
@@ -237,6 +277,23 @@ GUEST_CODE(clock_over_code)
 TEST_KNOWN(code_shows_again, "K38")
 {
 	run_to_end(vm_with_pages(), clock_over_code);
+}
+
+/* A write of the register that faults does not bring the code to the top. */
+GUEST_CODE(clock_stays_over_code)
+{
+	enable_again(true);
+	tsc_page_on(hc_page);
+	GUEST_SYNC(1);
+	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page) | HV_HYPERCALL_ENABLE),
+			GP_VECTOR);
+	GUEST_SYNC(2);
+	GUEST_ASSERT(page_has_clock(hc_page));
+}
+
+TEST(clock_follows_after_a_write_that_faulted)
+{
+	run_read_only(clock_stays_over_code);
 }
 
 GUEST_CODE(code_over_clock)

@@ -88,20 +88,19 @@ static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 	if (!page)
 		return KHV_MSR_FAULT;
 	fill_page(a->vcpu, page);
-	if (stays)
-		to_top(a->vcpu, o);
 	/*
 	 * User space writes the register while it restores memory: the RAM's contents are then not
 	 * what the page hides.
 	 */
-	ret = khv_overlay_map(a->vcpu->kvm, stays ? o : &moved, gpa, page, !a->host);
+	ret = khv_overlay_map(a->vcpu->kvm, stays ? o : &moved, gpa, page, !a->host,
+			      stays && khv_reftime_covers(a->vcpu, gpa));
 	kfree(page);
 	if (ret)
 		return KHV_MSR_FAULT;
-	if (stays)
-		return KHV_MSR_OK;
-	hide_page(a);
-	*o = moved;
+	if (!stays) {
+		hide_page(a);
+		*o = moved;
+	}
 	khv_reftime_cover(a->vcpu, gpa);
 	return KHV_MSR_OK;
 }

@@ -11,9 +11,11 @@
 #include "khv/port.h"
 #include "khv/state.h"
 
-int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep)
+int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep,
+		    bool covered)
 {
 	struct khv_overlay new = { .gpa = gpa, .mapped = true };
+	bool unchanged = false;
 	int ret = -ENOMEM;
 
 	new.image = kmemdup(image, PAGE_SIZE, GFP_KERNEL_ACCOUNT);
@@ -26,16 +28,14 @@ int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 
 		ret = khv_kvm_read_guest(kvm, gpa, new.saved, PAGE_SIZE);
 		if (ret)
 			goto err_free;
-		/*
-		 * The RAM holds the old image unchanged: keep the contents that were saved below
-		 * it.
-		 */
-		if (o->mapped && !memcmp(new.saved, o->image, PAGE_SIZE))
-			swap(new.saved, o->saved);
+		unchanged = covered || (o->mapped && !memcmp(new.saved, o->image, PAGE_SIZE));
 	}
 	ret = khv_kvm_write_guest(kvm, gpa, image, PAGE_SIZE);
 	if (ret)
 		goto err_free;
+	/* The old image was there: keep the contents that were saved below it. */
+	if (unchanged)
+		swap(new.saved, o->saved);
 	khv_overlay_free(o);
 	*o = new;
 	return 0;
@@ -54,7 +54,7 @@ void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o)
  * Does the RAM still hold the image? Compare it in pieces: a buffer for the whole page might not be
  * had, and the RAM's own contents would be lost.
  */
-static bool unchanged(struct kvm *kvm, const struct khv_overlay *o)
+static bool still_shows(struct kvm *kvm, const struct khv_overlay *o)
 {
 	u8 now[256];
 	u32 at;
@@ -75,7 +75,7 @@ void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore)
 	 * The guest can write to the page, which a true overlay would prevent. Keep what it wrote
 	 * rather than restore what the page hid.
 	 */
-	if (restore && o->saved && unchanged(kvm, o))
+	if (restore && o->saved && still_shows(kvm, o))
 		khv_kvm_write_guest(kvm, o->gpa, o->saved, PAGE_SIZE);
 	khv_overlay_free(o);
 }

@@ -336,13 +336,18 @@ static bool page_is_at(const struct kvm *kvm, const struct khv_refclock *clock, 
 	return clock->page != KHV_TSC_PAGE_OFF && page_gpa(&kvm->arch.hyperv) == gpa;
 }
 
+bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	const struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+
+	return !clock->covered && page_is_at(vcpu->kvm, clock, gpa);
+}
+
 bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
-	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
-
-	if (clock->covered || !page_is_at(vcpu->kvm, clock, gpa))
+	if (!khv_reftime_covers(vcpu, gpa))
 		return false;
-	clock->covered = true;
+	to_khv_vm(vcpu->kvm)->refclock.covered = true;
 	return true;
 }
 

@@ -24,11 +24,13 @@ void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is);
  * @gpa: page-aligned address in address space 0
  * @image: PAGE_SIZE bytes
  * @keep: save the RAM's contents, to restore them on unmap
+ * @covered: another overlay lies over @o, so the RAM does not tell what @o hides
  *
  * Return: 0, -EFAULT for a page outside guest memory, -ENOMEM; nothing is changed on error.
  * Context: the register's lock held, may sleep.
  */
-int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep);
+int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep,
+		    bool covered);
 
 /**
  * khv_overlay_show() - write the image of a mapped overlay again

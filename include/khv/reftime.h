@@ -165,6 +165,15 @@ void khv_reftime_run_begin(struct khv_vcpu *vp);
 void khv_reftime_run_end(struct khv_vcpu *vp);
 
 /**
+ * khv_reftime_covers() - does the reference TSC page lie over what else is at @gpa?
+ * @vcpu: any vCPU of an owned VM
+ * @gpa: page-aligned address
+ *
+ * Return: true if it is there and the hypercall page does not cover it. Context: hv_lock held.
+ */
+bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
  * khv_reftime_cover() - note that the hypercall page now covers the reference TSC page, if it does
  * @vcpu: a vCPU of an owned VM
  * @gpa: address of the hypercall page
