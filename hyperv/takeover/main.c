@@ -232,8 +232,11 @@ static int __init check(void)
 	bad += khv_fastpath_check(note_missing);
 	bad += khv_hooks_find(note_missing);
 	ret = check_required();
-	if (ret < 0)
+	if (ret < 0) {
+		pr_err("out of memory for a copy of require= (%d); free some and load again\n",
+		       ret);
 		goto err_unpin;
+	}
 	bad += ret;
 	if (bad) {
 		pr_err("this KVM lacks what the module needs; use Linux 6.1 to 7.3, built with CONFIG_KVM_HYPERV; %d missing: %s\n",
