@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Walks every path through dispatch.o, as disassembled by objdump -dr, and fails the build unless
+# Walks every path through dispatch.o, as disassembled by objdump -hdr, and fails the build unless
 #   - every path of khv_dispatch ends in exactly one return, with the stack as on entry: to the site
 #     of the function that was called, or into that function's replacement, and into the latter only
 #     after a test of the owner;
@@ -8,7 +8,9 @@
 #     equal, to KVM if not;
 #   - a path calls nothing but the function's own khv_asks_*(), computes no jump, finds the owner by
 #     the first argument, and writes no register but RAX. The owner of a call of the function that
-#     -v second= names may be found by the second argument.
+#     -v second= names may be found by the second argument;
+#   - khv_dispatch starts at an even address: a site calls it, and ftrace takes an odd address for
+#     one to jump to, since 6.19.
 # So a call that goes on to KVM has no frame of the module on its stack, which rmmod relies on, and
 # the CPU's return stack has an entry for each return.
 
@@ -17,10 +19,21 @@ function bad(text) {
 	failed = 1
 }
 
+# A section and its alignment, 2**n: an address in the object counts from the section's start.
+/^ *[0-9]+ [^ ]+ .* 2\*\*[0-9]+$/ {
+	aligned[$2] = substr($NF, 4) + 0
+	next
+}
+/^Disassembly of section / {
+	section = $NF
+	sub(/:$/, "", section)
+	next
+}
 /^[0-9a-f]+ <.*>:$/ {
 	fn = $2
 	gsub(/[<>:]/, "", fn)
-	start = $1
+	start[fn] = $1
+	within[fn] = section
 	next
 }
 # A relocation: the symbol of the instruction on the line before.
@@ -246,8 +259,11 @@ END {
 			bad("is not there")
 		else
 			walk()
+		at = 1
 		if (fn != "khv_dispatch")
 			check_run()
+		else if (start[fn] ~ /[13579bdf]$/ || !aligned[within[fn]])
+			bad("may start at an odd address")
 		if (fn != "khv_dispatch" && !left[fn])
 			bad("never goes on to KVM")
 	}
