@@ -115,6 +115,7 @@ host_modules() {
 	cp "$m/kvm-amd.ko" "$root/modules/fake-vendor.ko"
 	cp "$(cat "$KHV_LOGS/floor-$host")/khv-floor.ko" "$root/modules/"
 	cp "$(cat "$KHV_LOGS/dead-$host")/dead-ftrace.ko" "$root/modules/"
+	cp "$(cat "$KHV_LOGS/protected-$host")/protected-guest.ko" "$root/modules/"
 	[ -z "${KHV_COVERAGE:-}" ] ||
 		cp "$(khv_build_helper "$KERNEL" coverage)/khv-coverage.ko" "$root/modules/"
 	m=$KHV_LOGS/prototype-$(basename "$KERNEL")
