@@ -153,7 +153,7 @@ static const struct {
 	{ OP_HC(SPIN_FAST, 0, 0), 0, HV_STATUS_SUCCESS, true },
 	{ OP_HC(IPI_FAST, VEC, 1), 0, HV_STATUS_SUCCESS, true },
 	{ OP_HC(NO_CALL, 0, 0), 0, HV_STATUS_INVALID_HYPERCALL_CODE, false },
-	{ OP_RD(HV_X64_MSR_GUEST_OS_ID), 0, OS_ID, false },
+	{ OP_RD(HV_X64_MSR_GUEST_OS_ID), 0, OS_ID, true },
 	{ OP_RD(NO_MSR), GP_VECTOR, 0, false },
 	{ OP_WR(HV_X64_MSR_VP_INDEX, 1), GP_VECTOR, 0, false },
 };
