@@ -355,8 +355,8 @@ KHV_OPERATION(KVM, kvm_x86_nested_ops, hv_inject_synthetic_vmexit_post_tlb_flush
 	      "void (struct kvm_vcpu *)")
 #endif
 /*
- * The second argument goes on to KVM as it comes. Without it: Linux 6.2 to 6.10; a bool: 6.11 to
- * 6.14; run_flags: later ones, and stable kernels of 6.1, 6.12 and 6.16.
+ * The second argument goes on to KVM as it comes. Without it: Linux 6.2 to 6.8; a bool: 6.9 to
+ * 6.15; run_flags: from 6.16.1 on, and stable kernels of 6.1 and 6.12.
  */
 KHV_OPERATION(KVM, kvm_x86_ops, vcpu_run, "enum exit_fastpath_completion (struct kvm_vcpu *)")
 KHV_OPERATION(KVM, kvm_x86_ops, vcpu_run, "enum exit_fastpath_completion (struct kvm_vcpu *, bool)")
@@ -379,7 +379,7 @@ KHV_DECLARED(AMD, nested_svm_vmexit, "int (struct vcpu_svm *)")
 /* Since Linux 7.0. The module passes NULL. */
 KHV_DECLARED(KVM, kvm_apic_set_irq,
 	     "int (struct kvm_vcpu *, struct kvm_lapic_irq *, struct rtc_status *)")
-/* Since Linux 6.2 or later; leaves the upper half of RAX undefined, which the caller ignores. */
+/* Since Linux 6.4; leaves the upper half of RAX undefined, which the caller ignores. */
 KHV_DECLARED(KVM, kvm_arch_vm_ioctl, "int (struct file *, unsigned int, unsigned long)")
 #endif
 

@@ -231,7 +231,7 @@ KHV_HOOK_TO(KVM, KVM, void, kvm_hv_irq_routing_update, (struct kvm *kvm), (kvm),
 KHV_HOOK(KVM, KVM, void, kvm_hv_setup_tsc_page,
 	 (struct kvm *kvm, struct pvclock_vcpu_time_info *hv_clock), (kvm, hv_clock),
 	 "the reference TSC page would not be written")
-/* Returns int on 6.12, which leaves the upper half of RAX undefined; the caller ignores it. */
+/* Returns int from 6.4 on, which leaves the upper half of RAX undefined; the caller ignores it. */
 KHV_HOOK(KVM, ASK, long, kvm_arch_vm_ioctl,
 	 (struct file *filp, unsigned int ioctl, unsigned long arg), (filp, ioctl, arg),
 	 "timers of halted VPs would not follow KVM_SET_CLOCK, and KVM_GET_CLOCK would lag")
