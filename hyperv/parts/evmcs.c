@@ -14,9 +14,9 @@
 #include "khv/state.h"
 
 /*
- * Controls without a field in the enlightened VMCS, and those whose fields KVM copies between it and
- * its own. KVM has the same list, EVMCS1_SUPPORTED_*, in no header that packages have; contract-test
- * compares the two. MODE_BASED_EPT_EXEC is there since 7.2; no KVM before offers it to L1.
+ * Controls without a field in the enlightened VMCS, and those whose fields KVM copies between it
+ * and its own. KVM has the same list, EVMCS1_SUPPORTED_*, in no header that packages have:
+ * contract-test compares the two. MODE_BASED_EPT_EXEC is in it since 7.2; no KVM before offers it.
  */
 #define KNOWN_PIN_BASED                                                                          \
 	(PIN_BASED_ALWAYSON_WITHOUT_TRUE_MSR | PIN_BASED_EXT_INTR_MASK | PIN_BASED_NMI_EXITING | \
