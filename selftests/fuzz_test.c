@@ -148,7 +148,7 @@ static u32 run_streams(const enum fuzz_who who[2], u64 ops)
 	return bad;
 }
 
-/* What the fuzzer takes for known depends on the TLFS (fuzz/tlfs.c); the module's tables follow it. */
+/* What is known depends on the TLFS (fuzz/tlfs.c); the module's tables follow it. */
 TEST(rows_are_the_tlfs)
 {
 	char wrong[128];

@@ -198,7 +198,7 @@ TEST(one_index_of_two_given_up)
 	vm_free(vm);
 }
 
-/* A vCPU that is plugged in has an index that user space gave to another VP: until it gets its own. */
+/* A vCPU that is plugged in has the index that user space gave to another VP, for a while. */
 TEST(hot_plugged_vcpu_leaves_the_index_alone)
 {
 	static const struct row row = { "VP 4", ANY, SPARSE, 1, { 0x10 }, CPU(2) };

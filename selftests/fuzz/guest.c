@@ -294,8 +294,8 @@ static bool is_set(u32 msr)
 }
 
 /*
- * Set the TSC by IA32_TSC_ADJUST, which the page follows at once. The reference time goes on; a page
- * lacks the wrap of a TSC for a while (D48), and one that is frozen goes with the TSC.
+ * Set the TSC by IA32_TSC_ADJUST, which the page follows at once. The reference time goes on; a
+ * page lacks the wrap of a TSC for a while (D48), and one that is frozen goes with the TSC.
  */
 u64 fuzz_guest_tsc(u64 how)
 {

@@ -477,8 +477,8 @@ static bool by_one(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct
 }
 
 /*
- * A SINT that is polled or has no vector, or of a SynIC that is disabled, raises no interrupt. Stock
- * does, and tells KVM_IRQ_LINE_STATUS so.
+ * A SINT that is polled or has no vector, or of a SynIC that is disabled, raises no interrupt.
+ * Stock does, and tells KVM_IRQ_LINE_STATUS so.
  */
 static bool d16(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -504,7 +504,7 @@ static bool is_tsc_scale(u64 scale, u64 hz)
 
 	if (!hz)
 		return false;
-	want = (u64)(((unsigned __int128)10000000 << 64) / hz);
+	want = (u64)(((__uint128_t)10000000 << 64) / hz);
 	gap = (s64)(scale - want);
 	return gap < (s64)(want / 1000) && gap > -(s64)(want / 1000);
 }
@@ -524,8 +524,8 @@ static bool is_page_of_rate(const struct fuzz_shadow *sh, u32 page, u32 offset, 
 }
 
 /*
- * The clock's page where the TSC has another rate: that of stock does not follow. That of the module
- * is one clock with the register.
+ * The clock's page where the TSC has another rate: that of stock does not follow. That of the
+ * module is one clock with the register.
  */
 static bool d48(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -676,7 +676,7 @@ static int told_alone(const struct fuzz_difference *d)
 	return d->b > d->a ? told_gsi(d) : -1;
 }
 
-/* A route to a SynIC that is enabled, or a VP that gets the index, later: stock has forgotten it. */
+/* A route to a SynIC enabled later, or to a VP that gets the index later: stock has forgotten it. */
 static bool d60(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	int gsi = told_alone(d);
@@ -1069,8 +1069,8 @@ static bool d36_read(struct fuzz_shadow *sh, const struct fuzz_op *o,
 }
 
 /*
- * VMRUN with a VP assist page that is not in memory: KVM_RUN of stock fails, and L1 gets a #GP here,
- * of which it tells before it ends.
+ * VMRUN with a VP assist page that is not in memory: KVM_RUN of stock fails, and L1 gets a #GP
+ * here, of which it tells before it ends.
  */
 static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {

@@ -162,5 +162,5 @@ int fuzz_msr_index(unsigned int msr)
 {
 	unsigned int at = place(msr);
 
-	return at < sizeof(index_of) / sizeof(index_of[0]) ? (int)index_of[at] - 1 : -1;
+	return at < ARRAY_SIZE(index_of) ? (int)index_of[at] - 1 : -1;
 }

@@ -138,7 +138,8 @@ static int places_add(const char *module, const char *section, size_t len)
 		return -1;
 	snprintf(p->module, sizeof(p->module), "%s", module);
 	p->section = section;
-	p->was = p->is = section_address(module, section);
+	p->was = section_address(module, section);
+	p->is = p->was;
 	p->len = len;
 	nr_places++;
 	return 0;

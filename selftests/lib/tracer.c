@@ -151,7 +151,7 @@ static int set_filter(const char *lines)
 	size_t len;
 
 	for (; !r && *lines; lines += strcspn(lines, "\n"), lines += *lines == '\n') {
-		len = strcspn(lines, " \n");
+		len = strcspn(lines, "\n ");
 		if (*lines == '#' || len >= sizeof(name))
 			continue;
 		snprintf(name, sizeof(name), "%.*s", (int)len, lines);

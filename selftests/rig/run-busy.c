@@ -173,19 +173,19 @@ struct passed {
 static volatile uint64_t timers[MAX_CPUS];
 static uint64_t latest; /* time that any CPU has read */
 
-/* Timers one after the other on this CPU: none is early, and the time of no CPU is behind another's. */
+/* Timers in a row on this CPU: none is early, and the time of no CPU is behind another's. */
 static void *watch(void *arg)
 {
 	int cpu = (intptr_t)arg;
 	uint64_t due, before, now;
+	struct timespec at;
 
 	pin(cpu);
 	for (;;) {
 		due = now_ns() + TIMER_NS;
-		if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME,
-				    &(struct timespec){ .tv_sec = due / 1000000000,
-							.tv_nsec = due % 1000000000 },
-				    NULL))
+		at.tv_sec = due / 1000000000;
+		at.tv_nsec = due % 1000000000;
+		if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL))
 			die("clock_nanosleep");
 		before = __atomic_load_n(&latest, __ATOMIC_SEQ_CST);
 		now = now_ns();

@@ -62,7 +62,8 @@ static void start_qemu(struct qemu *qemu, const char *incoming)
 	argv[n] = NULL;
 
 	/* The QEMU that a guest leaves has its monitor still. */
-	strcpy(qemu->monitor, incoming && !strcmp(guest.monitor, MONITOR) ? MONITOR_2 : MONITOR);
+	snprintf(qemu->monitor, sizeof(qemu->monitor), "%s",
+		 incoming && !strcmp(guest.monitor, MONITOR) ? MONITOR_2 : MONITOR);
 	snprintf(monitor, sizeof(monitor), "unix:%s,server=on,wait=off", qemu->monitor);
 	for (p = argv[n = 0]; p; p = argv[++n])
 		if (!strcmp(p, "-monitor"))
@@ -172,7 +173,7 @@ static int monitor(const struct qemu *qemu, const char *command, char *buf, size
 	size_t len = 0;
 	int prompts = 0;
 
-	strcpy(addr.sun_path, qemu->monitor);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", qemu->monitor);
 	pfd.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (connect(pfd.fd, (struct sockaddr *)&addr, sizeof(addr))) {
 		close(pfd.fd);
