@@ -14,12 +14,6 @@
 #error "kvm-hyperv supports Linux 6.1 to 7.3; see Documentation/porting.rst for other kernels"
 #endif
 
-/* No long-term kernels, and no tree of them was at hand. */
-#if LINUX_VERSION_CODE >> 8 == 0x602 || LINUX_VERSION_CODE >> 8 == 0x603 || \
-	LINUX_VERSION_CODE >> 8 == 0x60f
-#error "kvm-hyperv was never built for Linux 6.2, 6.3 and 6.15; see Documentation/porting.rst"
-#endif
-
 #if !IS_ENABLED(CONFIG_KVM_HYPERV) && LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
 #error "kvm-hyperv takes over code that needs CONFIG_KVM_HYPERV=y in this kernel"
 #endif
