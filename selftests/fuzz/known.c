@@ -676,7 +676,7 @@ static int told_alone(const struct fuzz_difference *d)
 	return d->b > d->a ? told_gsi(d) : -1;
 }
 
-/* A route to a SynIC enabled later, or to a VP that gets the index later: stock has forgotten it. */
+/* A route to a SynIC enabled later, or to a VP that gets the index later: stock forgot it. */
 static bool d60(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	int gsi = told_alone(d);
