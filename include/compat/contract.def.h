@@ -356,7 +356,7 @@ KHV_OPERATION(KVM, kvm_x86_nested_ops, hv_inject_synthetic_vmexit_post_tlb_flush
 #endif
 /*
  * The second argument goes on to KVM as it comes. Without it: Linux 6.2 to 6.8; a bool: 6.9 to
- * 6.15; run_flags: from 6.16.1 on, and stable kernels of 6.1 and 6.12.
+ * 6.16.0; run_flags: from 6.16.1 on, and stable kernels of 6.1 and 6.12.
  */
 KHV_OPERATION(KVM, kvm_x86_ops, vcpu_run, "enum exit_fastpath_completion (struct kvm_vcpu *)")
 KHV_OPERATION(KVM, kvm_x86_ops, vcpu_run, "enum exit_fastpath_completion (struct kvm_vcpu *, bool)")
