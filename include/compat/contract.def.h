@@ -385,5 +385,5 @@ KHV_DECLARED(KVM, kvm_arch_vm_ioctl, "int (struct file *, unsigned int, unsigned
 
 #ifdef KHV_UNDESCRIBED
 KHV_UNDESCRIBED(AMD, vmmcall_interception,
-		"not in Linux 6.1 and the first 6.12, where its hook is not installed")
+		"not in Linux 6.1 to 7.0 (stable 6.12 has it): its hook is not installed there")
 #endif
