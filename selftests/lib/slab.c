@@ -55,8 +55,8 @@ static void open_shrinks(void)
 	if (d)
 		closedir(d);
 	/*
-	 * The kernel copies what is written here into an object of this cache, and the processor
-	 * keeps all that is free of the object's slab at hand. So shrink it once more, as the last.
+	 * The kernel copies what is written to a file into an object of this cache, and the
+	 * processor keeps all that is free of the object's slab at hand. So shrink it once more.
 	 */
 	open_shrink("kmalloc-8");
 }
@@ -92,10 +92,11 @@ void slab_read(struct slab_counts *c)
 	if (!nr_shrinks)
 		open_shrinks();
 	file_write("/proc/sys/vm/drop_caches", "3", 0);
-	/* Each processor has counts of its own, which it adds to those of all from time to time. */
-	file_write("/proc/sys/vm/stat_refresh", "1", 0);
 	/* What a processor has at hand of a cache counts as in use. */
 	for (i = 0; i < nr_shrinks; i++) {
+		/* Each processor has counts of its own, which it adds to those of all at times. */
+		if (i == nr_shrinks - 1)
+			file_write("/proc/sys/vm/stat_refresh", "1", 0);
 		if (write(shrinks[i], "1", 1) < 0)
 			continue;
 	}
