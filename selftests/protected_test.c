@@ -34,6 +34,8 @@ static void helper_load(u32 type)
 	__module_remove(HELPER); /* of a case that died */
 	snprintf(params, sizeof(params), "pid=%d type=%u", getpid(), type);
 	r = __module_insert(file, params);
+	if (r == -EOPNOTSUPP)
+		ktap_skip("this kernel has no types of VMs");
 	ASSERT(!r, "insmod %s: %s", file, strerror(-r));
 }
 
