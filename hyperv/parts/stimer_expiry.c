@@ -107,11 +107,13 @@ static u64 after_early_wake(struct khv_vcpu *vp, const struct kvm_vcpu_hv_stimer
 {
 	u8 *rush = &vp->stimer_rush[t->index];
 
+	if (wait >= KHV_STIMER_MIN_PERIOD)
+		return wait;
 	if (*rush < MAX_RUSH) {
 		++*rush;
 		return wait;
 	}
-	return max_t(u64, wait, KHV_STIMER_MIN_PERIOD);
+	return KHV_STIMER_MIN_PERIOD;
 }
 
 /*
