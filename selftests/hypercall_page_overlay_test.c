@@ -296,6 +296,107 @@ TEST(clock_follows_after_a_write_that_faulted)
 	run_read_only(clock_stays_over_code);
 }
 
+/* A clock that TSC emulation has frozen stays as it is when the code below goes. */
+static void freeze_over_code(void)
+{
+	u32 i;
+
+	for (i = 0; i < PAGE_SIZE / 8; i++)
+		((volatile u64 *)hc_page)[i] = MAGIC + i;
+	enable_again(true);
+	tsc_page_on(hc_page);
+	wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+}
+
+/* Within an hour of the VM's creation. */
+static void expect_sane_time(void)
+{
+	GUEST_ASSERT(rdmsr(HV_X64_MSR_TIME_REF_COUNT) < 36000000000ULL);
+}
+
+static void expect_frozen(const struct tsc_page *was)
+{
+	struct tsc_page is = *(volatile struct tsc_page *)hc_page;
+
+	/* Without a master clock nothing is frozen. */
+	if (!was->sequence)
+		return;
+	GUEST_ASSERT_EQ(is.sequence, was->sequence);
+	GUEST_ASSERT_EQ(is.scale, was->scale);
+	GUEST_ASSERT_EQ(is.offset, was->offset);
+	expect_sane_time();
+}
+
+GUEST_CODE(code_goes_below_a_frozen_clock)
+{
+	struct tsc_page was;
+
+	freeze_over_code();
+	was = *(volatile struct tsc_page *)hc_page;
+	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page));
+	expect_frozen(&was);
+	GUEST_SYNC(1);
+	expect_frozen(&was);
+	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page2) | HV_HYPERCALL_ENABLE);
+	wrmsr(HV_X64_MSR_REFERENCE_TSC, 0);
+}
+
+GUEST_CODE(code_is_below_a_frozen_clock)
+{
+	struct tsc_page was;
+
+	freeze_over_code();
+	was = *(volatile struct tsc_page *)hc_page;
+	GUEST_SYNC(1);
+	expect_frozen(&was);
+}
+
+static void run_frozen(void (*entry)(void), bool by_host)
+{
+	struct kvm_clock_data clock = {};
+	struct vm *vm = vm_with_pages();
+	struct vcpu *v = vm->vcpus[0];
+
+	vcpu_entry(v, entry);
+	vcpu_run_sync(v, 1);
+	if (by_host)
+		vcpu_set_msr(v, HV_X64_MSR_HYPERCALL, gpa(hc_page));
+	/* Without this nobody looks at the page. */
+	ASSERT_EQ(ioctl(vm->fd, KVM_GET_CLOCK, &clock), 0);
+	clock.flags = 0;
+	ASSERT_EQ(ioctl(vm->fd, KVM_SET_CLOCK, &clock), 0);
+	vcpu_run_done(v);
+	vm_free(vm);
+}
+
+TEST(frozen_clock_stays_when_the_guest_disables_the_code)
+{
+	run_frozen(code_goes_below_a_frozen_clock, false);
+}
+
+TEST(frozen_clock_stays_when_user_space_disables_the_code)
+{
+	run_frozen(code_is_below_a_frozen_clock, true);
+}
+
+GUEST_CODE(clock_is_sane)
+{
+	expect_sane_time();
+}
+
+/* User space restores the code over a page that was frozen: that is no clock. */
+TEST(code_is_not_taken_for_a_frozen_clock)
+{
+	struct vm *vm = vm_with_pages();
+	struct vcpu *v = vm->vcpus[0];
+
+	vcpu_set_msr(v, HV_X64_MSR_GUEST_OS_ID, OS_ID);
+	vcpu_set_msr(v, HV_X64_MSR_HYPERCALL, gpa(hc_page) | HV_HYPERCALL_ENABLE);
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	vcpu_set_msr(v, HV_X64_MSR_REFERENCE_TSC, gpa(hc_page) | 1);
+	run_to_end_of(vm, v, clock_is_sane);
+}
+
 GUEST_CODE(code_over_clock)
 {
 	volatile u64 *ram = (u64 *)hc_page;

@@ -46,16 +46,6 @@ static void fill_page(struct kvm_vcpu *vcpu, u8 *page)
 	p[INSN_VMCALL_LEN] = INSN_RET;
 }
 
-/*
- * Bring the hypercall page to the top if the reference TSC page lies over it. That page is written
- * again when the hypercall page goes.
- */
-static void to_top(struct kvm_vcpu *vcpu, struct khv_overlay *o)
-{
-	if (o->mapped && khv_reftime_cover(vcpu, o->gpa))
-		khv_overlay_show(vcpu->kvm, o);
-}
-
 void khv_identity_vm_uninit(struct khv_vm *vm)
 {
 	khv_overlay_free(&vm->hypercall_page);
@@ -68,8 +58,12 @@ static void hide_page(struct khv_msr_access *a)
 
 	if (!o->mapped)
 		return;
-	to_top(a->vcpu, o);
-	khv_overlay_unmap(a->vcpu->kvm, o, !a->host);
+	/* The reference TSC page lies over it, and stays as it is. */
+	if (khv_reftime_covers(a->vcpu, gpa)) {
+		khv_overlay_unmap(a->vcpu->kvm, o, !a->host, sizeof(struct ms_hyperv_tsc_page));
+		return;
+	}
+	khv_overlay_unmap(a->vcpu->kvm, o, !a->host, 0);
 	khv_reftime_uncover(a->vcpu, gpa);
 }
 

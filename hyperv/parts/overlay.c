@@ -51,23 +51,29 @@ void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o)
 }
 
 /*
- * Does the RAM still hold the image? Compare it in pieces: a buffer for the whole page might not be
- * had, and the RAM's own contents would be lost.
+ * Does the RAM still hold the image from @at on? Compare it in pieces: a buffer for the whole page
+ * might not be had, and the RAM's own contents would be lost.
  */
-static bool still_shows(struct kvm *kvm, const struct khv_overlay *o)
+static bool still_shows(struct kvm *kvm, const struct khv_overlay *o, u32 at)
 {
 	u8 now[256];
-	u32 at;
+	u32 len;
 
-	for (at = 0; at < PAGE_SIZE; at += sizeof(now)) {
-		if (khv_kvm_read_guest(kvm, o->gpa + at, now, sizeof(now)) ||
-		    memcmp(now, o->image + at, sizeof(now)))
+	for (; at < PAGE_SIZE; at += len) {
+		len = min_t(u32, sizeof(now), PAGE_SIZE - at);
+		if (khv_kvm_read_guest(kvm, o->gpa + at, now, len) ||
+		    memcmp(now, o->image + at, len))
 			return false;
 	}
 	return true;
 }
 
-void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore)
+bool khv_overlay_shows(const struct khv_overlay *o, gpa_t gpa, const void *data, u32 len)
+{
+	return o->mapped && o->gpa == gpa && !memcmp(data, o->image, len);
+}
+
+void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore, u32 from)
 {
 	if (!o->mapped)
 		return;
@@ -75,8 +81,8 @@ void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore)
 	 * The guest can write to the page, which a true overlay would prevent. Keep what it wrote
 	 * rather than restore what the page hid.
 	 */
-	if (restore && o->saved && still_shows(kvm, o))
-		khv_kvm_write_guest(kvm, o->gpa, o->saved, PAGE_SIZE);
+	if (restore && o->saved && still_shows(kvm, o, from))
+		khv_kvm_write_guest(kvm, o->gpa + from, o->saved + from, PAGE_SIZE - from);
 	khv_overlay_free(o);
 }
 

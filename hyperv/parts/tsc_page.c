@@ -10,6 +10,7 @@
 
 #include "compat/calls.h"
 #include "khv/handlers.h"
+#include "khv/overlay.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
@@ -166,16 +167,17 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 
 /*
  * Read the page that user space restored; a frozen page determines the clock. Return: false if
- * there is no valid page.
+ * there is no valid page: user space may have written the hypercall page's code over it.
  */
 static bool read_page(struct kvm *kvm, const struct khv_refclock *clock,
 		      struct khv_ref_params *params)
 {
+	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
 	struct ms_hyperv_tsc_page page;
 
-	if (clock->covered ||
-	    khv_kvm_read_guest(kvm, page_gpa(&kvm->arch.hyperv), &page, sizeof(page)) ||
-	    !page.tsc_sequence)
+	if (clock->covered || khv_kvm_read_guest(kvm, gpa, &page, sizeof(page)) ||
+	    !page.tsc_sequence ||
+	    khv_overlay_shows(&to_khv_vm(kvm)->hypercall_page, gpa, (void *)&page, sizeof(page)))
 		return false;
 	params->scale = page.tsc_scale;
 	params->offset = page.tsc_offset;
@@ -343,12 +345,10 @@ bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa)
 	return !clock->covered && page_is_at(vcpu->kvm, clock, gpa);
 }
 
-bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa)
+void khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
-	if (!khv_reftime_covers(vcpu, gpa))
-		return false;
-	to_khv_vm(vcpu->kvm)->refclock.covered = true;
-	return true;
+	if (khv_reftime_covers(vcpu, gpa))
+		to_khv_vm(vcpu->kvm)->refclock.covered = true;
 }
 
 void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)

@@ -46,10 +46,24 @@ void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o);
  * @kvm: an owned VM, kvm->srcu held
  * @o: overlay of a register; nothing happens unless it is mapped
  * @restore: write back the saved contents if the guest has not changed the image
+ * @from: bytes at the beginning of the page that stay as they are, because they are another
+ *	overlay's
  *
  * Context: the register's lock held, may sleep.
  */
-void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore);
+void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore, u32 from);
+
+/**
+ * khv_overlay_shows() - is this the beginning of the image?
+ * @o: mapped or not
+ * @gpa: page-aligned address of the guest memory that was read
+ * @data: its contents
+ * @len: bytes
+ *
+ * Context: the register's lock held.
+ * Return: true if @o is mapped at @gpa and @data is what it has there.
+ */
+bool khv_overlay_shows(const struct khv_overlay *o, gpa_t gpa, const void *data, u32 len);
 
 /**
  * khv_overlay_free() - free an overlay's buffers without touching guest memory

@@ -181,9 +181,9 @@ bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa);
  * The reference TSC page is not written until khv_reftime_uncover(), or until the guest enables it
  * again.
  *
- * Return: true if it is at @gpa and was not covered. Context: hv_lock held.
+ * Context: hv_lock held.
  */
-bool khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa);
+void khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
  * khv_reftime_uncover() - write the reference TSC page again after the hypercall page has left it
