@@ -380,6 +380,8 @@ enum fuzz_tsc_mark {
 	FUZZ_TSC_RATED = 2, /* the TSC had another rate */
 };
 
+#define FUZZ_OVER_CODE 8
+
 /* What the stream has done so far, as far as known differences depend on it. */
 struct fuzz_shadow {
 	const struct fuzz_stream *s;
@@ -390,14 +392,19 @@ struct fuzz_shadow {
 	u32 role[FUZZ_PAGES];
 	u32 tsc[FUZZ_PAGES];   /* enum fuzz_tsc_mark */
 	bool left[FUZZ_PAGES]; /* what the hypercall page lay over may not have come back */
-	u64 hypercall[2];      /* the register, by D2 and D41 */
-	u64 crash_ctl[2];      /* what each guest reads, by D6 */
-	u64 crash_notice;      /* what the guest has written last, if it has */
-	u64 icr[2];	       /* the upper half of HV_X64_MSR_ICR, by D52 */
-	u64 icr2[2];	       /* and that of the APIC in xAPIC mode */
-	u64 debug_status;      /* SYNDBG_STATUS of the module */
-	u64 shown_status;      /* the same, before the operation */
-	bool cr8;	       /* the guest has written CR8 since the PPRs were equal */
+	/* What the guest has written over the code, the last ones. */
+	struct {
+		u64 at, value;
+	} over_code[FUZZ_OVER_CODE];
+	u32 nr_over_code;
+	u64 hypercall[2]; /* the register, by D2 and D41 */
+	u64 crash_ctl[2]; /* what each guest reads, by D6 */
+	u64 crash_notice; /* what the guest has written last, if it has */
+	u64 icr[2];	  /* the upper half of HV_X64_MSR_ICR, by D52 */
+	u64 icr2[2];	  /* and that of the APIC in xAPIC mode */
+	u64 debug_status; /* SYNDBG_STATUS of the module */
+	u64 shown_status; /* the same, before the operation */
+	bool cr8;	  /* the guest has written CR8 since the PPRs were equal */
 	bool enforce;
 	bool apic_off;
 	bool rate;		    /* user space has given the TSC another rate */

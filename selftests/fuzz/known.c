@@ -160,6 +160,27 @@ static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		d->b != FUZZ_TIME_TWO_CLOCKS);
 }
 
+/*
+ * What the guest wrote over the code is code again once another page there goes, and then the RAM
+ * that was there before the code.
+ */
+static bool d53_stored(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		       const struct fuzz_difference *d)
+{
+	const u32 others = FUZZ_AS_SIMP | FUZZ_AS_SIEFP | FUZZ_AS_ASSIST;
+	u32 offset, i;
+	int page = page_word(sh, o, d, &offset);
+
+	if (page < 0 || !(sh->role[page] & FUZZ_AS_HYPERCALL) || !(sh->role[page] & others))
+		return false;
+	for (i = 0; i < FUZZ_OVER_CODE && i < sh->nr_over_code; i++) {
+		if (fuzz_page_at(sh->f[0], sh->over_code[i].at & ~(PAGE_SIZE - 1)) == page &&
+		    sh->over_code[i].at % PAGE_SIZE == offset && sh->over_code[i].value == d->a)
+			return true;
+	}
+	return false;
+}
+
 /* The page that REFERENCE_TSC of the module names, by its address now; else -1. */
 static int tsc_page(const struct fuzz_shadow *sh)
 {
@@ -1121,25 +1142,25 @@ static struct {
 	bool cut;
 	u64 seen, cuts;
 } table[] = {
-	{ "D1", d1, false, 0, 0 },	  { "D2", d2, false, 0, 0 },
-	{ "D6", d6, false, 0, 0 },	  { "D7", d7, false, 0, 0 },
-	{ "D11", d11, false, 0, 0 },	  { "D9", d9, true, 0, 0 },
-	{ "D14", d14, false, 0, 0 },	  { "D15", d15, false, 0, 0 },
-	{ "D16", d16, true, 0, 0 },	  { "D18", d18, false, 0, 0 },
-	{ "D24", d24, false, 0, 0 },	  { "D26", d26, false, 0, 0 },
-	{ "D27", d27, false, 0, 0 },	  { "D28", d28, false, 0, 0 },
-	{ "D29", d29, false, 0, 0 },	  { "D32", d32, false, 0, 0 },
-	{ "D37", d37, false, 0, 0 },	  { "D53", d53_call, true, 0, 0 },
-	{ "D1", d1_take, true, 0, 0 },	  { "D13", d13, true, 0, 0 },
-	{ "D48", d48, false, 0, 0 },	  { "D52", d52, false, 0, 0 },
-	{ "D53", d53, false, 0, 0 },	  { "D35", d35, true, 0, 0 },
-	{ "D36", d36, true, 0, 0 },	  { "N8", n8, true, 0, 0 },
-	{ "D55", d55, false, 0, 0 },	  { "D21", d21, false, 0, 0 },
-	{ "D60", d60, true, 0, 0 },	  { "D16", d16_eoi, true, 0, 0 },
-	{ "D36", d36_read, true, 0, 0 },  { "D1", d1_direct, true, 0, 0 },
-	{ "D16", d16_told, false, 0, 0 }, { "D16", d16_served, true, 0, 0 },
-	{ "D41", d41_call, false, 0, 0 }, { "D48", d48_tsc, true, 0, 0 },
-	{ "D13", d13_tsc, true, 0, 0 },
+	{ "D1", d1, false, 0, 0 },	   { "D2", d2, false, 0, 0 },
+	{ "D6", d6, false, 0, 0 },	   { "D7", d7, false, 0, 0 },
+	{ "D11", d11, false, 0, 0 },	   { "D9", d9, true, 0, 0 },
+	{ "D14", d14, false, 0, 0 },	   { "D15", d15, false, 0, 0 },
+	{ "D16", d16, true, 0, 0 },	   { "D18", d18, false, 0, 0 },
+	{ "D24", d24, false, 0, 0 },	   { "D26", d26, false, 0, 0 },
+	{ "D27", d27, false, 0, 0 },	   { "D28", d28, false, 0, 0 },
+	{ "D29", d29, false, 0, 0 },	   { "D32", d32, false, 0, 0 },
+	{ "D37", d37, false, 0, 0 },	   { "D53", d53_call, true, 0, 0 },
+	{ "D1", d1_take, true, 0, 0 },	   { "D13", d13, true, 0, 0 },
+	{ "D48", d48, false, 0, 0 },	   { "D52", d52, false, 0, 0 },
+	{ "D53", d53, false, 0, 0 },	   { "D53", d53_stored, false, 0, 0 },
+	{ "D35", d35, true, 0, 0 },	   { "D36", d36, true, 0, 0 },
+	{ "N8", n8, true, 0, 0 },	   { "D55", d55, false, 0, 0 },
+	{ "D21", d21, false, 0, 0 },	   { "D60", d60, true, 0, 0 },
+	{ "D16", d16_eoi, true, 0, 0 },	   { "D36", d36_read, true, 0, 0 },
+	{ "D1", d1_direct, true, 0, 0 },   { "D16", d16_told, false, 0, 0 },
+	{ "D16", d16_served, true, 0, 0 }, { "D41", d41_call, false, 0, 0 },
+	{ "D48", d48_tsc, true, 0, 0 },	   { "D13", d13_tsc, true, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */

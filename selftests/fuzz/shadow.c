@@ -452,6 +452,12 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 
 	if (o->kind == FUZZ_STORE)
 		note_left(sh, o->w[0]);
+	if (o->kind == FUZZ_STORE && fuzz_is_code(sh, o->w[0])) {
+		u32 n = sh->nr_over_code++ % FUZZ_OVER_CODE;
+
+		sh->over_code[n].at = o->w[0];
+		sh->over_code[n].value = o->w[1];
+	}
 	if (o->kind == FUZZ_TAKE)
 		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP) & ~(PAGE_SIZE - 1));
 	if (o->kind == FUZZ_SLOT && is_in_slot(reg, o->w[0]))
