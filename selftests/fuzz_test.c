@@ -6,7 +6,8 @@
  *   fuzz_test [--seed N] [--ops N] [--length N] [--seconds N] [--fast 0|1] [--replay FILE]
  *
  * --ops and --seconds end the run, whichever comes first; --length is that of one stream. Stream
- * i has the seed N + i. Documentation/fuzzing.rst has the rest.
+ * i has the seed N + i, and the code that ran before steers it if the module counts that
+ * (COVERAGE=1). Documentation/fuzzing.rst has the rest.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -115,7 +116,7 @@ static bool report(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuz
 }
 
 /* The number of streams that differ in a way that is not known. */
-static u32 run_streams(const enum fuzz_who who[2], u64 ops)
+static u32 run_streams(const enum fuzz_who who[2], u64 ops, bool steered)
 {
 	u64 done = 0, i, begin = now_ms(), took;
 	struct fuzz_verdict v;
@@ -125,11 +126,16 @@ static u32 run_streams(const enum fuzz_who who[2], u64 ops)
 	for (i = 0; done < ops; i++) {
 		if (options.seconds && now_ms() - begin > options.seconds * 1000)
 			break;
-		fuzz_generate(&stream, options.seed + i, options.length);
+		if (steered)
+			fuzz_steer_draw(&stream, options.seed + i, options.length);
+		else
+			fuzz_generate(&stream, options.seed + i, options.length);
 		if (options.fast >= 0)
 			stream.setup.fast = options.fast;
 		fuzz_run(&stream, who, &v);
 		done += v.done;
+		if (steered && !v.differs)
+			fuzz_steer_judge(&stream);
 		if (!v.differs)
 			continue;
 		if (report(&stream, who, &v))
@@ -138,6 +144,8 @@ static u32 run_streams(const enum fuzz_who who[2], u64 ops)
 			odd++;
 		if (bad >= 8)
 			break;
+		if (steered)
+			fuzz_steer_forget();
 	}
 	took = now_ms() - begin;
 	ktap_log("%llu operations in %llu streams, %llu ms: %llu a second",
@@ -166,12 +174,13 @@ TEST(stock_is_like_itself)
 		ktap_skip("one stream is replayed");
 	fuzz_rows_init();
 	ktap_timeout(3600 * 24);
-	ASSERT_EQ(run_streams(who, options.ops / SAME_SHARE), 0);
+	ASSERT_EQ(run_streams(who, options.ops / SAME_SHARE, false), 0);
 }
 
 TEST(module_is_like_stock)
 {
 	const enum fuzz_who who[2] = { FUZZ_STOCK, FUZZ_MODULE };
+	bool steered;
 	u32 n, bad;
 
 	if (options.replay)
@@ -180,7 +189,10 @@ TEST(module_is_like_stock)
 	fuzz_rows_init();
 	ktap_timeout(3600 * 24);
 	module_load();
-	bad = run_streams(who, options.ops);
+	steered = fuzz_steer_begin();
+	bad = run_streams(who, options.ops, steered);
+	if (steered)
+		fuzz_steer_report();
 	fuzz_known_report();
 	n = fuzz_cover_report(true);
 	fuzz_fast_report();

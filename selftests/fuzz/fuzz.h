@@ -289,6 +289,8 @@ struct fuzz_random {
 
 u64 fuzz_random(struct fuzz_random *r);
 void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr);
+/* Draw some pieces of @s again, and replace others by what @other has. */
+void fuzz_mutate(struct fuzz_stream *s, const struct fuzz_stream *other, u64 seed);
 
 /* --- text.c -------------------------------------------------------------- */
 
@@ -464,6 +466,18 @@ u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *op,
 			     const struct fuzz_difference *d);
 void fuzz_known_report(void);
+
+/* --- steer.c -------------------------------------------------------------- */
+
+/* Steer by what the module's code runs. Return: false if it was built without COVERAGE=1. */
+bool fuzz_steer_begin(void);
+/* A stream as fuzz_generate() draws it, or a variant of one that was kept. */
+void fuzz_steer_draw(struct fuzz_stream *s, u64 seed, u32 nr);
+/* @s has run and nobody else: keep it if it ran what no other one did. */
+void fuzz_steer_judge(const struct fuzz_stream *s);
+/* The runs since the last one judged do not count. */
+void fuzz_steer_forget(void);
+void fuzz_steer_report(void);
 
 /* --- shrink.c, cover.c --------------------------------------------------- */
 

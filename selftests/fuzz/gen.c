@@ -349,3 +349,50 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 	for (i = 0; s->setup.nested && i < s->nr; i++)
 		nest(&r, &s->ops[i], i < first);
 }
+
+/* Operations at once: as many as a batch, but mostly few. */
+static u32 piece(struct fuzz_random *r, u32 room)
+{
+	u32 n = 1 + below(r, chance(r, 50) ? 4 : FUZZ_BATCH);
+
+	return n < room ? n : room;
+}
+
+static void redraw(struct fuzz_random *r, struct fuzz_stream *s)
+{
+	u32 at = below(r, s->nr), n = piece(r, s->nr - at);
+
+	for (; n; n--, at++) {
+		draw(r, &s->ops[at]);
+		if (s->setup.nested)
+			nest(r, &s->ops[at], false);
+	}
+}
+
+/* What the first of both does, and then the second. */
+static void take_over(struct fuzz_random *r, struct fuzz_stream *s, const struct fuzz_stream *other)
+{
+	u32 from = below(r, other->nr), n = piece(r, other->nr - from), at = below(r, s->nr);
+
+	if (other->setup.nested != s->setup.nested)
+		return;
+	if (n > s->nr - at)
+		n = s->nr - at;
+	memcpy(&s->ops[at], &other->ops[from], n * sizeof(s->ops[0]));
+}
+
+void fuzz_mutate(struct fuzz_stream *s, const struct fuzz_stream *other, u64 seed)
+{
+	struct fuzz_random r = { .s = seed };
+	u32 changes = 1 + below(&r, 8);
+
+	s->seed = seed;
+	s->setup.fast = chance(&r, 85);
+	r.apart = chance(&r, 75);
+	for (; changes; changes--) {
+		if (chance(&r, 40))
+			take_over(&r, s, other);
+		else
+			redraw(&r, s);
+	}
+}

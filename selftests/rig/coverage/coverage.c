@@ -11,10 +11,15 @@
  *   file PATH VERSION STAMP CHECKSUM
  *   fn IDENT LINES_CHECKSUM GRAPH_CHECKSUM COUNTER...
  *
+ * /sys/kernel/debug/khv-coverage/fresh steers the fuzzer: the first number is that of counters that
+ * ran for the first time since the last read, the second that of those which reached another power
+ * of two between the two reads than ever before.
+ *
  * Insert it first; the module depends on it then. For the rig only.
  */
 #include <linux/debugfs.h>
 #include <linux/kallsyms.h>
+#include <linux/log2.h>
 #include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -70,10 +75,13 @@ struct saved {
 	u32 head[3];
 	u32 nr;
 	u64 *sums;
+	u8 *reached; /* by counter, a bit for each power of two; the last one for all above */
 };
 
 static struct saved *saved;
 static int nr_saved;
+
+static u64 nr_new, nr_fresh;
 
 static DEFINE_MUTEX(lock);
 
@@ -114,11 +122,21 @@ static void save_one(int at, const char *name, u32 a, u32 b, u32 c,
 		s->head[2] = c;
 		s->name = name ? kstrdup(name, GFP_KERNEL) : NULL;
 		s->nr = counters ? counters->nr : 0;
-		s->sums = s->nr ? vcalloc(s->nr, sizeof(u64)) : NULL;
+		s->sums = s->nr ? vcalloc(s->nr, sizeof(u64) + sizeof(u8)) : NULL;
+		s->reached = (u8 *)(s->sums + s->nr);
 		nr_saved++;
 	}
 	for (i = 0; s->sums && i < s->nr; i++) {
-		s->sums[i] += counters->values[i];
+		u64 value = counters->values[i];
+		u8 bit;
+
+		if (!value)
+			continue;
+		bit = BIT(min_t(u32, ilog2(value), 7));
+		nr_new += !s->reached[i];
+		nr_fresh += !(s->reached[i] & bit);
+		s->reached[i] |= bit;
+		s->sums[i] += value;
 		counters->values[i] = 0;
 	}
 }
@@ -218,6 +236,18 @@ static int counters_show(struct seq_file *m, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(counters);
 
+static int fresh_show(struct seq_file *m, void *v)
+{
+	mutex_lock(&lock);
+	save();
+	seq_printf(m, "%llu %llu\n", nr_new, nr_fresh);
+	nr_new = 0;
+	nr_fresh = 0;
+	mutex_unlock(&lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(fresh);
+
 static struct dentry *dir;
 
 static int __init coverage_init(void)
@@ -234,6 +264,7 @@ static int __init coverage_init(void)
 	}
 	dir = debugfs_create_dir("khv-coverage", NULL);
 	debugfs_create_file("counters", 0400, dir, NULL, &counters_fops);
+	debugfs_create_file("fresh", 0400, dir, NULL, &fresh_fops);
 	return 0;
 }
 
