@@ -296,6 +296,24 @@ TEST(clock_follows_after_a_write_that_faulted)
 	run_read_only(clock_stays_over_code);
 }
 
+/* A clock elsewhere is none of the code's business. */
+GUEST_CODE(enable_again_beside_clock)
+{
+	volatile u64 *ram = (u64 *)hc_page;
+
+	ram[0] = MAGIC;
+	tsc_page_on(hc_page2);
+	enable_again(true);
+	enable_again(false);
+	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page));
+	GUEST_ASSERT_KNOWN_EQ(ram[0], MAGIC);
+}
+
+TEST_KNOWN(enable_again_beside_a_clock_keeps_ram, "K4")
+{
+	run_to_end(vm_with_pages(), enable_again_beside_clock);
+}
+
 /* A clock that TSC emulation has frozen stays as it is when the code below goes. */
 static void freeze_over_code(void)
 {
@@ -385,7 +403,7 @@ GUEST_CODE(clock_is_sane)
 }
 
 /* User space restores the code over a page that was frozen: that is no clock. */
-TEST(code_is_not_taken_for_a_frozen_clock)
+static void run_code_restored(bool disabled)
 {
 	struct vm *vm = vm_with_pages();
 	struct vcpu *v = vm->vcpus[0];
@@ -394,7 +412,58 @@ TEST(code_is_not_taken_for_a_frozen_clock)
 	vcpu_set_msr(v, HV_X64_MSR_HYPERCALL, gpa(hc_page) | HV_HYPERCALL_ENABLE);
 	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
 	vcpu_set_msr(v, HV_X64_MSR_REFERENCE_TSC, gpa(hc_page) | 1);
+	if (disabled)
+		vcpu_set_msr(v, HV_X64_MSR_HYPERCALL, gpa(hc_page));
 	run_to_end_of(vm, v, clock_is_sane);
+}
+
+TEST(code_is_not_taken_for_a_frozen_clock)
+{
+	run_code_restored(false);
+}
+
+TEST(code_that_stays_is_not_taken_for_a_frozen_clock)
+{
+	run_code_restored(true);
+}
+
+/* The guest changes the code over its frozen page: what the page held does not come back. */
+GUEST_CODE(code_goes_changed)
+{
+	wrmsr(HV_X64_MSR_GUEST_OS_ID, OS_ID);
+	tsc_page_on(hc_page);
+	wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page) | HV_HYPERCALL_ENABLE);
+	hc_page[0x800] = 0;
+	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page));
+	GUEST_SYNC(1);
+	expect_sane_time();
+}
+
+TEST(changed_code_is_not_taken_for_a_frozen_clock)
+{
+	run_frozen(code_goes_changed, false);
+}
+
+/* Sequence, scale and offset. */
+#define TSC_BYTES 24
+
+/* Both go: all that the RAM held before the code is there but for the clock's bytes. */
+GUEST_CODE(both_go)
+{
+	volatile u64 *ram = (u64 *)hc_page;
+	u32 i;
+
+	freeze_over_code();
+	wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page));
+	wrmsr(HV_X64_MSR_REFERENCE_TSC, 0);
+	for (i = TSC_BYTES / 8; i < PAGE_SIZE / 8; i++)
+		GUEST_ASSERT_EQ(ram[i], MAGIC + i);
+}
+
+TEST(ram_comes_back_behind_a_clock)
+{
+	run_to_end(vm_with_pages(), both_go);
 }
 
 GUEST_CODE(code_over_clock)

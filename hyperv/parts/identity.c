@@ -54,17 +54,22 @@ void khv_identity_vm_uninit(struct khv_vm *vm)
 static void hide_page(struct khv_msr_access *a)
 {
 	struct khv_overlay *o = &a->vm->hypercall_page;
+	bool covers, restored;
 	gpa_t gpa = o->gpa;
+	u32 tsc_bytes;
 
 	if (!o->mapped)
 		return;
+	covers = khv_reftime_covers(a->vcpu, gpa, &tsc_bytes);
 	/* The reference TSC page lies over it, and stays as it is. */
-	if (khv_reftime_covers(a->vcpu, gpa)) {
-		khv_overlay_unmap(a->vcpu->kvm, o, !a->host, sizeof(struct ms_hyperv_tsc_page));
+	if (covers && tsc_bytes) {
+		khv_overlay_unmap(a->vcpu->kvm, o, !a->host, tsc_bytes);
 		return;
 	}
-	khv_overlay_unmap(a->vcpu->kvm, o, !a->host, 0);
-	khv_reftime_uncover(a->vcpu, gpa);
+	if (covers)
+		khv_overlay_show(a->vcpu->kvm, o);
+	restored = khv_overlay_unmap(a->vcpu->kvm, o, !a->host, 0);
+	khv_reftime_uncover(a->vcpu, gpa, restored && !covers);
 }
 
 /*
@@ -74,7 +79,8 @@ static void hide_page(struct khv_msr_access *a)
 static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 {
 	struct khv_overlay *o = &a->vm->hypercall_page, moved = {};
-	bool stays = o->mapped && o->gpa == gpa;
+	bool stays = o->mapped && o->gpa == gpa, covered;
+	u32 tsc_bytes = 0;
 	u8 *page;
 	int ret;
 
@@ -86,8 +92,9 @@ static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 	 * User space writes the register while it restores memory: the RAM's contents are then not
 	 * what the page hides.
 	 */
-	ret = khv_overlay_map(a->vcpu->kvm, stays ? o : &moved, gpa, page, !a->host,
-			      stays && khv_reftime_covers(a->vcpu, gpa));
+	covered = stays && khv_reftime_covers(a->vcpu, gpa, &tsc_bytes);
+	ret = khv_overlay_map(a->vcpu->kvm, stays ? o : &moved, gpa, page, !a->host, covered,
+			      tsc_bytes);
 	kfree(page);
 	if (ret)
 		return KHV_MSR_FAULT;
@@ -114,7 +121,7 @@ void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is)
 	 * it.
 	 */
 	if (!to_khv_vm(vcpu->kvm)->refclock.covered)
-		khv_reftime_uncover(vcpu, was & KHV_PAGE_GPFN);
+		khv_reftime_uncover(vcpu, was & KHV_PAGE_GPFN, true);
 	mutex_unlock(lock);
 }
 

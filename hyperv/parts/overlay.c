@@ -12,7 +12,7 @@
 #include "khv/state.h"
 
 int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep,
-		    bool covered)
+		    bool covered, u32 below)
 {
 	struct khv_overlay new = { .gpa = gpa, .mapped = true };
 	bool unchanged = false;
@@ -34,8 +34,11 @@ int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 
 	if (ret)
 		goto err_free;
 	/* The old image was there: keep the contents that were saved below it. */
-	if (unchanged)
+	if (unchanged) {
+		if (o->saved)
+			memcpy(o->saved, new.saved, below);
 		swap(new.saved, o->saved);
+	}
 	khv_overlay_free(o);
 	*o = new;
 	return 0;
@@ -73,17 +76,21 @@ bool khv_overlay_shows(const struct khv_overlay *o, gpa_t gpa, const void *data,
 	return o->mapped && o->gpa == gpa && !memcmp(data, o->image, len);
 }
 
-void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore, u32 from)
+bool khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore, u32 from)
 {
+	bool restored = false;
+
 	if (!o->mapped)
-		return;
+		return false;
 	/*
 	 * The guest can write to the page, which a true overlay would prevent. Keep what it wrote
 	 * rather than restore what the page hid.
 	 */
 	if (restore && o->saved && still_shows(kvm, o, from))
-		khv_kvm_write_guest(kvm, o->gpa + from, o->saved + from, PAGE_SIZE - from);
+		restored =
+			!khv_kvm_write_guest(kvm, o->gpa + from, o->saved + from, PAGE_SIZE - from);
 	khv_overlay_free(o);
+	return restored;
 }
 
 void khv_overlay_free(struct khv_overlay *o)

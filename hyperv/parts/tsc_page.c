@@ -338,20 +338,26 @@ static bool page_is_at(const struct kvm *kvm, const struct khv_refclock *clock, 
 	return clock->page != KHV_TSC_PAGE_OFF && page_gpa(&kvm->arch.hyperv) == gpa;
 }
 
-bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa)
+bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa, u32 *bytes)
 {
 	const struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+	bool covers = !clock->covered && page_is_at(vcpu->kvm, clock, gpa);
 
-	return !clock->covered && page_is_at(vcpu->kvm, clock, gpa);
+	*bytes = 0;
+	if (covers && clock->page == KHV_TSC_PAGE_LIVE)
+		*bytes = sizeof(struct ms_hyperv_tsc_page);
+	return covers;
 }
 
 void khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
-	if (khv_reftime_covers(vcpu, gpa))
+	u32 bytes;
+
+	if (khv_reftime_covers(vcpu, gpa, &bytes))
 		to_khv_vm(vcpu->kvm)->refclock.covered = true;
 }
 
-void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
+void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa, bool intact)
 {
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
 
@@ -362,7 +368,7 @@ void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa)
 	 * The RAM under the hypercall page holds old parameters, and the time may have changed
 	 * since.
 	 */
-	if (!frozen(clock, &vcpu->kvm->arch.hyperv))
+	if (!intact || !frozen(clock, &vcpu->kvm->arch.hyperv))
 		invalidate_page(vcpu->kvm, clock);
 	WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
 	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);

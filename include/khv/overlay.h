@@ -25,12 +25,13 @@ void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is);
  * @image: PAGE_SIZE bytes
  * @keep: save the RAM's contents, to restore them on unmap
  * @covered: another overlay lies over @o, so the RAM does not tell what @o hides
+ * @below: bytes at the beginning of the page that this other overlay has: they are saved anew
  *
  * Return: 0, -EFAULT for a page outside guest memory, -ENOMEM; nothing is changed on error.
  * Context: the register's lock held, may sleep.
  */
 int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep,
-		    bool covered);
+		    bool covered, u32 below);
 
 /**
  * khv_overlay_show() - write the image of a mapped overlay again
@@ -50,8 +51,9 @@ void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o);
  *	overlay's
  *
  * Context: the register's lock held, may sleep.
+ * Return: true if the saved contents are there again.
  */
-void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore, u32 from);
+bool khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore, u32 from);
 
 /**
  * khv_overlay_shows() - is this the beginning of the image?

@@ -168,10 +168,12 @@ void khv_reftime_run_end(struct khv_vcpu *vp);
  * khv_reftime_covers() - does the reference TSC page lie over what else is at @gpa?
  * @vcpu: any vCPU of an owned VM
  * @gpa: page-aligned address
+ * @bytes: set to how many bytes at the beginning of the page are the clock's; 0 while it has none,
+ *	or is not there
  *
  * Return: true if it is there and the hypercall page does not cover it. Context: hv_lock held.
  */
-bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa);
+bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa, u32 *bytes);
 
 /**
  * khv_reftime_cover() - note that the hypercall page now covers the reference TSC page, if it does
@@ -189,9 +191,10 @@ void khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa);
  * khv_reftime_uncover() - write the reference TSC page again after the hypercall page has left it
  * @vcpu: a vCPU of an owned VM
  * @gpa: address that the hypercall page has left
+ * @intact: the RAM may hold what the page held; a frozen page is read then, not written
  *
  * Context: hv_lock held.
  */
-void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa);
+void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa, bool intact);
 
 #endif
