@@ -93,13 +93,14 @@ void slab_read(struct slab_counts *c)
 		open_shrinks();
 	file_write("/proc/sys/vm/drop_caches", "3", 0);
 	/* What a processor has at hand of a cache counts as in use. */
-	for (i = 0; i < nr_shrinks; i++) {
-		/* Each processor has counts of its own, which it adds to those of all at times. */
-		if (i == nr_shrinks - 1)
-			file_write("/proc/sys/vm/stat_refresh", "1", 0);
+	for (i = 0; i + 1 < nr_shrinks; i++) {
 		if (write(shrinks[i], "1", 1) < 0)
 			continue;
 	}
+	/* Each processor has counts of its own, which it adds to those of all from time to time. */
+	file_write("/proc/sys/vm/stat_refresh", "1", 0);
+	if (nr_shrinks && write(shrinks[nr_shrinks - 1], "1", 1) < 0)
+		ktap_log("kmalloc-8 is not shrunk");
 	pages = read_caches(c);
 	/* The kernel counts both as slabs. */
 	c->large_kb = number_in("/proc/meminfo", "Slab: %lld") - pages * (PAGE_SIZE / 1024);
