@@ -75,6 +75,7 @@ struct saved {
 	u32 head[3];
 	u32 nr;
 	u64 *sums;
+	u64 *last;   /* what the counters were when they were looked at */
 	u8 *reached; /* by counter, a bit for each power of two; the last one for all above */
 };
 
@@ -122,12 +123,13 @@ static void save_one(int at, const char *name, u32 a, u32 b, u32 c,
 		s->head[2] = c;
 		s->name = name ? kstrdup(name, GFP_KERNEL) : NULL;
 		s->nr = counters ? counters->nr : 0;
-		s->sums = s->nr ? vcalloc(s->nr, sizeof(u64) + sizeof(u8)) : NULL;
-		s->reached = (u8 *)(s->sums + s->nr);
+		s->sums = s->nr ? vcalloc(s->nr, 2 * sizeof(u64) + sizeof(u8)) : NULL;
+		s->last = s->sums + s->nr;
+		s->reached = (u8 *)(s->last + s->nr);
 		nr_saved++;
 	}
 	for (i = 0; s->sums && i < s->nr; i++) {
-		u64 value = counters->values[i];
+		u64 now = READ_ONCE(counters->values[i]), value = now - s->last[i];
 		u8 bit;
 
 		if (!value)
@@ -137,11 +139,12 @@ static void save_one(int at, const char *name, u32 a, u32 b, u32 c,
 		nr_fresh += !(s->reached[i] & bit);
 		s->reached[i] |= bit;
 		s->sums[i] += value;
-		counters->values[i] = 0;
+		/* The module's code goes on counting: nobody else may write. */
+		s->last[i] = now;
 	}
 }
 
-/* Move what the counters hold to the sums. */
+/* Add to the sums what the counters have more than at the last look. */
 static void save(void)
 {
 	int i, at = 0;
@@ -169,6 +172,17 @@ static void save(void)
 	}
 }
 
+/* The next insertion counts from 0. */
+static void forget_last(void)
+{
+	struct saved *s;
+
+	for (s = saved; s < saved + nr_saved; s++) {
+		if (s->sums)
+			memset(s->last, 0, s->nr * sizeof(*s->last));
+	}
+}
+
 /* One function a file, which calls __gcov_init(). Most kernels do not call it. */
 static void call_constructors(const struct module *mod)
 {
@@ -193,6 +207,7 @@ static int on_module(struct notifier_block *nb, unsigned long state, void *data)
 	} else if (state == MODULE_STATE_GOING) {
 		save();
 		nr_files = 0;
+		forget_last();
 	}
 	mutex_unlock(&lock);
 	return NOTIFY_DONE;
