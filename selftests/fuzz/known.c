@@ -162,7 +162,7 @@ static bool d53(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 
 /*
  * What the guest wrote over the code is code again once another page there goes, and then the RAM
- * that was there before the code.
+ * that was there before the code, which mostly is 0.
  */
 static bool d53_stored(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		       const struct fuzz_difference *d)
@@ -176,7 +176,7 @@ static bool d53_stored(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	for (i = 0; i < FUZZ_OVER_CODE && i < sh->nr_over_code; i++) {
 		if (fuzz_page_at(sh->f[0], sh->over_code[i].at & ~(PAGE_SIZE - 1)) == page &&
 		    sh->over_code[i].at % PAGE_SIZE == offset && sh->over_code[i].value == d->a)
-			return true;
+			return !d->b;
 	}
 	return false;
 }

@@ -452,7 +452,7 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 
 	if (o->kind == FUZZ_STORE)
 		note_left(sh, o->w[0]);
-	if (o->kind == FUZZ_STORE && fuzz_is_code(sh, o->w[0])) {
+	if (o->kind == FUZZ_STORE && fuzz_is_code(sh, o->w[0]) && !sh->out[1].vector) {
 		u32 n = sh->nr_over_code++ % FUZZ_OVER_CODE;
 
 		sh->over_code[n].at = o->w[0];
