@@ -62,7 +62,7 @@ static void hide_page(struct khv_msr_access *a)
 		return;
 	covers = khv_reftime_covers(a->vcpu, gpa, &tsc_bytes);
 	/* The reference TSC page lies over it, and stays as it is. */
-	if (covers && tsc_bytes) {
+	if (tsc_bytes) {
 		khv_overlay_unmap(a->vcpu->kvm, o, !a->host, tsc_bytes);
 		return;
 	}
