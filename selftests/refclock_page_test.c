@@ -134,6 +134,8 @@ static void wrap_from(u32 seq)
 	u32 i;
 
 	ref_page.sequence = seq;
+	/* The module looks at the page where user space may have restored it. */
+	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_REFERENCE_TSC, ref_tsc(&ref_page));
 	for (i = 0; i < 3; i++) {
 		advance_clock(vm, JUMP_SEC);
 		assert_page_valid(vm->vcpus[0]);

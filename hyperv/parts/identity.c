@@ -9,15 +9,12 @@
 
 #include "compat/kvm.h"
 #include "khv/handlers.h"
+#include "khv/hypercall_code.h"
 #include "khv/identity.h"
 #include "khv/overlay.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
-
-#define INSN_RET	0xc3
-#define INSN_INT3	0xcc
-#define INSN_VMCALL_LEN 3
 
 /*
  * Does Locked forbid this write? It binds the guest only and, under enforcement of CPUID, only if
@@ -28,24 +25,6 @@ static bool page_locked(const struct khv_msr_access *a, const struct kvm_hv *hv)
 	return !a->host && a->vp->gate.lock && (hv->hv_hypercall & KHV_HYPERCALL_LOCKED);
 }
 
-static void fill_page(struct kvm_vcpu *vcpu, u8 *page)
-{
-	/*
-	 * or $0x80000000, %eax: distinguishes a Hyper-V hypercall from a Xen one if both are
-	 * enabled.
-	 */
-	static const u8 not_xen[] = { 0x0d, 0x00, 0x00, 0x00, 0x80 };
-	u8 *p = page;
-
-	memset(page, INSN_INT3, PAGE_SIZE);
-	if (khv_xen_hypercalls(vcpu->kvm)) {
-		memcpy(p, not_xen, sizeof(not_xen));
-		p += sizeof(not_xen);
-	}
-	khv_x86_ops->patch_hypercall(vcpu, p);
-	p[INSN_VMCALL_LEN] = INSN_RET;
-}
-
 void khv_identity_vm_uninit(struct khv_vm *vm)
 {
 	khv_overlay_free(&vm->hypercall_page);
@@ -54,22 +33,21 @@ void khv_identity_vm_uninit(struct khv_vm *vm)
 static void hide_page(struct khv_msr_access *a)
 {
 	struct khv_overlay *o = &a->vm->hypercall_page;
-	bool covers, restored;
+	struct kvm_vcpu *vcpu = a->vcpu;
 	gpa_t gpa = o->gpa;
-	u32 tsc_bytes;
+	bool uncovers;
+	u32 skip, from;
 
 	if (!o->mapped)
 		return;
-	covers = khv_reftime_covers(a->vcpu, gpa, &tsc_bytes);
-	/* The reference TSC page lies over it, and stays as it is. */
-	if (tsc_bytes) {
-		khv_overlay_unmap(a->vcpu->kvm, o, !a->host, tsc_bytes);
-		return;
-	}
-	if (covers)
-		khv_overlay_show(a->vcpu->kvm, o);
-	restored = khv_overlay_unmap(a->vcpu->kvm, o, !a->host, 0);
-	khv_reftime_uncover(a->vcpu, gpa, restored && !covers);
+	uncovers = khv_reftime_covered(vcpu, gpa);
+	skip = khv_reftime_room(vcpu, gpa);
+	if (uncovers)
+		khv_reftime_renew_begin(vcpu, gpa, a->host);
+	from = khv_reftime_bytes(vcpu, gpa);
+	khv_overlay_unmap(vcpu->kvm, o, !a->host, max(skip, from), from);
+	if (uncovers)
+		khv_reftime_renew_end(vcpu, gpa);
 }
 
 /*
@@ -79,22 +57,21 @@ static void hide_page(struct khv_msr_access *a)
 static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 {
 	struct khv_overlay *o = &a->vm->hypercall_page, moved = {};
-	bool stays = o->mapped && o->gpa == gpa, covered;
-	u32 tsc_bytes = 0;
+	bool stays = o->mapped && o->gpa == gpa;
+	struct kvm_vcpu *vcpu = a->vcpu;
 	u8 *page;
 	int ret;
 
 	page = kmalloc(PAGE_SIZE, GFP_KERNEL_ACCOUNT);
 	if (!page)
 		return KHV_MSR_FAULT;
-	fill_page(a->vcpu, page);
+	khv_hypercall_code(vcpu, page, PAGE_SIZE);
 	/*
 	 * User space writes the register while it restores memory: the RAM's contents are then not
 	 * what the page hides.
 	 */
-	covered = stays && khv_reftime_covers(a->vcpu, gpa, &tsc_bytes);
-	ret = khv_overlay_map(a->vcpu->kvm, stays ? o : &moved, gpa, page, !a->host, covered,
-			      tsc_bytes);
+	ret = khv_overlay_map(vcpu->kvm, stays ? o : &moved, gpa, page, !a->host,
+			      khv_reftime_room(vcpu, gpa));
 	kfree(page);
 	if (ret)
 		return KHV_MSR_FAULT;
@@ -102,26 +79,27 @@ static enum khv_msr_result show_page(struct khv_msr_access *a, gpa_t gpa)
 		hide_page(a);
 		*o = moved;
 	}
-	khv_reftime_cover(a->vcpu, gpa);
+	khv_reftime_cover(vcpu, gpa);
 	return KHV_MSR_OK;
 }
 
-void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is)
+void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is, bool host)
 {
 	struct khv_overlay *o = &to_khv_vm(vcpu->kvm)->hypercall_page;
 	struct mutex *lock = &vcpu->kvm->arch.hyperv.hv_lock;
+	gpa_t gpa = was & KHV_PAGE_GPFN;
+	bool on_top;
 
 	if (!(was & KHV_PAGE_ENABLE) || !((was ^ is) & (KHV_PAGE_GPFN | KHV_PAGE_ENABLE)))
 		return;
 	mutex_lock(lock);
-	if (o->mapped && o->gpa == (was & KHV_PAGE_GPFN))
-		khv_overlay_show(vcpu->kvm, o);
-	/*
-	 * Show the reference TSC page again if it lies there and the hypercall page does not cover
-	 * it.
-	 */
-	if (!to_khv_vm(vcpu->kvm)->refclock.covered)
-		khv_reftime_uncover(vcpu, was & KHV_PAGE_GPFN, true);
+	on_top = !khv_reftime_covered(vcpu, gpa);
+	if (on_top)
+		khv_reftime_renew_begin(vcpu, gpa, host);
+	if (!host && o->mapped && o->gpa == gpa)
+		khv_overlay_show(vcpu->kvm, o, khv_reftime_bytes(vcpu, gpa));
+	if (on_top)
+		khv_reftime_renew_end(vcpu, gpa);
 	mutex_unlock(lock);
 }
 

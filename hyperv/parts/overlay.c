@@ -12,7 +12,7 @@
 #include "khv/state.h"
 
 int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 *image, bool keep,
-		    bool covered, u32 below)
+		    u32 skip)
 {
 	struct khv_overlay new = { .gpa = gpa, .mapped = true };
 	bool unchanged = false;
@@ -28,17 +28,15 @@ int khv_overlay_map(struct kvm *kvm, struct khv_overlay *o, gpa_t gpa, const u8 
 		ret = khv_kvm_read_guest(kvm, gpa, new.saved, PAGE_SIZE);
 		if (ret)
 			goto err_free;
-		unchanged = covered || (o->mapped && !memcmp(new.saved, o->image, PAGE_SIZE));
+		unchanged = o->mapped &&
+			    !memcmp(new.saved + skip, o->image + skip, PAGE_SIZE - skip);
 	}
 	ret = khv_kvm_write_guest(kvm, gpa, image, PAGE_SIZE);
 	if (ret)
 		goto err_free;
 	/* The old image was there: keep the contents that were saved below it. */
-	if (unchanged) {
-		if (o->saved)
-			memcpy(o->saved, new.saved, below);
+	if (unchanged)
 		swap(new.saved, o->saved);
-	}
 	khv_overlay_free(o);
 	*o = new;
 	return 0;
@@ -48,9 +46,9 @@ err_free:
 	return ret;
 }
 
-void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o)
+void khv_overlay_show(struct kvm *kvm, const struct khv_overlay *o, u32 from)
 {
-	khv_kvm_write_guest(kvm, o->gpa, o->image, PAGE_SIZE);
+	khv_kvm_write_guest(kvm, o->gpa + from, o->image + from, PAGE_SIZE - from);
 }
 
 /*
@@ -71,26 +69,17 @@ static bool still_shows(struct kvm *kvm, const struct khv_overlay *o, u32 at)
 	return true;
 }
 
-bool khv_overlay_shows(const struct khv_overlay *o, gpa_t gpa, const void *data, u32 len)
+void khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore, u32 skip, u32 from)
 {
-	return o->mapped && o->gpa == gpa && !memcmp(data, o->image, len);
-}
-
-bool khv_overlay_unmap(struct kvm *kvm, struct khv_overlay *o, bool restore, u32 from)
-{
-	bool restored = false;
-
 	if (!o->mapped)
-		return false;
+		return;
 	/*
 	 * The guest can write to the page, which a true overlay would prevent. Keep what it wrote
 	 * rather than restore what the page hid.
 	 */
-	if (restore && o->saved && still_shows(kvm, o, from))
-		restored =
-			!khv_kvm_write_guest(kvm, o->gpa + from, o->saved + from, PAGE_SIZE - from);
+	if (restore && o->saved && still_shows(kvm, o, skip))
+		khv_kvm_write_guest(kvm, o->gpa + from, o->saved + from, PAGE_SIZE - from);
 	khv_overlay_free(o);
-	return restored;
 }
 
 void khv_overlay_free(struct khv_overlay *o)

@@ -94,10 +94,10 @@ u64 khv_ref_lead(struct kvm *kvm)
 			now = read_source(&clock->source, vcpu, rdtsc_ordered());
 		} while (read_seqcount_retry(&clock->seq, seq));
 		/*
-		 * A frozen page takes its time along. A VMM that lets VPs run meanwhile may meet
-		 * both.
+		 * A frozen page takes its time along, unless the hypercall page lies over it. A VMM
+		 * that lets VPs run meanwhile may meet both.
 		 */
-		if (adopted)
+		if (adopted && !READ_ONCE(clock->covered))
 			return 0;
 		lead = min_t(s64, lead, now * KHV_TICK_NS - ns);
 	}
@@ -112,7 +112,7 @@ void khv_reftime_run_begin(struct khv_vcpu *vp)
 
 	if (vp->tsc_ratio == vcpu->arch.l1_tsc_scaling_ratio &&
 	    vp->tsc_offset == vcpu->arch.l1_tsc_offset &&
-	    READ_ONCE(vp->vm->refclock.page) != KHV_TSC_PAGE_STALE &&
+	    !khv_reftime_page_is_due(&vp->vm->refclock) &&
 	    !khv_ref_source_wrapped(&vp->vm->refclock.source))
 		return;
 	vp->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;

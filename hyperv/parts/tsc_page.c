@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * HV_X64_MSR_REFERENCE_TSC, and what the reference time follows: KVM's master clock; while KVM has
- * none, KVM's clock without using the TSC; after a restore, the page, if the guest relies on it.
+ * none, KVM's clock without using the TSC; what the page says, if the guest relies on that
+ * (HV_X64_MSR_TSC_EMULATION_CONTROL).
  * Writers hold kvm->arch.hyperv.hv_lock. TLFS chapter "Timers", "Partition Reference Time
  * Enlightenment".
  */
@@ -10,7 +11,7 @@
 
 #include "compat/calls.h"
 #include "khv/handlers.h"
-#include "khv/overlay.h"
+#include "khv/hypercall_code.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
@@ -113,7 +114,7 @@ static gpa_t page_gpa(const struct kvm_hv *hv)
  */
 static bool frozen(const struct khv_refclock *clock, const struct kvm_hv *hv)
 {
-	return READ_ONCE(hv->hv_tsc_emulation_control) && !clock->by_guest;
+	return READ_ONCE(hv->hv_tsc_emulation_control) && READ_ONCE(clock->shown.scale);
 }
 
 /*
@@ -123,17 +124,14 @@ static bool frozen(const struct khv_refclock *clock, const struct kvm_hv *hv)
  */
 static void invalidate_page(struct kvm *kvm, struct khv_refclock *clock)
 {
-	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
 	const u32 invalid = 0;
-	u32 sequence;
 
 	WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
-	if (clock->covered || khv_kvm_read_guest(kvm, gpa, &sequence, sizeof(sequence)) ||
-	    khv_kvm_write_guest(kvm, gpa, &invalid, sizeof(invalid)))
+	if (clock->covered ||
+	    khv_kvm_write_guest(kvm, page_gpa(&kvm->arch.hyperv), &invalid, sizeof(invalid)))
 		return;
-	if (sequence)
-		clock->sequence = sequence;
 	WRITE_ONCE(clock->page, KHV_TSC_PAGE_INVALID);
+	WRITE_ONCE(clock->restored, false);
 }
 
 static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
@@ -142,7 +140,7 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
 	struct ms_hyperv_tsc_page page = {
 		.tsc_scale = source->params.scale,
-		.tsc_offset = source->params.offset + source->ahead,
+		.tsc_offset = source->params.offset + (source->adopted ? 0 : source->ahead),
 	};
 	u32 sequence = khv_ref_next_sequence(clock->sequence);
 
@@ -162,25 +160,35 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 	clock->sequence = sequence;
 	if (khv_kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence)))
 		return;
+	clock->shown.offset = page.tsc_offset;
+	WRITE_ONCE(clock->shown.scale, page.tsc_scale);
 	WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
 }
 
 /*
- * Read the page that user space restored; a frozen page determines the clock. Return: false if
- * there is no valid page: user space may have written the hypercall page's code over it.
+ * Look once at the page that user space has restored: if it is frozen, it determines the clock.
+ * Nothing else is read from the page, so that neither what a guest writes to it nor what else lies
+ * there becomes the time. Return: true if the clock must follow it.
  */
-static bool read_page(struct kvm *kvm, const struct khv_refclock *clock,
-		      struct khv_ref_params *params)
+static bool look_at_restored(struct kvm_vcpu *vcpu, struct khv_refclock *clock)
 {
-	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
+	struct kvm *kvm = vcpu->kvm;
 	struct ms_hyperv_tsc_page page;
 
-	if (clock->covered || khv_kvm_read_guest(kvm, gpa, &page, sizeof(page)) ||
-	    !page.tsc_sequence ||
-	    khv_overlay_shows(&to_khv_vm(kvm)->hypercall_page, gpa, (void *)&page, sizeof(page)))
+	/* User space may yet give it memory. */
+	if (khv_kvm_read_guest(kvm, page_gpa(&kvm->arch.hyperv), &page, sizeof(page)))
 		return false;
-	params->scale = page.tsc_scale;
-	params->offset = page.tsc_offset;
+	WRITE_ONCE(clock->restored, false);
+	if (!page.tsc_sequence)
+		return false;
+	clock->sequence = page.tsc_sequence;
+	/* User space may have enabled the hypercall page there before. */
+	if (!READ_ONCE(kvm->arch.hyperv.hv_tsc_emulation_control) || !page.tsc_scale ||
+	    khv_is_hypercall_code(vcpu, &page, sizeof(page)))
+		return false;
+	clock->shown.offset = page.tsc_offset;
+	WRITE_ONCE(clock->shown.scale, page.tsc_scale);
+	WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
 	return true;
 }
 
@@ -225,7 +233,7 @@ static bool source_is_current(struct kvm_vcpu *vcpu, const struct khv_refclock *
 
 static bool up_to_date(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
 {
-	return READ_ONCE(clock->page) != KHV_TSC_PAGE_STALE && source_is_current(vcpu, clock);
+	return !khv_reftime_page_is_due(clock) && source_is_current(vcpu, clock);
 }
 
 /* Choose the source of the time: vCPU 0's TSC if KVM has a master clock, else KVM's clock. */
@@ -258,20 +266,23 @@ static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 }
 
 /*
- * Take the time from the page if it is frozen, under hv_lock. Return: false if it is not; else
- * @stepped tells whether the time took a step.
+ * Have the clock go on by the frozen page where KVM's clock has left it, under hv_lock. Return:
+ * false if there is none; else @stepped tells whether the time took a step.
  */
 static bool adopt(struct kvm_vcpu *vcpu, struct khv_refclock *clock, bool *stepped)
 {
-	struct kvm *kvm = vcpu->kvm;
-	struct khv_ref_source next = { .valid = true, .adopted = true };
+	struct khv_ref_source next = {
+		.valid = true,
+		.adopted = true,
+		.master.offset = READ_ONCE(vcpu->kvm->arch.kvmclock_offset),
+	};
+	bool restored = clock->restored && look_at_restored(vcpu, clock);
 
-	if (clock->page == KHV_TSC_PAGE_OFF || !frozen(clock, &kvm->arch.hyperv) ||
-	    !read_page(kvm, clock, &next.params))
+	if (!frozen(clock, &vcpu->kvm->arch.hyperv))
 		return false;
-	next.master.offset = READ_ONCE(kvm->arch.kvmclock_offset);
-	WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
-	*stepped = set_source(vcpu, &next);
+	next.params = clock->shown;
+	if (restored || !source_is_current(vcpu, clock))
+		*stepped = set_source(vcpu, &next);
 	return true;
 }
 
@@ -283,7 +294,9 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 	struct khv_ref_source next = {};
 	bool stepped = false;
 
-	if (adopt(vcpu, clock, &stepped))
+	if (!adopt(vcpu, clock, &stepped))
+		WRITE_ONCE(clock->shown.scale, 0);
+	else if (clock->page == KHV_TSC_PAGE_LIVE)
 		return stepped;
 
 	if (clock->page != KHV_TSC_PAGE_OFF)
@@ -294,8 +307,6 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 	}
 	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
 		validate_page(kvm, clock);
-	if (clock->page != KHV_TSC_PAGE_STALE)
-		clock->by_guest = false;
 	return stepped;
 }
 
@@ -324,7 +335,8 @@ void khv_reftime_adopt(struct kvm_vcpu *vcpu)
 	bool stepped = false;
 
 	if (!READ_ONCE(hv->hv_tsc_emulation_control) ||
-	    READ_ONCE(clock->page) == KHV_TSC_PAGE_OFF || khv_ref_time_at_hand(vcpu))
+	    READ_ONCE(clock->page) == KHV_TSC_PAGE_OFF ||
+	    (khv_ref_time_at_hand(vcpu) && !READ_ONCE(clock->restored)))
 		return;
 	mutex_lock(&hv->hv_lock);
 	adopt(vcpu, clock, &stepped);
@@ -338,40 +350,71 @@ static bool page_is_at(const struct kvm *kvm, const struct khv_refclock *clock, 
 	return clock->page != KHV_TSC_PAGE_OFF && page_gpa(&kvm->arch.hyperv) == gpa;
 }
 
-bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa, u32 *bytes)
+u32 khv_reftime_bytes(struct kvm_vcpu *vcpu, gpa_t gpa)
 {
 	const struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
-	bool covers = !clock->covered && page_is_at(vcpu->kvm, clock, gpa);
 
-	*bytes = 0;
-	if (covers && clock->page == KHV_TSC_PAGE_LIVE)
-		*bytes = sizeof(struct ms_hyperv_tsc_page);
-	return covers;
+	if (clock->covered || !page_is_at(vcpu->kvm, clock, gpa))
+		return 0;
+	switch (clock->page) {
+	case KHV_TSC_PAGE_LIVE:
+		return sizeof(struct ms_hyperv_tsc_page);
+	case KHV_TSC_PAGE_INVALID:
+		return sizeof(u32);
+	default:
+		return 0;
+	}
+}
+
+u32 khv_reftime_room(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	return khv_reftime_bytes(vcpu, gpa) ? sizeof(struct ms_hyperv_tsc_page) : 0;
 }
 
 void khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa)
-{
-	u32 bytes;
-
-	if (khv_reftime_covers(vcpu, gpa, &bytes))
-		to_khv_vm(vcpu->kvm)->refclock.covered = true;
-}
-
-void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa, bool intact)
 {
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
 
 	if (!page_is_at(vcpu->kvm, clock, gpa))
 		return;
-	clock->covered = false;
-	/*
-	 * The RAM under the hypercall page holds old parameters, and the time may have changed
-	 * since.
-	 */
-	if (!intact || !frozen(clock, &vcpu->kvm->arch.hyperv))
+	WRITE_ONCE(clock->covered, true);
+	/* What user space has restored there is the code. */
+	WRITE_ONCE(clock->restored, false);
+}
+
+bool khv_reftime_covered(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	const struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+
+	return clock->covered && page_is_at(vcpu->kvm, clock, gpa);
+}
+
+void khv_reftime_renew_begin(struct kvm_vcpu *vcpu, gpa_t gpa, bool host)
+{
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+
+	if (!page_is_at(vcpu->kvm, clock, gpa))
+		return;
+	WRITE_ONCE(clock->covered, false);
+	if (host)
+		WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
+	else
 		invalidate_page(vcpu->kvm, clock);
-	WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
-	kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu);
+	/* Order sequence 0 before what comes back. Pairs with the guest's read barriers. */
+	smp_wmb();
+}
+
+void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa)
+{
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+
+	if (!page_is_at(vcpu->kvm, clock, gpa))
+		return;
+	/* A source that KVM's clock has left is replaced at the next entry, as ever. */
+	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
+		validate_page(vcpu->kvm, clock);
+	if (clock->page == KHV_TSC_PAGE_STALE)
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
 /* Have KVM call khv_reftime_update() on each vCPU before it enters the guest. */
@@ -398,14 +441,16 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	bool given_up, stale, stepped = false;
 
 	mutex_lock(&hv->hv_lock);
-	a->was = hv->hv_tsc_page;
 	/* VMMs that write the register of each VP write it once for all. */
-	stale = a->was != a->data || clock->page != KHV_TSC_PAGE_STALE || clock->by_guest ||
-		clock->covered;
+	stale = hv->hv_tsc_page != a->data || clock->page != KHV_TSC_PAGE_STALE ||
+		!clock->restored || clock->covered;
+	/* A page below the hypercall page leaves nothing that must show again. */
+	a->was = clock->covered ? 0 : hv->hv_tsc_page;
 	WRITE_ONCE(hv->hv_tsc_page, a->data);
-	clock->covered = false;
+	WRITE_ONCE(clock->covered, false);
 	WRITE_ONCE(clock->page, enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF);
-	clock->by_guest = !a->host;
+	WRITE_ONCE(clock->restored, a->host && enable);
+	WRITE_ONCE(clock->shown.scale, 0);
 	/*
 	 * A clock that was adopted from a frozen page need not differ from KVM's clock once the
 	 * page is disabled.

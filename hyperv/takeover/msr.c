@@ -12,7 +12,7 @@
 #include "compat/tlfs.h"
 #include "khv/drivers.h"
 #include "khv/handlers.h"
-#include "khv/overlay.h"
+#include "khv/identity.h"
 #include "khv/state.h"
 #include "khv/trace.h"
 #include "khv/vm.h"
@@ -175,7 +175,7 @@ static enum khv_msr_result write_overlay(struct khv_msr_access *a)
 	enum khv_msr_result ret = khv_msr_ops[a->row].write(a);
 
 	if (ret == KHV_MSR_OK)
-		khv_hypercall_page_left(a->vcpu, a->was, a->data);
+		khv_hypercall_page_left(a->vcpu, a->was, a->data, a->host);
 	return ret;
 }
 

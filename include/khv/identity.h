@@ -11,4 +11,17 @@
  */
 void khv_identity_vm_uninit(struct khv_vm *vm);
 
+/**
+ * khv_hypercall_page_left() - show what is below another register's page that has left
+ * @vcpu: a vCPU of an owned VM
+ * @was: old value of the register that was written: page, and bit 0 for enabled
+ * @is: its new value
+ * @host: user space wrote it, and may be restoring the memory
+ *
+ * If the register's old page lay over the hypercall page or the reference TSC page and the new one
+ * does not, the guest sees those again.
+ * Context: may sleep, hv_lock not held.
+ */
+void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is, bool host);
+
 #endif

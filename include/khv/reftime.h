@@ -115,6 +115,17 @@ static inline bool khv_ref_source_wrapped(const struct khv_ref_source *source)
 }
 
 /**
+ * khv_reftime_page_is_due() - must the reference TSC page be written?
+ * @clock: reference clock of a VM
+ *
+ * Return: true if it must, and can. Context: any; without hv_lock the result may be out of date.
+ */
+static inline bool khv_reftime_page_is_due(const struct khv_refclock *clock)
+{
+	return READ_ONCE(clock->page) == KHV_TSC_PAGE_STALE && !READ_ONCE(clock->covered);
+}
+
+/**
  * khv_ref_source_read() - reference time by a source
  * @source: the source, which need not be the VM's current one
  * @vcpu: any vCPU of an owned VM
@@ -165,36 +176,72 @@ void khv_reftime_run_begin(struct khv_vcpu *vp);
 void khv_reftime_run_end(struct khv_vcpu *vp);
 
 /**
- * khv_reftime_covers() - does the reference TSC page lie over what else is at @gpa?
+ * khv_reftime_bytes() - what does the reference TSC page have at @gpa?
  * @vcpu: any vCPU of an owned VM
  * @gpa: page-aligned address
- * @bytes: set to how many bytes at the beginning of the page are the clock's; 0 while it has none,
- *	or is not there
  *
- * Return: true if it is there and the hypercall page does not cover it. Context: hv_lock held.
+ * Return: how many bytes at the beginning of the page are the clock's: all of its parameters, its
+ * sequence of 0, or 0 if it is not there, is not written yet or is covered by the hypercall page.
+ * Context: hv_lock held.
  */
-bool khv_reftime_covers(struct kvm_vcpu *vcpu, gpa_t gpa, u32 *bytes);
+u32 khv_reftime_bytes(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
+ * khv_reftime_room() - where may the reference TSC page have written at @gpa?
+ * @vcpu: any vCPU of an owned VM
+ * @gpa: page-aligned address
+ *
+ * A page with a sequence of 0 may have had parameters before.
+ *
+ * Return: bytes at the beginning of the page; 0 where khv_reftime_bytes() is. Context: hv_lock
+ * held.
+ */
+u32 khv_reftime_room(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
  * khv_reftime_cover() - note that the hypercall page now covers the reference TSC page, if it does
  * @vcpu: a vCPU of an owned VM
  * @gpa: address of the hypercall page
  *
- * The reference TSC page is not written until khv_reftime_uncover(), or until the guest enables it
- * again.
+ * The reference TSC page is not written until khv_reftime_renew_begin(), or until its register is
+ * written.
  *
  * Context: hv_lock held.
  */
 void khv_reftime_cover(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 /**
- * khv_reftime_uncover() - write the reference TSC page again after the hypercall page has left it
+ * khv_reftime_covered() - does the hypercall page cover the reference TSC page?
+ * @vcpu: any vCPU of an owned VM
+ * @gpa: page-aligned address
+ *
+ * Return: true if both are there and the hypercall page is on top. Context: hv_lock held.
+ */
+bool khv_reftime_covered(struct kvm_vcpu *vcpu, gpa_t gpa);
+
+/**
+ * khv_reftime_renew_begin() - have the reference TSC page show again where another page leaves it
  * @vcpu: a vCPU of an owned VM
- * @gpa: address that the hypercall page has left
- * @intact: the RAM may hold what the page held; a frozen page is read then, not written
+ * @gpa: address that the other page leaves; nothing happens unless the reference TSC page is there
+ * @host: user space has it leave, and may have restored the memory: write nothing before the guest
+ *	runs
+ *
+ * The page gets the sequence 0, so that no VP takes for the clock what comes back there. What the
+ * memory holds is not looked at.
  *
  * Context: hv_lock held.
  */
-void khv_reftime_uncover(struct kvm_vcpu *vcpu, gpa_t gpa, bool intact);
+void khv_reftime_renew_begin(struct kvm_vcpu *vcpu, gpa_t gpa, bool host);
+
+/**
+ * khv_reftime_renew_end() - write the parameters of the page again
+ * @vcpu: as for khv_reftime_renew_begin()
+ * @gpa: as for khv_reftime_renew_begin()
+ *
+ * Where that may not be done yet, or fails, it is done before @vcpu enters the guest.
+ *
+ * Context: hv_lock held.
+ */
+void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa);
 
 #endif

@@ -72,7 +72,7 @@ struct khv_master_clock {
  * struct khv_ref_source - source of the reference time
  * @valid: the time follows from the guest's TSC by @params, until user space sets KVM's clock;
  *	otherwise it follows KVM's clock
- * @adopted: @params come from a frozen reference TSC page and do not follow KVM's clock
+ * @adopted: @params are those of a frozen reference TSC page and do not follow KVM's clock
  * @params: conversion of the guest's TSC to reference time, without @ahead
  * @master: the master clock that @params come from; @master.offset is valid without one, too
  * @tsc_ratio: ratio of the guest's TSC to the host's, as KVM scales it; not for an adopted page
@@ -98,16 +98,19 @@ struct khv_ref_source {
  * @source: current source of the time
  * @sequence: last TscSequence of the page, under hv_lock
  * @page: &enum khv_tsc_page_state, written under hv_lock
- * @by_guest: the guest wrote HV_X64_MSR_REFERENCE_TSC and the page is not updated yet, under
- *	hv_lock
- * @covered: the hypercall page lies over the reference TSC page, under hv_lock
+ * @shown: parameters that the page was given last, which TSC emulation has it keep, written under
+ *	hv_lock; a @scale of 0 says that it has none
+ * @restored: user space wrote HV_X64_MSR_REFERENCE_TSC, and the page has not been looked at since,
+ *	written under hv_lock
+ * @covered: the hypercall page lies over the reference TSC page, written under hv_lock
  */
 struct khv_refclock {
 	seqcount_mutex_t seq;
 	struct khv_ref_source source;
 	u32 sequence;
 	enum khv_tsc_page_state page;
-	bool by_guest;
+	struct khv_ref_params shown;
+	bool restored;
 	bool covered;
 };
 
