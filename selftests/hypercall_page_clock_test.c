@@ -454,6 +454,28 @@ TEST(clock_that_changed_below_code_is_frozen_as_it_is)
 	vm_free(vm);
 }
 
+/* The guest lets go of its frozen page, which follows KVM's clock at once. */
+GUEST_CODE(lets_go_of_the_page)
+{
+	volatile struct tsc_page *page = (void *)hc_page;
+	struct tsc_page was;
+
+	tsc_page_on(hc_page);
+	was = *page;
+	wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	GUEST_SYNC(1);
+	wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 0);
+	GUEST_ASSERT(page_has_clock(hc_page));
+	GUEST_ASSERT_KNOWN_EQ(!was.sequence || page->offset != was.offset, true);
+	GUEST_ASSERT(!was.sequence ||
+		     rdmsr(HV_X64_MSR_TIME_REF_COUNT) >= FAR_AHEAD_S * REF_PER_SEC);
+}
+
+TEST_KNOWN(frozen_clock_follows_when_the_guest_lets_go, "K50")
+{
+	run_clock_set(vm_with_pages(), lets_go_of_the_page, false, 2 * FAR_AHEAD_S);
+}
+
 /*
  * User space restores memory, then registers: the RAM is what it has put there (D10), until the
  * guest runs; @frozen: and so is the clock.

@@ -471,3 +471,14 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 		renew_before_entry(a->vcpu->kvm);
 	return KHV_MSR_OK;
 }
+
+enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a)
+{
+	u64 *control = &a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_control;
+
+	/* The page need not stay as it is any more: have khv_reftime_update() follow KVM's clock. */
+	if (READ_ONCE(*control) && !a->data)
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, a->vcpu);
+	WRITE_ONCE(*control, a->data);
+	return KHV_MSR_OK;
+}
