@@ -23,13 +23,25 @@ struct fuzz_lost fuzz_lost;
 /* Decide about a difference; true when the stream ends here. */
 static bool differs(struct run *r, enum fuzz_what what, u32 at, u32 index, u32 offset, u64 a, u64 b)
 {
-	struct fuzz_difference d = { what, at, index, offset, a, b };
+	struct fuzz_difference d = { what, at, index, offset, a, b, NULL };
 	struct fuzz_known known = fuzz_known(&r->sh, &r->s->ops[at], &d);
 
 	if (known.id) {
 		r->cut |= known.cut;
 		return known.cut;
 	}
+	r->v->differs = true;
+	r->v->d = d;
+	return true;
+}
+
+/* The module must do this, whatever stock does. */
+static bool demands(struct run *r, u32 at)
+{
+	struct fuzz_difference d = { .what = FUZZ_OF_DEMAND, .at = at };
+
+	if (r->f[1]->who != FUZZ_MODULE || fuzz_demands_op(&r->sh, &r->s->ops[at], &d))
+		return false;
 	r->v->differs = true;
 	r->v->d = d;
 	return true;
@@ -206,7 +218,7 @@ static bool compare_op(struct run *r, u32 at, const struct fuzz_out *a, const st
 		    differs(r, FUZZ_OF_RESULT, at, 1, 0, a->result2, b->result2))
 			return true;
 	}
-	if (compare_exits(r, at, a, b))
+	if (compare_exits(r, at, a, b) || demands(r, at))
 		return true;
 	if (a->irqs != b->irqs || a->vectors != b->vectors)
 		return differs(r, FUZZ_OF_IRQS, at, 0, a->irqs != b->irqs, a->vectors, b->vectors);
@@ -296,6 +308,8 @@ static bool compare_pages(struct run *r, u32 at)
 
 static bool look(struct run *r, u32 at)
 {
+	struct fuzz_difference d = { .what = FUZZ_OF_DEMAND, .at = at };
+
 	if (r->f[0]->ended != r->f[1]->ended)
 		return differs(r, FUZZ_OF_END, at, 0, 0, r->f[0]->ended, r->f[1]->ended);
 	if (r->f[0]->ended) {
@@ -306,6 +320,11 @@ static bool look(struct run *r, u32 at)
 	}
 	fuzz_look(r->f[0]);
 	fuzz_look(r->f[1]);
+	if (r->f[1]->who == FUZZ_MODULE && !fuzz_demands_state(&r->sh, &d)) {
+		r->v->differs = true;
+		r->v->d = d;
+		return true;
+	}
 	fuzz_shadow_look(&r->sh);
 	return compare_registers(r, at) || compare_pages(r, at);
 }
@@ -398,9 +417,11 @@ void fuzz_describe(char *buf, size_t size, const struct fuzz_difference *d)
 		[FUZZ_OF_PAGE] = "page",
 		[FUZZ_OF_TIME] = "time that is wrong, in VM",
 		[FUZZ_OF_END] = "guest that ends",
+		[FUZZ_OF_DEMAND] = "the module does not do what it must, whatever stock does:",
 	};
 	u32 index = d->what == FUZZ_OF_MSR ? fuzz_msr(d->index) : d->index;
 
-	snprintf(buf, size, "%s %#x+%#x: %#llx and %#llx", what[d->what], index, d->offset,
-		 (unsigned long long)d->a, (unsigned long long)d->b);
+	snprintf(buf, size, "%s %s%s%#x+%#x: %#llx and %#llx", what[d->what], d->id ? d->id : "",
+		 d->id ? " " : "", index, d->offset, (unsigned long long)d->a,
+		 (unsigned long long)d->b);
 }

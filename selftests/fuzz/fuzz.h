@@ -316,6 +316,7 @@ enum fuzz_what {
 	FUZZ_OF_PAGE,
 	FUZZ_OF_TIME, /* index: the VM in which it is wrong */
 	FUZZ_OF_END,
+	FUZZ_OF_DEMAND, /* of the module alone: what it must do whatever stock does */
 };
 
 struct fuzz_difference {
@@ -323,7 +324,8 @@ struct fuzz_difference {
 	u32 at;	   /* operation; of the state: the last one before */
 	u32 index; /* register of fuzz_state.msr, APIC register, page, field of an exit */
 	u32 offset;
-	u64 a, b; /* stock, module */
+	u64 a, b;	/* stock, module; of a demand: what it must be, and is */
+	const char *id; /* of a demand */
 };
 
 struct fuzz_verdict {
@@ -392,14 +394,16 @@ struct fuzz_shadow {
 	struct fuzz_taint tainted[FUZZ_MSRS];
 	struct fuzz_out out[2]; /* of the operation that was noted last */
 	u32 role[FUZZ_PAGES];
-	u32 tsc[FUZZ_PAGES];   /* enum fuzz_tsc_mark */
-	bool left[FUZZ_PAGES]; /* what the hypercall page lay over may not have come back */
+	u32 tsc[FUZZ_PAGES];	  /* enum fuzz_tsc_mark */
+	bool left[FUZZ_PAGES];	  /* what the hypercall page lay over may not have come back */
+	bool changed[FUZZ_PAGES]; /* the code there may not be what the module wrote last */
 	/* What the guest has written over the code, the last ones. */
 	struct {
 		u64 at, value;
 	} over_code[FUZZ_OVER_CODE];
 	u32 nr_over_code;
 	u64 hypercall[2]; /* the register, by D2 and D41 */
+	bool locked;	  /* that of the module was, before the operation */
 	u64 crash_ctl[2]; /* what each guest reads, by D6 */
 	u64 crash_notice; /* what the guest has written last, if it has */
 	u64 icr[2];	  /* the upper half of HV_X64_MSR_ICR, by D52 */
@@ -413,7 +417,6 @@ struct fuzz_shadow {
 	bool steps[2];		    /* the time steps with the TSC that the guest has set */
 	u32 twins;		    /* SINTs that had the vector of a polled one with AutoEOI */
 	u64 hz;			    /* of the TSC when the guest ran last */
-	bool frozen_step;	    /* it has set the clock or the rate while the page was frozen */
 	bool foreign_tsc;	    /* the reference TSC page is not what the module has written */
 	bool synic;		    /* the SynIC is enabled */
 	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */
@@ -465,7 +468,23 @@ bool fuzz_scales_tsc(const struct fuzz_shadow *sh);
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *op,
 			     const struct fuzz_difference *d);
-void fuzz_known_report(void);
+/* Return: the number of known differences that are seen often, and were not. */
+u32 fuzz_known_report(void);
+/* Is it a CONFIG of a timer? */
+bool fuzz_is_config(u32 msr);
+/* Bits of a register that what comes in between may have changed: expiries, and writes of COUNT. */
+u64 fuzz_volatile_bits(u32 msr, u64 value);
+
+/* --- demand.c ------------------------------------------------------------- */
+
+/*
+ * Does the module do what Documentation/divergences.rst says, after an operation and in the state
+ * (before fuzz_shadow_look())? Else fill in @d. Equality shows nothing where stock does as a module
+ * that is wrong.
+ */
+bool fuzz_demands_op(const struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     struct fuzz_difference *d);
+bool fuzz_demands_state(const struct fuzz_shadow *sh, struct fuzz_difference *d);
 
 /* --- steer.c -------------------------------------------------------------- */
 

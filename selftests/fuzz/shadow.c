@@ -301,6 +301,10 @@ static void note_hypercall(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	} else {
 		return;
 	}
+	/* The whole code is written at each write, by whomever. */
+	if (fuzz_writes(o, HV_X64_MSR_HYPERCALL) && has_written(o, &out[1]) &&
+	    (sh->hypercall[1] & HV_HYPERCALL_ENABLE) && page_of(o->w[1]) >= 0)
+		sh->changed[page_of(o->w[1])] = false;
 	if (sh->hypercall[0] == sh->hypercall[1])
 		id = NULL;
 	fuzz_taint(sh, HV_X64_MSR_HYPERCALL, id, sh->hypercall[0], sh->hypercall[1]);
@@ -427,8 +431,10 @@ static void note_left(struct fuzz_shadow *sh, u64 at)
 
 	if (page < 0)
 		return;
-	if (fuzz_is_code(sh, at))
+	if (fuzz_is_code(sh, at)) {
 		sh->left[page] = true;
+		sh->changed[page] = true;
+	}
 	if ((tsc & 1) && page_of(tsc) == page && at % PAGE_SIZE < FUZZ_TSC_PAGE_SIZE)
 		sh->foreign_tsc = true;
 }
@@ -474,13 +480,11 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 
 /*
  * User space has set the clock, or the rate of the TSC: the module writes the page anew, where it
- * can. A page that is frozen decides about the clock (D13).
+ * can, unless it is frozen.
  */
 static void note_step(struct fuzz_shadow *sh)
 {
-	if (fuzz_tsc_is_frozen(sh))
-		sh->frozen_step = true;
-	else
+	if (!fuzz_tsc_is_frozen(sh))
 		sh->foreign_tsc = !writable(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC));
 }
 
@@ -556,7 +560,6 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		if (o->kind == FUZZ_WRMSR || !fuzz_tsc_is_frozen(sh))
 			sh->foreign_tsc = !writable(sh, o->w[1]);
 	}
-	sh->frozen_step &= fuzz_tsc_is_frozen(sh);
 	note_roles(sh);
 }
 
@@ -565,6 +568,7 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	u32 side;
 
 	memcpy(sh->out, out, sizeof(sh->out));
+	sh->locked = sh->hypercall[1] & HV_HYPERCALL_LOCKED;
 	if (!fuzz_is_host(o->kind))
 		note_entry(sh);
 	if (fuzz_in_l2(sh, o) && (o->kind == FUZZ_RDMSR || o->kind == FUZZ_WRMSR))

@@ -18,6 +18,8 @@ static bool same(const struct fuzz_stream *s, const struct fuzz_difference *a,
 	/* A register must be the same one, and so must the operation of a result. */
 	if (a->what == FUZZ_OF_MSR || a->what == FUZZ_OF_APIC)
 		return a->index == b->index;
+	if (a->what == FUZZ_OF_DEMAND)
+		return !strcmp(a->id, b->id);
 	if (a->what == FUZZ_OF_PAGE || a->what == FUZZ_OF_IRQS)
 		return true;
 	return s->ops[a->at].kind == t->ops[b->at].kind;
