@@ -73,7 +73,8 @@
 	X(LAPIC, 2)      \
 	X(SLOT, 2)       \
 	X(SMI, 0)        \
-	X(OFFERED, 1)
+	X(OFFERED, 1)    \
+	X(NESTED_STATE, 0)
 
 #define FUZZ_ENUM(name, words) FUZZ_##name,
 enum fuzz_kind {
@@ -261,6 +262,7 @@ enum fuzz_tsc { FUZZ_TSC_AHEAD, FUZZ_TSC_ZERO, FUZZ_TSC_WRAP, FUZZ_TSCS };
 #define FUZZ_NESTED_ALLOWED 16u /* direct calls, in the VP assist page */
 #define FUZZ_NESTED_VP_ID   32u
 #define FUZZ_NESTED_VM_ID   64u
+#define FUZZ_NESTED_NO_ID   128u /* VmId 0: it has none */
 /* The vector with which fuzz_guest_halt() is woken up. */
 #define FUZZ_WAKE_VECTOR    0xfe
 

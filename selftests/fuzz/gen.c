@@ -84,15 +84,15 @@ const u32 fuzz_nr_cpuid_bits = ARRAY_SIZE(fuzz_cpuid_bits);
 static const struct {
 	u32 weight, kind;
 } kinds[] = {
-	{ 52, FUZZ_RDMSR },    { 76, FUZZ_WRMSR },  { 52, FUZZ_CALL },	 { 5, FUZZ_CPUID },
-	{ 4, FUZZ_LOAD },      { 4, FUZZ_STORE },   { 14, FUZZ_WINDOW }, { 2, FUZZ_HALT },
-	{ 2, FUZZ_TIMER },     { 4, FUZZ_TIME },    { 10, FUZZ_APIC },	 { 4, FUZZ_CR },
-	{ 2, FUZZ_EOI_BY },    { 6, FUZZ_TAKE },    { 4, FUZZ_GET_MSR }, { 8, FUZZ_SET_MSR },
-	{ 3, FUZZ_CPUID_BIT }, { 1, FUZZ_ENFORCE }, { 3, FUZZ_ROUTE },	 { 4, FUZZ_IRQ },
-	{ 3, FUZZ_EVENTFD },   { 1, FUZZ_SYNIC },   { 4, FUZZ_FILTER },	 { 1, FUZZ_CLOCK },
-	{ 1, FUZZ_TSC_KHZ },   { 2, FUZZ_LAPIC },   { 3, FUZZ_SLOT },	 { 1, FUZZ_SMI },
-	{ 1, FUZZ_OFFERED },   { 3, FUZZ_IRQFD },   { 4, FUZZ_KICK },	 { 3, FUZZ_NESTED },
-	{ 1, FUZZ_TSC },
+	{ 52, FUZZ_RDMSR },    { 76, FUZZ_WRMSR },	 { 52, FUZZ_CALL },   { 5, FUZZ_CPUID },
+	{ 4, FUZZ_LOAD },      { 4, FUZZ_STORE },	 { 14, FUZZ_WINDOW }, { 2, FUZZ_HALT },
+	{ 2, FUZZ_TIMER },     { 4, FUZZ_TIME },	 { 10, FUZZ_APIC },   { 4, FUZZ_CR },
+	{ 2, FUZZ_EOI_BY },    { 6, FUZZ_TAKE },	 { 4, FUZZ_GET_MSR }, { 8, FUZZ_SET_MSR },
+	{ 3, FUZZ_CPUID_BIT }, { 1, FUZZ_ENFORCE },	 { 3, FUZZ_ROUTE },   { 4, FUZZ_IRQ },
+	{ 3, FUZZ_EVENTFD },   { 1, FUZZ_SYNIC },	 { 4, FUZZ_FILTER },  { 1, FUZZ_CLOCK },
+	{ 1, FUZZ_TSC_KHZ },   { 2, FUZZ_LAPIC },	 { 3, FUZZ_SLOT },    { 1, FUZZ_SMI },
+	{ 1, FUZZ_OFFERED },   { 3, FUZZ_IRQFD },	 { 4, FUZZ_KICK },    { 3, FUZZ_NESTED },
+	{ 1, FUZZ_TSC },       { 1, FUZZ_NESTED_STATE },
 };
 
 /* w[0] the first register, w[1] how it is denied, and from bit 8 on how many more. */
@@ -165,7 +165,7 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		break;
 	case FUZZ_NESTED:
 		/* Mostly direct calls that are allowed, and the first VP of the first VM. */
-		o->w[0] = chance(r, 60) ? FUZZ_NESTED_DIRECT | FUZZ_NESTED_ALLOWED : below(r, 128);
+		o->w[0] = chance(r, 60) ? FUZZ_NESTED_DIRECT | FUZZ_NESTED_ALLOWED : below(r, 256);
 		o->w[0] |= chance(r, 20) ? FUZZ_NESTED_LOCK : 0;
 		break;
 	case FUZZ_TSC:
@@ -224,6 +224,19 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 	}
 }
 
+/* Before the vCPU has run user space may change all that CPUID shows. */
+static u32 before_entry(struct fuzz_random *r, struct fuzz_stream *s)
+{
+	u32 i, n = chance(r, 10) ? 1 + below(r, 4) : 0;
+
+	for (i = 0; i < n && !s->setup.nested; i++)
+		s->ops[i] = (struct fuzz_op){
+			.kind = FUZZ_CPUID_BIT,
+			.w = { fuzz_cpuid_bits[1 + below(r, fuzz_nr_cpuid_bits - 2)], below(r, 2) },
+		};
+	return i;
+}
+
 /* What a guest's start does; without it most of a stream would meet what is not set up. */
 static u32 prologue(struct fuzz_random *r, struct fuzz_stream *s)
 {
@@ -236,7 +249,8 @@ static u32 prologue(struct fuzz_random *r, struct fuzz_stream *s)
 		{ HV_X64_MSR_REFERENCE_TSC, FUZZ_PAGE(6) | 1 },
 		{ HV_X64_MSR_HYPERCALL, FUZZ_PAGE(4) | 1 },
 	};
-	u32 i, n = 0, done = chance(r, 85) ? ARRAY_SIZE(start) : below(r, ARRAY_SIZE(start));
+	u32 i, n = before_entry(r, s),
+	       done = chance(r, 85) ? ARRAY_SIZE(start) : below(r, ARRAY_SIZE(start));
 
 	s->ops[n++] = (struct fuzz_op){ .kind = FUZZ_APIC, .w = { 1, APIC_SPIV, APIC_SPIV_ON } };
 	for (i = 0; i < done; i++) {
@@ -317,6 +331,15 @@ static void nest(struct fuzz_random *r, struct fuzz_op *o, bool in_prologue)
 		o->w[0] = 1;
 }
 
+static u32 bit_number(u64 bit)
+{
+	u32 i = 0;
+
+	while (fuzz_cpuid_bits[i] != bit)
+		i++;
+	return i;
+}
+
 void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 {
 	struct fuzz_random r = { .s = seed };
@@ -336,6 +359,9 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 			chance(&r, s->setup.enforce ? 80 : 10) ?
 				below(&r, fuzz_nr_cpuid_bits - (chance(&r, 97) ? 1 : 0)) :
 				0;
+	/* The debugger's calls are denied by this bit alone, if there is a debugger. */
+	if (s->setup.enforce && s->setup.debugger && chance(&r, 40))
+		s->setup.without[0] = bit_number(HV_F_DEBUGGING);
 	s->setup.nested = chance(&r, 15) && host_is_amd() && host_has_nested();
 	if (s->setup.nested)
 		make_nestable(&s->setup);

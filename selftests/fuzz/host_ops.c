@@ -125,20 +125,26 @@ static int set_region(struct fuzz_vm *f, u32 slot, u64 at, u64 size, u32 flags)
 	return ioctl(f->vm->fd, KVM_SET_USER_MEMORY_REGION, &r) ? -errno : 0;
 }
 
-/* A slot cannot be made read-only, or writable, as it is: it goes and comes back. */
+/*
+ * A slot cannot be made read-only, or writable, as it is: it goes and comes back. One that stays as
+ * it is is moved.
+ */
 static int set_slot(struct fuzz_vm *f, u32 slot, u32 action)
 {
 	u64 size = FUZZ_SLOT_PAGES * PAGE_SIZE, home = FUZZ_PAGE(slot * FUZZ_SLOT_PAGES);
 	u64 to = action == SLOT_MOVE ? FUZZ_MOVED + slot * size : home;
+	bool stays = (action == SLOT_MOVE || action == SLOT_HOME) && !f->slot_readonly[slot];
 	int r = 0;
 
-	if (f->slot_at[slot])
+	if (f->slot_at[slot] && !stays)
 		r = set_region(f, slot, 0, 0, 0);
-	f->slot_at[slot] = 0;
-	if (r || action == SLOT_DELETE)
+	if (r || action == SLOT_DELETE) {
+		f->slot_at[slot] = 0;
 		return r;
+	}
 	r = set_region(f, slot, to, size, action == SLOT_READONLY ? KVM_MEM_READONLY : 0);
-	f->slot_at[slot] = r ? 0 : to;
+	if (!stays || !r)
+		f->slot_at[slot] = r ? 0 : to;
 	f->slot_readonly[slot] = action == SLOT_READONLY;
 	return r;
 }
@@ -184,6 +190,26 @@ static int set_lapic(struct fuzz_vm *f, u32 reg, u32 value)
 	if (reg)
 		memcpy(apic.regs + reg, &value, sizeof(value));
 	return __vcpu_ioctl(f->v, KVM_SET_LAPIC, &apic);
+}
+
+/* Back what it has, as a VMM does that saves and restores a VM in place. */
+static int set_nested_state(struct fuzz_vm *f, struct fuzz_out *out)
+{
+	static union {
+		struct kvm_nested_state s;
+		u8 room[16384];
+	} n;
+	int r;
+
+	if (!f->nested)
+		return 0;
+	memset(&n, 0, sizeof(n));
+	n.s.size = sizeof(n);
+	r = __vcpu_ioctl(f->v, KVM_GET_NESTED_STATE, &n);
+	if (r < 0)
+		return r;
+	out->result = (u64)n.s.size << 32 | n.s.flags;
+	return __vcpu_ioctl(f->v, KVM_SET_NESTED_STATE, &n);
 }
 
 /* One leaf of what KVM offers: both words, 0 when it has no such leaf. */
@@ -244,6 +270,9 @@ void fuzz_run_host(struct fuzz_vm *f, const struct fuzz_op *o, struct fuzz_out *
 		break;
 	case FUZZ_OFFERED:
 		out->ret = offered(f, (u32)o->w[0], out);
+		break;
+	case FUZZ_NESTED_STATE:
+		out->ret = set_nested_state(f, out);
 		break;
 	case FUZZ_ROUTE:
 		out->ret = route(f, (u32)o->w[0] % FUZZ_EVENTFDS, (u32)o->w[1]);
