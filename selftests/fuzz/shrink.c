@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Shrinks a stream that makes a difference: whatever can be left out, is, as long as the
- * difference is of the same kind. Pieces get smaller from half of the stream to one operation
- * (delta debugging).
+ * difference is of the same kind. First the setup gets plainer, then pieces get smaller from half
+ * of the stream to one operation (delta debugging).
  */
 #include <string.h>
 
 #include "fuzz.h"
 
-#define TRIES 120 /* pairs of VMs at most */
+#define TRIES 300 /* pairs of VMs at most */
 
 static bool same(const struct fuzz_stream *s, const struct fuzz_difference *a,
 		 const struct fuzz_stream *t, const struct fuzz_difference *b)
@@ -80,32 +80,59 @@ static u32 plainer(struct fuzz_stream *t, const struct fuzz_stream *s, u32 step)
 	return 1;
 }
 
-void fuzz_shrink(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v)
+/* Try without each piece of @n operations. Return: was one left out? */
+static bool shorten(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v,
+		    u32 n, u32 *tries)
 {
 	static struct fuzz_stream t;
 	struct fuzz_verdict w;
-	u32 n, from, tries = 0, step;
+	bool shorter = false;
+	u32 from = 0;
 
-	/* Nothing behind the difference matters. */
-	s->nr = v->d.at + 1;
-	for (n = s->nr / 2; n; n /= 2) {
-		for (from = 0; from + n <= s->nr && tries < TRIES;) {
-			without(&t, s, from, n);
-			tries++;
-			if (t.nr && still(s, v, &t, who, &w)) {
-				*s = t;
-				*v = w;
-				s->nr = v->d.at + 1;
-			} else {
-				from += n;
-			}
+	while (from + n <= s->nr && s->nr > n && *tries < TRIES) {
+		without(&t, s, from, n);
+		++*tries;
+		if (!still(s, v, &t, who, &w)) {
+			from += n;
+			continue;
 		}
+		*s = t;
+		*v = w;
+		s->nr = v->d.at + 1;
+		shorter = true;
 	}
-	for (step = 0; plainer(&t, s, step) && tries < TRIES; step++, tries++) {
+	return shorter;
+}
+
+static void make_plainer(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v,
+			 u32 *tries)
+{
+	static struct fuzz_stream t;
+	struct fuzz_verdict w;
+	u32 step;
+
+	for (step = 0; plainer(&t, s, step) && *tries < TRIES; step++) {
+		if (!memcmp(&t.setup, &s->setup, sizeof(t.setup)))
+			continue;
+		++*tries;
 		if (still(s, v, &t, who, &w)) {
 			*s = t;
 			*v = w;
 		}
 	}
+}
+
+void fuzz_shrink(struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v)
+{
+	u32 n, tries = 0;
+
+	/* Nothing behind the difference matters. */
+	s->nr = v->d.at + 1;
+	make_plainer(s, who, v, &tries);
+	for (n = s->nr / 2; n; n /= 2)
+		shorten(s, who, v, n, &tries);
+	/* What one operation needed may be needed no more once another is gone. */
+	while (shorten(s, who, v, 1, &tries))
+		;
 	ktap_log("shrunk in %u runs", tries);
 }
