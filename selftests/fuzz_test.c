@@ -259,6 +259,7 @@ TEST(replay)
 	fuzz_rows_init();
 	module_load();
 	print_stream(&stream);
+	fuzz_tells = true;
 	fuzz_run(&stream, who, &v);
 	if (v.differs) {
 		fuzz_describe(what, sizeof(what), &v.d);

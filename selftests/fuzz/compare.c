@@ -19,6 +19,7 @@ struct run {
 };
 
 struct fuzz_lost fuzz_lost;
+bool fuzz_tells;
 
 /* Decide about a difference; true when the stream ends here. */
 static bool differs(struct run *r, enum fuzz_what what, u32 at, u32 index, u32 offset, u64 a, u64 b)
@@ -355,10 +356,24 @@ static void run_batch(struct run *r, u32 from, u32 n)
 	}
 }
 
+/* What came of an operation on each side. */
+static void tell(u32 at, const struct fuzz_op *o, const struct fuzz_out *a,
+		 const struct fuzz_out *b)
+{
+	ktap_log("%u %s: result %#llx %#llx, vector %u %u, ioctl %lld %lld, exits %u %u, interrupts %u %u",
+		 at, fuzz_kind_name(o->kind), (unsigned long long)a->result,
+		 (unsigned long long)b->result, a->vector, b->vector, (long long)a->ret,
+		 (long long)b->ret, a->nr_exits, b->nr_exits, a->irqs, b->irqs);
+}
+
 static bool compare_batch(struct run *r, u32 from, u32 n)
 {
 	u32 i;
 
+	for (i = 0; i < n; i++) {
+		if (fuzz_tells)
+			tell(from + i, &r->s->ops[from + i], &r->out[0][i], &r->out[1][i]);
+	}
 	for (i = 0; i < n; i++) {
 		const struct fuzz_out both[2] = { r->out[0][i], r->out[1][i] };
 

@@ -342,6 +342,8 @@ struct fuzz_lost {
 };
 
 extern struct fuzz_lost fuzz_lost;
+/* Print what came of each operation. */
+extern bool fuzz_tells;
 
 /* Run @s on both, and compare. */
 void fuzz_run(const struct fuzz_stream *s, const enum fuzz_who who[2], struct fuzz_verdict *v);
@@ -404,15 +406,16 @@ struct fuzz_shadow {
 		u64 at, value;
 	} over_code[FUZZ_OVER_CODE];
 	u32 nr_over_code;
-	u64 hypercall[2]; /* the register, by D2 and D41 */
-	bool locked;	  /* that of the module was, before the operation */
-	u64 crash_ctl[2]; /* what each guest reads, by D6 */
-	u64 crash_notice; /* what the guest has written last, if it has */
-	u64 icr[2];	  /* the upper half of HV_X64_MSR_ICR, by D52 */
-	u64 icr2[2];	  /* and that of the APIC in xAPIC mode */
-	u64 debug_status; /* SYNDBG_STATUS of the module */
-	u64 shown_status; /* the same, before the operation */
-	bool cr8;	  /* the guest has written CR8 since the PPRs were equal */
+	u64 hypercall[2];  /* the register, by D2 and D41 */
+	bool locked;	   /* that of the module was, before the operation */
+	bool entered, met; /* the guest has run, and the state was looked at since */
+	u64 crash_ctl[2];  /* what each guest reads, by D6 */
+	u64 crash_notice;  /* what the guest has written last, if it has */
+	u64 icr[2];	   /* the upper half of HV_X64_MSR_ICR, by D52 */
+	u64 icr2[2];	   /* and that of the APIC in xAPIC mode */
+	u64 debug_status;  /* SYNDBG_STATUS of the module */
+	u64 shown_status;  /* the same, before the operation */
+	bool cr8;	   /* the guest has written CR8 since the PPRs were equal */
 	bool enforce;
 	bool apic_off;
 	bool rate;		    /* user space has given the TSC another rate */

@@ -184,8 +184,11 @@ static int tsc_page(const struct fuzz_shadow *sh)
 	return tsc & 1 ? fuzz_page_at(sh->f[0], tsc & ~(PAGE_SIZE - 1)) : -1;
 }
 
-/* Is @scale that of a TSC with this rate, to a thousandth? */
-static bool is_tsc_scale(u64 scale, u64 hz)
+/* TSC_FREQUENCY tells of a rate that KVM_SET_TSC_KHZ has refused: up to a tenth beside it. */
+#define ANY_RATE 5u
+
+/* Is @scale that of a TSC with this rate, to one @part of it? */
+static bool is_tsc_scale(u64 scale, u64 hz, u32 part)
 {
 	u64 want;
 	s64 gap;
@@ -194,7 +197,7 @@ static bool is_tsc_scale(u64 scale, u64 hz)
 		return false;
 	want = (u64)(((__uint128_t)10000000 << 64) / hz);
 	gap = (s64)(scale - want);
-	return gap < (s64)(want / 1000) && gap > -(s64)(want / 1000);
+	return gap < (s64)(want / part) && gap > -(s64)(want / part);
 }
 
 /*
@@ -207,7 +210,7 @@ static bool d21(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	int page = page_word(sh, o, d, &offset), named = tsc_page(sh);
 
 	if (page >= 0 && offset == 8)
-		return (sh->tsc[page] & FUZZ_TSC_LATE) && is_tsc_scale(d->b, sh->hz);
+		return (sh->tsc[page] & FUZZ_TSC_LATE) && is_tsc_scale(d->b, sh->hz, ANY_RATE);
 	if (page >= 0)
 		return (sh->tsc[page] & FUZZ_TSC_LATE) && offset < FUZZ_TSC_PAGE_SIZE &&
 		       !(u32)d->a && (u32)d->b;
@@ -537,9 +540,9 @@ static bool is_page_of_rate(const struct fuzz_shadow *sh, u32 page, u32 offset, 
 	if (offset == 0)
 		return !!(u32)word == fuzz_scales_tsc(sh);
 	/* One that is frozen has the rate of before, or of what has been restored since. */
-	return offset != 8 || !sequence || is_tsc_scale(word, sh->hz) ||
+	return offset != 8 || !sequence || is_tsc_scale(word, sh->hz, 1000) ||
 	       (fuzz_tsc_is_frozen(sh) &&
-		is_tsc_scale(word, fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_FREQUENCY)));
+		is_tsc_scale(word, fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_FREQUENCY), 1000));
 }
 
 /*
@@ -598,7 +601,7 @@ static bool d13_page(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
 		return page == named && offset < FUZZ_TSC_PAGE_SIZE &&
-		       (offset != 8 || is_tsc_scale(d->b, sh->hz));
+		       (offset != 8 || is_tsc_scale(d->b, sh->hz, ANY_RATE));
 	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT && is_time_by_page(d->b) &&
 	       (fuzz_tsc_is_foreign(sh) || d->b != FUZZ_TIME_TWO_CLOCKS);
 }

@@ -501,8 +501,11 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		sh->enforce = o->w[0];
 	if (ret)
 		return;
-	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
+	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100) {
 		sh->rate = true;
+		/* KVM scales the whole TSC: it jumps, and the time by a frozen page with it. */
+		sh->steps[1] |= fuzz_tsc_is_frozen(sh);
+	}
 	if (o->kind == FUZZ_CLOCK || (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100))
 		note_step(sh);
 	if (o->kind == FUZZ_SYNIC)
@@ -563,14 +566,31 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	note_roles(sh);
 }
 
+/* FUZZ_TIMER has left both registers 0, if it may write them. */
+static void note_timer_stopped(struct fuzz_shadow *sh, u32 n, const struct fuzz_out out[2])
+{
+	u32 side, i, msr = HV_X64_MSR_STIMER_CONFIG(n % HV_SYNIC_STIMERS);
+
+	for (side = 0; side < 2; side++)
+		if (out[side].result == FUZZ_TIMER_FAULTED || out[side].nr_exits)
+			return;
+	for (i = 0; i < 2; i++) {
+		fuzz_taint(sh, msr + i, NULL, 0, 0);
+		for (side = 0; side < 2; side++)
+			sh->msr[side][fuzz_msr_index(msr + i)] = 0;
+	}
+}
+
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
 {
 	u32 side;
 
 	memcpy(sh->out, out, sizeof(sh->out));
 	sh->locked = sh->hypercall[1] & HV_HYPERCALL_LOCKED;
-	if (!fuzz_is_host(o->kind))
+	if (!fuzz_is_host(o->kind)) {
 		note_entry(sh);
+		sh->entered = true;
+	}
 	if (fuzz_in_l2(sh, o) && (o->kind == FUZZ_RDMSR || o->kind == FUZZ_WRMSR))
 		return; /* L1 has answered it */
 	note_leftovers(sh, o);
@@ -591,6 +611,7 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		u32 n = (u32)o->w[0];
 
 		sh->ticks[o->w[3] / 64 % 4] |= BIT64(o->w[3] % 64);
+		note_timer_stopped(sh, n, out);
 		fuzz_note_timer(sh, n, o->w[1], undeliverable(sh, o->w[1]));
 		/* The reference time of stock takes steps. */
 		if (sh->rate)
@@ -622,6 +643,7 @@ void fuzz_shadow_look(struct fuzz_shadow *sh)
 		sh->hypercall[0] = sh->msr[0][hypercall];
 		sh->hypercall[1] = sh->hypercall[0];
 	}
+	sh->met = sh->entered;
 	note_roles(sh);
 	if (sh->f[0]->state.apic[APIC_PPR / 16] == sh->f[1]->state.apic[APIC_PPR / 16])
 		sh->cr8 = false;
