@@ -280,13 +280,22 @@ GUEST_CODE(halt_for_long)
 	GUEST_ASSERT(ref_now() < count + REF_MS(2 * FAR_AHEAD_S * 1000));
 }
 
+static void assert_ends_soon(struct vcpu *v)
+{
+	struct timespec t;
+	bool in_time;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	t.tv_sec += SOON_S;
+	in_time = !pthread_timedjoin_np(v->worker, NULL, &t);
+	ASSERT_KNOWN(in_time, "not within %u s", SOON_S);
+}
+
 TEST_KNOWN(one_shot_of_a_halted_vp_when_the_clock_is_set_forward, "K30")
 {
 	struct vm *vm = timer_vm();
 	struct vcpu *v = vm->vcpus[0];
 	struct kvm_stat blocking;
-	struct timespec t;
-	bool in_time;
 
 	blocking = stat_open(v, "blocking");
 	vcpu_entry(v, halt_for_long);
@@ -294,10 +303,7 @@ TEST_KNOWN(one_shot_of_a_halted_vp_when_the_clock_is_set_forward, "K30")
 	vcpu_start(v);
 	wait_halted(&blocking);
 	move_clock(vm, 2 * FAR_AHEAD_S);
-	clock_gettime(CLOCK_REALTIME, &t);
-	t.tv_sec += SOON_S;
-	in_time = !pthread_timedjoin_np(v->worker, NULL, &t);
-	ASSERT_KNOWN(in_time, "not within %u s", SOON_S);
+	assert_ends_soon(v);
 	stat_close(&blocking);
 	vm_free(vm);
 }
@@ -355,6 +361,41 @@ TEST(timers_of_a_halted_vp_with_a_frozen_page_forward)
 TEST(timers_of_a_halted_vp_with_a_frozen_page_back)
 {
 	frozen_page(-2 * FAR_AHEAD_S);
+}
+
+/* User space loads a state without a frozen page, and the VP halted: its timer goes by KVM's clock. */
+GUEST_CODE(halted_by_user_space)
+{
+	apic_enable();
+	wrmsr(HV_X64_MSR_REFERENCE_TSC, ref_tsc(&ref_page));
+	wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	start(0, ON | DIRECT, in_ms(FAR_AHEAD_S * 1000));
+	GUEST_SYNC(1);
+	asm volatile("sti" : : : "memory");
+	GUEST_SYNC(2);
+	asm volatile("cli" : : : "memory");
+	GUEST_ASSERT_EQ(guest_irqs[VEC], 1);
+}
+
+TEST_KNOWN(timers_of_a_halted_vp_go_by_the_state_that_is_loaded, "K30")
+{
+	struct kvm_mp_state halted = { .mp_state = KVM_MP_STATE_HALTED };
+	struct vm *vm = timer_vm();
+	struct vcpu *v = vm->vcpus[0];
+
+	require_tsc_clocksource();
+	vcpu_entry(v, halted_by_user_space);
+	synic_run_sync(v, 1);
+	move_clock(vm, 2 * FAR_AHEAD_S);
+	/* The time follows the page from here on. */
+	synic_run_sync(v, 2);
+	ref_page.sequence = 0;
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 0);
+	vcpu_set_msr(v, HV_X64_MSR_REFERENCE_TSC, ref_tsc(&ref_page));
+	vcpu_ioctl(v, KVM_SET_MP_STATE, &halted);
+	vcpu_start(v);
+	assert_ends_soon(v);
+	vm_free(vm);
 }
 
 /* The guest arms a timer while the host sets the clock: it must expire, whichever came first. */

@@ -47,7 +47,7 @@ static void hide_page(struct khv_msr_access *a)
 	from = khv_reftime_bytes(vcpu, gpa);
 	khv_overlay_unmap(vcpu->kvm, o, !a->host, max(skip, from), from);
 	if (uncovers)
-		khv_reftime_renew_end(vcpu, gpa);
+		khv_reftime_renew_end(vcpu, gpa, a->host);
 }
 
 /*
@@ -99,7 +99,7 @@ void khv_hypercall_page_left(struct kvm_vcpu *vcpu, u64 was, u64 is, bool host)
 	if (!host && o->mapped && o->gpa == gpa)
 		khv_overlay_show(vcpu->kvm, o, khv_reftime_bytes(vcpu, gpa));
 	if (on_top)
-		khv_reftime_renew_end(vcpu, gpa);
+		khv_reftime_renew_end(vcpu, gpa, host);
 	mutex_unlock(lock);
 }
 

@@ -94,10 +94,10 @@ u64 khv_ref_lead(struct kvm *kvm)
 			now = read_source(&clock->source, vcpu, rdtsc_ordered());
 		} while (read_seqcount_retry(&clock->seq, seq));
 		/*
-		 * A frozen page takes its time along, unless the hypercall page lies over it. A VMM
-		 * that lets VPs run meanwhile may meet both.
+		 * A frozen page takes its time along. A VMM that lets VPs run meanwhile may meet
+		 * both.
 		 */
-		if (adopted && !READ_ONCE(clock->covered))
+		if (adopted)
 			return 0;
 		lead = min_t(s64, lead, now * KHV_TICK_NS - ns);
 	}

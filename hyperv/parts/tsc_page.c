@@ -114,7 +114,7 @@ static gpa_t page_gpa(const struct kvm_hv *hv)
  */
 static bool frozen(const struct khv_refclock *clock, const struct kvm_hv *hv)
 {
-	return READ_ONCE(hv->hv_tsc_emulation_control) && READ_ONCE(clock->shown.scale);
+	return READ_ONCE(hv->hv_tsc_emulation_control) && READ_ONCE(clock->has_shown);
 }
 
 /*
@@ -134,17 +134,27 @@ static void invalidate_page(struct kvm *kvm, struct khv_refclock *clock)
 	WRITE_ONCE(clock->restored, false);
 }
 
-static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
+/* The page has the parameters of the source from here on, or gets them once it can be written. */
+static void note_shown(struct khv_refclock *clock)
 {
 	const struct khv_ref_source *source = &clock->source;
+
+	clock->shown = source->params;
+	if (!source->adopted)
+		clock->shown.offset += source->ahead;
+	WRITE_ONCE(clock->has_shown, true);
+}
+
+static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
+{
 	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
-	struct ms_hyperv_tsc_page page = {
-		.tsc_scale = source->params.scale,
-		.tsc_offset = source->params.offset + (source->adopted ? 0 : source->ahead),
-	};
+	struct ms_hyperv_tsc_page page = {};
 	u32 sequence = khv_ref_next_sequence(clock->sequence);
 
 	WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
+	note_shown(clock);
+	page.tsc_scale = clock->shown.scale;
+	page.tsc_offset = clock->shown.offset;
 	/*
 	 * Order sequence 0 before the parameters. Pairs with the guest's read barrier between the
 	 * parameters and its second read of the sequence.
@@ -160,8 +170,6 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 	clock->sequence = sequence;
 	if (khv_kvm_write_guest(kvm, gpa, &sequence, sizeof(sequence)))
 		return;
-	clock->shown.offset = page.tsc_offset;
-	WRITE_ONCE(clock->shown.scale, page.tsc_scale);
 	WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
 }
 
@@ -183,12 +191,12 @@ static bool look_at_restored(struct kvm_vcpu *vcpu, struct khv_refclock *clock)
 		return false;
 	clock->sequence = page.tsc_sequence;
 	/* User space may have enabled the hypercall page there before. */
-	if (!READ_ONCE(kvm->arch.hyperv.hv_tsc_emulation_control) || !page.tsc_scale ||
+	if (!READ_ONCE(kvm->arch.hyperv.hv_tsc_emulation_control) ||
 	    khv_is_hypercall_code(vcpu, &page, sizeof(page)))
 		return false;
+	clock->shown.scale = page.tsc_scale;
 	clock->shown.offset = page.tsc_offset;
-	WRITE_ONCE(clock->shown.scale, page.tsc_scale);
-	WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
+	WRITE_ONCE(clock->has_shown, true);
 	return true;
 }
 
@@ -280,6 +288,8 @@ static bool adopt(struct kvm_vcpu *vcpu, struct khv_refclock *clock, bool *stepp
 
 	if (!frozen(clock, &vcpu->kvm->arch.hyperv))
 		return false;
+	if (restored)
+		WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
 	next.params = clock->shown;
 	if (restored || !source_is_current(vcpu, clock))
 		*stepped = set_source(vcpu, &next);
@@ -294,8 +304,9 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 	struct khv_ref_source next = {};
 	bool stepped = false;
 
+	/* A frozen page is written only where it must be written again, with what it had. */
 	if (!adopt(vcpu, clock, &stepped))
-		WRITE_ONCE(clock->shown.scale, 0);
+		WRITE_ONCE(clock->has_shown, false);
 	else if (clock->page == KHV_TSC_PAGE_LIVE)
 		return stepped;
 
@@ -307,6 +318,8 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 	}
 	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
 		validate_page(kvm, clock);
+	if (clock->covered && clock->source.valid)
+		note_shown(clock);
 	return stepped;
 }
 
@@ -356,14 +369,9 @@ u32 khv_reftime_bytes(struct kvm_vcpu *vcpu, gpa_t gpa)
 
 	if (clock->covered || !page_is_at(vcpu->kvm, clock, gpa))
 		return 0;
-	switch (clock->page) {
-	case KHV_TSC_PAGE_LIVE:
-		return sizeof(struct ms_hyperv_tsc_page);
-	case KHV_TSC_PAGE_INVALID:
-		return sizeof(u32);
-	default:
-		return 0;
-	}
+	/* What is about to be written may be the clock's from before. */
+	return clock->page == KHV_TSC_PAGE_INVALID ? sizeof(u32) :
+						     sizeof(struct ms_hyperv_tsc_page);
 }
 
 u32 khv_reftime_room(struct kvm_vcpu *vcpu, gpa_t gpa)
@@ -404,19 +412,6 @@ void khv_reftime_renew_begin(struct kvm_vcpu *vcpu, gpa_t gpa, bool host)
 	smp_wmb();
 }
 
-void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa)
-{
-	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
-
-	if (!page_is_at(vcpu->kvm, clock, gpa))
-		return;
-	/* A source that KVM's clock has left is replaced at the next entry, as ever. */
-	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
-		validate_page(vcpu->kvm, clock);
-	if (clock->page == KHV_TSC_PAGE_STALE)
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-}
-
 /* Have KVM call khv_reftime_update() on each vCPU before it enters the guest. */
 static void renew_before_entry(struct kvm *kvm)
 {
@@ -428,6 +423,23 @@ static void renew_before_entry(struct kvm *kvm)
 		khv_vcpu_kick(vcpu);
 		cond_resched();
 	}
+}
+
+void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa, bool host)
+{
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+
+	if (!page_is_at(vcpu->kvm, clock, gpa))
+		return;
+	/* A source that KVM's clock has left is replaced at the next entry, as ever. */
+	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
+		validate_page(vcpu->kvm, clock);
+	if (clock->page != KHV_TSC_PAGE_STALE)
+		return;
+	if (host)
+		renew_before_entry(vcpu->kvm);
+	else
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
 enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
@@ -450,12 +462,13 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	WRITE_ONCE(clock->covered, false);
 	WRITE_ONCE(clock->page, enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF);
 	WRITE_ONCE(clock->restored, a->host && enable);
-	WRITE_ONCE(clock->shown.scale, 0);
+	WRITE_ONCE(clock->has_shown, false);
 	/*
 	 * A clock that was adopted from a frozen page need not differ from KVM's clock once the
-	 * page is disabled.
+	 * page is disabled, and must not once user space has loaded another state: a halted VP
+	 * would compare its timers with the clock of before.
 	 */
-	given_up = clock->source.adopted && !enable;
+	given_up = clock->source.adopted && (!enable || a->host);
 	if (given_up)
 		stepped = set_source(a->vcpu, &kvm_clock);
 	mutex_unlock(&hv->hv_lock);
@@ -476,9 +489,13 @@ enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a
 {
 	u64 *control = &a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_control;
 
-	/* The page need not stay as it is any more: have khv_reftime_update() follow KVM's clock. */
-	if (READ_ONCE(*control) && !a->data)
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, a->vcpu);
+	bool lets_go = READ_ONCE(*control) && !a->data;
+
 	WRITE_ONCE(*control, a->data);
+	/* The page need not stay as it is any more: have khv_reftime_update() follow KVM's clock. */
+	if (lets_go && a->host)
+		renew_before_entry(a->vcpu->kvm);
+	else if (lets_go)
+		kvm_make_request(KVM_REQ_CLOCK_UPDATE, a->vcpu);
 	return KHV_MSR_OK;
 }

@@ -180,9 +180,9 @@ void khv_reftime_run_end(struct khv_vcpu *vp);
  * @vcpu: any vCPU of an owned VM
  * @gpa: page-aligned address
  *
- * Return: how many bytes at the beginning of the page are the clock's: all of its parameters, its
- * sequence of 0, or 0 if it is not there, is not written yet or is covered by the hypercall page.
- * Context: hv_lock held.
+ * Return: how many bytes at the beginning of the page are the clock's: its sequence of 0, or all
+ * parameters, also if they must be written yet; 0 if it is not there, or is covered by the
+ * hypercall page. Context: hv_lock held.
  */
 u32 khv_reftime_bytes(struct kvm_vcpu *vcpu, gpa_t gpa);
 
@@ -237,11 +237,13 @@ void khv_reftime_renew_begin(struct kvm_vcpu *vcpu, gpa_t gpa, bool host);
  * khv_reftime_renew_end() - write the parameters of the page again
  * @vcpu: as for khv_reftime_renew_begin()
  * @gpa: as for khv_reftime_renew_begin()
+ * @host: as for khv_reftime_renew_begin()
  *
- * Where that may not be done yet, or fails, it is done before @vcpu enters the guest.
+ * Where that fails, it is done before @vcpu enters the guest; where it may not be done yet, before
+ * any vCPU does.
  *
  * Context: hv_lock held.
  */
-void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa);
+void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa, bool host);
 
 #endif

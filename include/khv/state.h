@@ -43,8 +43,9 @@ struct khv_overlay {
 /**
  * enum khv_tsc_page_state - state of the reference TSC page in guest memory
  * @KHV_TSC_PAGE_OFF: not enabled
- * @KHV_TSC_PAGE_STALE: must be written; also while the page is outside guest memory
- * @KHV_TSC_PAGE_INVALID: has sequence 0, because the time does not follow from one TSC
+ * @KHV_TSC_PAGE_STALE: must be written; also while the page is outside guest memory or covered
+ * @KHV_TSC_PAGE_INVALID: has sequence 0, because the time does not follow from one TSC, or while the
+ *	page is being written
  * @KHV_TSC_PAGE_LIVE: has the parameters of the clock
  */
 enum khv_tsc_page_state {
@@ -98,8 +99,9 @@ struct khv_ref_source {
  * @source: current source of the time
  * @sequence: last TscSequence of the page, under hv_lock
  * @page: &enum khv_tsc_page_state, written under hv_lock
- * @shown: parameters that the page was given last, which TSC emulation has it keep, written under
- *	hv_lock; a @scale of 0 says that it has none
+ * @shown: parameters that the page was given last, or gets once it can be written; TSC emulation has
+ *	it keep them; under hv_lock
+ * @has_shown: @shown is valid, written under hv_lock
  * @restored: user space wrote HV_X64_MSR_REFERENCE_TSC, and the page has not been looked at since,
  *	written under hv_lock
  * @covered: the hypercall page lies over the reference TSC page, written under hv_lock
@@ -110,6 +112,7 @@ struct khv_refclock {
 	u32 sequence;
 	enum khv_tsc_page_state page;
 	struct khv_ref_params shown;
+	bool has_shown;
 	bool restored;
 	bool covered;
 };
