@@ -16,6 +16,7 @@ struct run {
 	struct fuzz_verdict *v;
 	u64 last_time[2][2]; /* of each VM, by time_row() */
 	bool cut;
+	bool frozen; /* the page of the clock was, before the operation */
 };
 
 struct fuzz_lost fuzz_lost;
@@ -69,10 +70,17 @@ static void note_time(struct run *r, const struct fuzz_op *o, const struct fuzz_
 		if (o->kind == FUZZ_CLOCK ||
 		    (o->kind == FUZZ_TSC_KHZ && r->f[side]->who == FUZZ_STOCK))
 			r->last_time[side][0] = 0;
+		/*
+		 * KVM scales the whole TSC: it jumps, and the time by a frozen page with it, until
+		 * the page is given up.
+		 */
+		if (r->sh.rate && (fuzz_tsc_is_frozen(&r->sh) || r->frozen))
+			r->last_time[side][0] = 0;
 		if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_RUNTIME &&
 		    out[side].ret == 1)
 			r->last_time[side][1] = o->w[1];
 	}
+	r->frozen = fuzz_tsc_is_frozen(&r->sh);
 }
 
 /* Reads of time, in each VM by itself. */

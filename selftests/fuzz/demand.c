@@ -35,7 +35,7 @@ static const char *forbidden_write(const struct fuzz_shadow *sh, const struct fu
 
 	if (row < 0)
 		return NULL;
-	/* What CPUID shows of the lock matters then. */
+	/* Under enforcement the lock binds only if CPUID shows it. */
 	if (msr == HV_X64_MSR_HYPERCALL && sh->locked && !sh->enforce)
 		return "D2";
 	if (o->w[1] & fuzz_msr_row((u32)row)->reserved)
@@ -64,10 +64,10 @@ static u32 refusal(const struct fuzz_shadow *sh, const struct fuzz_op *o, const 
 	} rules[] = {
 		{ "D14", sh->synic ? fuzz_message_status(c) : HV_STATUS_SUCCESS },
 		{ "D15", fuzz_signal_status(c) },
-		{ "D28", fuzz_vp_set_status(c) },
 		/* D26: vector 0 may be none at all. */
 		{ "D26", (u32)c->w[0] ? fuzz_ipi_status(c) : HV_STATUS_SUCCESS },
 		{ "D27", fuzz_flush_status(sh, c) },
+		{ "D28", fuzz_vp_set_status(c) },
 		{ "D37", fuzz_gpa_flush_status(c) },
 	};
 	u32 i;
@@ -84,9 +84,11 @@ static u32 refusal(const struct fuzz_shadow *sh, const struct fuzz_op *o, const 
 }
 
 /* A status that comes before what is in the call. */
-static bool is_earlier(const struct fuzz_shadow *sh, const struct fuzz_op *o, u32 status)
+static bool is_earlier(const struct fuzz_shadow *sh, const struct fuzz_op *o,
+		       const struct fuzz_call *c, u32 status)
 {
-	return status == HV_STATUS_INVALID_HYPERCALL_CODE ||
+	return (status == HV_STATUS_INVALID_HYPERCALL_CODE && c->code >= HVCALL_POST_DEBUG_DATA &&
+		c->code <= HVCALL_RESET_DEBUG_SESSION) ||
 	       (status == HV_STATUS_ACCESS_DENIED && sh->enforce) ||
 	       (status == HV_STATUS_INVALID_HYPERCALL_INPUT && (o->w[1] & FUZZ_CONTROL_RESERVED));
 }
@@ -98,15 +100,16 @@ static bool demands_call(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	const char *id = NULL;
 	u32 status;
 
-	/* Without an identity of the guest it is none of Hyper-V's. */
+	/* Without an identity of the guest, or of the hypervisor, it is none of Hyper-V's. */
 	if (b->vector || fuzz_is_reflected(b) || b->result == FUZZ_NO_PAGE ||
-	    !fuzz_shadow_msr(sh, 1, HV_X64_MSR_GUEST_OS_ID))
+	    !fuzz_shadow_msr(sh, 1, HV_X64_MSR_GUEST_OS_ID) ||
+	    !cpuid_test(&sh->f[1]->v->cpuid, CPUBIT(HV_LEAF_INTERFACE, EAX, 0)))
 		return true;
 	/* What is in these is not known, nor whether it is the guest's memory at all. */
 	if (!c->row || (!fuzz_is_readable(o, c) && o->w[2] < GPA_NOWHERE) ||
 	    (c->fast && c->len > 16 && o->w[0] != FUZZ_XMM))
 		return true;
-	if (is_earlier(sh, o, FUZZ_STATUS(b->result)) && !b->nr_exits)
+	if (is_earlier(sh, o, c, FUZZ_STATUS(b->result)) && !b->nr_exits)
 		return true;
 	status = refusal(sh, o, c, &id);
 	if (status)
@@ -144,16 +147,29 @@ static bool demands_registers(const struct fuzz_shadow *sh, struct fuzz_differen
 	const struct fuzz_state *state = &sh->f[1]->state;
 	u32 i, n = fuzz_nr_msrs();
 
-	/* An L1 sets itself up when it is entered first: what it has written is not known yet. */
-	if (sh->s->setup.nested && !sh->met)
-		return true;
 	for (i = 0; i < n; i++) {
 		const struct fuzz_taint *t = &sh->tainted[i];
 		u32 msr = fuzz_msr(i);
 		u64 gap = (state->msr[i] ^ t->is[1]) & ~fuzz_volatile_bits(msr, t->is[1]);
 
-		if (t->id && state->msr_ok[i] && gap)
+		if (t->id && !t->loose && state->msr_ok[i] && gap)
 			return breaks(d, t->id, msr, t->is[1], state->msr[i]);
+	}
+	return true;
+}
+
+/* A timer whose message goes to SINT 0 is not enabled. */
+static bool demands_timers(const struct fuzz_shadow *sh, struct fuzz_difference *d)
+{
+	u32 i;
+
+	for (i = 0; i < HV_SYNIC_STIMERS; i++) {
+		u32 msr = HV_X64_MSR_STIMER_CONFIG(i);
+		u64 config = sh->f[1]->state.msr[fuzz_msr_index(msr)];
+
+		if ((config & HV_STIMER_ENABLE) && !(config & HV_STIMER_DIRECT) &&
+		    !(config >> 16 & 15))
+			return breaks(d, "D18", msr, config & ~HV_STIMER_ENABLE, config);
 	}
 	return true;
 }
@@ -190,5 +206,9 @@ static bool demands_code(const struct fuzz_shadow *sh, struct fuzz_difference *d
 
 bool fuzz_demands_state(const struct fuzz_shadow *sh, struct fuzz_difference *d)
 {
-	return demands_registers(sh, d) && demands_icr2(sh, d) && demands_code(sh, d);
+	/* An L1 sets itself up when it is entered first: what it has written is not known yet. */
+	if (sh->s->setup.nested && !sh->met)
+		return true;
+	return demands_registers(sh, d) && demands_timers(sh, d) && demands_icr2(sh, d) &&
+	       demands_code(sh, d);
 }

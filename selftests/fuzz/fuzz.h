@@ -366,6 +366,7 @@ enum fuzz_role {
 struct fuzz_taint {
 	const char *id; /* NULL: the values are equal */
 	bool any;	/* that of stock may be anything */
+	bool loose;	/* it may have been written since */
 	u64 is[2];
 };
 

@@ -126,8 +126,8 @@ static int set_region(struct fuzz_vm *f, u32 slot, u64 at, u64 size, u32 flags)
 }
 
 /*
- * A slot cannot be made read-only, or writable, as it is: it goes and comes back. One that stays as
- * it is is moved.
+ * A slot cannot be made read-only, or writable, as it is: it goes and comes back. One that is
+ * and stays writable is moved in one step (KVM_MR_MOVE).
  */
 static int set_slot(struct fuzz_vm *f, u32 slot, u32 action)
 {

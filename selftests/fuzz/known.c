@@ -184,7 +184,7 @@ static int tsc_page(const struct fuzz_shadow *sh)
 	return tsc & 1 ? fuzz_page_at(sh->f[0], tsc & ~(PAGE_SIZE - 1)) : -1;
 }
 
-/* TSC_FREQUENCY tells of a rate that KVM_SET_TSC_KHZ has refused: up to a tenth beside it. */
+/* TSC_FREQUENCY tells of a rate that KVM_SET_TSC_KHZ has refused: from 90 to 110 % of the TSC's. */
 #define ANY_RATE 5u
 
 /* Is @scale that of a TSC with this rate, to one @part of it? */

@@ -503,8 +503,6 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		return;
 	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100) {
 		sh->rate = true;
-		/* KVM scales the whole TSC: it jumps, and the time by a frozen page with it. */
-		sh->steps[1] |= fuzz_tsc_is_frozen(sh);
 	}
 	if (o->kind == FUZZ_CLOCK || (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100))
 		note_step(sh);
@@ -566,11 +564,13 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	note_roles(sh);
 }
 
-/* FUZZ_TIMER has left both registers 0, if it may write them. */
+/* FUZZ_TIMER has left both registers 0, if the guest may write them. */
 static void note_timer_stopped(struct fuzz_shadow *sh, u32 n, const struct fuzz_out out[2])
 {
 	u32 side, i, msr = HV_X64_MSR_STIMER_CONFIG(n % HV_SYNIC_STIMERS);
 
+	for (i = 0; i < 2; i++)
+		sh->tainted[fuzz_msr_index(msr + i)].loose = true;
 	for (side = 0; side < 2; side++)
 		if (out[side].result == FUZZ_TIMER_FAULTED || out[side].nr_exits)
 			return;

@@ -118,6 +118,7 @@ static void make_plainer(struct fuzz_stream *s, const enum fuzz_who who[2], stru
 		if (still(s, v, &t, who, &w)) {
 			*s = t;
 			*v = w;
+			s->nr = v->d.at + 1;
 		}
 	}
 }

@@ -67,7 +67,7 @@ khv_build_module_locked() {
 
 	shift
 	release=$(cat "$kernel/release")
-	dir=$KHV_CACHE/build/$(basename "$kernel")${KHV_COVERAGE:+-coverage}
+	dir=$KHV_CACHE/build/$(basename "$kernel")${KHV_COVERAGE:+-coverage}${KHV_BUILD_TAG:-}
 	[ -z "${KHV_COVERAGE:-}" ] ||
 		set -- COVERAGE=1 KBUILD_EXTRA_SYMBOLS="$(khv_build_helper "$kernel" coverage)/Module.symvers" "$@"
 	khv_say "building kvm-hyperv.ko for $release"
