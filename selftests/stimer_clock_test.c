@@ -377,7 +377,7 @@ GUEST_CODE(halted_by_user_space)
 	GUEST_ASSERT_EQ(guest_irqs[VEC], 1);
 }
 
-TEST_KNOWN(timers_of_a_halted_vp_go_by_the_state_that_is_loaded, "K30")
+static void load_state(bool page)
 {
 	struct kvm_mp_state halted = { .mp_state = KVM_MP_STATE_HALTED };
 	struct vm *vm = timer_vm();
@@ -390,12 +390,24 @@ TEST_KNOWN(timers_of_a_halted_vp_go_by_the_state_that_is_loaded, "K30")
 	/* The time follows the page from here on. */
 	synic_run_sync(v, 2);
 	ref_page.sequence = 0;
-	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 0);
-	vcpu_set_msr(v, HV_X64_MSR_REFERENCE_TSC, ref_tsc(&ref_page));
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, page);
+	if (page)
+		vcpu_set_msr(v, HV_X64_MSR_REFERENCE_TSC, ref_tsc(&ref_page));
 	vcpu_ioctl(v, KVM_SET_MP_STATE, &halted);
 	vcpu_start(v);
 	assert_ends_soon(v);
 	vm_free(vm);
+}
+
+TEST_KNOWN(timers_of_a_halted_vp_go_by_the_state_that_is_loaded, "K30")
+{
+	load_state(false);
+}
+
+/* The same with a page that has no parameters. */
+TEST_KNOWN(timers_of_a_halted_vp_go_by_the_page_that_is_loaded, "K30")
+{
+	load_state(true);
 }
 
 /* The guest arms a timer while the host sets the clock: it must expire, whichever came first. */

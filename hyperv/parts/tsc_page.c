@@ -442,15 +442,26 @@ void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa, bool host)
 		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 
+/*
+ * Have a clock that was adopted follow KVM's clock at once, under hv_lock, rather than at the next
+ * entry: a halted VP does not enter, and would compare its timers with the clock of before. Return:
+ * true if the time took a step.
+ */
+static bool give_up(struct kvm_vcpu *vcpu)
+{
+	struct khv_ref_source kvm_clock = {
+		.master.offset = READ_ONCE(vcpu->kvm->arch.kvmclock_offset),
+	};
+
+	return to_khv_vm(vcpu->kvm)->refclock.source.adopted && set_source(vcpu, &kvm_clock);
+}
+
 enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 {
 	struct khv_refclock *clock = &a->vm->refclock;
 	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
 	bool enable = a->data & KHV_REFERENCE_TSC_ENABLE;
-	struct khv_ref_source kvm_clock = {
-		.master.offset = READ_ONCE(a->vcpu->kvm->arch.kvmclock_offset),
-	};
-	bool given_up, stale, stepped = false;
+	bool stale, stepped = false;
 
 	mutex_lock(&hv->hv_lock);
 	/* VMMs that write the register of each VP write it once for all. */
@@ -463,39 +474,44 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	WRITE_ONCE(clock->page, enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF);
 	WRITE_ONCE(clock->restored, a->host && enable);
 	WRITE_ONCE(clock->has_shown, false);
-	/*
-	 * A clock that was adopted from a frozen page need not differ from KVM's clock once the
-	 * page is disabled, and must not once user space has loaded another state: a halted VP
-	 * would compare its timers with the clock of before.
-	 */
-	given_up = clock->source.adopted && (!enable || a->host);
-	if (given_up)
-		stepped = set_source(a->vcpu, &kvm_clock);
+	/* The page is disabled, or user space has loaded another state. */
+	if (!enable || a->host)
+		stepped = give_up(a->vcpu);
 	mutex_unlock(&hv->hv_lock);
 
-	/* The clock by which deadlines were computed may have changed. */
-	if (stepped)
-		khv_stimer_clock_changed(a->vcpu->kvm);
 	/* KVM calls khv_reftime_update() before the guest resumes. */
-	if (enable || given_up)
+	if (enable || !READ_ONCE(clock->source.valid))
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);
 	/* Until then a restored page is that of another clock: no VP may read it. */
 	if (enable && stale && a->host)
 		renew_before_entry(a->vcpu->kvm);
+	/*
+	 * The clock by which deadlines were computed may have changed. A restored page is adopted
+	 * before the timers are looked at, because KVM answers the requests above first.
+	 */
+	if (stepped)
+		khv_stimer_clock_changed(a->vcpu->kvm);
 	return KHV_MSR_OK;
 }
 
 enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a)
 {
-	u64 *control = &a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_control;
+	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
+	bool lets_go = READ_ONCE(hv->hv_tsc_emulation_control) && !a->data, stepped;
 
-	bool lets_go = READ_ONCE(*control) && !a->data;
-
-	WRITE_ONCE(*control, a->data);
+	WRITE_ONCE(hv->hv_tsc_emulation_control, a->data);
+	if (!lets_go)
+		return KHV_MSR_OK;
 	/* The page need not stay as it is any more: have khv_reftime_update() follow KVM's clock. */
-	if (lets_go && a->host)
-		renew_before_entry(a->vcpu->kvm);
-	else if (lets_go)
+	if (!a->host) {
 		kvm_make_request(KVM_REQ_CLOCK_UPDATE, a->vcpu);
+		return KHV_MSR_OK;
+	}
+	mutex_lock(&hv->hv_lock);
+	stepped = give_up(a->vcpu);
+	mutex_unlock(&hv->hv_lock);
+	renew_before_entry(a->vcpu->kvm);
+	if (stepped)
+		khv_stimer_clock_changed(a->vcpu->kvm);
 	return KHV_MSR_OK;
 }

@@ -43,9 +43,10 @@ struct khv_overlay {
 /**
  * enum khv_tsc_page_state - state of the reference TSC page in guest memory
  * @KHV_TSC_PAGE_OFF: not enabled
- * @KHV_TSC_PAGE_STALE: must be written; also while the page is outside guest memory or covered
- * @KHV_TSC_PAGE_INVALID: has sequence 0, because the time does not follow from one TSC, or while the
- *	page is being written
+ * @KHV_TSC_PAGE_STALE: must be written; also while the page is outside guest memory, or covered
+ *	and out of date
+ * @KHV_TSC_PAGE_INVALID: has sequence 0, because the time does not follow from one TSC, or until
+ *	its parameters are written
  * @KHV_TSC_PAGE_LIVE: has the parameters of the clock
  */
 enum khv_tsc_page_state {
