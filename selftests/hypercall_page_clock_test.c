@@ -376,7 +376,7 @@ GUEST_CODE(writes_to_a_restored_clock)
 	expect_sane_time();
 }
 
-/* A VM with a frozen clock, as user space leaves it that has restored it: @page as it was, or not. */
+/* A VM with a frozen clock, as user space has restored it: @page as it was, or not. */
 static struct vm *vm_with_frozen_clock(bool page)
 {
 	struct vm *vm = vm_with_pages();

@@ -363,7 +363,7 @@ TEST(timers_of_a_halted_vp_with_a_frozen_page_back)
 	frozen_page(-2 * FAR_AHEAD_S);
 }
 
-/* User space loads a state without a frozen page, and the VP halted: its timer goes by KVM's clock. */
+/* User space loads a state without a frozen page: the timer of a halted VP goes by KVM's clock. */
 GUEST_CODE(halted_by_user_space)
 {
 	apic_enable();

@@ -502,7 +502,7 @@ enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a
 	WRITE_ONCE(hv->hv_tsc_emulation_control, a->data);
 	if (!lets_go)
 		return KHV_MSR_OK;
-	/* The page need not stay as it is any more: have khv_reftime_update() follow KVM's clock. */
+	/* The page need not stay as it is: have khv_reftime_update() follow KVM's clock. */
 	if (!a->host) {
 		kvm_make_request(KVM_REQ_CLOCK_UPDATE, a->vcpu);
 		return KHV_MSR_OK;

@@ -368,7 +368,7 @@ static void run_batch(struct run *r, u32 from, u32 n)
 static void tell(u32 at, const struct fuzz_op *o, const struct fuzz_out *a,
 		 const struct fuzz_out *b)
 {
-	ktap_log("%u %s: result %#llx %#llx, vector %u %u, ioctl %lld %lld, exits %u %u, interrupts %u %u",
+	ktap_log("%u %s: result %#llx %#llx, vector %u %u, ioctl %lld %lld, exits %u %u, irq %u %u",
 		 at, fuzz_kind_name(o->kind), (unsigned long long)a->result,
 		 (unsigned long long)b->result, a->vector, b->vector, (long long)a->ret,
 		 (long long)b->ret, a->nr_exits, b->nr_exits, a->irqs, b->irqs);

@@ -501,9 +501,8 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		sh->enforce = o->w[0];
 	if (ret)
 		return;
-	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100) {
+	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
 		sh->rate = true;
-	}
 	if (o->kind == FUZZ_CLOCK || (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100))
 		note_step(sh);
 	if (o->kind == FUZZ_SYNIC)
