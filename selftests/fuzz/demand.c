@@ -103,7 +103,7 @@ static bool demands_call(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	/* Without an identity of the guest, or of the hypervisor, it is none of Hyper-V's. */
 	if (b->vector || fuzz_is_reflected(b) || b->result == FUZZ_NO_PAGE ||
 	    !fuzz_shadow_msr(sh, 1, HV_X64_MSR_GUEST_OS_ID) ||
-	    !cpuid_test(&sh->f[1]->v->cpuid, CPUBIT(HV_LEAF_INTERFACE, EAX, 0)))
+	    !cpuid_test(&sh->f[1]->v->cpuid, FUZZ_INTERFACE_BIT))
 		return true;
 	/* What is in these is not known, nor whether it is the guest's memory at all. */
 	if (!c->row || (!fuzz_is_readable(o, c) && o->w[2] < GPA_NOWHERE) ||

@@ -118,6 +118,8 @@ struct fuzz_setup {
 /* Bits of the Hyper-V leaves that a stream may do without; the first one stands for none. */
 extern const u64 fuzz_cpuid_bits[];
 extern const u32 fuzz_nr_cpuid_bits;
+/* A bit that the signature "Hv#1" has: without it there is no Hyper-V. */
+#define FUZZ_INTERFACE_BIT CPUBIT(HV_LEAF_INTERFACE, EAX, 3)
 
 #define FUZZ_MAX_OPS 512
 #define FUZZ_BATCH   32 /* operations of the guest between two looks at the state */

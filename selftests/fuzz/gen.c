@@ -77,7 +77,7 @@ const u64 fuzz_cpuid_bits[] = {
 	HV_N_DIRECT_FLUSH,
 	HV_N_MSR_BITMAP,
 	CPUBIT(HV_LEAF_HINTS, EBX, 0),
-	CPUBIT(HV_LEAF_INTERFACE, EAX, 0),
+	FUZZ_INTERFACE_BIT,
 };
 const u32 fuzz_nr_cpuid_bits = ARRAY_SIZE(fuzz_cpuid_bits);
 
