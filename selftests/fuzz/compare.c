@@ -324,6 +324,7 @@ static bool look(struct run *r, u32 at)
 	if (r->f[0]->ended) {
 		ktap_log("seed %llu: the guests of both end, within operation %u or before",
 			 (unsigned long long)r->s->seed, at);
+		fuzz_tell_end(r->f[1]);
 		fuzz_lost.ended++;
 		return true;
 	}
@@ -374,6 +375,22 @@ static void tell(u32 at, const struct fuzz_op *o, const struct fuzz_out *a,
 		 (long long)b->ret, a->nr_exits, b->nr_exits, a->irqs, b->irqs);
 }
 
+/* The last exit of L2 to L1 on each side, which L1 itself has noted. */
+static void tell_nested(const struct run *r)
+{
+	u32 side;
+
+	for (side = 0; side < 2; side++) {
+		const struct nested *n = r->f[side]->nested;
+
+		if (n)
+			ktap_log("  VM %u: %u exits of L2, the last one: kind %u, failure %u, "
+				 "reason %#llx, information %#llx",
+				 side, n->exits, n->exit, n->failure, (unsigned long long)n->reason,
+				 (unsigned long long)n->info);
+	}
+}
+
 static bool compare_batch(struct run *r, u32 from, u32 n)
 {
 	u32 i;
@@ -382,6 +399,8 @@ static bool compare_batch(struct run *r, u32 from, u32 n)
 		if (fuzz_tells)
 			tell(from + i, &r->s->ops[from + i], &r->out[0][i], &r->out[1][i]);
 	}
+	if (fuzz_tells)
+		tell_nested(r);
 	for (i = 0; i < n; i++) {
 		const struct fuzz_out both[2] = { r->out[0][i], r->out[1][i] };
 

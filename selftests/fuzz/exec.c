@@ -162,17 +162,20 @@ static void take_bit(struct fuzz_vm *f, u64 bit)
 		cpuid_assign(&f->v->cpuid, bit, false);
 }
 
-/* Both VMs of a stream show the same: what stock offers, without what the stream does without. */
-static void set_cpuid(struct fuzz_vm *f)
+/*
+ * Both VMs of a stream show the same: what stock offers, without what the stream does without. More
+ * is offered to a vCPU with the enlightened VMCS (@evmcs).
+ */
+static void set_cpuid(struct fuzz_vm *f, bool evmcs)
 {
-	static struct cpuid_table offered;
+	static struct cpuid_table offered[2];
 	u32 i;
 
-	if (!offered.nent) {
+	if (!offered[evmcs].nent) {
 		ASSERT(f->who == FUZZ_STOCK, "the first VM must be stock's");
-		offered = f->v->cpuid;
+		offered[evmcs] = f->v->cpuid;
 	}
-	f->v->cpuid = offered;
+	f->v->cpuid = offered[evmcs];
 	cpuid_assign(&f->v->cpuid, HV_S_KERNEL_DEBUG, f->setup.debugger);
 	cpuid_assign(&f->v->cpuid, HV_F_HYPERCALL_LOCK, true);
 	for (i = 0; i < FUZZ_WITHOUT; i++)
@@ -203,7 +206,7 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 	f->vm = vm_create(1, 0);
 	ASSERT_EQ(vms_created() - owned, who == FUZZ_MODULE);
 	f->v = f->vm->vcpus[0];
-	set_cpuid(f);
+	set_cpuid(f, false);
 	unblock_ticks(f->v);
 	f->pages = new_pages(side);
 	add_memory(f);
@@ -220,10 +223,19 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 	if (setup->enforce)
 		vcpu_enforce_cpuid(f->v, true);
 	if (setup->nested) {
-		f->nested = nested_create(f->v, NESTED_PAGING | NESTED_DIRECT, FUZZ_BATCH);
+		const u32 evmcs = setup->nested == FUZZ_L1 && !host_is_amd() ? NESTED_EVMCS : 0;
+
+		f->nested = nested_create(f->v, NESTED_PAGING | NESTED_DIRECT | evmcs, FUZZ_BATCH);
+		if (evmcs)
+			set_cpuid(f, true);
 		f->ops = f->nested->l2;
-		/* The register shows where it is: at the same address in both VMs. */
+		/*
+		 * The register shows where the VP assist page is, and that page where the
+		 * enlightened VMCS is: at the same addresses in both VMs.
+		 */
 		f->nested->assist = (u8 *)(uintptr_t)FUZZ_PAGE(FUZZ_ASSIST_PAGE);
+		vm_add_memslot(f->vm, FUZZ_EVMCS, f->nested->evmcs, PAGE_SIZE, 0);
+		f->nested->evmcs = (u8 *)(uintptr_t)FUZZ_EVMCS;
 		f->pages[FUZZ_ASSIST_PAGE * PAGE_SIZE + ASSIST_DIRECT] = 1;
 	} else {
 		f->ops = vcpu_ops_init(f->v, FUZZ_BATCH);
@@ -474,6 +486,21 @@ static void run(struct fuzz_vm *f, const struct fuzz_op *ops, struct fuzz_out *o
 			return;
 		}
 	}
+}
+
+void fuzz_tell_end(const struct fuzz_vm *f)
+{
+	const struct guest_msg *m = &f->v->cpu->msg;
+	const struct kvm_run *run = f->v->run;
+
+	if (run->exit_reason == KVM_EXIT_IO && run->io.port == GUEST_PORT)
+		ktap_log("  it says: %s:%u: %s: %#llx, %#llx", m->file, m->line, m->text,
+			 (unsigned long long)m->args[0], (unsigned long long)m->args[1]);
+	else
+		ktap_log("  exit reason %u, hardware exit reason %#llx", run->exit_reason,
+			 (unsigned long long)run->hw.hardware_exit_reason);
+	if (f->nested)
+		ktap_log("  L2: kind %u, failure %#x", f->nested->exit, f->nested->failure);
 }
 
 static void collect_irqs(struct fuzz_vm *f, u32 nr, struct fuzz_out *out)

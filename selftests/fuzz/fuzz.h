@@ -29,6 +29,8 @@
 /* What a VP sees in SMM besides: its SMRAM, with a handler that returns. */
 #define FUZZ_SMRAM	 0x30000ULL
 #define FUZZ_SMRAM_SIZE	 0x10000UL
+/* The enlightened VMCS: its state holds addresses of L1, so it is not compared. */
+#define FUZZ_EVMCS	 0x8000ULL
 
 /* An absolute reference time that no stream lives to see, and one that is over when it begins. */
 #define FUZZ_FAR  36000000000ULL
@@ -102,16 +104,24 @@ struct fuzz_op {
 
 #define FUZZ_WITHOUT 3
 
+/* Is the guest an L1, and the interpreter its L2? */
+enum fuzz_nested {
+	FUZZ_NO_L1,
+	FUZZ_L1, /* on Intel with the enlightened VMCS */
+	FUZZ_L1_PLAIN_VMCS,
+	FUZZ_L1_KINDS,
+};
+
 /* How the VMs of a stream are made. */
 struct fuzz_setup {
 	bool x2apic;
 	bool fast; /* module parameter fastpath */
 	u32 synic; /* 0: without SynIC, else KVM_CAP_HYPERV_SYNIC(2) */
 	bool enforce;
-	bool debugger;		   /* CPUID has the debugger's leaves */
-	bool smm;		   /* there is SMRAM, so that an SMI returns */
-	bool exits;		   /* accesses that the MSR filter denies go to user space */
-	bool nested;		   /* the guest is an L1, and the interpreter its L2 */
+	bool debugger; /* CPUID has the debugger's leaves */
+	bool smm;      /* there is SMRAM, so that an SMI returns */
+	bool exits;    /* accesses that the MSR filter denies go to user space */
+	enum fuzz_nested nested;
 	u32 without[FUZZ_WITHOUT]; /* numbers of fuzz_cpuid_bits[], 0: none */
 };
 
@@ -275,6 +285,8 @@ void fuzz_set_fast(bool on);
 /* The VM @side (0 or 1) of a stream. */
 struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_setup *setup);
 void fuzz_vm_free(struct fuzz_vm *f);
+/* Log what a guest that has ended said last. */
+void fuzz_tell_end(const struct fuzz_vm *f);
 /* Run up to FUZZ_BATCH operations of the guest. */
 void fuzz_run_guest(struct fuzz_vm *f, const struct fuzz_op *ops, u32 nr, struct fuzz_out *out);
 void fuzz_run_host(struct fuzz_vm *f, const struct fuzz_op *op, struct fuzz_out *out);
@@ -429,9 +441,10 @@ struct fuzz_shadow {
 	bool synic;		    /* the SynIC is enabled */
 	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */
 	const char *l2_refused;	    /* a call of L2 had another result, by this id */
-	u64 gap[FUZZ_EVENTFDS];	    /* of the signals of resamplefds */
-	bool routed;		    /* user space has set routes */
-	u32 sint[FUZZ_EVENTFDS];    /* that the GSI is routed to */
+	bool restored_l2;	    /* user space has restored L2, which L1 has not entered since */
+	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */
+	bool routed;		 /* user space has set routes */
+	u32 sint[FUZZ_EVENTFDS]; /* that the GSI is routed to */
 	struct fuzz_raise raises[FUZZ_RAISES];
 	u64 ticks[4]; /* of timers that the guest has waited for */
 };

@@ -322,13 +322,19 @@ static bool in_l1(const struct fuzz_op *o)
 }
 
 /* Where the operation runs; and what would end the guest soon. */
-static void nest(struct fuzz_random *r, struct fuzz_op *o, bool in_prologue)
+static void nest(struct fuzz_random *r, enum fuzz_nested nested, struct fuzz_op *o,
+		 bool in_prologue)
 {
 	/* L2 is of little use by itself: what it does with registers ends in L1. */
 	o->l1 = in_l1(o) && (in_prologue || chance(r, 70));
 	/* Without its VP assist page L1 does not get into L2 again (D36). */
 	if (o->kind == FUZZ_SLOT && !o->w[0] && chance(r, 90))
 		o->w[0] = 1;
+	/* Nor with another one on Intel, where that page names the VMCS. */
+	if (nested == FUZZ_L1 && !host_is_amd() &&
+	    (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR) &&
+	    o->w[0] == HV_X64_MSR_VP_ASSIST_PAGE && chance(r, 90))
+		o->w[1] = FUZZ_PAGE(FUZZ_ASSIST_PAGE) | ASSIST_ENABLE;
 }
 
 static u32 bit_number(u64 bit)
@@ -362,7 +368,9 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 	/* The debugger's calls are denied by this bit alone, if there is a debugger. */
 	if (s->setup.enforce && s->setup.debugger && chance(&r, 40))
 		s->setup.without[0] = bit_number(HV_F_DEBUGGING);
-	s->setup.nested = chance(&r, 15) && host_is_amd() && host_has_nested();
+	s->setup.nested = chance(&r, 15) && host_has_nested() ? FUZZ_L1 : FUZZ_NO_L1;
+	if (s->setup.nested && !host_is_amd() && chance(&r, 20))
+		s->setup.nested = FUZZ_L1_PLAIN_VMCS;
 	if (s->setup.nested)
 		make_nestable(&s->setup);
 	first = prologue(&r, s);
@@ -373,7 +381,7 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 			draw(&r, &s->ops[s->nr++]);
 	}
 	for (i = 0; s->setup.nested && i < s->nr; i++)
-		nest(&r, &s->ops[i], i < first);
+		nest(&r, s->setup.nested, &s->ops[i], i < first);
 }
 
 /* Operations at once: as many as a batch, but mostly few. */
@@ -391,7 +399,7 @@ static void redraw(struct fuzz_random *r, struct fuzz_stream *s)
 	for (; n; n--, at++) {
 		draw(r, &s->ops[at]);
 		if (s->setup.nested)
-			nest(r, &s->ops[at], false);
+			nest(r, s->setup.nested, &s->ops[at], false);
 	}
 }
 

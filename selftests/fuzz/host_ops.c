@@ -203,6 +203,9 @@ static int set_nested_state(struct fuzz_vm *f, struct fuzz_out *out)
 
 	if (!f->nested)
 		return 0;
+	r = vcpu_finish_exit(f->v);
+	if (r != -EINTR)
+		return r;
 	memset(&n, 0, sizeof(n));
 	n.s.size = sizeof(n);
 	r = __vcpu_ioctl(f->v, KVM_GET_NESTED_STATE, &n);

@@ -14,6 +14,7 @@
 #define CRASH_BITS (HV_CRASH_NOTIFY | HV_CRASH_MESSAGE)
 #define SYNDBG	   KVM_EXIT_HYPERV_SYNDBG
 #define GP	   13u /* #GP */
+#define UD	   6u  /* #UD */
 
 /* Register that the operation, or the difference in the state, is about; 0: none. */
 static u32 register_of(const struct fuzz_op *o, const struct fuzz_difference *d)
@@ -934,6 +935,19 @@ static bool d35(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       !fuzz_is_reflected(&sh->out[1]);
 }
 
+/* User space has restored L2: stock on Intel forgets of whom, until L1 enters it again. */
+static bool n1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	const struct fuzz_out *a = &sh->out[0], *b = &sh->out[1];
+	struct fuzz_call c;
+
+	return d->what == FUZZ_OF_RESULT && sh->restored_l2 && !host_is_amd() &&
+	       sh->s->setup.nested == FUZZ_L1 && fuzz_in_l2(sh, o) && fuzz_look_at_call(o, &c) &&
+	       fuzz_is_flush(c.code) && FUZZ_STATUS(b->result) == HV_STATUS_SUCCESS &&
+	       (fuzz_is_reflected(a) ||
+		FUZZ_STATUS(a->result) == HV_STATUS_INVALID_HYPERCALL_INPUT);
+}
+
 /* The VP assist page is disabled, and so allows nothing; stock goes by what it did. */
 static bool n8(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -945,21 +959,28 @@ static bool n8(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	       !(fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE) & ASSIST_ENABLE);
 }
 
+/* Is the code at the VP assist page, or has it left there what stock has not? */
+static bool assist_is_code(const struct fuzz_shadow *sh, u32 at)
+{
+	u64 assist = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
+	int page = fuzz_page_at(sh->f[0], assist & ~(PAGE_SIZE - 1));
+
+	return (assist & ASSIST_ENABLE) && page >= 0 &&
+	       (fuzz_is_code(sh, assist) ||
+		(sh->left[page] &&
+		 sh->f[1]->pages[(u32)page * PAGE_SIZE + at] == (u8)FUZZ_CODE_FILL));
+}
+
 /* The VP assist page is the hypercall page, too, whose code allows nothing here. */
 static bool d1_direct(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		      const struct fuzz_difference *d)
 {
-	u64 assist = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
-	int page = fuzz_page_at(sh->f[0], assist & ~(PAGE_SIZE - 1));
 	struct fuzz_call c;
 
 	(void)d;
 	return fuzz_in_l2(sh, o) && fuzz_look_at_call(o, &c) && fuzz_is_flush(c.code) &&
 	       !fuzz_is_reflected(&sh->out[0]) && fuzz_is_reflected(&sh->out[1]) &&
-	       (assist & ASSIST_ENABLE) && page >= 0 &&
-	       (fuzz_is_code(sh, assist) ||
-		(sh->left[page] &&
-		 sh->f[1]->pages[(u32)page * PAGE_SIZE + ASSIST_DIRECT] == (u8)FUZZ_CODE_FILL));
+	       assist_is_code(sh, ASSIST_DIRECT);
 }
 
 static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
@@ -997,6 +1018,20 @@ static bool d36_read(struct fuzz_shadow *sh, const struct fuzz_op *o,
 }
 
 /*
+ * The same page names the enlightened VMCS: code is the address of none, and L1 gets a #UD for its
+ * VMRESUME, of which it tells before it ends.
+ */
+static bool d1_evmcs(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d)
+{
+	(void)o;
+	return sh->s->setup.nested == FUZZ_L1 && !host_is_amd() && d->what == FUZZ_OF_EXITS &&
+	       sh->out[1].nr_exits == sh->out[0].nr_exits + 1 &&
+	       last_exit(&sh->out[1])->reason == FUZZ_FAULTED && sh->f[1]->nested->failure == UD &&
+	       assist_is_code(sh, ASSIST_VMCS);
+}
+
+/*
  * VMRUN with a VP assist page that is not in memory: KVM_RUN of stock fails, and L1 gets a #GP
  * here, of which it tells before it ends.
  */
@@ -1031,13 +1066,17 @@ static bool ticks(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct 
 	return sh->ticks[vector / 64] >> vector % 64 & 1;
 }
 
-/* A flush that L2 has asked for ends in L1, for its TLB lock, unless it was refused. */
+/*
+ * A flush that L2 has asked for ends in L1, for its TLB lock, unless it was refused: by the module,
+ * or by stock (N1).
+ */
 static bool tlb_lock(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d, const char **id)
 {
 	(void)o;
 	*id = sh->l2_refused;
-	return sh->l2_refused && d->what == FUZZ_OF_NESTED && d->a;
+	return sh->l2_refused && d->what == FUZZ_OF_NESTED &&
+	       (d->a || !strcmp(sh->l2_refused, "N1"));
 }
 
 /* --- the table ----------------------------------------------------------- */
@@ -1069,7 +1108,8 @@ static struct {
 	{ "D1", d1_direct, true, false, 0, 0 },	  { "D16", d16_told, false, false, 0, 0 },
 	{ "D16", d16_served, true, false, 0, 0 }, { "D41", d41_call, false, false, 0, 0 },
 	{ "D48", d48_tsc, true, true, 0, 0 },	  { "D13", d13_tsc, true, false, 0, 0 },
-	{ "D13", d13_page, false, false, 0, 0 },
+	{ "D13", d13_page, false, false, 0, 0 },  { "D1", d1_evmcs, true, false, 0, 0 },
+	{ "N1", n1, false, false, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */

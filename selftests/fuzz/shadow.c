@@ -585,6 +585,10 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	u32 side;
 
 	memcpy(sh->out, out, sizeof(sh->out));
+	if (o->kind == FUZZ_NESTED_STATE)
+		sh->restored_l2 = sh->s->setup.nested && !out[1].ret;
+	if (o->l1 || o->kind == FUZZ_NESTED)
+		sh->restored_l2 = false;
 	sh->locked = sh->hypercall[1] & HV_HYPERCALL_LOCKED;
 	if (!fuzz_is_host(o->kind)) {
 		note_entry(sh);

@@ -72,7 +72,7 @@ static u32 plainer(struct fuzz_stream *t, const struct fuzz_stream *s, u32 step)
 		t->setup.exits = false;
 		break;
 	case 9:
-		t->setup.nested = false;
+		t->setup.nested = FUZZ_NO_L1;
 		break;
 	default:
 		return 0;

@@ -80,7 +80,7 @@ static const char *load_setup(struct fuzz_setup *s, const char *line)
 	s->smm = smm;
 	s->exits = exits;
 	s->nested = nested;
-	if (s->synic > 2 || s->without[0] >= fuzz_nr_cpuid_bits ||
+	if (s->synic > 2 || nested >= FUZZ_L1_KINDS || s->without[0] >= fuzz_nr_cpuid_bits ||
 	    s->without[1] >= fuzz_nr_cpuid_bits || s->without[2] >= fuzz_nr_cpuid_bits)
 		return "the setup has a value that there is not";
 	return NULL;

@@ -163,10 +163,7 @@ static void save_vcpu(struct vcpu *v, struct moved_vcpu *m)
 {
 	u32 i;
 
-	/* The exit to user space is half of an instruction: do the other half. */
-	v->run->immediate_exit = 1;
-	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
-	v->run->immediate_exit = 0;
+	ASSERT_EQ(vcpu_finish_exit(v), -EINTR);
 	for (i = 0; i < ARRAY_SIZE(moved_msrs); i++)
 		m->msrs[i] = vcpu_get_msr(v, moved_msrs[i]);
 	m->vendor_msr = vcpu_get_msr(v, vendor_msr());

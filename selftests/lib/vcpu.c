@@ -224,6 +224,16 @@ int __vcpu_run(struct vcpu *v)
 	}
 }
 
+int vcpu_finish_exit(struct vcpu *v)
+{
+	int r;
+
+	v->run->immediate_exit = 1;
+	r = __vcpu_ioctl(v, KVM_RUN, NULL);
+	v->run->immediate_exit = 0;
+	return r;
+}
+
 void vcpu_stop(struct vcpu *v)
 {
 	v->stop = true;
