@@ -183,7 +183,33 @@ static bool demands_icr2(const struct fuzz_shadow *sh, struct fuzz_difference *d
 	       breaks(d, "D52", APIC_ICR2, sh->icr2[1], icr2);
 }
 
-/* The whole hypercall page is code, where nothing else was put. */
+/* A disabled SynIC delivers no message. */
+static bool demands_silence(const struct fuzz_shadow *sh, struct fuzz_difference *d)
+{
+	u64 simp = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP);
+	int page = fuzz_page_at(sh->f[1], simp & ~(PAGE_SIZE - 1));
+	u32 i, type;
+
+	for (i = 0; i < HV_SYNIC_SINTS && sh->hushed && page >= 0; i++) {
+		type = *(u32 *)(sh->f[1]->pages + (u32)page * PAGE_SIZE + 256 * i);
+		if (type && !sh->slots[i])
+			return breaks(d, "D16", (u32)page * PAGE_SIZE + 256 * i, 0, type);
+	}
+	return true;
+}
+
+/* Was nothing put on the code, or only the clock, which the guest has taken off again? */
+static bool shows_code(const struct fuzz_shadow *sh, u32 page)
+{
+	u64 tsc = fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC);
+
+	if (sh->role[page] == FUZZ_AS_HYPERCALL)
+		return true;
+	return sh->bared == page + 1 && sh->role[page] == (FUZZ_AS_HYPERCALL | FUZZ_AS_TSC) &&
+	       (!(tsc & 1) || fuzz_page_at(sh->f[1], tsc & ~(PAGE_SIZE - 1)) != (int)page);
+}
+
+/* The whole hypercall page is code, where nothing else is. */
 static bool demands_code(const struct fuzz_shadow *sh, struct fuzz_difference *d)
 {
 	const u32 call = fuzz_call_code(), fill = FUZZ_CODE_FILL;
@@ -193,13 +219,12 @@ static bool demands_code(const struct fuzz_shadow *sh, struct fuzz_difference *d
 		const u32 *code = (u32 *)(sh->f[1]->pages + page * PAGE_SIZE);
 		u64 at = fuzz_page_address(sh->f[1], page);
 
-		if (!at || !fuzz_is_code(sh, at) || sh->changed[page] ||
-		    sh->role[page] != FUZZ_AS_HYPERCALL)
+		if (!at || !fuzz_is_code(sh, at) || sh->changed[page] || !shows_code(sh, page))
 			continue;
 		for (i = 0; i < PAGE_SIZE / 4; i++)
 			if (code[i] != (i ? fill : call))
-				return breaks(d, "D1", page * PAGE_SIZE + 4 * i, i ? fill : call,
-					      code[i]);
+				return breaks(d, sh->bared == page + 1 ? "D53" : "D1",
+					      page * PAGE_SIZE + 4 * i, i ? fill : call, code[i]);
 	}
 	return true;
 }
@@ -210,5 +235,5 @@ bool fuzz_demands_state(const struct fuzz_shadow *sh, struct fuzz_difference *d)
 	if (sh->s->setup.nested && !sh->met)
 		return true;
 	return demands_registers(sh, d) && demands_timers(sh, d) && demands_icr2(sh, d) &&
-	       demands_code(sh, d);
+	       demands_silence(sh, d) && demands_code(sh, d);
 }

@@ -442,6 +442,9 @@ struct fuzz_shadow {
 	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */
 	const char *l2_refused;	    /* a call of L2 had another result, by this id */
 	bool restored_l2;	    /* user space has restored L2, which L1 has not entered since */
+	u32 bared;		    /* page + 1 where the guest has taken the clock off the code */
+	bool hushed;		    /* a disabled SynIC had these types of messages in its slots */
+	u32 slots[HV_SYNIC_SINTS];
 	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */
 	bool routed;		 /* user space has set routes */
 	u32 sint[FUZZ_EVENTFDS]; /* that the GSI is routed to */

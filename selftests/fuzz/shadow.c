@@ -447,6 +447,52 @@ static bool is_in_slot(u64 at, u64 slot)
 	return page >= 0 && (u32)page / FUZZ_SLOT_PAGES == slot % FUZZ_SLOTS;
 }
 
+/* Does the guest take the clock off the code, which comes back then? */
+static void note_bared(struct fuzz_shadow *sh, const struct fuzz_op *o)
+{
+	u64 tsc = fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC);
+
+	/* What user space has leave brings nothing back. */
+	if (o->kind == FUZZ_SET_MSR || o->kind == FUZZ_SLOT)
+		sh->bared = 0;
+	if (o->kind == FUZZ_WRMSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC &&
+	    is_written(&sh->out[1]) && (tsc & 1) && fuzz_is_code(sh, tsc) && writable(sh, tsc))
+		sh->bared = (u32)fuzz_page_at(sh->f[1], tsc & ~(PAGE_SIZE - 1)) + 1;
+}
+
+/* May the operation write to the message page, or have the SynIC deliver to it? */
+static bool may_fill_slots(const struct fuzz_op *o)
+{
+	switch (o->kind) {
+	case FUZZ_STORE:
+	case FUZZ_SLOT:
+	case FUZZ_SYNIC:
+		return true;
+	case FUZZ_WRMSR:
+	case FUZZ_SET_MSR:
+		/* These name a page, or let another one name it. */
+		return o->w[0] == HV_X64_MSR_SCONTROL || o->w[0] == HV_X64_MSR_SIMP ||
+		       o->w[0] == HV_X64_MSR_SIEFP || o->w[0] == HV_X64_MSR_HYPERCALL ||
+		       o->w[0] == HV_X64_MSR_GUEST_OS_ID || o->w[0] == HV_X64_MSR_REFERENCE_TSC ||
+		       o->w[0] == HV_X64_MSR_VP_ASSIST_PAGE;
+	default:
+		return false;
+	}
+}
+
+/* The message page of a SynIC that is disabled, where nothing else is. */
+static void look_at_slots(struct fuzz_shadow *sh)
+{
+	u64 simp = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP);
+	int page = fuzz_page_at(sh->f[1], simp & ~(PAGE_SIZE - 1));
+	u32 i;
+
+	sh->hushed = (simp & 1) && page >= 0 && sh->role[page] == FUZZ_AS_SIMP &&
+		     !(fuzz_shadow_msr(sh, 1, HV_X64_MSR_SCONTROL) & 1);
+	for (i = 0; i < HV_SYNIC_SINTS && sh->hushed; i++)
+		sh->slots[i] = *(u32 *)(sh->f[1]->pages + (u32)page * PAGE_SIZE + 256 * i);
+}
+
 /*
  * Does the operation have the hypercall page stay where it was? It does when the guest writes to
  * it, when user space writes the register or clears GUEST_OS_ID, and when the page's memory goes
@@ -597,6 +643,9 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	if (fuzz_in_l2(sh, o) && (o->kind == FUZZ_RDMSR || o->kind == FUZZ_WRMSR))
 		return; /* L1 has answered it */
 	note_leftovers(sh, o);
+	note_bared(sh, o);
+	if (may_fill_slots(o))
+		sh->hushed = false;
 	if (o->kind == FUZZ_WRMSR || o->kind == FUZZ_SET_MSR)
 		note_register(sh, o, out);
 	note_debugger(sh, o, out);
@@ -648,6 +697,7 @@ void fuzz_shadow_look(struct fuzz_shadow *sh)
 	}
 	sh->met = sh->entered;
 	note_roles(sh);
+	look_at_slots(sh);
 	if (sh->f[0]->state.apic[APIC_PPR / 16] == sh->f[1]->state.apic[APIC_PPR / 16])
 		sh->cr8 = false;
 	sh->apic_off = !(sh->f[0]->state.apic[APIC_SPIV / 16] & 0x100);
