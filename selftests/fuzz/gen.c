@@ -295,6 +295,26 @@ static u32 anonymous(struct fuzz_random *r, struct fuzz_op *ops, u32 room)
 	return n;
 }
 
+/* A message for a SynIC that is disabled, and a look at its slots before. @room operations are left. */
+static u32 silence(struct fuzz_random *r, struct fuzz_op *ops, u32 room)
+{
+	const u32 config = HV_X64_MSR_STIMER_CONFIG(below(r, HV_SYNIC_STIMERS));
+	const struct fuzz_op all[] = {
+		{ .kind = FUZZ_WRMSR, .w = { HV_X64_MSR_SCONTROL, 0 } },
+		{ .kind = FUZZ_OFFERED, .w = { HV_LEAF_INTERFACE } },
+		{ .kind = FUZZ_WRMSR, .w = { config, 0 } },
+		{ .kind = FUZZ_WRMSR, .w = { config + 1, FUZZ_PAST } },
+		{ .kind = FUZZ_WRMSR,
+		  .w = { config, HV_STIMER_ENABLE | (1 + below(r, HV_SYNIC_SINTS - 1)) << 16 } },
+		{ .kind = FUZZ_WINDOW },
+	};
+
+	if (room < ARRAY_SIZE(all))
+		return 0;
+	memcpy(ops, all, sizeof(all));
+	return ARRAY_SIZE(all);
+}
+
 /* What an L1 needs to get going; and no SMI, for which it would have to be prepared. */
 static void make_nestable(struct fuzz_setup *setup)
 {
@@ -377,6 +397,9 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 	for (s->nr = first; s->nr < nr;) {
 		if (chance(&r, 1))
 			s->nr += anonymous(&r, &s->ops[s->nr], nr - s->nr);
+		/* Stock delivers, which ends the stream. */
+		if (!below(&r, 2000))
+			s->nr += silence(&r, &s->ops[s->nr], nr - s->nr);
 		if (s->nr < nr)
 			draw(&r, &s->ops[s->nr++]);
 	}

@@ -72,7 +72,8 @@ static void call_input(struct fuzz_random *r, u32 code, u64 *w, u64 *reps, u64 *
 		break;
 	case HVCALL_POST_MESSAGE:
 		w[0] = below(r, 4);
-		w[1] = (u64)(chance(r, 90) ? below(r, 240) : below(r, 300)) << 32 |
+		w[1] = (chance(r, 85) ? below(r, 241) : PICK(r, 241, 242, 256, 0x10000, 0xffffffff))
+			       << 32 |
 		       (chance(r, 90) ? 1 + below(r, 4) : PICK(r, 0, 0x80000000, 0x80000010));
 		break;
 	case HVCALL_SIGNAL_EVENT:
