@@ -210,9 +210,28 @@ TEST(module_is_like_stock)
 	ASSERT(!n || options.steer || options.ops < LONG_OPS, "%u outcomes were not reached", n);
 }
 
+/* A HLT that never was is no test of what ends it. */
+static void judge_halts(const struct several_halts *h, u32 vp)
+{
+	static const char *const names[SEVERAL_WAKERS] = { "timers", "messages", "IPIs" };
+	u32 i;
+
+	ktap_log("VP %u: %llu HLTs, ended by %llu timers, %llu messages, %llu IPIs", vp,
+		 (unsigned long long)h->halts, (unsigned long long)h->ended[SEVERAL_BY_TIMER],
+		 (unsigned long long)h->ended[SEVERAL_BY_MESSAGE],
+		 (unsigned long long)h->ended[SEVERAL_BY_IPI]);
+	ktap_log("      KVM: %llu exits, %llu ended while it polled, %llu woken up",
+		 (unsigned long long)h->exits, (unsigned long long)h->polled,
+		 (unsigned long long)h->woken);
+	for (i = 0; i < SEVERAL_WAKERS; i++)
+		ASSERT(h->ended[i], "VP %u: %s have ended no HLT", vp, names[i]);
+	ASSERT(h->woken, "VP %u was never woken up", vp);
+}
+
 /* Several VPs at once, on the module: what must hold whatever the order (fuzz/several.c). */
 static void several(u32 vps)
 {
+	struct several_halts halts[SEVERAL_MAX] = { 0 };
 	u32 i, vms = 1 + (u32)(options.ops / SEVERAL_OPS);
 
 	if (options.replay)
@@ -224,10 +243,12 @@ static void several(u32 vps)
 	ktap_log("seed %llu", (unsigned long long)options.seed);
 	for (i = 0; i < vms; i++) {
 		fuzz_set_fast(options.fast >= 0 ? options.fast != 0 : (vps / 2 + i) % 2 != 0);
-		several_run(options.seed + i, vps, SEVERAL_ROUNDS / vps);
+		several_run(options.seed + i, vps, SEVERAL_ROUNDS / vps, halts);
 		ASSERT_EQ(module_vms_created(), i + 1);
 	}
 	ktap_log("%u operations on %u VPs in %u VMs", vms * SEVERAL_ROUNDS, vps, vms);
+	for (i = 0; i < vps; i++)
+		judge_halts(&halts[i], i);
 	module_unload();
 }
 

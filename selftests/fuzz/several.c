@@ -14,16 +14,20 @@
 
 #include "apic.h"
 #include "irqfd.h"
+#include "../lib/rows.h"
 #include "several.h"
 
-#define IPI_VECTOR   0x40 /* + the sender */
-#define TIMER_VECTOR 0x51
-#define SINT_VECTOR  0x61
-#define SINT	     2
-#define CONNECTION   7
-#define WINDOW	     0x40000000ULL
-#define FRAMES	     4			/* that the pages of one VP lead to, in turns */
-#define TIME_OUT     (30ULL * 10000000) /* 30 s of reference time: an emulated host may be busy */
+#define IPI_VECTOR    0x40 /* + the sender */
+#define TIMER_VECTOR  0x51
+#define SINT_VECTOR   0x61
+#define PING_VECTOR   0x70 /* + the sender, whom it asks for a pong */
+#define PONG_VECTOR   0x81
+#define SINT	      2
+#define CONNECTION    7
+#define WINDOW	      0x40000000ULL
+#define FRAMES	      4			 /* that the pages of one VP lead to, in turns */
+#define SURELY_ASLEEP 50000		 /* 5 ms */
+#define TIME_OUT      (30ULL * 10000000) /* 30 s of reference time: an emulated host may be busy */
 
 static struct world {
 	struct vm *vm;
@@ -35,7 +39,8 @@ static struct world {
 	struct hv_message *messages[SEVERAL_MAX];
 	volatile u64 flushed[SEVERAL_MAX]; /* the last change that is flushed everywhere */
 	volatile u32 sent[SEVERAL_MAX][SEVERAL_MAX], got[SEVERAL_MAX][SEVERAL_MAX];
-	volatile u32 ticks[SEVERAL_MAX], taken[SEVERAL_MAX];
+	volatile u32 ticks[SEVERAL_MAX], taken[SEVERAL_MAX], pongs[SEVERAL_MAX];
+	struct several_halts halts[SEVERAL_MAX];
 	volatile u64 due[SEVERAL_MAX], latest;
 	volatile u32 signals, done;
 } w;
@@ -135,7 +140,42 @@ static void on_message(struct guest_frame *f)
 	wrmsr(HV_X64_MSR_EOI, 0);
 }
 
+static void on_ping(struct guest_frame *f)
+{
+	GUEST_ASSERT_EQ(hypercall(HVCALL_SEND_IPI | HV_CTL_FAST, PONG_VECTOR,
+				  BIT64(f->vector - PING_VECTOR)),
+			HV_STATUS_SUCCESS);
+	apic_eoi();
+}
+
+static void on_pong(struct guest_frame *f)
+{
+	(void)f;
+	w.pongs[me()]++;
+	apic_eoi();
+}
+
 /* --- what a VP does ------------------------------------------------------ */
+
+/* Halt until the handler of @by has counted one more than @before. */
+static void sleep_until(volatile u32 *count, u32 before, enum several_waker by)
+{
+	struct several_halts *h = &w.halts[me()];
+	bool halted = false;
+
+	/* Off between look and HLT: or what comes there is slept over. */
+	for (;;) {
+		irqs_off();
+		if (*count != before)
+			break;
+		h->halts++;
+		halted = true;
+		irqs_halt();
+		irqs_on();
+	}
+	irqs_on();
+	h->ended[by] += halted;
+}
 
 static void send_ipis(u64 mask, u32 vector)
 {
@@ -197,33 +237,42 @@ static void ipi(void)
 		WAIT_FOR(all_came(n));
 }
 
-static void timer(bool message)
+/* One that expires @ticks from now, or has expired if that is 0. */
+static void timer(bool message, u64 ticks, bool halt)
 {
-	u32 n = me(), t = message, before = message ? w.taken[n] : w.ticks[n];
+	volatile u32 *count = message ? &w.taken[me()] : &w.ticks[me()];
+	u32 n = me(), t = message, before = *count;
 	u64 config = HV_STIMER_ENABLE |
 		     (message ? HV_STIMER_SINT(SINT) :
 				HV_STIMER_DIRECT | HV_STIMER_VECTOR(TIMER_VECTOR));
 
-	w.due[n] = time_now() + 100 + below(20000);
-	if (below(8) == 0)
-		w.due[n] = 1 + below(100);
+	w.due[n] = ticks ? time_now() + ticks : 1 + below(100);
 	wrmsr(HV_X64_MSR_STIMER_COUNT(t), w.due[n]);
 	wrmsr(HV_X64_MSR_STIMER_CONFIG(t), config);
-	if (below(2)) {
-		/* Off between look and HLT: or what comes there is slept over. */
-		for (;;) {
-			irqs_off();
-			if ((message ? w.taken[n] : w.ticks[n]) != before)
-				break;
-			irqs_halt();
-			irqs_on();
-		}
-		irqs_on();
-	} else {
-		WAIT_FOR((message ? w.taken[n] : w.ticks[n]) != before);
-	}
-	GUEST_ASSERT_EQ(message ? w.taken[n] : w.ticks[n], before + 1);
+	if (halt)
+		sleep_until(count, before, message ? SEVERAL_BY_MESSAGE : SEVERAL_BY_TIMER);
+	else
+		WAIT_FOR(*count != before);
+	GUEST_ASSERT_EQ(*count, before + 1);
 	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_STIMER_CONFIG(t)) & HV_STIMER_ENABLE, 0);
+}
+
+static void any_timer(void)
+{
+	timer(below(2), below(8) ? 100 + below(20000) : 0, below(2));
+}
+
+/* Ask another VP for an IPI, and sleep until it comes. */
+static void ping(void)
+{
+	u32 n = me(), to = (n + 1 + below(w.vps - 1)) % w.vps, before = w.pongs[n];
+
+	if (below(2))
+		send_ipis(BIT64(to), PING_VECTOR + n);
+	else
+		wrmsr(HV_X64_MSR_ICR, ICR_TO(to, PING_VECTOR + n));
+	sleep_until(&w.pongs[n], before, SEVERAL_BY_IPI);
+	GUEST_ASSERT_EQ(w.pongs[n], before + 1);
 }
 
 static u64 flush(u64 address)
@@ -317,14 +366,17 @@ static void one_of_several(void)
 	u32 i, n = me();
 
 	start();
+	/* Whatever is drawn, each VP is asleep once when each of its timers expires. */
+	timer(false, SURELY_ASLEEP, true);
+	timer(true, SURELY_ASLEEP, true);
 	for (i = 0; i < w.rounds; i++) {
-		switch (below(8)) {
+		switch (below(9)) {
 		case 0:
 		case 1:
 			ipi();
 			break;
 		case 2:
-			timer(below(2));
+			any_timer();
 			break;
 		case 3:
 		case 4:
@@ -336,6 +388,9 @@ static void one_of_several(void)
 			break;
 		case 6:
 			time_now();
+			break;
+		case 7:
+			ping();
 			break;
 		default:
 			look();
@@ -390,11 +445,15 @@ static void *run_vp(void *arg)
 	return NULL;
 }
 
-void several_run(u64 seed, u32 vps, u32 rounds)
+/* What KVM counts of a VP's HLTs. */
+static const char *const stats[] = { "halt_exits", "halt_successful_poll", "halt_wakeup" };
+
+void several_run(u64 seed, u32 vps, u32 rounds, struct several_halts *halts)
 {
+	struct kvm_stat stat[SEVERAL_MAX][ARRAY_SIZE(stats)];
 	struct kvm_hyperv_eventfd e = { .conn_id = CONNECTION };
 	int event = eventfd_new();
-	u32 i;
+	u32 i, j;
 
 	memset(&w, 0, sizeof(w));
 	w.vps = vps;
@@ -408,15 +467,28 @@ void several_run(u64 seed, u32 vps, u32 rounds)
 		w.input[i] = vm_alloc(w.vm, PAGE_SIZE);
 		w.messages[i] = vm_alloc(w.vm, PAGE_SIZE);
 		guest_irq_handlers[IPI_VECTOR + i] = on_ipi;
+		guest_irq_handlers[PING_VECTOR + i] = on_ping;
+		for (j = 0; j < ARRAY_SIZE(stats); j++)
+			stat[i][j] = stat_open(w.vm->vcpus[i], stats[j]);
 		ASSERT_EQ(__vcpu_enable_cap(w.vm->vcpus[i], KVM_CAP_HYPERV_SYNIC, 0), 0);
 		vcpu_entry(w.vm->vcpus[i], vp_of_several);
 	}
 	guest_irq_handlers[TIMER_VECTOR] = on_timer;
 	guest_irq_handlers[SINT_VECTOR] = on_message;
+	guest_irq_handlers[PONG_VECTOR] = on_pong;
 	for (i = 0; i < vps; i++)
 		ASSERT_EQ(pthread_create(&w.vm->vcpus[i]->worker, NULL, run_vp, w.vm->vcpus[i]), 0);
-	for (i = 0; i < vps; i++)
+	for (i = 0; i < vps; i++) {
 		vcpu_join(w.vm->vcpus[i]);
+		halts[i].halts += w.halts[i].halts;
+		for (j = 0; j < SEVERAL_WAKERS; j++)
+			halts[i].ended[j] += w.halts[i].ended[j];
+		halts[i].exits += stat_read(&stat[i][0]);
+		halts[i].polled += stat_read(&stat[i][1]);
+		halts[i].woken += stat_read(&stat[i][2]);
+		for (j = 0; j < ARRAY_SIZE(stats); j++)
+			stat_close(&stat[i][j]);
+	}
 	ASSERT_EQ(eventfd_count(event), w.signals);
 	close(event);
 	vm_free(w.vm);
