@@ -8,42 +8,22 @@
  * Page n of a window is VP n's to remap. Its translation leads to a page that holds the number of
  * the last change; who has seen that the flush was done must not read an older one.
  */
-#include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include "apic.h"
-#include "irqfd.h"
-#include "../lib/rows.h"
-#include "several.h"
+#include "refclock.h"
+#include "several_private.h"
 
-#define IPI_VECTOR    0x40 /* + the sender */
-#define TIMER_VECTOR  0x51
-#define SINT_VECTOR   0x61
-#define PING_VECTOR   0x70 /* + the sender, whom it asks for a pong */
-#define PONG_VECTOR   0x81
-#define SINT	      2
-#define CONNECTION    7
-#define WINDOW	      0x40000000ULL
-#define FRAMES	      4			 /* that the pages of one VP lead to, in turns */
-#define SURELY_ASLEEP 50000		 /* 5 ms */
-#define TIME_OUT      (30ULL * 10000000) /* 30 s of reference time: an emulated host may be busy */
+#define IPI_VECTOR     0x40 /* + the sender */
+#define TIMER_VECTOR   0x51
+#define MESSAGE_VECTOR 0x61
+#define STEADY_VECTOR  0x62
+#define MOBILE_VECTOR  0x63
+#define PING_VECTOR    0x70 /* + the sender, whom it asks for a pong */
+#define PONG_VECTOR    0x81
+#define MAYBE_ASLEEP   50000 /* 5 ms */
+#define MOST_TIMERS    50
+#define TIME_OUT       (30ULL * 10000000) /* 30 s of reference time: an emulated host may be busy */
 
-static struct world {
-	struct vm *vm;
-	u32 vps, rounds;
-	u64 seed[SEVERAL_MAX];
-	u64 *ptes;
-	u64 *frames[SEVERAL_MAX][FRAMES];
-	u8 *input[SEVERAL_MAX];
-	struct hv_message *messages[SEVERAL_MAX];
-	volatile u64 flushed[SEVERAL_MAX]; /* the last change that is flushed everywhere */
-	volatile u32 sent[SEVERAL_MAX][SEVERAL_MAX], got[SEVERAL_MAX][SEVERAL_MAX];
-	volatile u32 ticks[SEVERAL_MAX], taken[SEVERAL_MAX], pongs[SEVERAL_MAX];
-	struct several_halts halts[SEVERAL_MAX];
-	volatile u64 due[SEVERAL_MAX], latest;
-	volatile u32 signals, done;
-} w;
+struct several_world w;
 
 static u32 me(void)
 {
@@ -64,12 +44,12 @@ static u32 below(u32 n)
 	return (u32)((draw() >> 32) * n >> 32);
 }
 
-/* Read the time; it must not be before what any VP has read. */
+/* Read the time, by register and page in turns; it must not be before what any VP has read. */
 static u64 time_now(void)
 {
 	u64 before = __atomic_load_n(&w.latest, __ATOMIC_SEQ_CST), now;
 
-	now = rdmsr(HV_X64_MSR_TIME_REF_COUNT);
+	now = w.readings[me()]++ % 2 ? guest_time(w.clock) : rdmsr(HV_X64_MSR_TIME_REF_COUNT);
 	if (now < before)
 		guest_assert_failed(GUEST_ASSERT_CMD, __FILE__, __LINE__, "the time went back", 2,
 				    before, now);
@@ -124,7 +104,7 @@ static void on_timer(struct guest_frame *f)
 
 static void on_message(struct guest_frame *f)
 {
-	volatile struct hv_message *m = &w.messages[me()][SINT];
+	volatile struct hv_message *m = &w.messages[me()][MESSAGE_SINT];
 	u32 n = me();
 
 	(void)f;
@@ -140,11 +120,67 @@ static void on_message(struct guest_frame *f)
 	wrmsr(HV_X64_MSR_EOI, 0);
 }
 
+/* One for each signal: the host makes the next one when it has seen the last one taken. */
+static void on_signal(volatile u32 *taken, u32 raised)
+{
+	/* Before it is counted: all that belongs to it is over then. */
+	apic_eoi();
+	GUEST_ASSERT_EQ(*taken + 1, raised);
+	(*taken)++;
+}
+
+static void on_steady(struct guest_frame *f)
+{
+	(void)f;
+	on_signal(&w.steady_taken[me()], w.steady[me()]);
+}
+
+static void on_mobile(struct guest_frame *f)
+{
+	(void)f;
+	on_signal(&w.mobile_taken[me()], w.mobile[me()]);
+}
+
+/*
+ * Those of @mask that have their index for themselves. Until release() the host gives it to nobody
+ * else.
+ */
+static u64 reserve(u64 mask)
+{
+	u32 i;
+
+	for (i = 0; i < w.vps; i++) {
+		if (!(mask >> i & 1))
+			continue;
+		__atomic_fetch_add(&w.senders[i], 1, __ATOMIC_SEQ_CST);
+		if (!__atomic_load_n(&w.closed[i], __ATOMIC_SEQ_CST))
+			continue;
+		__atomic_fetch_sub(&w.senders[i], 1, __ATOMIC_SEQ_CST);
+		mask &= ~BIT64(i);
+	}
+	return mask;
+}
+
+static void release(u64 mask)
+{
+	u32 i;
+
+	for (i = 0; i < w.vps; i++)
+		if (mask >> i & 1)
+			__atomic_fetch_sub(&w.senders[i], 1, __ATOMIC_SEQ_CST);
+}
+
 static void on_ping(struct guest_frame *f)
 {
-	GUEST_ASSERT_EQ(hypercall(HVCALL_SEND_IPI | HV_CTL_FAST, PONG_VECTOR,
-				  BIT64(f->vector - PING_VECTOR)),
-			HV_STATUS_SUCCESS);
+	u32 to = (u32)f->vector - PING_VECTOR;
+
+	if (reserve(BIT64(to))) {
+		GUEST_ASSERT_EQ(hypercall(HVCALL_SEND_IPI | HV_CTL_FAST, PONG_VECTOR, BIT64(to)),
+				HV_STATUS_SUCCESS);
+		release(BIT64(to));
+	} else {
+		wrmsr(HV_X64_MSR_ICR, ICR_TO(to, PONG_VECTOR));
+	}
 	apic_eoi();
 }
 
@@ -177,8 +213,10 @@ static void sleep_until(volatile u32 *count, u32 before, enum several_waker by)
 	h->ended[by] += halted;
 }
 
-static void send_ipis(u64 mask, u32 vector)
+/* To VPs that are reserved, and now and then to indices that only spare VPs have. */
+static void send_ipis(u64 vps, u32 vector)
 {
+	u64 mask = vps | (below(2) ? 0 : draw() << w.vps);
 	u64 *in = (u64 *)w.input[me()];
 	struct xmm_block xmm = { { 1, mask } };
 	u64 result = 0;
@@ -205,6 +243,7 @@ static void send_ipis(u64 mask, u32 vector)
 				0);
 	}
 	GUEST_ASSERT_EQ(result, HV_STATUS_SUCCESS);
+	release(vps);
 }
 
 static bool all_came(u32 n)
@@ -222,17 +261,19 @@ static bool all_came(u32 n)
  */
 static void ipi(void)
 {
-	u64 mask = draw() & (BIT64(w.vps) - 1);
+	u64 to = draw() & (BIT64(w.vps) - 1);
+	bool by_id = to && below(4) == 0;
 	u32 n = me(), i;
 
 	WAIT_FOR(all_came(n));
+	to = by_id ? BIT64(__builtin_ctzll(to)) : reserve(to);
 	for (i = 0; i < w.vps; i++)
-		w.sent[n][i] += mask >> i & 1;
+		w.sent[n][i] += to >> i & 1;
 	/* An empty mask means all VPs to a flush, and nobody here. */
-	if (mask && (mask & (mask - 1) || below(2)))
-		send_ipis(mask, IPI_VECTOR + n);
-	else if (mask)
-		wrmsr(HV_X64_MSR_ICR, ICR_TO((u64)__builtin_ctzll(mask), IPI_VECTOR + n));
+	if (by_id)
+		wrmsr(HV_X64_MSR_ICR, ICR_TO((u64)__builtin_ctzll(to), IPI_VECTOR + n));
+	else
+		send_ipis(to, IPI_VECTOR + n);
 	if (below(2))
 		WAIT_FOR(all_came(n));
 }
@@ -243,7 +284,7 @@ static void timer(bool message, u64 ticks, bool halt)
 	volatile u32 *count = message ? &w.taken[me()] : &w.ticks[me()];
 	u32 n = me(), t = message, before = *count;
 	u64 config = HV_STIMER_ENABLE |
-		     (message ? HV_STIMER_SINT(SINT) :
+		     (message ? HV_STIMER_SINT(MESSAGE_SINT) :
 				HV_STIMER_DIRECT | HV_STIMER_VECTOR(TIMER_VECTOR));
 
 	w.due[n] = ticks ? time_now() + ticks : 1 + below(100);
@@ -267,7 +308,7 @@ static void ping(void)
 {
 	u32 n = me(), to = (n + 1 + below(w.vps - 1)) % w.vps, before = w.pongs[n];
 
-	if (below(2))
+	if (below(2) && reserve(BIT64(to)))
 		send_ipis(BIT64(to), PING_VECTOR + n);
 	else
 		wrmsr(HV_X64_MSR_ICR, ICR_TO(to, PING_VECTOR + n));
@@ -346,19 +387,83 @@ static void look(void)
 	}
 }
 
+/* An access follows the filter that is in force. */
+static void filtered(void)
+{
+	u64 before = __atomic_load_n(&w.filter, __ATOMIC_SEQ_CST), value;
+	u32 vector = __rdmsr(FILTERED_MSR, &value), state = before & (BIT64(STATE_BITS) - 1);
+
+	GUEST_ASSERT(!vector || vector == GP_VECTOR);
+	if (!vector)
+		GUEST_ASSERT_EQ(value, me());
+	if (state != FILTER_CHANGES && before == __atomic_load_n(&w.filter, __ATOMIC_SEQ_CST))
+		GUEST_ASSERT_EQ(vector, state == DENIED ? GP_VECTOR : 0);
+}
+
+static void sleep_for_signal(void)
+{
+	volatile u32 *taken = &w.steady_taken[me()];
+
+	sleep_until(taken, *taken, SEVERAL_BY_SIGNAL);
+}
+
+static void signal_event(void)
+{
+	if (!hypercall(HVCALL_SIGNAL_EVENT | HV_CTL_FAST, CONNECTION, 0))
+		__atomic_fetch_add(&w.signals, 1, __ATOMIC_SEQ_CST);
+}
+
 static void start(void)
 {
 	u32 n = me();
 
 	apic_enable();
-	if (!n)
+	if (!n) {
 		guest_set_os_id();
+		wrmsr(HV_X64_MSR_REFERENCE_TSC, ref_tsc(w.clock));
+	}
 	wrmsr(HV_X64_MSR_SIMP, gpa(w.messages[n]) | 1);
 	wrmsr(HV_X64_MSR_SCONTROL, 1);
-	wrmsr(HV_X64_MSR_SINT(SINT), SINT_VECTOR);
+	wrmsr(HV_X64_MSR_SINT(MESSAGE_SINT), MESSAGE_VECTOR);
+	wrmsr(HV_X64_MSR_SINT(STEADY_SINT), STEADY_VECTOR);
+	wrmsr(HV_X64_MSR_SINT(MOBILE_SINT), MOBILE_VECTOR);
 	__atomic_fetch_add(&w.done, 1, __ATOMIC_SEQ_CST);
 	irqs_on();
 	WAIT_FOR(w.done >= w.vps);
+}
+
+static void one_operation(void)
+{
+	switch (below(12)) {
+	case 0:
+	case 1:
+		ipi();
+		break;
+	case 2:
+		any_timer();
+		break;
+	case 3:
+	case 4:
+		remap();
+		break;
+	case 5:
+		signal_event();
+		break;
+	case 6:
+		time_now();
+		break;
+	case 7:
+		ping();
+		break;
+	case 8:
+		sleep_for_signal();
+		break;
+	case 9:
+		filtered();
+		break;
+	default:
+		look();
+	}
 }
 
 static void one_of_several(void)
@@ -366,130 +471,44 @@ static void one_of_several(void)
 	u32 i, n = me();
 
 	start();
-	/* Whatever is drawn, each VP is asleep once when each of its timers expires. */
-	timer(false, SURELY_ASLEEP, true);
-	timer(true, SURELY_ASLEEP, true);
-	for (i = 0; i < w.rounds; i++) {
-		switch (below(9)) {
-		case 0:
-		case 1:
-			ipi();
-			break;
-		case 2:
-			any_timer();
-			break;
-		case 3:
-		case 4:
-			remap();
-			break;
-		case 5:
-			if (!hypercall(HVCALL_SIGNAL_EVENT | HV_CTL_FAST, CONNECTION, 0))
-				__atomic_fetch_add(&w.signals, 1, __ATOMIC_SEQ_CST);
-			break;
-		case 6:
-			time_now();
-			break;
-		case 7:
-			ping();
-			break;
-		default:
-			look();
-		}
-	}
+	/*
+	 * Whatever is drawn, each VP is asleep once when each of its timers expires. A host that
+	 * does something else before the HLT, or sets the clock, is why that may take some.
+	 */
+	for (i = 0; i < MOST_TIMERS && !w.halts[n].ended[SEVERAL_BY_TIMER]; i++)
+		timer(false, MAYBE_ASLEEP, true);
+	for (i = 0; i < MOST_TIMERS && !w.halts[n].ended[SEVERAL_BY_MESSAGE]; i++)
+		timer(true, MAYBE_ASLEEP, true);
+	for (i = 0; i < w.rounds || w.deeds < LEAST_DEEDS; i++)
+		one_operation();
 	WAIT_FOR(all_came(n));
 	__atomic_fetch_add(&w.done, 1, __ATOMIC_SEQ_CST);
-	/* Nobody stops to take interrupts before all have sent their last one. */
-	WAIT_FOR(w.done >= 2 * w.vps);
+	/*
+	 * Nobody stops to take interrupts before all have sent their last one, and the host has
+	 * seen its last signals taken.
+	 */
+	WAIT_FOR(w.quiet);
 	irqs_off();
 	for (i = 0; i < w.vps; i++)
 		GUEST_ASSERT_EQ(w.got[n][i], w.sent[i][n]);
 }
 
-GUEST_CODE(vp_of_several)
+GUEST_CODE_GLOBAL(vp_of_several)
 {
 	one_of_several();
 }
 
-/* --- host ---------------------------------------------------------------- */
-
-/* The window's pages by a table of their own, in place of one entry of the identity map. */
-static void map_window(void)
+void several_handlers(void)
 {
-	u64 *pml4 = (u64 *)(uintptr_t)w.vm->cr3;
-	u64 *pdpt = (u64 *)(uintptr_t)(pml4[0] & ~0xfffULL);
-	u64 *pd = (u64 *)(uintptr_t)(pdpt[WINDOW >> 30] & ~0xfffULL);
-	u32 i, j;
+	u32 i;
 
-	w.ptes = vm_alloc(w.vm, PAGE_SIZE);
-	pd[WINDOW >> 21 & 511] = gpa(w.ptes) | 7;
-	for (i = 0; i < w.vps; i++) {
-		for (j = 0; j < FRAMES; j++)
-			w.frames[i][j] = vm_alloc(w.vm, PAGE_SIZE);
-		w.ptes[i] = gpa(w.frames[i][0]) | 7;
-	}
-}
-
-/* The registers of the SynIC tell user space, which has nothing to do. */
-static void *run_vp(void *arg)
-{
-	struct vcpu *v = arg;
-	u32 cmd;
-
-	do {
-		cmd = vcpu_run(v);
-	} while (cmd == RUN_EXIT(KVM_EXIT_HYPERV));
-	if (cmd != GUEST_DONE) {
-		vcpu_dump(v);
-		FAIL("VP %u ended with %#x", v->id, cmd);
-	}
-	return NULL;
-}
-
-/* What KVM counts of a VP's HLTs. */
-static const char *const stats[] = { "halt_exits", "halt_successful_poll", "halt_wakeup" };
-
-void several_run(u64 seed, u32 vps, u32 rounds, struct several_halts *halts)
-{
-	struct kvm_stat stat[SEVERAL_MAX][ARRAY_SIZE(stats)];
-	struct kvm_hyperv_eventfd e = { .conn_id = CONNECTION };
-	int event = eventfd_new();
-	u32 i, j;
-
-	memset(&w, 0, sizeof(w));
-	w.vps = vps;
-	w.rounds = rounds;
-	w.vm = vm_create(vps, VM_FREE_PAUSE);
-	map_window();
-	e.fd = (u32)event;
-	ASSERT(!ioctl(w.vm->fd, KVM_HYPERV_EVENTFD, &e), "KVM_HYPERV_EVENTFD");
-	for (i = 0; i < vps; i++) {
-		w.seed[i] = seed * SEVERAL_MAX + i;
-		w.input[i] = vm_alloc(w.vm, PAGE_SIZE);
-		w.messages[i] = vm_alloc(w.vm, PAGE_SIZE);
+	for (i = 0; i < SEVERAL_MAX; i++) {
 		guest_irq_handlers[IPI_VECTOR + i] = on_ipi;
 		guest_irq_handlers[PING_VECTOR + i] = on_ping;
-		for (j = 0; j < ARRAY_SIZE(stats); j++)
-			stat[i][j] = stat_open(w.vm->vcpus[i], stats[j]);
-		ASSERT_EQ(__vcpu_enable_cap(w.vm->vcpus[i], KVM_CAP_HYPERV_SYNIC, 0), 0);
-		vcpu_entry(w.vm->vcpus[i], vp_of_several);
 	}
-	guest_irq_handlers[TIMER_VECTOR] = on_timer;
-	guest_irq_handlers[SINT_VECTOR] = on_message;
 	guest_irq_handlers[PONG_VECTOR] = on_pong;
-	for (i = 0; i < vps; i++)
-		ASSERT_EQ(pthread_create(&w.vm->vcpus[i]->worker, NULL, run_vp, w.vm->vcpus[i]), 0);
-	for (i = 0; i < vps; i++) {
-		vcpu_join(w.vm->vcpus[i]);
-		halts[i].halts += w.halts[i].halts;
-		for (j = 0; j < SEVERAL_WAKERS; j++)
-			halts[i].ended[j] += w.halts[i].ended[j];
-		halts[i].exits += stat_read(&stat[i][0]);
-		halts[i].polled += stat_read(&stat[i][1]);
-		halts[i].woken += stat_read(&stat[i][2]);
-		for (j = 0; j < ARRAY_SIZE(stats); j++)
-			stat_close(&stat[i][j]);
-	}
-	ASSERT_EQ(eventfd_count(event), w.signals);
-	close(event);
-	vm_free(w.vm);
+	guest_irq_handlers[TIMER_VECTOR] = on_timer;
+	guest_irq_handlers[MESSAGE_VECTOR] = on_message;
+	guest_irq_handlers[STEADY_VECTOR] = on_steady;
+	guest_irq_handlers[MOBILE_VECTOR] = on_mobile;
 }
