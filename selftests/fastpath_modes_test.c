@@ -82,13 +82,6 @@ asm(".pushsection .text\n"
 	".popsection\n");
 /* clang-format on */
 extern u8 tell_in_32_bit[], tell_in_smm[], tell_in_smm_end[];
-void guest_mode32_vmcall(void);
-void guest_mode32_vmmcall(void);
-
-/* Registers that these load from and store to [EBP]. */
-struct regs32 {
-	u32 eax, ebx, ecx, edx, esi, edi;
-};
 
 #define AN_INDEX 38 /* no enum guest_cmd, and in the high half of a mask */
 

@@ -67,12 +67,6 @@ GUEST_TEST(cpl3_is_ud)
 
 /* --- other modes, set up by the host ------------------------------------ */
 
-struct regs32 {
-	u32 eax, ebx, ecx, edx, esi, edi;
-};
-
-void guest_mode32_vmcall(void);
-void guest_mode32_vmmcall(void);
 extern u8 guest_real_mode[], guest_real_mode_end[];
 
 enum mode { PROTECTED_32, COMPATIBILITY };

@@ -158,14 +158,6 @@ TEST(input_is_not_dirtied)
 
 /* --- 32-bit code --------------------------------------------------------------- */
 
-void guest_mode32_vmcall(void);
-void guest_mode32_vmmcall(void);
-
-/* What these load and leave, at EBP: EDX:EAX the control word, EBX:ECX the input. */
-struct regs32 {
-	u32 eax, ebx, ecx, edx, esi, edi;
-};
-
 GUEST_CODE(has_run)
 {
 }

@@ -29,6 +29,11 @@ bool fuzz_look_at_call(const struct fuzz_op *o, struct fuzz_call *c)
 	return true;
 }
 
+bool fuzz_has_xmm(const struct fuzz_op *o)
+{
+	return o->w[0] == FUZZ_XMM || o->w[0] == FUZZ_CPL3 || o->w[0] == FUZZ_32_BIT;
+}
+
 bool fuzz_is_flush(u32 code)
 {
 	return code == HVCALL_FLUSH_SPACE || code == HVCALL_FLUSH_LIST ||

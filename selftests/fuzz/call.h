@@ -24,6 +24,8 @@ struct fuzz_call {
 
 /* Return: false if the operation is no call. */
 bool fuzz_look_at_call(const struct fuzz_op *o, struct fuzz_call *c);
+/* Does it pass XMM registers, whether its control word says so or not? */
+bool fuzz_has_xmm(const struct fuzz_op *o);
 bool fuzz_is_flush(u32 code);
 bool fuzz_is_ipi(u32 code);
 bool fuzz_is_gpa_flush(u32 code);

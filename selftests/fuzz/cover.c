@@ -9,7 +9,7 @@
 
 enum msr_outcome { READ, READ_FAULT, WRITE, WRITE_FAULT, GET, SET, SET_REFUSED, MSR_OUTCOMES };
 
-/* Statuses of calls, then what is none. */
+/* Statuses of calls, then what is none, and calls from 32-bit code, with any of these. */
 static const u32 statuses[] = {
 	HV_STATUS_SUCCESS,
 	HV_STATUS_INVALID_HYPERCALL_CODE,
@@ -19,7 +19,14 @@ static const u32 statuses[] = {
 	HV_STATUS_ACCESS_DENIED,
 	HV_STATUS_OPERATION_DENIED,
 };
-enum { CALL_OTHER = ARRAY_SIZE(statuses), CALL_UD, CALL_USER, CALL_OUTCOMES };
+enum {
+	CALL_OTHER = ARRAY_SIZE(statuses),
+	CALL_UD,
+	CALL_USER,
+	CALL_CPL3, /* #UD as well */
+	CALL_32_BIT,
+	CALL_OUTCOMES,
+};
 
 static u64 msrs[ROWS + 1][MSR_OUTCOMES], calls[ROWS + 1][CALL_OUTCOMES], kinds[FUZZ_KINDS];
 
@@ -52,9 +59,10 @@ static void count_call(const struct fuzz_op *o, const struct fuzz_out *out)
 	if (out->result == FUZZ_NO_PAGE)
 		return;
 	if (out->vector) {
-		n[CALL_UD]++;
+		n[o->w[0] == FUZZ_CPL3 ? CALL_CPL3 : CALL_UD]++;
 		return;
 	}
+	n[CALL_32_BIT] += o->w[0] == FUZZ_32_BIT;
 	for (i = 0; i < out->nr_exits && i < FUZZ_EXITS; i++) {
 		if (out->exits[i].reason == KVM_EXIT_HYPERV) {
 			n[CALL_USER]++;
@@ -108,7 +116,9 @@ static bool call_can(const struct fuzz_row *row, u32 what)
 		     row->first <= HVCALL_RESET_DEBUG_SESSION;
 	bool always_user = row->user && row->first != HVCALL_SIGNAL_EVENT;
 
-	switch (what == CALL_UD || what == CALL_USER || what == CALL_OTHER ? ~0u : statuses[what]) {
+	if (what == CALL_CPL3 || what == CALL_32_BIT)
+		return true;
+	switch (what >= CALL_OTHER ? ~0u : statuses[what]) {
 	case HV_STATUS_SUCCESS:
 		return !always_user;
 	case HV_STATUS_INVALID_HYPERCALL_CODE:
@@ -142,10 +152,18 @@ static u32 missing(bool print)
 	static const char *const msr_names[] = { "read",      "read #GP", "write",
 						 "write #GP", "get",	  "set" };
 	static const char *const call_names[] = {
-		"success",	     "INVALID_HYPERCALL_CODE", "INVALID_HYPERCALL_INPUT",
-		"INVALID_ALIGNMENT", "INVALID_PARAMETER",      "ACCESS_DENIED",
-		"OPERATION_DENIED",  "another status",	       "#UD",
-		"exit to user space"
+		"success",
+		"INVALID_HYPERCALL_CODE",
+		"INVALID_HYPERCALL_INPUT",
+		"INVALID_ALIGNMENT",
+		"INVALID_PARAMETER",
+		"ACCESS_DENIED",
+		"OPERATION_DENIED",
+		"another status",
+		"#UD",
+		"exit to user space",
+		"#UD at CPL 3",
+		"from 32-bit code",
 	};
 	u32 i, j, n = 0;
 
@@ -165,6 +183,17 @@ static u32 missing(bool print)
 	return n;
 }
 
+static void print_row(const char *name, const u64 *counts, u32 nr)
+{
+	char line[160];
+	u32 i, used = 0;
+
+	for (i = 0; i < nr; i++)
+		used += (u32)snprintf(line + used, sizeof(line) - used, " %7llu",
+				      (unsigned long long)counts[i]);
+	ktap_log("%-34s%s", name, line);
+}
+
 u32 fuzz_cover_report(bool print)
 {
 	u32 i;
@@ -173,29 +202,15 @@ u32 fuzz_cover_report(bool print)
 		return missing(false);
 	ktap_log("%-34s %7s %7s %7s %7s %7s %7s %7s", "register", "read", "#GP", "write", "#GP",
 		 "get", "set", "refused");
-	for (i = 0; i <= fuzz_nr_msr_rows; i++) {
-		const u64 *n = msrs[i < fuzz_nr_msr_rows ? i : ROWS];
-
-		ktap_log("%-34s %7llu %7llu %7llu %7llu %7llu %7llu %7llu",
-			 i < fuzz_nr_msr_rows ? fuzz_msr_row(i)->name : "(none)",
-			 (unsigned long long)n[0], (unsigned long long)n[1],
-			 (unsigned long long)n[2], (unsigned long long)n[3],
-			 (unsigned long long)n[4], (unsigned long long)n[5],
-			 (unsigned long long)n[6]);
-	}
-	ktap_log("%-34s %7s %7s %7s %7s %7s %7s %7s %7s %7s %7s", "call", "ok", "code", "input",
-		 "align", "param", "access", "denied", "other", "#UD", "user");
-	for (i = 0; i <= fuzz_nr_call_rows; i++) {
-		const u64 *n = calls[i < fuzz_nr_call_rows ? i : ROWS];
-
-		ktap_log("%-34s %7llu %7llu %7llu %7llu %7llu %7llu %7llu %7llu %7llu %7llu",
-			 i < fuzz_nr_call_rows ? fuzz_call_row(i)->name : "(none)",
-			 (unsigned long long)n[0], (unsigned long long)n[1],
-			 (unsigned long long)n[2], (unsigned long long)n[3],
-			 (unsigned long long)n[4], (unsigned long long)n[5],
-			 (unsigned long long)n[6], (unsigned long long)n[7],
-			 (unsigned long long)n[8], (unsigned long long)n[9]);
-	}
+	for (i = 0; i < fuzz_nr_msr_rows; i++)
+		print_row(fuzz_msr_row(i)->name, msrs[i], MSR_OUTCOMES);
+	print_row("(none)", msrs[ROWS], MSR_OUTCOMES);
+	ktap_log("%-34s %7s %7s %7s %7s %7s %7s %7s %7s %7s %7s %7s %7s", "call", "ok", "code",
+		 "input", "align", "param", "access", "denied", "other", "#UD", "user", "CPL 3",
+		 "32 bit");
+	for (i = 0; i < fuzz_nr_call_rows; i++)
+		print_row(fuzz_call_row(i)->name, calls[i], CALL_OUTCOMES);
+	print_row("(none)", calls[ROWS], CALL_OUTCOMES);
 	for (i = 0; i < FUZZ_KINDS; i++)
 		ktap_log("%-34s %7llu", fuzz_kind_name(i), (unsigned long long)kinds[i]);
 	return missing(true);

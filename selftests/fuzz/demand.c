@@ -10,6 +10,7 @@
 #include "call.h"
 
 #define GP_FAULT 13u
+#define UD_FAULT 6u
 
 static bool breaks(struct fuzz_difference *d, const char *id, u32 index, u64 must, u64 is)
 {
@@ -101,13 +102,18 @@ static bool demands_call(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	u32 status;
 
 	/* Without an identity of the guest, or of the hypervisor, it is none of Hyper-V's. */
-	if (b->vector || fuzz_is_reflected(b) || b->result == FUZZ_NO_PAGE ||
+	if (fuzz_is_reflected(b) || b->result == FUZZ_NO_PAGE ||
 	    !fuzz_shadow_msr(sh, 1, HV_X64_MSR_GUEST_OS_ID) ||
 	    !cpuid_test(&sh->f[1]->v->cpuid, FUZZ_INTERFACE_BIT))
 		return true;
+	if (o->w[0] == FUZZ_CPL3)
+		return (b->vector == UD_FAULT && !b->nr_exits) ||
+		       breaks(d, "CPL 3", c->code, UD_FAULT, b->vector);
+	if (b->vector)
+		return true;
 	/* What is in these is not known, nor whether it is the guest's memory at all. */
 	if (!c->row || (!fuzz_is_readable(o, c) && o->w[2] < GPA_NOWHERE) ||
-	    (c->fast && c->len > 16 && o->w[0] != FUZZ_XMM))
+	    (c->fast && c->len > 16 && !fuzz_has_xmm(o)))
 		return true;
 	if (is_earlier(sh, o, c, FUZZ_STATUS(b->result)) && !b->nr_exits)
 		return true;

@@ -90,7 +90,15 @@ enum fuzz_kind {
 };
 
 /* Forms of FUZZ_CALL, in w[0]; w[1] control, w[2] and w[3] RDX and R8, w[4] on: the input. */
-enum fuzz_form { FUZZ_MEMORY, FUZZ_REGISTERS, FUZZ_XMM, FUZZ_BY_PAGE, FUZZ_FORMS };
+enum fuzz_form {
+	FUZZ_MEMORY,
+	FUZZ_REGISTERS,
+	FUZZ_XMM,
+	FUZZ_BY_PAGE,
+	FUZZ_CPL3,   /* from CPL 3; in memory or fast, as control says, with XMM registers */
+	FUZZ_32_BIT, /* from 32-bit code, with its registers; else the same */
+	FUZZ_FORMS,
+};
 #define FUZZ_INPUT_WORDS (FUZZ_WORDS - 4)
 /* The result of FUZZ_BY_PAGE when there is no code to call. */
 #define FUZZ_NO_PAGE	 0x6e6f20636f6465ULL

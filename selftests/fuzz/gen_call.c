@@ -161,4 +161,7 @@ void fuzz_draw_call(struct fuzz_random *r, struct fuzz_op *o)
 	}
 	if (chance(r, 12))
 		spoil(r, o);
+	/* From where a guest's kernel does not call. */
+	if (o->w[0] != FUZZ_BY_PAGE && chance(r, 12))
+		o->w[0] = chance(r, 40) ? FUZZ_CPL3 : FUZZ_32_BIT;
 }

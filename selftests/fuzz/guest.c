@@ -85,23 +85,58 @@ static void *code_page(void)
 	return p;
 }
 
+static void write_input(const struct fuzz_arg *a)
+{
+	volatile u64 *to = (volatile u64 *)(uintptr_t)a->w[2];
+	u32 i;
+
+	/* Input that is nowhere has nothing to be written to. */
+	if (a->w[2] < FUZZ_PAGE(0) || a->w[2] >= FUZZ_PAGE(FUZZ_OUT_PAGE))
+		return;
+	for (i = 0; i < FUZZ_INPUT_WORDS; i++)
+		to[i] = a->w[4 + i];
+}
+
+static u64 call_with_xmm(u64 arg)
+{
+	struct fuzz_arg *a = (struct fuzz_arg *)(uintptr_t)arg;
+
+	return __hypercall_xmm(a->w[1], a->w[2], a->w[3], &a->xmm, &a->result);
+}
+
+static u32 call_from_32_bit(struct fuzz_arg *a)
+{
+	struct regs32 r = {
+		.eax = (u32)a->w[1],
+		.edx = (u32)(a->w[1] >> 32),
+		.ecx = (u32)a->w[2],
+		.ebx = (u32)(a->w[2] >> 32),
+		.esi = (u32)a->w[3],
+		.edi = (u32)(a->w[3] >> 32),
+	};
+	u32 vector = __hypercall_32(&r, &a->xmm);
+
+	a->result = (u64)r.edx << 32 | r.eax;
+	/* L1 sets RAX only. */
+	if (r.eax == NESTED_REFLECTED)
+		a->result = NESTED_REFLECTED;
+	return vector;
+}
+
 u64 fuzz_guest_call(u64 arg)
 {
 	struct fuzz_arg *a = (struct fuzz_arg *)(uintptr_t)arg;
 	u32 form = (u32)a->w[0], i;
-	const u64 *input = a->w + 4;
-	u64 *to = (u64 *)(uintptr_t)a->w[2];
 	void *page;
 
 	a->result = 0;
 	a->vector = 0;
+	for (i = 0; i < ARRAY_SIZE(a->xmm.q); i++)
+		a->xmm.q[i] = a->w[4 + i];
 	switch (form) {
 	case FUZZ_MEMORY:
 	case FUZZ_BY_PAGE:
-		/* Input that is nowhere has nothing to be written to. */
-		if (a->w[2] >= FUZZ_PAGE(0) && a->w[2] < FUZZ_PAGE(FUZZ_OUT_PAGE))
-			for (i = 0; i < FUZZ_INPUT_WORDS; i++)
-				*(volatile u64 *)(to + i) = input[i];
+		write_input(a);
 		page = form == FUZZ_BY_PAGE ? code_page() : NULL;
 		if (form == FUZZ_MEMORY)
 			a->vector = __hypercall(a->w[1], a->w[2], a->w[3], &a->result);
@@ -113,10 +148,15 @@ u64 fuzz_guest_call(u64 arg)
 	case FUZZ_REGISTERS:
 		a->vector = __hypercall(a->w[1], a->w[2], a->w[3], &a->result);
 		break;
+	case FUZZ_CPL3:
+	case FUZZ_32_BIT:
+		if (!(a->w[1] & HV_CTL_FAST))
+			write_input(a);
+		a->vector = form == FUZZ_CPL3 ? (u32)guest_call_user(call_with_xmm, arg) :
+						call_from_32_bit(a);
+		break;
 	default:
-		for (i = 0; i < ARRAY_SIZE(a->xmm.q); i++)
-			a->xmm.q[i] = input[i];
-		a->vector = __hypercall_xmm(a->w[1], a->w[2], a->w[3], &a->xmm, &a->result);
+		a->vector = (u32)call_with_xmm(arg);
 	}
 	a->error = a->vector ? (u32)this_cpu()->error : 0;
 	return a->result;

@@ -222,26 +222,65 @@ nested_vmexit:
 	xor	%eax, %eax
 	return_l1
 
-/*
- * 32-bit code, flat segments: load EAX..EDI from the block at EBP, do the
- * hypercall, store them back, tell the host.
- */
-	.macro	mode32 name, insn
-	.globl	\name
-\name:
+/* EAX to EDI from, and to, the struct regs32 at EBP. */
+	.macro	load32
 	mov	(%ebp), %eax
 	mov	4(%ebp), %ebx
 	mov	8(%ebp), %ecx
 	mov	12(%ebp), %edx
 	mov	16(%ebp), %esi
 	mov	20(%ebp), %edi
-	\insn
+	.endm
+
+	.macro	store32
 	mov	%eax, (%ebp)
 	mov	%ebx, 4(%ebp)
 	mov	%ecx, 8(%ebp)
 	mov	%edx, 12(%ebp)
 	mov	%esi, 16(%ebp)
 	mov	%edi, 20(%ebp)
+	.endm
+
+/* u64 call32(struct regs32 *r), from 64-bit code below 4 GB: through 32-bit code, and back. */
+	.macro	call32 name, insn
+	.globl	\name
+\name:
+	push	%rbx
+	push	%rbp
+	mov	%rdi, %rbp
+	/* The exception handler leaves the vector there, which 32-bit code does not change. */
+	xor	%r10d, %r10d
+	push	$0x28
+	push	$1f
+	lretq
+	.code32
+1:	load32
+2:	\insn
+3:	store32
+	ljmp	$0x08, $4f
+	.code64
+4:	mov	%r10, %rax
+	pop	%rbp
+	pop	%rbx
+	ret
+	.pushsection khv_guest_extable, "a"
+	.quad	2b, 3b
+	.popsection
+	.endm
+
+	call32	guest_call32_vmcall, vmcall
+	call32	guest_call32_vmmcall, vmmcall
+
+/*
+ * 32-bit code, flat segments: do the hypercall with the registers in the block at EBP, tell the
+ * host.
+ */
+	.macro	mode32 name, insn
+	.globl	\name
+\name:
+	load32
+	\insn
+	store32
 	mov	$0x4b48, %edx
 	mov	$1, %eax
 	out	%eax, %dx

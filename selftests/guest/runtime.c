@@ -126,6 +126,16 @@ u32 __hypercall_xmm(u64 control, u64 in, u64 out, const struct xmm_block *xmm, u
 	return (u32)vector;
 }
 
+u64 guest_call32_vmcall(struct regs32 *r);
+u64 guest_call32_vmmcall(struct regs32 *r);
+
+u32 __hypercall_32(struct regs32 *r, const struct xmm_block *xmm)
+{
+	/* Nothing else in a guest uses them. */
+	asm volatile(LOAD_XMM : : [xmm] "r"(xmm) : "memory");
+	return (u32)(guest_use_vmmcall ? guest_call32_vmmcall(r) : guest_call32_vmcall(r));
+}
+
 u64 hypercall(u64 control, u64 in, u64 out)
 {
 	u64 result;

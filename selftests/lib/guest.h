@@ -206,6 +206,17 @@ u64 hypercall(u64 control, u64 in, u64 out);
 /* The same through a hypercall page at @page. */
 u32 __hypercall_page(void *page, u64 control, u64 in, u64 out, u64 *result);
 
+/* The 32-bit convention: EDX:EAX control, EBX:ECX input, EDI:ESI output; result in EDX:EAX. */
+struct regs32 {
+	u32 eax, ebx, ecx, edx, esi, edi;
+};
+
+/* Hypercall from 32-bit code in compatibility mode; returns the vector. */
+u32 __hypercall_32(struct regs32 *r, const struct xmm_block *xmm);
+/* Code for a vCPU that the host puts into a 32-bit mode, with EBP at a struct regs32. */
+void guest_mode32_vmcall(void);
+void guest_mode32_vmmcall(void);
+
 /* Run @fn at CPL 3 on the vCPU's user stack, then come back; returns its result. */
 u64 guest_call_user(u64 (*fn)(u64 arg), u64 arg);
 
