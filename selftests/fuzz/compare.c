@@ -16,7 +16,8 @@ struct run {
 	struct fuzz_verdict *v;
 	u64 last_time[2][2]; /* of each VM, by time_row() */
 	bool cut;
-	bool frozen; /* the page of the clock was, before the operation */
+	/* The page of the clock was, before the operation, and user space has set the clock since. */
+	bool frozen[2], set[2];
 };
 
 struct fuzz_lost fuzz_lost;
@@ -66,6 +67,8 @@ static void note_time(struct run *r, const struct fuzz_op *o, const struct fuzz_
 	u32 side;
 
 	for (side = 0; side < 2; side++) {
+		bool frozen = fuzz_tsc_is_frozen_in(&r->sh, side), was = r->frozen[side];
+
 		/* D48: that of the module takes no step for another rate. */
 		if (o->kind == FUZZ_CLOCK ||
 		    (o->kind == FUZZ_TSC_KHZ && r->f[side]->who == FUZZ_STOCK))
@@ -74,13 +77,18 @@ static void note_time(struct run *r, const struct fuzz_op *o, const struct fuzz_
 		 * KVM scales the whole TSC: it jumps, and the time by a frozen page with it, until
 		 * the page is given up.
 		 */
-		if (r->sh.rate && (fuzz_tsc_is_frozen(&r->sh) || r->frozen))
+		if (r->sh.rate && (frozen || was))
 			r->last_time[side][0] = 0;
+		/* A frozen page does not follow the clock until then, either. */
+		r->set[side] |= o->kind == FUZZ_CLOCK && frozen;
+		if (was && !frozen && r->set[side])
+			r->last_time[side][0] = 0;
+		r->set[side] &= frozen;
+		r->frozen[side] = frozen;
 		if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_RUNTIME &&
 		    out[side].ret == 1)
 			r->last_time[side][1] = o->w[1];
 	}
-	r->frozen = fuzz_tsc_is_frozen(&r->sh);
 }
 
 /* Reads of time, in each VM by itself. */

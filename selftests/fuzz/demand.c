@@ -94,6 +94,17 @@ static bool is_earlier(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	       (status == HV_STATUS_INVALID_HYPERCALL_INPUT && (o->w[1] & FUZZ_CONTROL_RESERVED));
 }
 
+/* Is user space asked? It may also be told of a reset, which came before the call. */
+static bool asks_user(const struct fuzz_out *b)
+{
+	u32 i;
+
+	for (i = 0; i < b->nr_exits && i < FUZZ_EXITS; i++)
+		if (b->exits[i].reason == KVM_EXIT_HYPERV)
+			return true;
+	return false;
+}
+
 static bool demands_call(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 			 const struct fuzz_call *c, struct fuzz_difference *d)
 {
@@ -115,12 +126,12 @@ static bool demands_call(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	if (!c->row || (!fuzz_is_readable(o, c) && o->w[2] < GPA_NOWHERE) ||
 	    (c->fast && c->len > 16 && !fuzz_has_xmm(o)))
 		return true;
-	if (is_earlier(sh, o, c, FUZZ_STATUS(b->result)) && !b->nr_exits)
+	if (is_earlier(sh, o, c, FUZZ_STATUS(b->result)) && !asks_user(b))
 		return true;
 	status = refusal(sh, o, c, &id);
 	if (status)
-		return (FUZZ_STATUS(b->result) == status && !b->nr_exits) ||
-		       breaks(d, id, c->code, status, b->nr_exits ? ~0ULL : b->result);
+		return (FUZZ_STATUS(b->result) == status && !asks_user(b)) ||
+		       breaks(d, id, c->code, status, asks_user(b) ? ~0ULL : b->result);
 	if (fuzz_is_gpa_flush(c->code) && !fuzz_in_l2(sh, o) && b->result != (u64)c->reps << 32)
 		return breaks(d, "D37", c->code, (u64)c->reps << 32, b->result);
 	return true;

@@ -445,6 +445,7 @@ struct fuzz_shadow {
 	bool steps[2];		    /* the time steps with the TSC that the guest has set */
 	u32 twins;		    /* SINTs that had the vector of a polled one with AutoEOI */
 	u64 hz;			    /* of the TSC when the guest ran last */
+	bool let_go;		    /* the guest, or user space, of the page that was frozen */
 	bool foreign_tsc;	    /* the reference TSC page is not what the module has written */
 	bool synic;		    /* the SynIC is enabled */
 	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */
@@ -495,6 +496,7 @@ void fuzz_note_timer_of(struct fuzz_shadow *sh, u32 side, u32 n, u64 config, con
 bool fuzz_tsc_is_foreign(const struct fuzz_shadow *sh);
 /* The page of the module stays as it is, whatever becomes of the clock. */
 bool fuzz_tsc_is_frozen(const struct fuzz_shadow *sh);
+bool fuzz_tsc_is_frozen_in(const struct fuzz_shadow *sh, u32 side);
 /* Does KVM scale the TSC, or have it catch up? */
 bool fuzz_scales_tsc(const struct fuzz_shadow *sh);
 u64 fuzz_shadow_msr(const struct fuzz_shadow *sh, u32 side, u32 msr);

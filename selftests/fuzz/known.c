@@ -220,7 +220,9 @@ static bool d21(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	/* What the guest reads from a page that nobody can write is no time of the module. */
 	if (fuzz_tsc_is_foreign(sh))
 		return is_time_by_page(d->b);
-	return named >= 0 && (sh->tsc[named] & FUZZ_TSC_LATE) && d->a == FUZZ_TIME_BY_REGISTER &&
+	/* Stock has not invalidated a page either that was not there when the clock was set. */
+	return named >= 0 && (sh->tsc[named] & FUZZ_TSC_LATE) &&
+	       (d->a == FUZZ_TIME_BY_REGISTER || d->a == FUZZ_TIME_TWO_CLOCKS) &&
 	       d->b == FUZZ_TIME_BY_PAGE;
 }
 
@@ -605,6 +607,22 @@ static bool d13_page(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		       (offset != 8 || is_tsc_scale(d->b, sh->hz, ANY_RATE));
 	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT && is_time_by_page(d->b) &&
 	       (fuzz_tsc_is_foreign(sh) || d->b != FUZZ_TIME_TWO_CLOCKS);
+}
+
+/* The page follows KVM's clock once the guest lets go of it (K50); that of stock stays as it is. */
+static bool d13_let_go(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		       const struct fuzz_difference *d)
+{
+	int page, named = tsc_page(sh);
+	u32 offset;
+
+	if (named < 0 || !sh->let_go)
+		return false;
+	page = page_word(sh, o, d, &offset);
+	if (page >= 0)
+		return page == named &&
+		       (offset ? offset == 8 && is_tsc_scale(d->b, sh->hz, ANY_RATE) : !!(u32)d->b);
+	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT && d->b == FUZZ_TIME_BY_PAGE;
 }
 
 /* The bits of CPUID that only the module offers. */
@@ -1089,6 +1107,8 @@ static struct {
 	bool often; /* each run of 50,000 operations sees it, on every host */
 	u64 seen, cuts;
 } table[] = {
+	/* First: what differs beside a KVM_RUN that has failed follows from that. */
+	{ "D36", d36, true, false, 0, 0 },	  { "D36", d36_read, true, false, 0, 0 },
 	{ "D1", d1, false, true, 0, 0 },	  { "D2", d2, false, false, 0, 0 },
 	{ "D6", d6, false, true, 0, 0 },	  { "D7", d7, false, false, 0, 0 },
 	{ "D11", d11, false, false, 0, 0 },	  { "D9", d9, true, false, 0, 0 },
@@ -1101,15 +1121,14 @@ static struct {
 	{ "D53", d53_call, true, false, 0, 0 },	  { "D1", d1_take, true, false, 0, 0 },
 	{ "D48", d48, false, true, 0, 0 },	  { "D52", d52, false, true, 0, 0 },
 	{ "D53", d53, false, true, 0, 0 },	  { "D53", d53_stored, false, false, 0, 0 },
-	{ "D35", d35, true, false, 0, 0 },	  { "D36", d36, true, false, 0, 0 },
-	{ "N8", n8, true, false, 0, 0 },	  { "D55", d55, false, true, 0, 0 },
-	{ "D21", d21, false, false, 0, 0 },	  { "D60", d60, true, false, 0, 0 },
-	{ "D16", d16_eoi, true, false, 0, 0 },	  { "D36", d36_read, true, false, 0, 0 },
+	{ "D35", d35, true, false, 0, 0 },	  { "N8", n8, true, false, 0, 0 },
+	{ "D55", d55, false, true, 0, 0 },	  { "D21", d21, false, false, 0, 0 },
+	{ "D60", d60, true, false, 0, 0 },	  { "D16", d16_eoi, true, false, 0, 0 },
 	{ "D1", d1_direct, true, false, 0, 0 },	  { "D16", d16_told, false, false, 0, 0 },
 	{ "D16", d16_served, true, false, 0, 0 }, { "D41", d41_call, false, false, 0, 0 },
 	{ "D48", d48_tsc, true, true, 0, 0 },	  { "D13", d13_tsc, true, false, 0, 0 },
 	{ "D13", d13_page, false, false, 0, 0 },  { "D1", d1_evmcs, true, false, 0, 0 },
-	{ "N1", n1, false, false, 0, 0 },
+	{ "N1", n1, false, false, 0, 0 },	  { "D13", d13_let_go, false, false, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */

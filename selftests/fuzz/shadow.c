@@ -191,6 +191,9 @@ static void look_for_timers(struct fuzz_shadow *sh)
 				continue;
 			if (count < FUZZ_FAR)
 				fuzz_note_timer(sh, i, config, undeliverable(sh, config));
+			/* The time has made a step, to where this one has expired or not. */
+			if (sh->steps[0] || sh->steps[1])
+				fuzz_note_timer(sh, i, config, "D48");
 			/* Compared signed here, unsigned by stock. */
 			if (count >= BIT64(63) && !(config & HV_STIMER_PERIODIC))
 				fuzz_note_timer(sh, i, config, "D12");
@@ -200,10 +203,15 @@ static void look_for_timers(struct fuzz_shadow *sh)
 	note_timer_vectors(sh);
 }
 
+bool fuzz_tsc_is_frozen_in(const struct fuzz_shadow *sh, u32 side)
+{
+	return fuzz_shadow_msr(sh, side, HV_X64_MSR_TSC_EMULATION_CONTROL) &&
+	       (fuzz_shadow_msr(sh, side, HV_X64_MSR_REFERENCE_TSC) & 1);
+}
+
 bool fuzz_tsc_is_frozen(const struct fuzz_shadow *sh)
 {
-	return fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_EMULATION_CONTROL) &&
-	       (fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC) & 1);
+	return fuzz_tsc_is_frozen_in(sh, 1);
 }
 
 bool fuzz_scales_tsc(const struct fuzz_shadow *sh)
@@ -581,9 +589,14 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 			  const struct fuzz_out out[2])
 {
 	int hypercall = fuzz_msr_index(HV_X64_MSR_HYPERCALL);
+	bool frozen = fuzz_tsc_is_frozen(sh);
 	u32 side;
 
 	note_write(sh, o, out);
+	if (fuzz_writes(o, HV_X64_MSR_REFERENCE_TSC))
+		sh->let_go = false;
+	else if (frozen && !fuzz_tsc_is_frozen(sh))
+		sh->let_go = true;
 	if (fuzz_writes(o, HV_X64_MSR_VP_INDEX))
 		find_routes(sh);
 	note_twins(sh);
