@@ -315,6 +315,24 @@ static u32 silence(struct fuzz_random *r, struct fuzz_op *ops, u32 room)
 	return ARRAY_SIZE(all);
 }
 
+/* The clock on the code, and off it again. @room operations are left. */
+static u32 cover(struct fuzz_random *r, struct fuzz_op *ops, u32 room)
+{
+	const u64 page = FUZZ_PAGE(below(r, FUZZ_SLOTS * FUZZ_SLOT_PAGES));
+	const struct fuzz_op all[] = {
+		{ .kind = FUZZ_WRMSR, .w = { HV_X64_MSR_HYPERCALL, page | HV_HYPERCALL_ENABLE } },
+		{ .kind = FUZZ_WRMSR, .w = { HV_X64_MSR_REFERENCE_TSC, page | 1 } },
+		{ .kind = FUZZ_OFFERED, .w = { HV_LEAF_INTERFACE } },
+		{ .kind = FUZZ_WRMSR, .w = { HV_X64_MSR_REFERENCE_TSC, 0 } },
+		{ .kind = FUZZ_OFFERED, .w = { HV_LEAF_INTERFACE } },
+	};
+
+	if (room < ARRAY_SIZE(all))
+		return 0;
+	memcpy(ops, all, sizeof(all));
+	return ARRAY_SIZE(all);
+}
+
 /* What an L1 needs to get going; and no SMI, for which it would have to be prepared. */
 static void make_nestable(struct fuzz_setup *setup)
 {
@@ -400,6 +418,8 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 		/* Stock delivers, which ends the stream. */
 		if (!below(&r, 2000))
 			s->nr += silence(&r, &s->ops[s->nr], nr - s->nr);
+		if (!below(&r, 1000))
+			s->nr += cover(&r, &s->ops[s->nr], nr - s->nr);
 		if (s->nr < nr)
 			draw(&r, &s->ops[s->nr++]);
 	}
