@@ -442,10 +442,10 @@ struct fuzz_shadow {
 	bool enforce;
 	bool apic_off;
 	bool rate;		    /* user space has given the TSC another rate */
-	bool steps[2];		    /* the time steps with the TSC that the guest has set */
+	bool steps[2];		    /* the time may take steps, by the TSC or the page */
 	u32 twins;		    /* SINTs that had the vector of a polled one with AutoEOI */
 	u64 hz;			    /* of the TSC when the guest ran last */
-	bool let_go;		    /* the guest, or user space, of the page that was frozen */
+	u32 let_go;		    /* page + 1 that was frozen, and is not any more */
 	bool foreign_tsc;	    /* the reference TSC page is not what the module has written */
 	bool synic;		    /* the SynIC is enabled */
 	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */

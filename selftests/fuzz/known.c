@@ -613,16 +613,17 @@ static bool d13_page(struct fuzz_shadow *sh, const struct fuzz_op *o,
 static bool d13_let_go(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		       const struct fuzz_difference *d)
 {
-	int page, named = tsc_page(sh);
 	u32 offset;
+	int page;
 
-	if (named < 0 || !sh->let_go)
+	if (!sh->let_go)
 		return false;
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
-		return page == named &&
+		return page == (int)sh->let_go - 1 &&
 		       (offset ? offset == 8 && is_tsc_scale(d->b, sh->hz, ANY_RATE) : !!(u32)d->b);
-	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT && d->b == FUZZ_TIME_BY_PAGE;
+	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT && d->b == FUZZ_TIME_BY_PAGE &&
+	       tsc_page(sh) == (int)sh->let_go - 1;
 }
 
 /* The bits of CPUID that only the module offers. */

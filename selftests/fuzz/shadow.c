@@ -593,10 +593,12 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	u32 side;
 
 	note_write(sh, o, out);
-	if (fuzz_writes(o, HV_X64_MSR_REFERENCE_TSC))
-		sh->let_go = false;
-	else if (frozen && !fuzz_tsc_is_frozen(sh))
-		sh->let_go = true;
+	if (frozen && fuzz_writes(o, HV_X64_MSR_TSC_EMULATION_CONTROL) && !fuzz_tsc_is_frozen(sh))
+		sh->let_go = (u32)tsc_page(sh, 1) + 1;
+	/* Stock takes whatever lies there for its clock. */
+	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC &&
+	    fuzz_tsc_is_frozen_in(sh, 0))
+		sh->steps[0] = true;
 	if (fuzz_writes(o, HV_X64_MSR_VP_INDEX))
 		find_routes(sh);
 	note_twins(sh);
