@@ -13,30 +13,55 @@
 #define NAME_MAX_BYTES 256
 
 /* Columns: name, number, "r", "w", "rw" or "-", then counts, those of the fast path last. */
-static bool find_row(u32 number, char atomic[8], struct row_counts *c)
+static bool parse(const char *line, struct row *row)
 {
 	unsigned long long count[4];
+	int cells = sscanf(line, "%39s 0x%x %7s %llu %llu %llu %llu", row->name, &row->number,
+			   row->atomic, &count[0], &count[1], &count[2], &count[3]);
+
+	if (cells != 7 && cells != 5)
+		return false;
+	row->call = cells == 5;
+	if (row->call)
+		row->counts = (struct row_counts){ .writes = count[0], .fast_writes = count[1] };
+	else
+		row->counts = (struct row_counts){ count[0], count[1], count[2], count[3] };
+	return true;
+}
+
+static FILE *open_rows(void)
+{
+	FILE *f = fopen(MODULE_DEBUGFS "/rows", "r");
+
+	ASSERT(f, "rows: %s", strerror(errno));
+	return f;
+}
+
+u32 rows_all(struct row *rows, u32 max)
+{
+	FILE *f = open_rows();
 	char line[256];
+	u32 n = 0;
+
+	while (fgets(line, sizeof(line), f)) {
+		ASSERT(n < max, "more than %u rows", max);
+		n += parse(line, &rows[n]);
+	}
+	fclose(f);
+	return n;
+}
+
+static bool find_row(u32 number, struct row *row)
+{
 	bool found = false;
-	u32 nr;
+	char line[256];
 	FILE *f;
 
 	if (!module_loaded())
 		return false;
-	f = fopen(MODULE_DEBUGFS "/rows", "r");
-	ASSERT(f, "rows: %s", strerror(errno));
-	while (!found && fgets(line, sizeof(line), f)) {
-		int cells = sscanf(line, "%*s 0x%x %7s %llu %llu %llu %llu", &nr, atomic, &count[0],
-				   &count[1], &count[2], &count[3]);
-
-		if ((cells != 6 && cells != 4) || nr != number)
-			continue;
-		found = true;
-		if (cells == 6)
-			*c = (struct row_counts){ count[0], count[1], count[2], count[3] };
-		else
-			*c = (struct row_counts){ .writes = count[0], .fast_writes = count[1] };
-	}
+	f = open_rows();
+	while (!found && fgets(line, sizeof(line), f))
+		found = parse(line, row) && row->number == number;
 	fclose(f);
 	ASSERT(found, "debugfs has no row 0x%x", number);
 	return true;
@@ -44,19 +69,16 @@ static bool find_row(u32 number, char atomic[8], struct row_counts *c)
 
 struct row_counts row_counts(u32 number)
 {
-	struct row_counts c = { 0 };
-	char atomic[8];
+	struct row row;
 
-	find_row(number, atomic, &c);
-	return c;
+	return find_row(number, &row) ? row.counts : (struct row_counts){ 0 };
 }
 
 bool row_is_atomic(u32 number, bool write)
 {
-	struct row_counts c;
-	char atomic[8];
+	struct row row;
 
-	return find_row(number, atomic, &c) && strchr(atomic, write ? 'w' : 'r');
+	return find_row(number, &row) && strchr(row.atomic, write ? 'w' : 'r');
 }
 
 struct kvm_stat stat_open(struct vcpu *v, const char *name)

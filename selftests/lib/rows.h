@@ -14,6 +14,16 @@ struct row_counts {
 	u64 fast_reads, fast_writes; /* of these, in the exit fast path */
 };
 
+struct row {
+	char name[40];
+	u32 number; /* of its first register, or its call code */
+	bool call;
+	char atomic[8]; /* "r", "w", "rw" or "-": what the fast path may answer */
+	struct row_counts counts;
+};
+
+/* All rows of the module's tables, as debugfs has them; how many. */
+u32 rows_all(struct row *rows, u32 max);
 /* The line of debugfs' rows with this number: that of a register, or a call's code. */
 struct row_counts row_counts(u32 number);
 /* Does the module say that it may answer this access in the fast path? */
