@@ -5,7 +5,7 @@
  * all of the interface meanwhile, and checks that its time goes on and that no timer, message,
  * event or interrupt is early, lost or there twice.
  *
- * Option --long FACTOR: as many times longer.
+ * Options: --long FACTOR, as many times longer; --seed N, which is drawn and printed otherwise.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +17,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "irqfd.h"
@@ -32,6 +34,7 @@
 #define HOTPLUGS     4
 #define KILLS	     10
 #define ORDERS	     10
+#define NR_FILES     8
 #define CONN	     0x1234u
 #define TIMER_SINT   1
 #define EVENT_SINT   2
@@ -267,7 +270,14 @@ static void join_vps(void)
 		vcpu_join(vm->vcpus[i]);
 }
 
-static u64 seed;
+/* Of the whole run, and where each case is from there. */
+static u64 first_seed, seed;
+
+static void draw_anew(void)
+{
+	seed = first_seed;
+	ktap_log("--seed 0x%llx", (unsigned long long)first_seed);
+}
 
 static u64 now_ms(void)
 {
@@ -282,6 +292,7 @@ static void run_busy(void (*disturb)(u32 n), u32 at_least)
 
 	ktap_timeout(factor > 1 ? LONG_TIMEOUT : 60);
 	require_tsc_clocksource();
+	draw_anew();
 	busy_vm();
 	start_vps(vp_run);
 	end = now_ms() + RUN_MS * factor;
@@ -436,6 +447,67 @@ TEST(host_sleeps)
 	end_busy();
 }
 
+#define WAKEALARM    "/sys/class/rtc/rtc0/wakealarm"
+#define WAKEUP_COUNT "/sys/power/wakeup_count"
+
+static u64 clock_ms(clockid_t clock)
+{
+	struct timespec t;
+
+	ASSERT_EQ(clock_gettime(clock, &t), 0);
+	return (u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000;
+}
+
+/* How long the host has been off since its boot. */
+static u64 ms_off(void)
+{
+	return clock_ms(CLOCK_BOOTTIME) - clock_ms(CLOCK_MONOTONIC);
+}
+
+/*
+ * All the way: the machine is off but for its memory until the clock's alarm. An alarm that comes
+ * while it goes down must end that: it is a wake-up since the count was written.
+ */
+static void suspend_host(u32 n)
+{
+	char count[32] = "";
+	int fd = open(WAKEUP_COUNT, O_RDWR | O_CLOEXEC), r;
+	bool counted;
+
+	(void)n;
+	ASSERT(fd >= 0, "%s: %s", WAKEUP_COUNT, strerror(errno));
+	__write_file(WAKEALARM, "0");
+	counted = read(fd, count, sizeof(count) - 1) > 0 &&
+		  write(fd, count, strlen(count)) == (ssize_t)strlen(count);
+	close(fd);
+	if (!counted)
+		return;
+	ASSERT_EQ(__write_file(WAKEALARM, "+4"), 0);
+	r = __write_file("/sys/power/state", "mem");
+	ASSERT(!r || r == -EBUSY, "suspend to RAM: %s", strerror(-r));
+	sleeps += !r;
+	usleep(50000);
+}
+
+TEST(host_is_suspended_to_ram)
+{
+	u64 before;
+
+	if (factor == 1)
+		ktap_skip("in the long form only");
+	if (__write_file("/sys/power/mem_sleep", "deep") || access(WAKEALARM, W_OK))
+		ktap_skip("this host has no suspend to RAM, or no alarm that ends it");
+	if (!module_loaded())
+		ktap_skip("stock's clock may go back with the new master clock (K33)");
+	/* Its seconds do not count those in which the host is off. */
+	factor = 2;
+	before = ms_off();
+	run_busy(suspend_host, 5);
+	ktap_log("%u times, off for %llu ms", sleeps, (unsigned long long)(ms_off() - before));
+	ASSERT(ms_off() - before > 1000, "the host was never off");
+	end_busy();
+}
+
 /* --- the end, in any order --------------------------------------------------------- */
 
 TEST(killed_in_the_middle)
@@ -447,6 +519,7 @@ TEST(killed_in_the_middle)
 	pid_t pid;
 
 	ktap_timeout(factor > 1 ? LONG_TIMEOUT : 60);
+	draw_anew();
 	for (i = 0; i < KILLS * factor; i++) {
 		ASSERT_EQ(pipe(ready), 0);
 		pid = fork();
@@ -511,14 +584,23 @@ static void shuffle(int *fds, u32 nr)
 	}
 }
 
+static int statistics(int fd)
+{
+	int r = ioctl(fd, KVM_GET_STATS_FD, NULL);
+
+	ASSERT(r >= 0, "KVM_GET_STATS_FD: %s", strerror(errno));
+	return r;
+}
+
 TEST(closed_in_any_order)
 {
 	long refs = module_refs();
 	u32 i, k;
 
 	ktap_timeout(factor > 1 ? LONG_TIMEOUT : 60);
+	draw_anew();
 	for (i = 0; i < ORDERS * factor; i++) {
-		int fds[6];
+		int fds[NR_FILES];
 
 		busy_vm();
 		start_vps(vp_run_until_closed);
@@ -530,6 +612,9 @@ TEST(closed_in_any_order)
 		fds[3] = conn;
 		fds[4] = irq;
 		fds[5] = ack;
+		/* Each of these holds the VM, or a vCPU of it, by itself. */
+		fds[6] = statistics(vm->fd);
+		fds[7] = statistics(vm->vcpus[1]->fd);
 		shuffle(fds, ARRAY_SIZE(fds));
 		for (k = 0; k < ARRAY_SIZE(fds); k++) {
 			usleep(random_below(&seed, 2000));
@@ -546,16 +631,20 @@ TEST(closed_in_any_order)
 		vm_free(vm);
 		module_expect_refs(refs);
 	}
-	ktap_log("%u orders of six files", i);
+	ktap_log("%u orders of %u files", i, NR_FILES);
 }
 
 int main(int argc, char **argv)
 {
 	int i, r;
 
-	for (i = 1; i + 1 < argc; i++)
+	ASSERT_EQ(getrandom(&first_seed, sizeof(first_seed), 0), sizeof(first_seed));
+	for (i = 1; i + 1 < argc; i++) {
 		if (!strcmp(argv[i], "--long"))
 			factor = (u32)strtoul(argv[i + 1], NULL, 10);
+		if (!strcmp(argv[i], "--seed"))
+			first_seed = strtoull(argv[i + 1], NULL, 0);
+	}
 	r = ktap_main(argc, argv);
 	/* Leave the host as it was, even when a case died half-way. */
 	if (!is_online()) {
