@@ -549,7 +549,7 @@ static void measure(struct result *r)
 
 static void measure_holds(enum hold_kind kind)
 {
-	u32 i;
+	u32 i, times = 0;
 
 	hold_begin(kind);
 	for (i = 0; i < nr_results; i++) {
@@ -562,6 +562,7 @@ static void measure_holds(enum hold_kind kind)
 		hold_clear();
 		run(NULL);
 		hold = hold_read();
+		times += hold.times;
 		if (kind == HOLD_SPINNING) {
 			more(&r->n.spinning, hold.longest);
 		} else if (hold.longest > r->n.sleeping) {
@@ -571,6 +572,7 @@ static void measure_holds(enum hold_kind kind)
 		put_back();
 	}
 	hold_end();
+	ASSERT(times, "the probes saw no lock of the module at all");
 }
 
 /* Each number with the sign of one above its limit; "-": not longer than the exit. */
