@@ -680,8 +680,8 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		sh->ticks[o->w[3] / 64 % 4] |= BIT64(o->w[3] % 64);
 		note_timer_stopped(sh, n, out);
 		fuzz_note_timer(sh, n, o->w[1], undeliverable(sh, o->w[1]));
-		/* The reference time of stock takes steps. */
-		if (sh->rate)
+		/* The reference time of stock takes steps, or stands still. */
+		if (sh->rate || sh->steps[0] || sh->steps[1])
 			fuzz_note_timer(sh, n, o->w[1], "D48");
 	}
 	look_for_timers(sh);
