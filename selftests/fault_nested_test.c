@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Pages of a nested guest's hypervisor that are not there when the host reads them: the VP assist
- * page at a nested VM-Entry, the partition assist page and the input of L2's flush. User space
- * pages them in; the entry and the call end as if they had been there.
+ * page at a nested VM-Entry, the partition assist page and the input of L2's flush, and that of
+ * L1's flush of guest physical addresses. User space pages them in; the entry and the call end as
+ * if they had been there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -115,6 +116,32 @@ TEST(pages_of_l1_come_late)
 TEST(pages_of_l1_come_late_with_nested_paging)
 {
 	paged(NESTED_PAGING);
+}
+
+/* Of the L2 that is there, so that the call has what it may flush. */
+TEST(input_of_a_gpa_flush_comes_late)
+{
+	static const u64 calls[] = { HVCALL_FLUSH_GPA_SPACE,
+				     HVCALL_FLUSH_GPA_LIST | HV_CTL_REP(1) };
+	struct guest_op o;
+	struct world *w;
+	u32 i;
+
+	if (!module_loaded())
+		ktap_skip("stock does not know the calls (N0)");
+	w = direct_world_create(NESTED_PAGING);
+	nested_start(w->vm->vcpus[0]);
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		w->input[0] = gpa(w->n[0]->root);
+		w->input[1] = 0;
+		w->input[2] = NESTED_WINDOW;
+		take_away(w->input);
+		o = nested_l1_op(w->vm->vcpus[0], OP_HC(calls[i], gpa(w->input), 0));
+		ASSERT_EQ(o.vector, 0);
+		ASSERT_EQ(o.result, success_of(&o));
+		expect_back("input");
+	}
+	direct_world_free(w);
 }
 
 int main(int argc, char **argv)

@@ -32,6 +32,13 @@
 #define PAGE_ON(msr, page) WR(msr, FAULT_AT(page) | 1)
 #define PAGES(n)	   (1u << (n))
 #define GONE_STATUS	   HV_STATUS_INVALID_HYPERCALL_INPUT, HV_STATUS_INVALID_HYPERCALL_INPUT
+/* Of a call that stock does not know. */
+#define GONE_IF_KNOWN	   HV_STATUS_INVALID_HYPERCALL_CODE, HV_STATUS_INVALID_HYPERCALL_INPUT
+/* The guest does nothing, and the VMM sets the clock before: KVM writes the page anew. */
+#define SET_CLOCK             \
+	{                     \
+		.op = OP_END, \
+	}
 
 #define HYPERCALL_ON  PAGE_ON(HV_X64_MSR_HYPERCALL, CALLS_PAGE)
 #define HYPERCALL_OFF WR(HV_X64_MSR_HYPERCALL, 0)
@@ -62,8 +69,17 @@ const struct fault_case fault_cases[NR_FAULT_CASES] = {
 	  PAGES(SIEFP_PAGE), 0, GP_VECTOR, 0, 0, false },
 	{ "REFERENCE_TSC on", {}, PAGE_ON(HV_X64_MSR_REFERENCE_TSC, TSC_PAGE),
 	  { WR(HV_X64_MSR_REFERENCE_TSC, 0) }, {}, PAGES(TSC_PAGE), true, 0, 0, 0, false },
+	{ "REFERENCE_TSC after KVM_SET_CLOCK", { PAGE_ON(HV_X64_MSR_REFERENCE_TSC, TSC_PAGE) },
+	  SET_CLOCK, { WR(HV_X64_MSR_REFERENCE_TSC, 0) }, {}, PAGES(TSC_PAGE), true, 0, 0, 0,
+	  false },
 	{ "message", { PAGE_ON(HV_X64_MSR_SIMP, SIMP_PAGE), WR(HV_X64_MSR_SINT(1), VECTOR),
 		       WR(HV_X64_MSR_STIMER_CONFIG(0), HV_STIMER_AUTO_ENABLE | HV_STIMER_SINT(1)) },
+	  WR(HV_X64_MSR_STIMER_COUNT(0), 1), { TIMER_OFF, MASKED(1), WR(HV_X64_MSR_SIMP, 0) },
+	  {}, PAGES(SIMP_PAGE), true, 0, 0, 0, false },
+	{ "message into a full slot",
+	  { PAGE_ON(HV_X64_MSR_SIMP, SIMP_PAGE), WR(HV_X64_MSR_SINT(1), VECTOR),
+	    WR(HV_X64_MSR_STIMER_CONFIG(0), HV_STIMER_AUTO_ENABLE | HV_STIMER_SINT(1)),
+	    WR(HV_X64_MSR_STIMER_COUNT(0), 1) },
 	  WR(HV_X64_MSR_STIMER_COUNT(0), 1), { TIMER_OFF, MASKED(1), WR(HV_X64_MSR_SIMP, 0) },
 	  {}, PAGES(SIMP_PAGE), true, 0, 0, 0, false },
 	{ "SINT", {}, WR(HV_X64_MSR_SINT(2), VECTOR), { MASKED(2) }, {}, 0, 0, 0, 0, 0, false },
@@ -91,6 +107,10 @@ const struct fault_case fault_cases[NR_FAULT_CASES] = {
 	{ "FLUSH_LIST_EX", {}, HC(HVCALL_FLUSH_LIST_EX | HV_CTL_VARHDR(1) | HV_CTL_REP(3)), {},
 	  { 0, 0, 0, 1, 3, 0x1000, 0x2000, 0x3000 }, PAGES(INPUT_PAGE), 0, 0, GONE_STATUS,
 	  false },
+	{ "FLUSH_GPA_SPACE", {}, HC(HVCALL_FLUSH_GPA_SPACE), {}, { 0, 0 }, PAGES(INPUT_PAGE), 0, 0,
+	  GONE_IF_KNOWN, false },
+	{ "FLUSH_GPA_LIST", {}, HC(HVCALL_FLUSH_GPA_LIST | HV_CTL_REP(3)), {},
+	  { 0, 0, 0x1000, 0x2007, 0x9000 }, PAGES(INPUT_PAGE), 0, 0, GONE_IF_KNOWN, false },
 	{ "SIGNAL_EVENT", {}, HC(HVCALL_SIGNAL_EVENT), {}, { CONN }, PAGES(INPUT_PAGE), 0, 0,
 	  HV_STATUS_INVALID_ALIGNMENT, HV_STATUS_INVALID_HYPERCALL_INPUT, false },
 	{ "POST_MESSAGE", {}, HC(HVCALL_POST_MESSAGE), {}, { CONN, BIT64(32) | 1 },
@@ -230,12 +250,23 @@ static void answer(struct vcpu *v, const struct guest_op *op)
 							HV_STATUS_SUCCESS;
 }
 
+static void set_clock(struct vm *vm)
+{
+	struct kvm_clock_data clock;
+
+	ASSERT(!ioctl(vm->fd, KVM_GET_CLOCK, &clock), "KVM_GET_CLOCK: %s", strerror(errno));
+	clock.flags = 0;
+	ASSERT(!ioctl(vm->fd, KVM_SET_CLOCK, &clock), "KVM_SET_CLOCK: %s", strerror(errno));
+}
+
 struct fault_outcome fault_run(struct fault_world *w, const struct guest_op *op)
 {
 	struct guest_op *o = &w->ops->ops[0];
 	u32 exits = 0, failures = 0;
 	int r;
 
+	if (op->op == OP_END)
+		set_clock(w->vm);
 	*o = *op;
 	w->ops->nr = 1;
 	for (;;) {

@@ -42,7 +42,7 @@ struct fault_case {
 	bool amd; /* SVM only */
 };
 
-#define NR_FAULT_CASES 25
+#define NR_FAULT_CASES 29
 extern const struct fault_case fault_cases[NR_FAULT_CASES];
 
 struct fault_world {
@@ -79,7 +79,10 @@ void fault_set_memory(struct fault_world *w, void *hva, u32 flags);
 /* Take the pages out of the memslot's page table; what is in them stays. */
 void fault_drop(struct fault_world *w);
 
-/* The guest makes the operation; KVM_RUN is repeated when it fails. */
+/*
+ * The guest makes the operation; KVM_RUN is repeated when it fails. OP_END: the VMM sets the clock
+ * to what it is, and the guest runs.
+ */
 struct fault_outcome fault_run(struct fault_world *w, const struct guest_op *op);
 /* Fill the pages, and make the operations before the case's own. */
 void fault_begin(struct fault_world *w, const struct fault_case *c);
