@@ -250,6 +250,9 @@ nested_vmexit:
 	mov	%rdi, %rbp
 	/* The exception handler leaves the vector there, which 32-bit code does not change. */
 	xor	%r10d, %r10d
+	/* An interrupt at CPL 3 leaves none behind, which 64-bit code does not need. */
+	mov	$0x10, %eax
+	mov	%eax, %ss
 	push	$0x28
 	push	$1f
 	lretq
