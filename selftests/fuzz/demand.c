@@ -118,7 +118,7 @@ static bool demands_call(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	    !cpuid_test(&sh->f[1]->v->cpuid, FUZZ_INTERFACE_BIT))
 		return true;
 	if (o->w[0] == FUZZ_CPL3)
-		return (b->vector == UD_FAULT && !b->nr_exits) ||
+		return (b->vector == UD_FAULT && !asks_user(b)) ||
 		       breaks(d, "CPL 3", c->code, UD_FAULT, b->vector);
 	if (b->vector)
 		return true;

@@ -403,20 +403,34 @@ static int timer_of_config(const struct fuzz_shadow *sh, u32 side, u32 msr)
 		       -1;
 }
 
-/* Interrupts that were taken, but for those that may come to one of them only. */
-static u32 taken_by_both(const struct fuzz_shadow *sh, u32 side, u8 *taken, int *n)
+/* The highest interrupt that was taken and may have come to one of them only; 0: none. */
+static u32 taken_alone(const struct fuzz_shadow *sh, int *n)
+{
+	u32 side, i, top = 0;
+
+	for (side = 0; side < 2; side++) {
+		for (i = 0; i < sh->out[side].irqs; i++) {
+			u8 vector = sh->out[side].taken[i];
+			int alone = raiser(sh, side, vector);
+
+			if (alone < 0 || vector < top)
+				continue;
+			*n = alone;
+			top = vector;
+		}
+	}
+	return top;
+}
+
+/* Interrupts that were taken, but for those, and for what @top blocks until its EOI. */
+static u32 taken_by_both(const struct fuzz_shadow *sh, u32 side, u8 *taken, u32 top)
 {
 	const struct fuzz_out *out = &sh->out[side];
 	u32 i, nr = 0;
 
-	for (i = 0; i < out->irqs; i++) {
-		int alone = raiser(sh, side, out->taken[i]);
-
-		if (alone < 0)
+	for (i = 0; i < out->irqs; i++)
+		if (raiser(sh, side, out->taken[i]) < 0 && out->taken[i] >> 4 > top >> 4)
 			taken[nr++] = out->taken[i];
-		else
-			*n = alone;
-	}
 	return nr;
 }
 
@@ -424,13 +438,14 @@ static u32 taken_by_both(const struct fuzz_shadow *sh, u32 side, u8 *taken, int 
 static int took_alone(const struct fuzz_shadow *sh)
 {
 	u8 taken[2][FUZZ_TAKEN];
-	u32 nr[2], side;
+	u32 nr[2], side, top;
 	int n = -1;
 
 	if (sh->out[0].irqs > FUZZ_TAKEN || sh->out[1].irqs > FUZZ_TAKEN)
 		return -1;
+	top = taken_alone(sh, &n);
 	for (side = 0; side < 2; side++)
-		nr[side] = taken_by_both(sh, side, taken[side], &n);
+		nr[side] = taken_by_both(sh, side, taken[side], top);
 	return nr[0] == nr[1] && !memcmp(taken[0], taken[1], nr[0]) ? n : -1;
 }
 

@@ -589,12 +589,14 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 			  const struct fuzz_out out[2])
 {
 	int hypercall = fuzz_msr_index(HV_X64_MSR_HYPERCALL);
-	bool frozen = fuzz_tsc_is_frozen(sh);
+	const bool frozen[2] = { fuzz_tsc_is_frozen_in(sh, 0), fuzz_tsc_is_frozen_in(sh, 1) };
 	u32 side;
 
 	note_write(sh, o, out);
-	if (frozen && fuzz_writes(o, HV_X64_MSR_TSC_EMULATION_CONTROL) && !fuzz_tsc_is_frozen(sh))
-		sh->let_go = (u32)tsc_page(sh, 1) + 1;
+	/* That of stock alone may have been frozen, by a reserved bit. */
+	for (side = 0; side < 2 && fuzz_writes(o, HV_X64_MSR_TSC_EMULATION_CONTROL); side++)
+		if (frozen[side] && !fuzz_tsc_is_frozen_in(sh, side))
+			sh->let_go = (u32)tsc_page(sh, side) + 1;
 	/* Stock takes whatever lies there for its clock. */
 	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC &&
 	    fuzz_tsc_is_frozen_in(sh, 0))
