@@ -322,12 +322,39 @@ GUEST_CODE(tpr_below_one_that_waits)
 	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
 }
 
+/* The same while the APIC is disabled, which keeps what waits: KVM forgets the threshold, too. */
+GUEST_CODE(tpr_below_one_that_waits_in_a_disabled_apic)
+{
+	u32 tpr;
+
+	apic_start();
+	for (tpr = 0; tpr < 0x60; tpr += 0x10) {
+		wrmsr(HV_X64_MSR_TPR, 0xf0);
+		self_ipi(LOW); /* KVM sets the threshold */
+		GUEST_ASSERT(requested(LOW));
+		reg_write(APIC_SPIV, APIC_SPIV_OFF);
+		wrmsr(HV_X64_MSR_TPR, tpr);
+		irqs_window();
+		GUEST_ASSERT_EQ(reg_read(APIC_TPR), tpr);
+		/* It comes now, as far as KVM is concerned, or when the APIC is enabled again. */
+		reg_write(APIC_SPIV, APIC_SPIV_ON);
+		wrmsr(HV_X64_MSR_TPR, 0);
+		irqs_window();
+		GUEST_ASSERT_EQ(guest_irqs[LOW], tpr / 0x10 + 1);
+	}
+}
+
 static bool host_is_intel_6_1(void)
 {
 	return !host_is_amd() && host_is_6_1();
 }
 
-static void lower_tpr(bool mode)
+static bool host_has_tpr_threshold(void)
+{
+	return !host_is_amd() && !host_has_apicv();
+}
+
+static void lower_tpr(bool mode, void (*code)(void))
 {
 	struct vm *vm = vm_create(1, 0);
 	u32 cmd;
@@ -335,7 +362,7 @@ static void lower_tpr(bool mode)
 	x2apic = mode;
 	guest_irq_handlers[HIGH] = guest_irq_count_no_eoi;
 	guest_irq_handlers[LOW] = count_and_eoi;
-	vcpu_entry(vm->vcpus[0], tpr_below_one_that_waits);
+	vcpu_entry(vm->vcpus[0], code);
 	cmd = vcpu_run(vm->vcpus[0]);
 	ASSERT_KNOWN(cmd != RUN_EXIT(KVM_EXIT_FAIL_ENTRY), "the guest is dead");
 	ASSERT_EQ(cmd, GUEST_DONE);
@@ -347,10 +374,24 @@ TEST(tpr_below_a_waiting_interrupt_xapic)
 	if (host_is_intel_6_1() && !module_loaded())
 		ktap_skip(
 			"KVM_RUN never comes back; see the case beside x2APIC, where the CPU refuses");
-	lower_tpr(false);
+	lower_tpr(false, tpr_below_one_that_waits);
 }
 
 TEST_KNOWN_IF(tpr_below_a_waiting_interrupt_x2apic, "K18", host_is_intel_6_1)
 {
-	lower_tpr(true);
+	lower_tpr(true, tpr_below_one_that_waits);
+}
+
+TEST(tpr_below_a_waiting_interrupt_of_a_disabled_apic_xapic)
+{
+	if (host_has_tpr_threshold() && !module_loaded())
+		ktap_skip(
+			"KVM_RUN never comes back; see the case beside x2APIC, where the CPU refuses");
+	lower_tpr(false, tpr_below_one_that_waits_in_a_disabled_apic);
+}
+
+TEST_KNOWN_IF(tpr_below_a_waiting_interrupt_of_a_disabled_apic_x2apic, "K51",
+	      host_has_tpr_threshold)
+{
+	lower_tpr(true, tpr_below_one_that_waits_in_a_disabled_apic);
 }

@@ -251,6 +251,21 @@ enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
 	return a->atomic ? icr_fast(a) : icr_write_slow(a);
 }
 
+/*
+ * Mirrors update_cr8_intercept(), which KVM leaves out before the entry of a VP whose APIC is
+ * disabled by software, though an interrupt may wait there.
+ */
+static void update_threshold(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
+{
+	u32 tpr = *khv_lapic_reg(apic, APIC_TASKPRI) & APIC_TPRI_MASK;
+	int irr;
+
+	if (apic->sw_enabled || apic->apicv_active || !khv_x86_ops->update_cr8_intercept)
+		return;
+	irr = khv_kvm_lapic_find_highest_irr(vcpu);
+	khv_x86_ops->update_cr8_intercept(vcpu, tpr >> 4, irr < 0 ? irr : irr >> 4);
+}
+
 /* KVM must report each access to the TPR if user space has asked for that. */
 static struct khv_kvm_lapic *tpr_at_hand(const struct khv_msr_access *a)
 {
@@ -287,6 +302,7 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 	}
 	/* KVM before 6.12 does not update the TPR threshold after its own write, either. */
 	recheck_irr(a->vcpu, apic);
+	update_threshold(a->vcpu, apic);
 	return KHV_MSR_OK;
 }
 
