@@ -236,6 +236,29 @@ TEST(frozen_page_without_a_master_clock)
 	vm_free(vm);
 }
 
+/* User space lets go of a page that has no other clock to show: it is none from then on. */
+TEST_KNOWN(host_lets_go_without_a_master_clock, "K50")
+{
+	struct vm *vm = vm_with_page(2);
+	struct vcpu *v = vm->vcpus[0];
+	u64 hz = 1000ULL * (u64)__vcpu_ioctl(v, KVM_GET_TSC_KHZ, NULL);
+	u32 i;
+
+	guest_write(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	vcpu_set_msr(vm->vcpus[1], MSR_IA32_TSC, vcpu_get_msr(v, MSR_IA32_TSC) + 100 * hz);
+	for (i = 0; i < 4; i++) {
+		vcpu_run_sync(vm->vcpus[1], 1);
+		assert_page_valid(v);
+	}
+	assert_master_clock(vm, false);
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 0);
+	last_time = 0;
+	read_clock(v);
+	ASSERT_KNOWN(!seq_valid(ref_page.sequence), "the page still shows a clock: 0x%x",
+		     ref_page.sequence);
+	vm_free(vm);
+}
+
 /* A guest that disables its frozen page gets the host's clock again. */
 TEST(frozen_page_is_given_up)
 {

@@ -449,11 +449,17 @@ void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa, bool host)
  */
 static bool give_up(struct kvm_vcpu *vcpu)
 {
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
 	struct khv_ref_source kvm_clock = {
 		.master.offset = READ_ONCE(vcpu->kvm->arch.kvmclock_offset),
 	};
 
-	return to_khv_vm(vcpu->kvm)->refclock.source.adopted && set_source(vcpu, &kvm_clock);
+	if (!clock->source.adopted)
+		return false;
+	/* What it shows is not the time any more, whether or not there will be another page. */
+	if (clock->page != KHV_TSC_PAGE_OFF)
+		WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
+	return set_source(vcpu, &kvm_clock);
 }
 
 enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
