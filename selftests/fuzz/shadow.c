@@ -645,6 +645,7 @@ static void note_timer_stopped(struct fuzz_shadow *sh, u32 n, const struct fuzz_
 
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
 {
+	const u64 enabled = HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE;
 	u32 side;
 
 	memcpy(sh->out, out, sizeof(sh->out));
@@ -680,6 +681,13 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		u32 n = (u32)o->w[0];
 
 		sh->ticks[o->w[3] / 64 % 4] |= BIT64(o->w[3] % 64);
+		/* The filter may have kept the guest from writing CONFIG. */
+		for (side = 0; side < 2; side++) {
+			u64 config = fuzz_shadow_msr(sh, side, HV_X64_MSR_STIMER_CONFIG(n % 4));
+
+			if (out[side].nr_exits && (config & enabled))
+				fuzz_note_timer(sh, n, config, undeliverable(sh, config));
+		}
 		note_timer_stopped(sh, n, out);
 		fuzz_note_timer(sh, n, o->w[1], undeliverable(sh, o->w[1]));
 		/* The reference time of stock takes steps, or stands still. */
