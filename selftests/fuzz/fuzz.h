@@ -445,6 +445,7 @@ struct fuzz_shadow {
 	bool steps[2];		    /* the time may take steps, by the TSC or the page */
 	u32 twins;		    /* SINTs that had the vector of a polled one with AutoEOI */
 	u64 hz;			    /* of the TSC when the guest ran last */
+	bool restored_tsc;	    /* stock has taken for its clock what lay in a frozen page */
 	u32 let_go;		    /* page + 1 that was frozen, and is not any more */
 	bool foreign_tsc;	    /* the reference TSC page is not what the module has written */
 	bool synic;		    /* the SynIC is enabled */

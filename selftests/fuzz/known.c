@@ -641,6 +641,15 @@ static bool d13_let_go(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	       tsc_page(sh) == (int)sh->let_go - 1;
 }
 
+/* What user space restored as a frozen page is the clock of stock, code as well. */
+static bool d13_restored(struct fuzz_shadow *sh, const struct fuzz_op *o,
+			 const struct fuzz_difference *d)
+{
+	/* Whether the module's is right is asked by itself. */
+	return sh->restored_tsc && (o->kind == FUZZ_TIME || o->kind == FUZZ_TSC) &&
+	       d->what == FUZZ_OF_RESULT;
+}
+
 /* The bits of CPUID that only the module offers. */
 static bool offers(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
 		   const char **id)
@@ -1154,7 +1163,7 @@ static struct {
 	{ "D41", d41_call, false, false, 0, 0 },   { "D48", d48_tsc, true, true, 0, 0 },
 	{ "D13", d13_tsc, true, false, 0, 0 },	   { "D13", d13_page, false, false, 0, 0 },
 	{ "D1", d1_evmcs, true, false, 0, 0 },	   { "N1", n1, false, false, 0, 0 },
-	{ "D13", d13_let_go, false, false, 0, 0 },
+	{ "D13", d13_let_go, false, false, 0, 0 }, { "D13", d13_restored, false, false, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */

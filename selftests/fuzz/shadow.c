@@ -599,8 +599,10 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 			sh->let_go = (u32)tsc_page(sh, side) + 1;
 	/* Stock takes whatever lies there for its clock. */
 	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC &&
-	    fuzz_tsc_is_frozen_in(sh, 0))
+	    fuzz_tsc_is_frozen_in(sh, 0)) {
 		sh->steps[0] = true;
+		sh->restored_tsc = true;
+	}
 	if (fuzz_writes(o, HV_X64_MSR_VP_INDEX))
 		find_routes(sh);
 	note_twins(sh);
