@@ -380,10 +380,12 @@ static void run_batch(struct run *r, u32 from, u32 n)
 static void tell(u32 at, const struct fuzz_op *o, const struct fuzz_out *a,
 		 const struct fuzz_out *b)
 {
-	ktap_log("%u %s: result %#llx %#llx, vector %u %u, ioctl %lld %lld, exits %u %u, irq %u %u",
+	ktap_log("%u %s: result %#llx %#llx, vector %u %u, ioctl %lld %lld, exits %u %u, "
+		 "irqs %u %u (%#llx %#llx)",
 		 at, fuzz_kind_name(o->kind), (unsigned long long)a->result,
 		 (unsigned long long)b->result, a->vector, b->vector, (long long)a->ret,
-		 (long long)b->ret, a->nr_exits, b->nr_exits, a->irqs, b->irqs);
+		 (long long)b->ret, a->nr_exits, b->nr_exits, a->irqs, b->irqs,
+		 (unsigned long long)a->vectors, (unsigned long long)b->vectors);
 }
 
 /* The last exit of L2 to L1 on each side, which L1 itself has noted. */
