@@ -179,10 +179,11 @@ static bool is_unreadable(const struct fuzz_op *o)
 }
 
 /* Is this word of a page a time? */
-static bool is_time(u32 role, u32 offset, u64 a, u64 b)
+static bool is_time(const struct run *r, u32 role, u32 offset, u64 a, u64 b)
 {
-	/* Delivery of a timer's message. The expiration is what the stream has written. */
-	if ((role & FUZZ_AS_SIMP) && offset % 256 == 32)
+	/* Delivery of a timer's message; expiration, unless the stream has written it. */
+	if ((role & FUZZ_AS_SIMP) &&
+	    (offset % 256 == 32 || (offset % 256 == 24 && r->sh.timed_message)))
 		return true;
 	if (!(role & FUZZ_AS_TSC))
 		return false;
@@ -202,7 +203,7 @@ static bool loads_time(const struct run *r, const struct fuzz_op *o, u64 a, u64 
 		return false;
 	if (o->kind == FUZZ_TAKE)
 		return (r->sh.role[page] & FUZZ_AS_TSC) && !(o->w[0] % HV_SYNIC_SINTS);
-	return o->kind == FUZZ_LOAD && is_time(r->sh.role[page], at % PAGE_SIZE, a, b);
+	return o->kind == FUZZ_LOAD && is_time(r, r->sh.role[page], at % PAGE_SIZE, a, b);
 }
 
 static bool compare_op(struct run *r, u32 at, const struct fuzz_out *a, const struct fuzz_out *b)
@@ -317,7 +318,7 @@ static bool compare_pages(struct run *r, u32 at)
 		if (!memcmp(a, b, PAGE_SIZE))
 			continue;
 		for (i = 0; i < PAGE_SIZE / 8; i++) {
-			if (a[i] == b[i] || is_time(r->sh.role[page], 8 * i, a[i], b[i]))
+			if (a[i] == b[i] || is_time(r, r->sh.role[page], 8 * i, a[i], b[i]))
 				continue;
 			if (differs(r, FUZZ_OF_PAGE, at, page, 8 * i, a[i], b[i]))
 				return true;

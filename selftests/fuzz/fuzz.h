@@ -453,6 +453,7 @@ struct fuzz_shadow {
 	const char *l2_refused;	    /* a call of L2 had another result, by this id */
 	bool restored_l2;	    /* user space has restored L2, which L1 has not entered since */
 	u32 bared;		    /* page + 1 where the guest has taken the clock off the code */
+	bool timed_message;	    /* FUZZ_TIMER may have armed a timer that sends a message */
 	bool hushed;		    /* a disabled SynIC had these types of messages in its slots */
 	u32 slots[HV_SYNIC_SINTS];
 	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */

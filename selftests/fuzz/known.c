@@ -1043,21 +1043,23 @@ static bool is_read_only(const struct fuzz_shadow *sh, u64 at)
 }
 
 /*
- * VMRUN with a VP assist page in read-only memory: KVM_RUN of stock fails, within the operation,
- * and the guest goes on here.
+ * An L1 whose VP assist page is in read-only memory gets into L2 here. On stock KVM_RUN fails,
+ * within the operation, or on Intel the entry, of which L1 tells before it ends.
  */
 static bool d36_read(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d)
 {
 	u64 page = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
+	const struct fuzz_exit *last = last_exit(&sh->out[0]);
 
 	(void)o;
 	return sh->s->setup.nested &&
 	       (d->what == FUZZ_OF_VECTOR || d->what == FUZZ_OF_RESULT ||
 		d->what == FUZZ_OF_EXITS) &&
-	       sh->out[0].nr_exits == sh->out[1].nr_exits + 1 &&
-	       last_exit(&sh->out[0])->reason == FUZZ_RUN_FAILED + EFAULT &&
-	       (page & ASSIST_ENABLE) && is_read_only(sh, page);
+	       sh->out[0].nr_exits == sh->out[1].nr_exits + 1 && (page & ASSIST_ENABLE) &&
+	       is_read_only(sh, page) &&
+	       (last->reason == FUZZ_RUN_FAILED + EFAULT ||
+		(last->reason == FUZZ_FAULTED && sh->f[0]->nested->failure == VMX_FAIL_INVALID));
 }
 
 /*

@@ -191,6 +191,9 @@ static void look_for_timers(struct fuzz_shadow *sh)
 				continue;
 			if (count < FUZZ_FAR)
 				fuzz_note_timer(sh, i, config, undeliverable(sh, config));
+			/* When the ticks of so short a period come depends on the host. */
+			if (count < FUZZ_FAR && (config & HV_STIMER_PERIODIC))
+				fuzz_note_timer(sh, i, config, "D19");
 			/* The time has made a step, to where this one has expired or not. */
 			if (sh->steps[0] || sh->steps[1])
 				fuzz_note_timer(sh, i, config, "D48");
@@ -512,6 +515,9 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 
 	if (o->kind == FUZZ_STORE)
 		note_left(sh, o->w[0]);
+	/* L1 writes there, wherever its register is by now. */
+	if (o->kind == FUZZ_NESTED && sh->s->setup.nested)
+		note_left(sh, FUZZ_PAGE(FUZZ_ASSIST_PAGE) + ASSIST_DIRECT);
 	if (o->kind == FUZZ_STORE && fuzz_is_code(sh, o->w[0]) && !sh->out[1].vector) {
 		u32 n = sh->nr_over_code++ % FUZZ_OVER_CODE;
 
@@ -687,8 +693,10 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		for (side = 0; side < 2; side++) {
 			u64 config = fuzz_shadow_msr(sh, side, HV_X64_MSR_STIMER_CONFIG(n % 4));
 
-			if (out[side].nr_exits && (config & enabled))
-				fuzz_note_timer(sh, n, config, undeliverable(sh, config));
+			if (!out[side].nr_exits || !(config & enabled))
+				continue;
+			fuzz_note_timer(sh, n, config, undeliverable(sh, config));
+			sh->timed_message |= !(config & HV_STIMER_DIRECT);
 		}
 		note_timer_stopped(sh, n, out);
 		fuzz_note_timer(sh, n, o->w[1], undeliverable(sh, o->w[1]));
