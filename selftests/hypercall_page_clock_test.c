@@ -479,6 +479,47 @@ TEST_KNOWN(frozen_clock_follows_when_the_guest_lets_go, "K50")
 	run_clock_set(vm_with_pages(), lets_go_of_the_page, false, 2 * FAR_AHEAD_S);
 }
 
+/* User space lets go of a frozen clock that the code covers, and freezes again what comes then. */
+GUEST_CODE(frozen_below_the_code)
+{
+	freeze_over_code();
+	GUEST_SYNC(1);
+	enable_again(false);
+	GUEST_SYNC(2);
+	GUEST_ASSERT_KNOWN_EQ(rdmsr(HV_X64_MSR_TIME_REF_COUNT) >= FAR_AHEAD_S * REF_PER_SEC, true);
+	GUEST_SYNC(3);
+	GUEST_ASSERT(rdmsr(HV_X64_MSR_TIME_REF_COUNT) >= 2 * FAR_AHEAD_S * REF_PER_SEC);
+}
+
+GUEST_CODE(run_once)
+{
+}
+
+TEST_KNOWN(clock_that_is_let_go_below_the_code_does_not_come_back, "K50")
+{
+	struct vm *vm = vm_create(2, 0);
+	struct vcpu *v = vm->vcpus[0], *other = vm->vcpus[1];
+	u64 hz = 1000ULL * (u64)__vcpu_ioctl(v, KVM_GET_TSC_KHZ, NULL);
+
+	hc_page = vm_alloc(vm, PAGE_SIZE);
+	hc_page2 = vm_alloc(vm, PAGE_SIZE);
+
+	vcpu_entry(v, frozen_below_the_code);
+	vcpu_run_sync(v, 1);
+	set_clock(vm, get_clock(vm).clock + FAR_AHEAD_S * NS_PER_SEC);
+	vcpu_run_sync(v, 2);
+	/* Without a master clock; that takes effect when this vCPU runs. */
+	vcpu_set_msr(other, MSR_IA32_TSC, vcpu_get_msr(v, MSR_IA32_TSC) + 100 * hz);
+	vcpu_entry(other, run_once);
+	vcpu_run_done(other);
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 0);
+	vcpu_run_sync(v, 3);
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	set_clock(vm, get_clock(vm).clock + FAR_AHEAD_S * NS_PER_SEC);
+	vcpu_run_done(v);
+	vm_free(vm);
+}
+
 /*
  * User space restores memory, then registers: the RAM is what it has put there (D10), until the
  * guest runs; @frozen: and so is the clock.

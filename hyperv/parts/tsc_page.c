@@ -459,6 +459,7 @@ static bool give_up(struct kvm_vcpu *vcpu)
 	/* What it shows is not the time any more, whether or not there will be another page. */
 	if (clock->page != KHV_TSC_PAGE_OFF)
 		WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
+	WRITE_ONCE(clock->has_shown, false);
 	return set_source(vcpu, &kvm_clock);
 }
 
