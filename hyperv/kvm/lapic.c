@@ -8,11 +8,6 @@
 #include "khv/lapic.h"
 #include "khv/port.h"
 
-static bool enabled(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
-{
-	return apic->sw_enabled && (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE);
-}
-
 /* Mirrors __apic_accept_irq() for APIC_DM_FIXED. */
 bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector)
 {
@@ -29,7 +24,7 @@ bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector)
 
 		return khv_kvm_apic_set_irq(vcpu, &irq, NULL);
 	}
-	if (!enabled(vcpu, apic))
+	if (!khv_apic_enabled(vcpu, apic))
 		return false;
 	tmr = (unsigned long *)khv_lapic_reg(apic, APIC_TMR + vector / 32 * KHV_LAPIC_WORD);
 	if (unlikely(test_bit(vector % 32, tmr)))

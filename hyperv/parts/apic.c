@@ -252,18 +252,23 @@ enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
 }
 
 /*
- * Mirrors update_cr8_intercept(), which KVM leaves out before the entry of a VP whose APIC is
- * disabled by software, though an interrupt may wait there.
+ * VMX refuses an entry with the TPR below its threshold, which KVM updates before an entry only if
+ * the APIC is enabled, though an interrupt may wait in one that is not. Only lower it: KVM would
+ * not lower it again for a write of CR8. An L2 never gets here in the fast path, where the VMCS may
+ * not be changed.
  */
-static void update_threshold(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
+static void lower_tpr_threshold(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 {
-	u32 tpr = *khv_lapic_reg(apic, APIC_TASKPRI) & APIC_TPRI_MASK;
-	int irr;
+	int tpr = (*khv_lapic_reg(apic, APIC_TASKPRI) & APIC_TPRI_MASK) >> 4, irr;
 
-	if (apic->sw_enabled || apic->apicv_active || !khv_x86_ops->update_cr8_intercept)
+	if (khv_apic_enabled(vcpu, apic) || apic->apicv_active ||
+	    !khv_x86_ops->update_cr8_intercept)
 		return;
 	irr = khv_kvm_lapic_find_highest_irr(vcpu);
-	khv_x86_ops->update_cr8_intercept(vcpu, tpr >> 4, irr < 0 ? irr : irr >> 4);
+	if (irr < 0)
+		khv_x86_ops->update_cr8_intercept(vcpu, tpr, -1);
+	else if (tpr < irr >> 4)
+		khv_x86_ops->update_cr8_intercept(vcpu, tpr, irr >> 4);
 }
 
 /* KVM must report each access to the TPR if user space has asked for that. */
@@ -302,7 +307,7 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 	}
 	/* KVM before 6.12 does not update the TPR threshold after its own write, either. */
 	recheck_irr(a->vcpu, apic);
-	update_threshold(a->vcpu, apic);
+	lower_tpr_threshold(a->vcpu, apic);
 	return KHV_MSR_OK;
 }
 

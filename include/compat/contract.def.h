@@ -338,6 +338,7 @@ KHV_OPERATION(KVM, kvm_x86_ops, flush_tlb_gva, "void (struct kvm_vcpu *, gva_t)"
 KHV_OPERATION(KVM, kvm_x86_ops, flush_tlb_guest, "void (struct kvm_vcpu *)")
 KHV_OPERATION(KVM, kvm_x86_ops, deliver_interrupt, "void (struct kvm_lapic *, int, int, int)")
 KHV_OPERATION(KVM, kvm_x86_ops, patch_hypercall, "void (struct kvm_vcpu *, unsigned char *)")
+KHV_OPERATION(KVM, kvm_x86_ops, update_cr8_intercept, "void (struct kvm_vcpu *, int, int)")
 KHV_OPERATION(KVM, kvm_x86_ops, get_exit_info,
 	      "void (struct kvm_vcpu *, u32 *, u64 *, u64 *, u32 *, u32 *)")
 KHV_OPERATION(KVM, kvm_x86_nested_ops, get_evmcs_version, "u16 (struct kvm_vcpu *)")

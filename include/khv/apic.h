@@ -3,6 +3,7 @@
 #ifndef KHV_APIC_H
 #define KHV_APIC_H
 
+#include <linux/kvm_host.h>
 #include <linux/types.h>
 
 #include "compat/kvm_private.h"
@@ -17,6 +18,19 @@
 static inline u32 *khv_lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
 {
 	return apic->regs + reg;
+}
+
+/**
+ * khv_apic_enabled() - has the guest enabled its local APIC, by both switches?
+ * @vcpu: a vCPU
+ * @apic: its local APIC, not NULL
+ *
+ * Return: false if SPIV or IA32_APIC_BASE disables it. Context: any; the vCPU's thread may change
+ * it.
+ */
+static inline bool khv_apic_enabled(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
+{
+	return apic->sw_enabled && (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE);
 }
 
 /**

@@ -37,6 +37,7 @@
 
 #define MSR_APIC_BASE	     0x1bu
 #define MSR_APIC_BASE_X2APIC BIT64(10)
+#define MSR_APIC_BASE_ENABLE BIT64(11)
 #define MSR_X2APIC	     0x800u
 #define MSR_X2APIC_SELF_IPI  0x83fu
 
