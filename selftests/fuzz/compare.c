@@ -16,7 +16,7 @@ struct run {
 	struct fuzz_verdict *v;
 	u64 last_time[2][2]; /* of each VM, by time_row() */
 	bool cut;
-	/* The page of the clock was, before the operation, and user space has set the clock since. */
+	/* The page of the clock was, before the operation; the clock was set since. */
 	bool frozen[2], set[2];
 };
 
@@ -381,12 +381,13 @@ static void run_batch(struct run *r, u32 from, u32 n)
 static void tell(u32 at, const struct fuzz_op *o, const struct fuzz_out *a,
 		 const struct fuzz_out *b)
 {
-	ktap_log("%u %s: result %#llx %#llx, vector %u %u, ioctl %lld %lld, exits %u %u, "
-		 "irqs %u %u (%#llx %#llx)",
+	ktap_log("%u %s: result %#llx %#llx, vector %u %u, ioctl %lld %lld, exits %u %u, irq %u %u",
 		 at, fuzz_kind_name(o->kind), (unsigned long long)a->result,
 		 (unsigned long long)b->result, a->vector, b->vector, (long long)a->ret,
-		 (long long)b->ret, a->nr_exits, b->nr_exits, a->irqs, b->irqs,
-		 (unsigned long long)a->vectors, (unsigned long long)b->vectors);
+		 (long long)b->ret, a->nr_exits, b->nr_exits, a->irqs, b->irqs);
+	if (a->irqs || b->irqs)
+		ktap_log("  interrupts, the last eight: %#llx %#llx",
+			 (unsigned long long)a->vectors, (unsigned long long)b->vectors);
 }
 
 /* The last exit of L2 to L1 on each side, which L1 itself has noted. */
@@ -398,8 +399,7 @@ static void tell_nested(const struct run *r)
 		const struct nested *n = r->f[side]->nested;
 
 		if (n)
-			ktap_log("  VM %u: %u exits of L2, the last one: kind %u, failure %u, "
-				 "reason %#llx, information %#llx",
+			ktap_log("  VM %u: exit %u of L2: kind %u, failure %u, reason %#llx, %#llx",
 				 side, n->exits, n->exit, n->failure, (unsigned long long)n->reason,
 				 (unsigned long long)n->info);
 	}

@@ -295,7 +295,7 @@ static u32 anonymous(struct fuzz_random *r, struct fuzz_op *ops, u32 room)
 	return n;
 }
 
-/* A message for a SynIC that is disabled, and a look at its slots before. @room operations are left. */
+/* A message for a disabled SynIC, after a look at its slots. @room operations are left. */
 static u32 silence(struct fuzz_random *r, struct fuzz_op *ops, u32 room)
 {
 	const u32 config = HV_X64_MSR_STIMER_CONFIG(below(r, HV_SYNIC_STIMERS));

@@ -379,7 +379,7 @@ static void look(void)
 	u32 n = below(w.vps), i;
 	u64 least, seen;
 
-	/* Longer than it takes to flush: on a host that flushes at each exit no other VP has any. */
+	/* Longer than a flush takes: on a host that flushes at each exit no other VP has any. */
 	for (i = 0; i < LOOKS; i++) {
 		least = __atomic_load_n(&w.flushed[n], __ATOMIC_SEQ_CST);
 		seen = *window(n);

@@ -118,8 +118,8 @@ void vcpu_enforce_cpuid(struct vcpu *vcpu, bool on);
 /* One KVM_RUN; 0 or -errno, which is -EINTR only after vcpu_stop(). */
 int __vcpu_run(struct vcpu *vcpu);
 /*
- * Complete the last exit, which is half of an instruction, without going on. Return: -EINTR, or what
- * is wrong.
+ * Complete the last exit, which is half of an instruction, without going on. Return: -EINTR, or
+ * what is wrong.
  */
 int vcpu_finish_exit(struct vcpu *vcpu);
 /* Make vcpu_run(), in another thread, complete its exit and return RUN_STOPPED. */
