@@ -1206,9 +1206,12 @@ struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	struct fuzz_known known = { NULL, false };
 	u32 i;
 
-	/* Stock beside stock has none. */
-	if (sh->f[1]->who == FUZZ_STOCK)
+	/* Stock beside stock has none, but when the ticks of a short period come. */
+	if (sh->f[1]->who == FUZZ_STOCK) {
+		known.cut = by_one(sh, o, d, &known.id) && !strcmp(known.id, "D19");
+		known.id = known.cut ? known.id : NULL;
 		return known;
+	}
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
 		if (!table[i].is(sh, o, d))
 			continue;
