@@ -183,7 +183,8 @@ static bool is_time(const struct run *r, u32 role, u32 offset, u64 a, u64 b)
 {
 	/* Delivery of a timer's message; expiration, unless the stream has written it. */
 	if ((role & FUZZ_AS_SIMP) &&
-	    (offset % 256 == 32 || (offset % 256 == 24 && r->sh.timed_message)))
+	    (offset % 256 == 32 ||
+	     (offset % 256 == 24 && (r->sh.timed_messages >> offset / 256 & 1))))
 		return true;
 	if (!(role & FUZZ_AS_TSC))
 		return false;

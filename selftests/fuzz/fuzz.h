@@ -402,7 +402,8 @@ struct fuzz_raise {
 	const char *id; /* NULL: it may not */
 	u64 vectors[4]; /* one bit each */
 	u32 sints;
-	u32 sides; /* one bit each: that of stock, that of the module */
+	bool short_period; /* when its ticks come depends on the host */
+	u32 sides;	   /* one bit each: that of stock, that of the module */
 };
 
 /* Why the reference TSC page of the two may differ: what it was when a register named it. */
@@ -453,7 +454,8 @@ struct fuzz_shadow {
 	const char *l2_refused;	    /* a call of L2 had another result, by this id */
 	bool restored_l2;	    /* user space has restored L2, which L1 has not entered since */
 	u32 bared;		    /* page + 1 where the guest has taken the clock off the code */
-	bool timed_message;	    /* FUZZ_TIMER may have armed a timer that sends a message */
+	u32 timed_messages;	    /* SINTs of which FUZZ_TIMER may have armed a timer */
+	u64 eois;		    /* of the guest, as far as it has written them to the APIC */
 	bool hushed;		    /* a disabled SynIC had these types of messages in its slots */
 	u32 slots[HV_SYNIC_SINTS];
 	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */

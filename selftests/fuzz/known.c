@@ -645,9 +645,13 @@ static bool d13_let_go(struct fuzz_shadow *sh, const struct fuzz_op *o,
 static bool d13_restored(struct fuzz_shadow *sh, const struct fuzz_op *o,
 			 const struct fuzz_difference *d)
 {
-	/* Whether the module's is right is asked by itself. */
-	return sh->restored_tsc && (o->kind == FUZZ_TIME || o->kind == FUZZ_TSC) &&
-	       d->what == FUZZ_OF_RESULT;
+	if (!sh->restored_tsc || d->what != FUZZ_OF_RESULT)
+		return false;
+	if (o->kind == FUZZ_TIMER)
+		return (d->b & 15) == FUZZ_TIMER_ONE;
+	if (o->kind == FUZZ_TSC)
+		return d->b == FUZZ_TIME_BY_REGISTER || (d->b == FUZZ_TIME_BACK && sh->steps[1]);
+	return o->kind == FUZZ_TIME && (d->b == FUZZ_TIME_BY_PAGE || d->b == FUZZ_TIME_BY_REGISTER);
 }
 
 /* The bits of CPUID that only the module offers. */
@@ -982,8 +986,14 @@ static bool d35(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 static bool n1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	const struct fuzz_out *a = &sh->out[0], *b = &sh->out[1];
+	u64 assist = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
+	int page = fuzz_page_at(sh->f[1], assist & ~(PAGE_SIZE - 1));
 	struct fuzz_call c;
 
+	/* L1 must allow it. */
+	if (!(assist & ASSIST_ENABLE) || page < 0 || !sh->f[1]->nested->direct ||
+	    !sh->f[1]->pages[(u32)page * PAGE_SIZE + ASSIST_DIRECT])
+		return false;
 	return d->what == FUZZ_OF_RESULT && sh->restored_l2 && !host_is_amd() &&
 	       sh->s->setup.nested == FUZZ_L1 && fuzz_in_l2(sh, o) && fuzz_look_at_call(o, &c) &&
 	       fuzz_is_flush(c.code) && FUZZ_STATUS(b->result) == HV_STATUS_SUCCESS &&
@@ -1096,9 +1106,8 @@ static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 /* Under APICv stock is not told of the EOI that the guest writes to the APIC itself. */
 static bool d39(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	(void)sh;
 	(void)o;
-	return host_has_apicv() && told_gsi(d) >= 0 && d->a < d->b;
+	return host_has_apicv() && told_gsi(d) >= 0 && d->a < d->b && d->b - d->a <= sh->eois;
 }
 
 /* A lower TPR ends the VP of stock, whose threshold stays where it was (K51). */
@@ -1106,7 +1115,8 @@ static bool d42(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 {
 	(void)o;
 	(void)d;
-	return !host_is_amd() && sh->out[0].nr_exits == sh->out[1].nr_exits + 1 &&
+	return !host_is_amd() && !host_has_apicv() && sh->s->setup.x2apic &&
+	       sh->out[0].nr_exits == sh->out[1].nr_exits + 1 &&
 	       last_exit(&sh->out[0])->reason == KVM_EXIT_FAIL_ENTRY;
 }
 
@@ -1144,7 +1154,7 @@ static bool tlb_lock(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	(void)o;
 	*id = sh->l2_refused;
 	return sh->l2_refused && d->what == FUZZ_OF_NESTED &&
-	       (d->a || !strcmp(sh->l2_refused, "N1"));
+	       (d->a || (!d->index && !strcmp(sh->l2_refused, "N1")));
 }
 
 /* --- the table ----------------------------------------------------------- */
@@ -1208,8 +1218,10 @@ struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,
 
 	/* Stock beside stock has none, but when the ticks of a short period come. */
 	if (sh->f[1]->who == FUZZ_STOCK) {
-		known.cut = by_one(sh, o, d, &known.id) && !strcmp(known.id, "D19");
-		known.id = known.cut ? known.id : NULL;
+		int n = by_which(sh, o, d);
+
+		known.cut = n >= 0 && sh->raises[n].short_period;
+		known.id = known.cut ? "D19" : NULL;
 		return known;
 	}
 	for (i = 0; i < ARRAY_SIZE(table); i++) {

@@ -192,11 +192,15 @@ static void look_for_timers(struct fuzz_shadow *sh)
 			if (count < FUZZ_FAR)
 				fuzz_note_timer(sh, i, config, undeliverable(sh, config));
 			/* When the ticks of so short a period come depends on the host. */
-			if (count < FUZZ_FAR && (config & HV_STIMER_PERIODIC))
+			if (count < FUZZ_FAR && (config & HV_STIMER_PERIODIC)) {
 				fuzz_note_timer(sh, i, config, "D19");
+				sh->raises[i].short_period = true;
+			}
 			/* The time has made a step, to where this one has expired or not. */
-			if (sh->steps[0] || sh->steps[1])
+			if (sh->steps[1])
 				fuzz_note_timer(sh, i, config, "D48");
+			else if (sh->steps[0])
+				fuzz_note_timer_of(sh, count < FUZZ_FAR, i, config, "D48");
 			/* Compared signed here, unsigned by stock. */
 			if (count >= BIT64(63) && !(config & HV_STIMER_PERIODIC))
 				fuzz_note_timer(sh, i, config, "D12");
@@ -681,10 +685,12 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		sh->apic_off = !(o->w[2] & 0x100);
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_ICR)
 		note_icr(sh, o->w[2]);
+	sh->eois += out[1].irqs + (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_EOI);
 	sh->cr8 |= o->kind == FUZZ_CR && o->w[0] == 8;
 	/* Stock takes each step of the TSC (D48), the module that of a frozen page. */
 	for (side = 0; side < 2 && o->kind == FUZZ_TSC; side++)
-		sh->steps[side] |= sh->f[side]->who == FUZZ_STOCK || fuzz_tsc_is_frozen(sh);
+		sh->steps[side] |= out[side].result != FUZZ_TIME_NONE &&
+				   (sh->f[side]->who == FUZZ_STOCK || fuzz_tsc_is_frozen(sh));
 	if (o->kind == FUZZ_TIMER) {
 		u32 n = (u32)o->w[0];
 
@@ -696,12 +702,13 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 			if (!out[side].nr_exits || !(config & enabled))
 				continue;
 			fuzz_note_timer(sh, n, config, undeliverable(sh, config));
-			sh->timed_message |= !(config & HV_STIMER_DIRECT);
+			if (!(config & HV_STIMER_DIRECT))
+				sh->timed_messages |= 1u << (config >> 16 & 15);
 		}
 		note_timer_stopped(sh, n, out);
 		fuzz_note_timer(sh, n, o->w[1], undeliverable(sh, o->w[1]));
-		/* The reference time of stock takes steps, or stands still. */
-		if (sh->rate || sh->steps[0] || sh->steps[1])
+		/* The reference time of stock takes steps. */
+		if (sh->rate)
 			fuzz_note_timer(sh, n, o->w[1], "D48");
 	}
 	look_for_timers(sh);
