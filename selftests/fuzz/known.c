@@ -785,6 +785,26 @@ static bool is_polled_auto(const struct fuzz_shadow *sh, u32 vector)
 }
 
 /*
+ * The guest may end an interrupt on such a vector by the VP assist page, in whose first byte KVM
+ * says so; stock has ended it already.
+ */
+static bool d16_assist(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		       const struct fuzz_difference *d)
+{
+	u64 assist = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
+	u32 offset, vector;
+	int page = page_word(sh, o, d, &offset);
+
+	if (page < 0 || offset || (d->a ^ d->b) > 0xff || !(assist & ASSIST_ENABLE) ||
+	    page != fuzz_page_at(sh->f[1], assist & ~(PAGE_SIZE - 1)))
+		return false;
+	for (vector = 16; vector < 256; vector++)
+		if (is_polled_auto(sh, vector))
+			return true;
+	return false;
+}
+
+/*
  * On such a vector, another interrupt is in service here until its EOI; stock has ended it, and so
  * takes those that it holds back.
  */
@@ -1190,7 +1210,7 @@ static struct {
 	{ "D13", d13_tsc, true, false, 0, 0 },	   { "D13", d13_page, false, false, 0, 0 },
 	{ "D1", d1_evmcs, true, false, 0, 0 },	   { "N1", n1, false, false, 0, 0 },
 	{ "D13", d13_let_go, false, false, 0, 0 }, { "D13", d13_restored, false, false, 0, 0 },
-	{ "D39", d39, false, false, 0, 0 },
+	{ "D39", d39, false, false, 0, 0 },	   { "D16", d16_assist, true, false, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */
