@@ -1011,12 +1011,12 @@ static bool n1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	struct fuzz_call c;
 
 	/* L1 must allow it. */
-	if (!(assist & ASSIST_ENABLE) || page < 0 || !sh->f[1]->nested->direct ||
-	    !sh->f[1]->pages[(u32)page * PAGE_SIZE + ASSIST_DIRECT])
+	if (sh->s->setup.nested != FUZZ_L1 || !(assist & ASSIST_ENABLE) || page < 0 ||
+	    !sh->f[1]->nested->direct || !sh->f[1]->pages[(u32)page * PAGE_SIZE + ASSIST_DIRECT])
 		return false;
 	return d->what == FUZZ_OF_RESULT && sh->restored_l2 && !host_is_amd() &&
-	       sh->s->setup.nested == FUZZ_L1 && fuzz_in_l2(sh, o) && fuzz_look_at_call(o, &c) &&
-	       fuzz_is_flush(c.code) && FUZZ_STATUS(b->result) == HV_STATUS_SUCCESS &&
+	       fuzz_in_l2(sh, o) && fuzz_look_at_call(o, &c) && fuzz_is_flush(c.code) &&
+	       FUZZ_STATUS(b->result) == HV_STATUS_SUCCESS &&
 	       (fuzz_is_reflected(a) ||
 		FUZZ_STATUS(a->result) == HV_STATUS_INVALID_HYPERCALL_INPUT);
 }
