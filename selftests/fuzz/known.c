@@ -1127,7 +1127,7 @@ static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 static bool d39(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	(void)o;
-	return host_has_apicv() && told_gsi(d) >= 0 && d->a < d->b && d->b - d->a <= sh->eois;
+	return told_gsi(d) >= 0 && d->a < d->b && d->b - d->a <= sh->eois && host_has_apicv();
 }
 
 /* A lower TPR ends the VP of stock, whose threshold stays where it was (K51). */
@@ -1135,9 +1135,9 @@ static bool d42(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 {
 	(void)o;
 	(void)d;
-	return !host_is_amd() && !host_has_apicv() && sh->s->setup.x2apic &&
-	       sh->out[0].nr_exits == sh->out[1].nr_exits + 1 &&
-	       last_exit(&sh->out[0])->reason == KVM_EXIT_FAIL_ENTRY;
+	return sh->out[0].nr_exits == sh->out[1].nr_exits + 1 &&
+	       last_exit(&sh->out[0])->reason == KVM_EXIT_FAIL_ENTRY && sh->s->setup.x2apic &&
+	       !host_is_amd() && !host_has_apicv();
 }
 
 /*
