@@ -857,13 +857,21 @@ static bool refuses(const struct fuzz_shadow *sh, const struct fuzz_difference *
 	       (b->result == status || b->result == (status | (u64)c->start << 32));
 }
 
+static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
+{
+	u32 n = out->nr_exits < FUZZ_EXITS ? out->nr_exits : FUZZ_EXITS;
+
+	return &out->exits[n ? n - 1 : 0];
+}
+
 /* Did stock hand the call to user space? */
 static bool stock_asks_user(const struct fuzz_shadow *sh)
 {
 	const struct fuzz_out *a = &sh->out[0];
 
-	return a->nr_exits == 1 && a->exits[0].reason == KVM_EXIT_HYPERV &&
-	       a->exits[0].type == KVM_EXIT_HYPERV_HCALL;
+	/* It may have been told of a reset before. */
+	return a->nr_exits && last_exit(a)->reason == KVM_EXIT_HYPERV &&
+	       last_exit(a)->type == KVM_EXIT_HYPERV_HCALL;
 }
 
 static bool d29(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
@@ -1054,13 +1062,6 @@ static bool d1_direct(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	return fuzz_in_l2(sh, o) && fuzz_look_at_call(o, &c) && fuzz_is_flush(c.code) &&
 	       !fuzz_is_reflected(&sh->out[0]) && fuzz_is_reflected(&sh->out[1]) &&
 	       assist_is_code(sh, ASSIST_DIRECT);
-}
-
-static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
-{
-	u32 n = out->nr_exits < FUZZ_EXITS ? out->nr_exits : FUZZ_EXITS;
-
-	return &out->exits[n ? n - 1 : 0];
 }
 
 /* Is this page in memory that the guest may not write? */

@@ -508,6 +508,18 @@ static void look_at_slots(struct fuzz_shadow *sh)
 		sh->slots[i] = *(u32 *)(sh->f[1]->pages + (u32)page * PAGE_SIZE + 256 * i);
 }
 
+/* The guest writes there, where the code is, too. */
+static void note_over_code(struct fuzz_shadow *sh, u64 at, u64 value)
+{
+	u32 n = sh->nr_over_code % FUZZ_OVER_CODE;
+
+	if (!fuzz_is_code(sh, at))
+		return;
+	sh->nr_over_code++;
+	sh->over_code[n].at = at;
+	sh->over_code[n].value = value;
+}
+
 /*
  * Does the operation have the hypercall page stay where it was? It does when the guest writes to
  * it, when user space writes the register or clears GUEST_OS_ID, and when the page's memory goes
@@ -515,19 +527,18 @@ static void look_at_slots(struct fuzz_shadow *sh)
  */
 static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 {
+	const u64 direct = FUZZ_PAGE(FUZZ_ASSIST_PAGE) + ASSIST_DIRECT;
 	u64 reg = fuzz_shadow_msr(sh, 1, HV_X64_MSR_HYPERCALL);
 
 	if (o->kind == FUZZ_STORE)
 		note_left(sh, o->w[0]);
 	/* L1 writes there, wherever its register is by now. */
-	if (o->kind == FUZZ_NESTED && sh->s->setup.nested)
-		note_left(sh, FUZZ_PAGE(FUZZ_ASSIST_PAGE) + ASSIST_DIRECT);
-	if (o->kind == FUZZ_STORE && fuzz_is_code(sh, o->w[0]) && !sh->out[1].vector) {
-		u32 n = sh->nr_over_code++ % FUZZ_OVER_CODE;
-
-		sh->over_code[n].at = o->w[0];
-		sh->over_code[n].value = o->w[1];
+	if (o->kind == FUZZ_NESTED && sh->s->setup.nested) {
+		note_left(sh, direct);
+		note_over_code(sh, direct, !!(o->w[0] & FUZZ_NESTED_ALLOWED));
 	}
+	if (o->kind == FUZZ_STORE && !sh->out[1].vector)
+		note_over_code(sh, o->w[0], o->w[1]);
 	if (o->kind == FUZZ_TAKE)
 		note_left(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP) & ~(PAGE_SIZE - 1));
 	if (o->kind == FUZZ_SLOT && is_in_slot(reg, o->w[0]))
