@@ -220,9 +220,7 @@ TEST(interrupt_shadow_outlives_an_exit)
 	vcpu_entry(v, shadowed_by_the_host);
 	vcpu_run_exit(v, KVM_EXIT_IO);
 	/* The shadow lasts for one instruction. */
-	v->run->immediate_exit = 1;
-	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
-	v->run->immediate_exit = 0;
+	ASSERT_EQ(vcpu_finish_exit(v), -EINTR);
 
 	vcpu_ioctl(v, KVM_GET_REGS, &regs);
 	regs.rflags |= RFLAGS_IF;

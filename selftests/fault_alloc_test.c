@@ -563,9 +563,7 @@ GUEST_CODE(looks_at_itself)
 /* KVM's first act is to create a thread, by some two hundred allocations. */
 static void begin_to_run(struct vcpu *v)
 {
-	v->run->immediate_exit = 1;
-	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
-	v->run->immediate_exit = 0;
+	ASSERT_EQ(vcpu_finish_exit(v), -EINTR);
 }
 
 struct first_run {

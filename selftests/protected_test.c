@@ -79,9 +79,7 @@ static void protect(struct vcpu *v, bool on)
 {
 	struct kvm_mp_state state;
 
-	v->run->immediate_exit = 1;
-	ASSERT_EQ(__vcpu_ioctl(v, KVM_RUN, NULL), -EINTR);
-	v->run->immediate_exit = 0;
+	ASSERT_EQ(vcpu_finish_exit(v), -EINTR);
 	file_must_write(PARAMETERS "protect", on ? "1" : "0");
 	vcpu_ioctl(v, KVM_GET_MP_STATE, &state);
 }
