@@ -322,7 +322,7 @@ const char *fuzz_kind_name(u32 kind);
 bool fuzz_is_host(u32 kind);
 void fuzz_print_op(char *buf, size_t size, const struct fuzz_op *op);
 void fuzz_print(FILE *f, const struct fuzz_stream *s);
-/* NULL, or what is wrong with line *@line. */
+/* The next stream of @f, up to the setup of another one. NULL, or what is wrong with line *@line. */
 const char *fuzz_load(struct fuzz_stream *s, FILE *f, u32 *line);
 
 /* --- compare.c ----------------------------------------------------------- */

@@ -125,10 +125,19 @@ const char *fuzz_load(struct fuzz_stream *s, FILE *f, u32 *line_nr)
 {
 	const char *wrong = NULL;
 	bool begun = false;
+	long from;
 	char line[512];
 
 	memset(s, 0, sizeof(*s));
-	for (*line_nr = 1; !wrong && fgets(line, sizeof(line), f); ++*line_nr) {
+	for (from = ftell(f); !wrong && fgets(line, sizeof(line), f); from = ftell(f)) {
+		bool setup = !strncmp(line, "setup ", 6);
+
+		/* The next stream. */
+		if (begun && setup) {
+			fseek(f, from, SEEK_SET);
+			break;
+		}
+		++*line_nr;
 		if (*line == '#' || *line == '\n')
 			continue;
 		if (!begun)
@@ -139,7 +148,5 @@ const char *fuzz_load(struct fuzz_stream *s, FILE *f, u32 *line_nr)
 			wrong = load_op(&s->ops[s->nr++], line);
 		begun = true;
 	}
-	if (wrong)
-		--*line_nr;
-	return wrong ? wrong : begun ? NULL : "the file is empty";
+	return wrong ? wrong : begun ? NULL : "there is no stream";
 }
