@@ -452,6 +452,7 @@ struct fuzz_shadow {
 	bool synic;		    /* the SynIC is enabled */
 	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */
 	const char *l2_refused;	    /* a call of L2 had another result, by this id */
+	bool faulted_in_l1;	    /* the module alone has injected a fault into L1 */
 	bool restored_l2;	    /* user space has restored L2, which L1 has not entered since */
 	u32 bared;		    /* page + 1 where the guest has taken the clock off the code */
 	u32 timed_messages;	    /* SINTs of which FUZZ_TIMER may have armed a timer */

@@ -76,6 +76,16 @@ static bool d2(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	       (sh->hypercall[1] & HV_HYPERCALL_LOCKED);
 }
 
+/* User space restores reserved bits alone, which are dropped; to stock without a SynIC it is a timer. */
+static bool d33(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	int row = fuzz_find_msr((u32)o->w[0]);
+
+	return o->kind == FUZZ_SET_MSR && fuzz_is_config((u32)o->w[0]) && row >= 0 &&
+	       d->what == FUZZ_OF_RET && !d->a && d->b == 1 && !sh->synic &&
+	       !(o->w[1] & ~fuzz_msr_row((u32)row)->reserved);
+}
+
 /* --- pages --------------------------------------------------------------- */
 
 /* The word of a page that the difference is about: its page, else -1. */
@@ -1029,6 +1039,22 @@ static bool n1(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 		FUZZ_STATUS(a->result) == HV_STATUS_INVALID_HYPERCALL_INPUT);
 }
 
+/* L1 runs while an interrupt waits in L2; the module's fault alone made KVM look for it anew. */
+static bool n9(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	struct kvm_lapic_state apic;
+	u32 vector, irr;
+
+	(void)o;
+	if (d->what != FUZZ_OF_IRQS || sh->s->setup.nested != FUZZ_L1 || host_is_amd() ||
+	    !sh->faulted_in_l1 || sh->out[0].irqs >= sh->out[1].irqs)
+		return false;
+	vector = sh->out[1].vectors & 0xff;
+	vcpu_ioctl(sh->f[0]->v, KVM_GET_LAPIC, &apic);
+	memcpy(&irr, apic.regs + APIC_IRR + vector / 32 * 16, sizeof(irr));
+	return irr >> vector % 32 & 1;
+}
+
 /* The VP assist page is disabled, and so allows nothing; stock goes by what it did. */
 static bool n8(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -1210,6 +1236,7 @@ static struct {
 	{ "D41", d41_call, false, false, 0, 0 },   { "D48", d48_tsc, true, true, 0, 0 },
 	{ "D13", d13_tsc, true, false, 0, 0 },	   { "D13", d13_page, false, false, 0, 0 },
 	{ "D1", d1_evmcs, true, false, 0, 0 },	   { "N1", n1, false, false, 0, 0 },
+	{ "N9", n9, true, false, 0, 0 },	   { "D33", d33, false, false, 0, 0 },
 	{ "D13", d13_let_go, false, false, 0, 0 }, { "D13", d13_restored, false, false, 0, 0 },
 	{ "D39", d39, false, false, 0, 0 },	   { "D16", d16_assist, true, false, 0, 0 },
 };

@@ -676,6 +676,7 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		sh->restored_l2 = sh->s->setup.nested && !out[1].ret;
 	if (o->l1 || o->kind == FUZZ_NESTED)
 		sh->restored_l2 = false;
+	sh->faulted_in_l1 |= o->l1 && !out[0].vector && out[1].vector;
 	sh->locked = sh->hypercall[1] & HV_HYPERCALL_LOCKED;
 	if (!fuzz_is_host(o->kind)) {
 		note_entry(sh);
