@@ -459,7 +459,7 @@ struct fuzz_shadow {
 	u64 eois;		    /* of the guest, as far as it has written them to the APIC */
 	bool hushed;		    /* a disabled SynIC had these types of messages in its slots */
 	u32 slots[HV_SYNIC_SINTS];
-	u64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds */
+	s64 gap[FUZZ_EVENTFDS];	 /* of the signals of resamplefds, stock's less the module's */
 	bool routed;		 /* user space has set routes */
 	u32 sint[FUZZ_EVENTFDS]; /* that the GSI is routed to */
 	struct fuzz_raise raises[FUZZ_RAISES];

@@ -720,20 +720,27 @@ static bool tells_alone(const struct fuzz_shadow *sh, u32 side, int gsi)
 	return false;
 }
 
+/* How much more stock has told this GSI since it was looked at last; the numbers are of the stream. */
+static s64 told_more(const struct fuzz_shadow *sh, const struct fuzz_difference *d, int gsi)
+{
+	return (s64)(d->a - d->b) - sh->gap[gsi];
+}
+
+static bool is_told(struct fuzz_shadow *sh, const struct fuzz_difference *d, int gsi, bool known)
+{
+	if (known)
+		sh->gap[gsi] = (s64)(d->a - d->b);
+	return known;
+}
+
 /* Stock tells a resamplefd of a SINT whose route to its GSI is gone, too. */
 static bool d55(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	int gsi = told_gsi(d);
-	u64 gap = d->a - d->b;
+	s64 more = gsi < 0 ? 0 : told_more(sh, d, gsi);
 
 	(void)o;
-	if (gsi < 0 || d->a < d->b)
-		return false;
-	/* The numbers are those since the stream began. */
-	if (gap != sh->gap[gsi] && !(gap > sh->gap[gsi] && tells_alone(sh, 0, gsi)))
-		return false;
-	sh->gap[gsi] = gap;
-	return true;
+	return gsi >= 0 && is_told(sh, d, gsi, !more || (more > 0 && tells_alone(sh, 0, gsi)));
 }
 
 /*
@@ -744,39 +751,41 @@ static bool d16_told(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d)
 {
 	int gsi = told_gsi(d);
-	u64 gap = d->a - d->b;
 
 	(void)o;
-	if (gsi < 0 || d->a <= d->b || gap <= sh->gap[gsi] || sh->sint[gsi] >= HV_SYNIC_SINTS ||
-	    !(fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sh->sint[gsi])) & HV_SINT_POLLING))
-		return false;
-	sh->gap[gsi] = gap;
-	return true;
+	return gsi >= 0 && sh->sint[gsi] < HV_SYNIC_SINTS &&
+	       is_told(sh, d, gsi,
+		       told_more(sh, d, gsi) > 0 &&
+			       (fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sh->sint[gsi])) &
+				HV_SINT_POLLING));
 }
 
 /* The GSI whose resamplefd the module has told of more EOIs; else -1. */
-static int told_alone(const struct fuzz_difference *d)
+static int told_alone(const struct fuzz_shadow *sh, const struct fuzz_difference *d)
 {
-	return d->b > d->a ? told_gsi(d) : -1;
+	int gsi = told_gsi(d);
+
+	return gsi >= 0 && told_more(sh, d, gsi) < 0 ? gsi : -1;
 }
 
 /* A route to a SynIC enabled later, or to a VP that gets the index later: stock forgot it. */
 static bool d60(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
-	int gsi = told_alone(d);
+	int gsi = told_alone(sh, d);
 
 	(void)o;
-	return gsi >= 0 && sh->synic && tells_alone(sh, 1, gsi);
+	return gsi >= 0 && is_told(sh, d, gsi, sh->synic && tells_alone(sh, 1, gsi));
 }
 
 /* A polled SINT with AutoEOI, on whose vector there is another: stock ends that one's interrupt. */
 static bool d16_eoi(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		    const struct fuzz_difference *d)
 {
-	int gsi = told_alone(d);
+	int gsi = told_alone(sh, d);
 
 	(void)o;
-	return gsi >= 0 && sh->sint[gsi] < HV_SYNIC_SINTS && (sh->twins >> sh->sint[gsi] & 1);
+	return gsi >= 0 && sh->sint[gsi] < HV_SYNIC_SINTS &&
+	       is_told(sh, d, gsi, sh->twins >> sh->sint[gsi] & 1);
 }
 
 /* Is this the vector of a polled SINT with AutoEOI? */
@@ -1153,8 +1162,11 @@ static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 /* Under APICv stock is not told of the EOI that the guest writes to the APIC itself. */
 static bool d39(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
+	int gsi = told_alone(sh, d);
+
 	(void)o;
-	return told_gsi(d) >= 0 && d->a < d->b && d->b - d->a <= sh->eois && host_has_apicv();
+	return gsi >= 0 && (u64)-told_more(sh, d, gsi) <= sh->eois &&
+	       is_told(sh, d, gsi, host_has_apicv());
 }
 
 /* A lower TPR ends the VP of stock, whose threshold stays where it was (K51). */
