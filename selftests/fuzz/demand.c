@@ -66,7 +66,7 @@ static u32 refusal(const struct fuzz_shadow *sh, const struct fuzz_op *o, const 
 		{ "D14", sh->synic ? fuzz_message_status(c) : HV_STATUS_SUCCESS },
 		{ "D15", fuzz_signal_status(c) },
 		/* D26: vector 0 may be none at all. */
-		{ "D26", (u32)c->w[0] ? fuzz_ipi_status(c) : HV_STATUS_SUCCESS },
+		{ "D26", c->w[0] ? fuzz_ipi_status(c) : HV_STATUS_SUCCESS },
 		{ "D27", fuzz_flush_status(sh, c) },
 		{ "D28", fuzz_vp_set_status(c) },
 		{ "D37", fuzz_gpa_flush_status(c) },

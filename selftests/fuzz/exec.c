@@ -409,7 +409,7 @@ static bool note_exit(struct fuzz_vm *f, const struct fuzz_op *o, struct fuzz_ou
 		e.field[0] = run->mmio.phys_addr;
 		e.field[1] = run->mmio.len;
 		if (run->mmio.is_write)
-			memcpy(&e.field[2], run->mmio.data, 8);
+			memcpy(&e.field[2], run->mmio.data, run->mmio.len < 8 ? run->mmio.len : 8);
 		else
 			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 		break;

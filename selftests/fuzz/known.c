@@ -861,6 +861,27 @@ static bool sends_alone(const struct fuzz_shadow *sh, const struct fuzz_op *o)
 	       !FUZZ_STATUS(sh->out[0].result) != !FUZZ_STATUS(sh->out[1].result);
 }
 
+static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
+{
+	u32 n = out->nr_exits < FUZZ_EXITS ? out->nr_exits : FUZZ_EXITS;
+
+	return &out->exits[n ? n - 1 : 0];
+}
+
+/* No exit, or that by which user space hears of a reset that it has set itself, before the call. */
+static bool has_no_exit(const struct fuzz_out *out)
+{
+	return !out->nr_exits ||
+	       (out->nr_exits == 1 && out->exits[0].reason == KVM_EXIT_SYSTEM_EVENT);
+}
+
+/* Was the call handed to user space? */
+static bool asks_user(const struct fuzz_out *out)
+{
+	return out->nr_exits && last_exit(out)->reason == KVM_EXIT_HYPERV &&
+	       last_exit(out)->type == KVM_EXIT_HYPERV_HCALL;
+}
+
 /*
  * The module refuses the call with this status, and does nothing else; of the list no rep is done.
  * The difference is that stock does something else.
@@ -872,25 +893,8 @@ static bool refuses(const struct fuzz_shadow *sh, const struct fuzz_difference *
 
 	if (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS)
 		return false;
-	return !b->vector && !b->nr_exits && FUZZ_STATUS(b->result) == status && status &&
+	return !b->vector && has_no_exit(b) && FUZZ_STATUS(b->result) == status && status &&
 	       (b->result == status || b->result == (status | (u64)c->start << 32));
-}
-
-static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
-{
-	u32 n = out->nr_exits < FUZZ_EXITS ? out->nr_exits : FUZZ_EXITS;
-
-	return &out->exits[n ? n - 1 : 0];
-}
-
-/* Did stock hand the call to user space? */
-static bool stock_asks_user(const struct fuzz_shadow *sh)
-{
-	const struct fuzz_out *a = &sh->out[0];
-
-	/* It may have been told of a reset before. */
-	return a->nr_exits && last_exit(a)->reason == KVM_EXIT_HYPERV &&
-	       last_exit(a)->type == KVM_EXIT_HYPERV_HCALL;
 }
 
 static bool d29(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
@@ -941,7 +945,7 @@ static bool d14(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (!fuzz_look_at_call(o, &c) || c.code != HVCALL_POST_MESSAGE)
 		return false;
 	status = fuzz_form_status(o, &c);
-	if (!stock_asks_user(sh))
+	if (!asks_user(&sh->out[0]))
 		return !sh->synic &&
 		       FUZZ_STATUS(sh->out[0].result) == HV_STATUS_INVALID_HYPERCALL_INPUT &&
 		       refuses(sh, d, &c, status);
@@ -958,7 +962,7 @@ static bool d15(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return FUZZ_STATUS(sh->out[0].result) == HV_STATUS_INVALID_ALIGNMENT &&
 		       refuses(sh, d, &c, HV_STATUS_INVALID_HYPERCALL_INPUT);
 	/* Reserved bits beside a flag number. */
-	return (c.w[0] & FUZZ_SIGNAL_FLAG) && stock_asks_user(sh) &&
+	return (c.w[0] & FUZZ_SIGNAL_FLAG) && asks_user(&sh->out[0]) &&
 	       refuses(sh, d, &c, fuzz_signal_status(&c));
 }
 
