@@ -225,6 +225,10 @@ static bool d21(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (page >= 0)
 		return (sh->tsc[page] & FUZZ_TSC_LATE) && offset < FUZZ_TSC_PAGE_SIZE &&
 		       !(u32)d->a && (u32)d->b;
+	/* What stock has given up is not its clock either when it is frozen. */
+	if (o->kind == FUZZ_TSC && d->what == FUZZ_OF_RESULT)
+		return named >= 0 && (sh->tsc[named] & FUZZ_TSC_LATE) && fuzz_tsc_is_frozen(sh) &&
+		       d->a == FUZZ_TIME_BY_REGISTER && d->b == FUZZ_TIME_BACK;
 	if (o->kind != FUZZ_TIME || d->what != FUZZ_OF_RESULT)
 		return false;
 	/* What the guest reads from a page that nobody can write is no time of the module. */
@@ -305,10 +309,17 @@ static bool d1_take(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		    const struct fuzz_difference *d)
 {
 	u32 code = o->w[0] % HV_SYNIC_SINTS ? FUZZ_CODE_FILL : fuzz_call_code();
+	u32 role = fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP)), type = (u32)d->b;
 
-	return o->kind == FUZZ_TAKE && d->what == FUZZ_OF_RESULT &&
-	       (fuzz_role_of(sh, fuzz_shadow_msr(sh, 0, HV_X64_MSR_SIMP)) & FUZZ_AS_HYPERCALL) &&
-	       ((u32)d->b == code || (u32)d->a == fuzz_call_code());
+	if (o->kind != FUZZ_TAKE || d->what != FUZZ_OF_RESULT || !(role & FUZZ_AS_HYPERCALL))
+		return false;
+	if ((role & FUZZ_AS_ASSIST) && !(o->w[0] % HV_SYNIC_SINTS) &&
+	    (!(type & ~1u) || !((type ^ code) & ~0xffu)))
+		return true;
+	/* Of what the guest has written over the type, only the rest is code. */
+	if (type == (u32)d->a && !(d->b >> 32 & ~0xccccccccULL))
+		return true;
+	return type == code || (u32)d->a == fuzz_call_code();
 }
 
 /* The bit for a message; and user space sees what the guest has written. */
@@ -624,14 +635,15 @@ static bool d13_page(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	int page, named = tsc_page(sh);
 	u32 offset;
 
-	if (named < 0 || !fuzz_shadow_msr(sh, 0, msr) || fuzz_shadow_msr(sh, 1, msr))
+	if (!fuzz_shadow_msr(sh, 0, msr) || fuzz_shadow_msr(sh, 1, msr))
 		return false;
+	/* Or as it was when the register named another one. */
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
-		return page == named && offset < FUZZ_TSC_PAGE_SIZE &&
+		return (sh->role[page] & FUZZ_AS_TSC) && offset < FUZZ_TSC_PAGE_SIZE &&
 		       (offset != 8 || is_tsc_scale(d->b, sh->hz, ANY_RATE));
-	return o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT && is_time_by_page(d->b) &&
-	       (fuzz_tsc_is_foreign(sh) || d->b != FUZZ_TIME_TWO_CLOCKS);
+	return named >= 0 && o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT &&
+	       is_time_by_page(d->b) && (fuzz_tsc_is_foreign(sh) || d->b != FUZZ_TIME_TWO_CLOCKS);
 }
 
 /* The page follows KVM's clock once the guest lets go of it (K50); that of stock stays as it is. */
@@ -817,10 +829,15 @@ static bool d16_assist(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	if (page < 0 || offset || (d->a ^ d->b) > 0xff || !(assist & ASSIST_ENABLE) ||
 	    page != fuzz_page_at(sh->f[1], assist & ~(PAGE_SIZE - 1)))
 		return false;
-	for (vector = 16; vector < 256; vector++)
-		if (is_polled_auto(sh, vector))
-			return true;
-	return false;
+	return is_polled_auto_from(sh, 16);
+}
+
+/* Is there such a vector from @vector on? */
+static bool is_polled_auto_from(const struct fuzz_shadow *sh, u32 vector)
+{
+	while (vector < 256 && !is_polled_auto(sh, vector))
+		vector++;
+	return vector < 256;
 }
 
 /*
@@ -847,7 +864,7 @@ static bool d16_served(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		return false;
 	for (i = 0; i < 32; i++)
 		if ((d->a ^ d->b) >> i & 1 &&
-		    (!(d->b >> i & 1) || !is_polled_auto(sh, (reg - APIC_ISR) / 16 * 32 + i)))
+		    (!(d->b >> i & 1) || !is_polled_auto_from(sh, (reg - APIC_ISR) / 16 * 32 + i)))
 			return false;
 	return true;
 }
