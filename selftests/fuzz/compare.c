@@ -68,6 +68,7 @@ static void note_time(struct run *r, const struct fuzz_op *o, const struct fuzz_
 
 	for (side = 0; side < 2; side++) {
 		bool frozen = fuzz_tsc_is_frozen_in(&r->sh, side), was = r->frozen[side];
+		bool gives_up = !frozen || fuzz_writes(o, HV_X64_MSR_REFERENCE_TSC);
 
 		/* D48: that of the module takes no step for another rate. */
 		if (o->kind == FUZZ_CLOCK ||
@@ -81,9 +82,12 @@ static void note_time(struct run *r, const struct fuzz_op *o, const struct fuzz_
 			r->last_time[side][0] = 0;
 		/* A frozen page does not follow the clock until then, either. */
 		r->set[side] |= o->kind == FUZZ_CLOCK && frozen;
-		if (was && !frozen && r->set[side])
+		if (was && gives_up && r->set[side])
 			r->last_time[side][0] = 0;
-		r->set[side] &= frozen;
+		/* What lies in a page that user space restores is the time, whatever it was. */
+		if (frozen && o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REFERENCE_TSC)
+			r->last_time[side][0] = 0;
+		r->set[side] &= !gives_up;
 		r->frozen[side] = frozen;
 		if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_RUNTIME &&
 		    out[side].ret == 1)
@@ -108,7 +112,7 @@ static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out
 		if (!now && r->f[side]->ended)
 			continue;
 		/* VP_RUNTIME goes on from what user space has set, and from its end at 0. */
-		if (((s64)(now - *last) < 0 || (!row && !now)) &&
+		if (((s64)(now - *last) < 0 || (!row && !now && !r->sh.restored_tsc)) &&
 		    differs(r, FUZZ_OF_TIME, at, side, 0, *last, now))
 			return true;
 		*last = now;

@@ -304,7 +304,10 @@ static bool d41_call(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	return true;
 }
 
-/* A message is taken from a page that is, or was, code: its type is that of the code. */
+/*
+ * A message is taken from a page that is, or was, code: its type is that of the code; but where the
+ * VP assist page lies there, too, begins what KVM has written for EOIs: a word, and then its byte.
+ */
 static bool d1_take(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		    const struct fuzz_difference *d)
 {
@@ -815,23 +818,6 @@ static bool is_polled_auto(const struct fuzz_shadow *sh, u32 vector)
 	return false;
 }
 
-/*
- * The guest may end an interrupt on such a vector by the VP assist page, in whose first byte KVM
- * says so; stock has ended it already.
- */
-static bool d16_assist(struct fuzz_shadow *sh, const struct fuzz_op *o,
-		       const struct fuzz_difference *d)
-{
-	u64 assist = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
-	u32 offset, vector;
-	int page = page_word(sh, o, d, &offset);
-
-	if (page < 0 || offset || (d->a ^ d->b) > 0xff || !(assist & ASSIST_ENABLE) ||
-	    page != fuzz_page_at(sh->f[1], assist & ~(PAGE_SIZE - 1)))
-		return false;
-	return is_polled_auto_from(sh, 16);
-}
-
 /* Is there such a vector from @vector on? */
 static bool is_polled_auto_from(const struct fuzz_shadow *sh, u32 vector)
 {
@@ -841,8 +827,25 @@ static bool is_polled_auto_from(const struct fuzz_shadow *sh, u32 vector)
 }
 
 /*
+ * The guest may end an interrupt on such a vector by the VP assist page, in whose first byte KVM
+ * says so; stock has ended it already.
+ */
+static bool d16_assist(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		       const struct fuzz_difference *d)
+{
+	u64 assist = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
+	u32 offset;
+	int page = page_word(sh, o, d, &offset);
+
+	if (page < 0 || offset || (d->a ^ d->b) > 0xff || !(assist & ASSIST_ENABLE) ||
+	    page != fuzz_page_at(sh->f[1], assist & ~(PAGE_SIZE - 1)))
+		return false;
+	return is_polled_auto_from(sh, 16);
+}
+
+/*
  * On such a vector, another interrupt is in service here until its EOI; stock has ended it, and so
- * takes those that it holds back.
+ * takes those that it holds back, and an EOI ends one of these.
  */
 static bool d16_served(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		       const struct fuzz_difference *d)
@@ -1214,8 +1217,9 @@ static bool ticks(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct 
 	/* Of two interrupts of its vector, another one came before, or after, the timer began. */
 	if (o->kind == FUZZ_TIMER && d->what == FUZZ_OF_RESULT && !d->index) {
 		*id = "ticks";
-		return d->a + d->b == FUZZ_TIMER_ONE + FUZZ_TIMER_SEVERAL && a->irqs == b->irqs &&
-		       a->vectors == b->vectors;
+		return (d->a & ~(u64)FUZZ_TIMER_EARLY) >= FUZZ_TIMER_ONE &&
+		       (d->b == FUZZ_TIMER_ONE || d->b == FUZZ_TIMER_SEVERAL) &&
+		       a->irqs == b->irqs && a->vectors == b->vectors;
 	}
 	if (gsi < 0 || sh->sint[gsi] >= HV_SYNIC_SINTS || !d->a || !d->b)
 		return false;
@@ -1297,11 +1301,11 @@ struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	struct fuzz_known known = { NULL, false };
 	u32 i;
 
-	/* Stock beside stock has none, but when the ticks of a short period come. */
+	/* Stock beside stock has none, but when the ticks of a short period come, and how many. */
 	if (sh->f[1]->who == FUZZ_STOCK) {
 		int n = by_which(sh, o, d);
 
-		known.cut = n >= 0 && sh->raises[n].short_period;
+		known.cut = (n >= 0 && sh->raises[n].short_period) || ticks(sh, o, d, &known.id);
 		known.id = known.cut ? "D19" : NULL;
 		return known;
 	}

@@ -90,6 +90,15 @@ static void add_vector(struct fuzz_raise *t, u32 vector)
 	t->vectors[vector / 64 % 4] |= BIT64(vector % 64);
 }
 
+static void add_sint(const struct fuzz_shadow *sh, struct fuzz_raise *t, u32 sint)
+{
+	u32 side;
+
+	t->sints |= 1u << sint;
+	for (side = 0; side < 2; side++)
+		add_vector(t, fuzz_shadow_msr(sh, side, HV_X64_MSR_SINT(sint)) & 0xff);
+}
+
 /* With all that this timer can leave behind. */
 static void add_timer(struct fuzz_shadow *sh, u32 sides, u32 n, u64 config, const char *id)
 {
@@ -103,7 +112,7 @@ static void add_timer(struct fuzz_shadow *sh, u32 sides, u32 n, u64 config, cons
 	if (config & HV_STIMER_DIRECT)
 		add_vector(t, config >> 4 & 0xff);
 	else
-		t->sints |= 1u << (config >> 16 & 15);
+		add_sint(sh, t, config >> 16 & 15);
 }
 
 void fuzz_note_timer_of(struct fuzz_shadow *sh, u32 side, u32 n, u64 config, const char *id)
@@ -119,13 +128,12 @@ void fuzz_note_timer(struct fuzz_shadow *sh, u32 n, u64 config, const char *id)
 /* What such a timer's interrupt is, by now. */
 static void note_timer_vectors(struct fuzz_shadow *sh)
 {
-	u32 n, i, side;
+	u32 n, i;
 
 	for (n = 0; n < HV_SYNIC_STIMERS; n++)
 		for (i = 0; i < HV_SYNIC_SINTS; i++)
-			for (side = 0; side < 2 && (sh->raises[n].sints >> i & 1); side++)
-				add_vector(&sh->raises[n],
-					   fuzz_shadow_msr(sh, side, HV_X64_MSR_SINT(i)) & 0xff);
+			if (sh->raises[n].sints >> i & 1)
+				add_sint(sh, &sh->raises[n], i);
 }
 
 /*
@@ -553,10 +561,7 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 		sh->left[page_of(o->w[1])] = true;
 }
 
-/*
- * User space has set the clock, or the rate of the TSC: the module writes the page anew, where it
- * can, unless it is frozen.
- */
+/* User space has set the clock: the module writes the page anew, where it can, unless it is frozen. */
 static void note_step(struct fuzz_shadow *sh)
 {
 	if (!fuzz_tsc_is_frozen(sh))
@@ -578,7 +583,7 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		return;
 	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
 		sh->rate = true;
-	if (o->kind == FUZZ_CLOCK || (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100))
+	if (o->kind == FUZZ_CLOCK)
 		note_step(sh);
 	if (o->kind == FUZZ_SYNIC)
 		sh->synic = true;
@@ -606,6 +611,20 @@ static void note_twins(struct fuzz_shadow *sh)
 	}
 }
 
+/* SIMP moves, or KVM clears the page: a slot is free, at which stock looks with the next EOI. */
+static void note_freed(struct fuzz_shadow *sh)
+{
+	u32 i;
+
+	for (i = 0; i < HV_SYNIC_STIMERS; i++) {
+		u64 config = fuzz_shadow_msr(sh, 1, HV_X64_MSR_STIMER_CONFIG(i));
+
+		if ((config & (HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE)) &&
+		    fuzz_shadow_msr(sh, 1, HV_X64_MSR_STIMER_COUNT(i)) < FUZZ_FAR)
+			fuzz_note_timer(sh, i, config, "D17");
+	}
+}
+
 static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 			  const struct fuzz_out out[2])
 {
@@ -624,6 +643,8 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		sh->steps[0] = true;
 		sh->restored_tsc = true;
 	}
+	if (fuzz_writes(o, HV_X64_MSR_SIMP) || fuzz_writes(o, HV_X64_MSR_SIEFP))
+		note_freed(sh);
 	if (fuzz_writes(o, HV_X64_MSR_VP_INDEX))
 		find_routes(sh);
 	note_twins(sh);
@@ -666,12 +687,31 @@ static void note_timer_stopped(struct fuzz_shadow *sh, u32 n, const struct fuzz_
 	}
 }
 
+/* What an L1 writes when it is entered first, before its operations: nested_assist_on(). */
+static void note_l1(struct fuzz_shadow *sh)
+{
+	const struct {
+		u32 msr;
+		u64 value;
+	} own[] = {
+		{ HV_X64_MSR_GUEST_OS_ID, 0x8100000000000001ULL },
+		{ HV_X64_MSR_VP_ASSIST_PAGE, FUZZ_PAGE(FUZZ_ASSIST_PAGE) | ASSIST_ENABLE },
+	};
+	u32 i, side;
+
+	for (i = 0; i < ARRAY_SIZE(own); i++)
+		for (side = 0; side < 2; side++)
+			sh->msr[side][fuzz_msr_index(own[i].msr)] = own[i].value;
+}
+
 void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_out out[2])
 {
 	const u64 enabled = HV_STIMER_ENABLE | HV_STIMER_AUTO_ENABLE;
 	u32 side;
 
 	memcpy(sh->out, out, sizeof(sh->out));
+	if (sh->s->setup.nested && !sh->entered && !fuzz_is_host(o->kind))
+		note_l1(sh);
 	if (o->kind == FUZZ_NESTED_STATE)
 		sh->restored_l2 = sh->s->setup.nested && !out[1].ret;
 	if (o->l1 || o->kind == FUZZ_NESTED)
@@ -719,9 +759,11 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		}
 		note_timer_stopped(sh, n, out);
 		fuzz_note_timer(sh, n, o->w[1], undeliverable(sh, o->w[1]));
-		/* The reference time of stock takes steps. */
+		/* The reference time of stock takes steps, or is what lay in the page. */
 		if (sh->rate)
 			fuzz_note_timer(sh, n, o->w[1], "D48");
+		if (sh->restored_tsc)
+			fuzz_note_timer(sh, n, o->w[1], "D13");
 	}
 	look_for_timers(sh);
 }
