@@ -33,7 +33,7 @@ static void guest_works(void)
 	vm_free(vm);
 }
 
-TEST(each_allocation_of_a_load)
+static void fail_each(enum failnth_kind kind)
 {
 	u32 n, refused = 0, stood = 0;
 	bool hit = true;
@@ -41,7 +41,7 @@ TEST(each_allocation_of_a_load)
 
 	require_module_file();
 	failnth_require();
-	failnth_of(FAILNTH_SLAB, FAILNTH_MODULES);
+	failnth_of(kind, FAILNTH_MODULES);
 	ktap_timeout(3000);
 	for (n = 1; hit; n += every) {
 		ASSERT(n < GUARD, "endless");
@@ -60,8 +60,19 @@ TEST(each_allocation_of_a_load)
 		}
 	}
 	guest_works();
-	ktap_log("%u loads refused for want of memory, %u loads that did without", refused, stood);
-	ASSERT(refused, "nothing was injected");
+	ktap_log("%s: %u loads refused for want of memory, %u loads that did without",
+		 failnth_names[kind], refused, stood);
+	ASSERT(refused + stood, "nothing was injected");
+}
+
+TEST(each_slab_allocation_of_a_load)
+{
+	fail_each(FAILNTH_SLAB);
+}
+
+TEST(each_page_allocation_of_a_load)
+{
+	fail_each(FAILNTH_PAGES);
 }
 
 int main(int argc, char **argv)
