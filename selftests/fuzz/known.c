@@ -515,6 +515,10 @@ static int by_which(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 
 	if (d->what == FUZZ_OF_IRQS)
 		return took_alone(sh);
+	/* User space may be asked for each EOI. */
+	if (d->what == FUZZ_OF_EXITS && d->index == ~0u && !d->offset &&
+	    sh->out[0].nr_exits - sh->out[1].nr_exits == sh->out[0].irqs - sh->out[1].irqs)
+		return took_alone(sh);
 	if (d->what == FUZZ_OF_APIC)
 		return apic_alone(sh, d->index, d->a, d->b);
 	if (is_value(o, d))
@@ -891,18 +895,19 @@ static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
 	return &out->exits[n ? n - 1 : 0];
 }
 
-/* No exit, or that by which user space hears of a reset that it has set itself, before the call. */
-static bool has_no_exit(const struct fuzz_out *out)
-{
-	return !out->nr_exits ||
-	       (out->nr_exits == 1 && out->exits[0].reason == KVM_EXIT_SYSTEM_EVENT);
-}
-
-/* Was the call handed to user space? */
+/*
+ * Was the call handed to user space? It may have been told before of a reset that it has set itself,
+ * or be asked for memory that it has taken away.
+ */
 static bool asks_user(const struct fuzz_out *out)
 {
-	return out->nr_exits && last_exit(out)->reason == KVM_EXIT_HYPERV &&
-	       last_exit(out)->type == KVM_EXIT_HYPERV_HCALL;
+	u32 i;
+
+	for (i = 0; i < out->nr_exits && i < FUZZ_EXITS; i++)
+		if (out->exits[i].reason == KVM_EXIT_HYPERV &&
+		    out->exits[i].type == KVM_EXIT_HYPERV_HCALL)
+			return true;
+	return false;
 }
 
 /*
@@ -916,7 +921,7 @@ static bool refuses(const struct fuzz_shadow *sh, const struct fuzz_difference *
 
 	if (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS)
 		return false;
-	return !b->vector && has_no_exit(b) && FUZZ_STATUS(b->result) == status && status &&
+	return !b->vector && !asks_user(b) && FUZZ_STATUS(b->result) == status && status &&
 	       (b->result == status || b->result == (status | (u64)c->start << 32));
 }
 
@@ -1171,7 +1176,7 @@ static bool d1_evmcs(struct fuzz_shadow *sh, const struct fuzz_op *o,
 
 /*
  * VMRUN with a VP assist page that is not in memory: KVM_RUN of stock fails, and L1 gets a #GP
- * here, of which it tells before it ends.
+ * here, of which it tells before it ends. Stock may have handed a call to user space before.
  */
 static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -1180,10 +1185,10 @@ static bool d36(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 
 	(void)o;
 	return sh->s->setup.nested && d->what == FUZZ_OF_EXITS &&
-	       sh->out[0].nr_exits == sh->out[1].nr_exits &&
-	       a->reason == FUZZ_RUN_FAILED + EFAULT && b->reason == FUZZ_FAULTED &&
-	       sh->f[1]->nested->failure == GP && (page & ASSIST_ENABLE) &&
-	       fuzz_page_at(sh->f[0], page & ~(PAGE_SIZE - 1)) < 0;
+	       sh->out[0].nr_exits >= sh->out[1].nr_exits &&
+	       (a->reason == FUZZ_RUN_FAILED + EFAULT || a->reason == KVM_EXIT_INTERNAL_ERROR) &&
+	       b->reason == FUZZ_FAULTED && sh->f[1]->nested->failure == GP &&
+	       (page & ASSIST_ENABLE) && fuzz_page_at(sh->f[0], page & ~(PAGE_SIZE - 1)) < 0;
 }
 
 /* Under APICv stock is not told of the EOI that the guest writes to the APIC itself. */
