@@ -2,7 +2,10 @@
 /*
  * The virtual APIC: ICR and TPR as MSRs.
  */
+#include "tracefs.h"
 #include "vapic.h"
+
+#define FASTPATH "/sys/module/kvm_hyperv/parameters/fastpath"
 
 /* To oneself, by shorthand and by number; the register reads back. */
 GUEST_CODE(icr_to_self)
@@ -322,7 +325,7 @@ GUEST_CODE(tpr_below_one_that_waits)
 	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
 }
 
-/* The same while the APIC is disabled, which keeps what waits: KVM forgets the threshold, too. */
+/* The same while the APIC is disabled and LOW still requested: no KVM lowers the threshold then. */
 GUEST_CODE(tpr_below_one_that_waits_in_a_disabled_apic)
 {
 	u32 tpr;
@@ -336,7 +339,7 @@ GUEST_CODE(tpr_below_one_that_waits_in_a_disabled_apic)
 		wrmsr(HV_X64_MSR_TPR, tpr);
 		irqs_window();
 		GUEST_ASSERT_EQ(reg_read(APIC_TPR), tpr);
-		/* It comes now, as far as KVM is concerned, or when the APIC is enabled again. */
+		/* KVM injects it at once if only SPIV disables the APIC, or later. */
 		reg_write(APIC_SPIV, APIC_SPIV_ON);
 		wrmsr(HV_X64_MSR_TPR, 0);
 		irqs_window();
@@ -372,6 +375,22 @@ GUEST_CODE(tpr_above_one_that_waits_in_a_disabled_apic)
 	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
 }
 
+/* The TPR goes up in a disabled APIC, and down again by CR8 in one that is enabled. */
+GUEST_CODE(tpr_above_one_that_waits_until_the_apic_is_enabled)
+{
+	apic_start();
+	self_ipi(LOW);
+	GUEST_ASSERT(requested(LOW));
+	reg_write(APIC_SPIV, APIC_SPIV_OFF);
+	wrmsr(HV_X64_MSR_TPR, 0xf0);
+	irqs_window(); /* KVM has asked to be told of it */
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 0);
+	reg_write(APIC_SPIV, APIC_SPIV_ON);
+	write_cr8(0);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
+}
+
 static bool host_is_intel_6_1(void)
 {
 	return !host_is_amd() && host_is_6_1();
@@ -388,6 +407,7 @@ static void lower_tpr(bool mode, void (*code)(void))
 	u32 cmd;
 
 	x2apic = mode;
+	guest_irqs[LOW] = 0;
 	guest_irq_handlers[HIGH] = guest_irq_count_no_eoi;
 	guest_irq_handlers[LOW] = count_and_eoi;
 	vcpu_entry(vm->vcpus[0], code);
@@ -440,4 +460,26 @@ TEST_KNOWN_IF(tpr_above_a_waiting_interrupt_of_a_disabled_apic, "K51", host_rais
 	if (host_is_amd())
 		ktap_skip("SVM has no TPR threshold");
 	lower_tpr(true, tpr_above_one_that_waits_in_a_disabled_apic);
+}
+
+TEST(tpr_above_a_waiting_interrupt_until_the_apic_is_enabled)
+{
+	if (host_is_amd())
+		ktap_skip("SVM has no TPR threshold");
+	lower_tpr(true, tpr_above_one_that_waits_until_the_apic_is_enabled);
+}
+
+/* The handler of KVM's slow path writes the TPR by KVM, which raises the threshold. */
+TEST(tpr_of_a_disabled_apic_without_the_fast_path)
+{
+	if (host_is_amd())
+		ktap_skip("SVM has no TPR threshold");
+	if (!module_loaded())
+		ktap_skip("stock has no fast path");
+	file_must_write(FASTPATH, "0");
+	lower_tpr(true, tpr_below_one_that_waits_in_a_disabled_apic);
+	lower_tpr(true, tpr_below_one_that_waits_in_an_apic_that_is_off);
+	lower_tpr(true, tpr_above_one_that_waits_in_a_disabled_apic);
+	lower_tpr(true, tpr_above_one_that_waits_until_the_apic_is_enabled);
+	file_must_write(FASTPATH, "1");
 }

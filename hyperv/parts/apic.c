@@ -252,23 +252,17 @@ enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
 }
 
 /*
- * VMX refuses an entry with the TPR below its threshold, which KVM updates before an entry only if
- * the APIC is enabled, though an interrupt may wait in one that is not. Only lower it: KVM would
- * not lower it again for a write of CR8. An L2 never gets here in the fast path, where the VMCS may
- * not be changed.
+ * VMX refuses an entry with the TPR below TPR_THRESHOLD, which KVM updates before an entry only
+ * while the APIC is enabled: clear it while it is not, for KVM's write of the TPR may have raised
+ * it. When the APIC is enabled again, khv_hook_kvm_check_async_pf_completion() has KVM look for
+ * interrupts, as the exits of a threshold would. Never in guest mode in the fast path: KVM 7.3 would
+ * switch VMCSs.
  */
-static void lower_tpr_threshold(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
+static void clear_tpr_threshold(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 {
-	int tpr = (*khv_lapic_reg(apic, APIC_TASKPRI) & APIC_TPRI_MASK) >> 4, irr;
-
-	if (khv_apic_enabled(vcpu, apic) || apic->apicv_active ||
-	    !khv_x86_ops->update_cr8_intercept)
-		return;
-	irr = khv_kvm_lapic_find_highest_irr(vcpu);
-	if (irr < 0)
-		khv_x86_ops->update_cr8_intercept(vcpu, tpr, -1);
-	else if (tpr < irr >> 4)
-		khv_x86_ops->update_cr8_intercept(vcpu, tpr, irr >> 4);
+	if (!khv_svm && !khv_apic_enabled(vcpu, apic) && !apic->apicv_active &&
+	    khv_x86_ops->update_cr8_intercept)
+		khv_x86_ops->update_cr8_intercept(vcpu, 0, -1);
 }
 
 /* KVM must report each access to the TPR if user space has asked for that. */
@@ -302,12 +296,14 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 		update_ppr(apic);
 	} else if (lapic_write(a, APIC_TASKPRI) == KHV_MSR_OK) {
 		apic = (void *)a->vcpu->arch.apic;
+		if (apic->vcpu != a->vcpu)
+			return KHV_MSR_OK;
 	} else {
 		return KHV_MSR_FAULT;
 	}
-	/* KVM before 6.12 does not update the TPR threshold after its own write, either. */
+	/* KVM before 6.12 does not update TPR_THRESHOLD after its own write, either. */
 	recheck_irr(a->vcpu, apic);
-	lower_tpr_threshold(a->vcpu, apic);
+	clear_tpr_threshold(a->vcpu, apic);
 	return KHV_MSR_OK;
 }
 

@@ -217,12 +217,15 @@ int khv_hook_kvm_hv_activate_synic(struct kvm_vcpu *vcpu, bool dont_zero_synic_p
 
 /*
  * Whenever a local APIC is enabled, by any register or ioctl, KVM looks for async page faults that
- * it could not signal before. Retry timers there, too.
+ * it could not signal before. Retry timers there, too, and have KVM look for interrupts: the TPR may
+ * have changed without an exit, see clear_tpr_threshold().
  */
 void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 {
-	if (to_khv_vcpu(vcpu))
+	if (to_khv_vcpu(vcpu)) {
 		khv_stimer_apic_changed(to_khv_vcpu(vcpu));
+		kvm_make_request(KVM_REQ_EVENT, vcpu);
+	}
 	khv_orig_kvm_check_async_pf_completion(vcpu);
 }
 

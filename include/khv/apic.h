@@ -21,7 +21,7 @@ static inline u32 *khv_lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
 }
 
 /**
- * khv_apic_enabled() - has the guest enabled its local APIC, by both switches?
+ * khv_apic_enabled() - mirrors kvm_lapic_enabled()
  * @vcpu: a vCPU
  * @apic: its local APIC, not NULL
  *
