@@ -284,6 +284,50 @@ GUEST_CODE(auto_eoi_goes_in_a_handler)
 	}
 }
 
+/*
+ * TPR_THRESHOLD of the first time that AutoEOI inhibited APICv must not count in the second: the CPU
+ * refuses an entry with the TPR below it, and KVM sets it anew only for an APIC that is enabled.
+ */
+GUEST_CODE(auto_eoi_comes_to_a_disabled_apic)
+{
+	apic_start();
+	wrmsr(HV_X64_MSR_SINT(TEST_SINT), LOW | HV_SINT_AUTO_EOI);
+	wrmsr(HV_X64_MSR_TPR, 0xf0);
+	send_interrupt(0, HIGH, BY_ICR_MSR); /* KVM sets the threshold */
+	GUEST_ASSERT(requested(HIGH));
+	wrmsr(HV_X64_MSR_SINT(TEST_SINT), LOW | HV_SINT_MASKED);
+	wrmsr(HV_X64_MSR_TPR, 0);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[HIGH], 1);
+	eoi(BY_MSR);
+	reg_write(APIC_SPIV, APIC_SPIV_OFF);
+	wrmsr(HV_X64_MSR_SINT(TEST_SINT), LOW | HV_SINT_AUTO_EOI);
+	irqs_window();
+	reg_write(APIC_SPIV, APIC_SPIV_ON);
+	send_interrupt(0, HIGH, BY_ICR_MSR);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[HIGH], 2);
+}
+
+static bool host_has_apicv_on_intel(void)
+{
+	return !host_is_amd() && host_has_apicv();
+}
+
+TEST_KNOWN_IF(auto_eoi_beside_a_disabled_apic, "K52", host_has_apicv_on_intel)
+{
+	struct vm *vm = apic_vm(1);
+	u32 cmd;
+
+	x2apic = true;
+	handle(HIGH, guest_irq_count_no_eoi);
+	vcpu_entry(vm->vcpus[0], auto_eoi_comes_to_a_disabled_apic);
+	cmd = vcpu_run(vm->vcpus[0]);
+	ASSERT_KNOWN(cmd != RUN_EXIT(KVM_EXIT_FAIL_ENTRY), "the guest is dead");
+	ASSERT_EQ(cmd, GUEST_DONE);
+	vm_free(vm);
+}
+
 static void auto_eoi_goes(bool x2)
 {
 	struct vm *vm;

@@ -98,12 +98,16 @@ static void set_svi(int vector)
 	khv_vmwrite(GUEST_INTR_STATUS, (status & 0xff) | (vector < 0 ? 0 : vector << 8));
 }
 
-void khv_apic_load_svi(struct kvm_vcpu *vcpu)
+void khv_apic_apicv_changed(struct kvm_vcpu *vcpu)
 {
 	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
 
-	if (apic && apic->vcpu == vcpu && apic->apicv_active && !khv_in_l2(vcpu))
+	if (!apic || apic->vcpu != vcpu || khv_in_l2(vcpu))
+		return;
+	if (apic->apicv_active)
 		set_svi(highest_isr(apic));
+	else
+		khv_vmwrite(TPR_THRESHOLD, 0);
 }
 
 /* Mirrors apic_set_eoi(). */

@@ -367,7 +367,7 @@ void khv_hook_vmx_load_eoi_exitmap(struct kvm_vcpu *vcpu, u64 *eoi_exit_bitmap)
 void khv_hook_vmx_refresh_apicv_exec_ctrl(struct kvm_vcpu *vcpu)
 {
 	khv_orig_vmx_refresh_apicv_exec_ctrl(vcpu);
-	khv_apic_load_svi(vcpu);
+	khv_apic_apicv_changed(vcpu);
 }
 
 void khv_hook_kvm_apic_set_eoi_accelerated(struct kvm_vcpu *vcpu, int vector)

@@ -43,14 +43,15 @@ static inline bool khv_apic_enabled(const struct kvm_vcpu *vcpu, const struct kh
 bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
 
 /**
- * khv_apic_load_svi() - tell the CPU which interrupt is in service
- * @vcpu: the vCPU; Intel only
+ * khv_apic_apicv_changed() - set the fields of the VMCS that KVM did not maintain meanwhile
+ * @vcpu: the vCPU; Intel only, KVM has just switched APICv on or off
  *
- * The CPU ends the interrupt in service by SVI, a field of the VMCS, while APICv is on. While it is
- * off KVM does not maintain the field. A no-op without APICv and in guest mode.
+ * The CPU ends the interrupt in service by SVI while APICv is on, and refuses an entry with the TPR
+ * below TPR_THRESHOLD while it is off; KVM sets the latter anew if the local APIC is enabled. A
+ * no-op in guest mode.
  *
  * Context: the vCPU's thread, its VMCS loaded.
  */
-void khv_apic_load_svi(struct kvm_vcpu *vcpu);
+void khv_apic_apicv_changed(struct kvm_vcpu *vcpu);
 
 #endif
