@@ -90,8 +90,7 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next)
 	}
 	if (source->master.offset != next->master.offset)
 		next->ahead = 0;
-	else if (source->adopted || next->adopted || !(source->valid || next->valid) ||
-		 khv_ref_is_jump(lag))
+	else if (next->adopted || !(source->valid || next->valid) || khv_ref_is_jump(lag))
 		next->ahead = source->ahead;
 	else
 		next->ahead = max_t(s64, lag, 0);
