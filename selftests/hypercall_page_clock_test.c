@@ -491,16 +491,13 @@ GUEST_CODE(frozen_below_the_code)
 	GUEST_ASSERT(rdmsr(HV_X64_MSR_TIME_REF_COUNT) >= 2 * FAR_AHEAD_S * REF_PER_SEC);
 }
 
-GUEST_CODE(run_once)
-{
-}
-
 TEST_KNOWN(clock_that_is_let_go_below_the_code_does_not_come_back, "K50")
 {
 	struct vm *vm = vm_create(2, 0);
 	struct vcpu *v = vm->vcpus[0], *other = vm->vcpus[1];
 	u64 hz = 1000ULL * (u64)__vcpu_ioctl(v, KVM_GET_TSC_KHZ, NULL);
 
+	require_tsc_clocksource();
 	hc_page = vm_alloc(vm, PAGE_SIZE);
 	hc_page2 = vm_alloc(vm, PAGE_SIZE);
 
@@ -510,12 +507,40 @@ TEST_KNOWN(clock_that_is_let_go_below_the_code_does_not_come_back, "K50")
 	vcpu_run_sync(v, 2);
 	/* Without a master clock; that takes effect when this vCPU runs. */
 	vcpu_set_msr(other, MSR_IA32_TSC, vcpu_get_msr(v, MSR_IA32_TSC) + 100 * hz);
-	vcpu_entry(other, run_once);
+	vcpu_entry(other, runs);
 	vcpu_run_done(other);
+	assert_master_clock(vm, false);
 	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 0);
 	vcpu_run_sync(v, 3);
 	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
 	set_clock(vm, get_clock(vm).clock + FAR_AHEAD_S * NS_PER_SEC);
+	vcpu_run_done(v);
+	vm_free(vm);
+}
+
+/* User space sets the clock, and lets go of a page that is frozen, before the guest runs again. */
+GUEST_CODE(frozen_and_then_far_ahead)
+{
+	tsc_page_on(hc_page);
+	wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
+	GUEST_SYNC(1);
+	GUEST_ASSERT_KNOWN_EQ(rdmsr(HV_X64_MSR_TIME_REF_COUNT) >= FAR_AHEAD_S * REF_PER_SEC, true);
+}
+
+TEST_KNOWN(clock_that_is_let_go_before_an_entry_does_not_come_back, "K50")
+{
+	struct vm *vm = vm_create(1, 0);
+	struct vcpu *v = vm->vcpus[0];
+
+	require_tsc_clocksource();
+	hc_page = vm_alloc(vm, PAGE_SIZE);
+	vcpu_entry(v, frozen_and_then_far_ahead);
+	vcpu_run_sync(v, 1);
+	set_clock(vm, get_clock(vm).clock + FAR_AHEAD_S * NS_PER_SEC);
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 0);
+	ASSERT_KNOWN(vcpu_get_msr(v, HV_X64_MSR_TIME_REF_COUNT) >= FAR_AHEAD_S * REF_PER_SEC,
+		     "user space reads the clock of before");
+	vcpu_set_msr(v, HV_X64_MSR_TSC_EMULATION_CONTROL, 1);
 	vcpu_run_done(v);
 	vm_free(vm);
 }

@@ -453,13 +453,7 @@ static bool give_up(struct kvm_vcpu *vcpu)
 		.master.offset = READ_ONCE(vcpu->kvm->arch.kvmclock_offset),
 	};
 
-	if (!clock->source.adopted)
-		return false;
-	/* What it shows is not the time any more, whether or not there will be another page. */
-	if (clock->page != KHV_TSC_PAGE_OFF)
-		WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
-	WRITE_ONCE(clock->has_shown, false);
-	return set_source(vcpu, &kvm_clock);
+	return clock->source.adopted && set_source(vcpu, &kvm_clock);
 }
 
 enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
@@ -502,6 +496,7 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 
 enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a)
 {
+	struct khv_refclock *clock = &a->vm->refclock;
 	struct kvm_hv *hv = &a->vcpu->kvm->arch.hyperv;
 	bool lets_go = READ_ONCE(hv->hv_tsc_emulation_control) && !a->data, stepped;
 
@@ -514,9 +509,17 @@ enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a
 		return KHV_MSR_OK;
 	}
 	mutex_lock(&hv->hv_lock);
+	/* Write the page before the next entry, and never freeze what it shows now again. */
+	if (clock->page != KHV_TSC_PAGE_OFF)
+		WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
+	WRITE_ONCE(clock->has_shown, false);
 	stepped = give_up(a->vcpu);
-	mutex_unlock(&hv->hv_lock);
+	/* Nothing updates a page below the code. */
+	if (clock->covered && clock->source.valid && source_is_current(a->vcpu, clock))
+		note_shown(clock);
+	/* A VP that reads its page must not go on beside another clock. */
 	renew_before_entry(a->vcpu->kvm);
+	mutex_unlock(&hv->hv_lock);
 	if (stepped)
 		khv_stimer_clock_changed(a->vcpu->kvm);
 	return KHV_MSR_OK;
