@@ -102,6 +102,7 @@ enum fuzz_form {
 #define FUZZ_INPUT_WORDS (FUZZ_WORDS - 4)
 /* The result of FUZZ_BY_PAGE when there is no code to call. */
 #define FUZZ_NO_PAGE	 0x6e6f20636f6465ULL
+#define FUZZ_NO_CALL	 -1000ULL /* KVM_ENOSYS, of KVM's own calls */
 
 struct fuzz_op {
 	u32 kind;
@@ -452,6 +453,7 @@ struct fuzz_shadow {
 	bool synic;		    /* the SynIC is enabled */
 	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */
 	const char *l2_refused;	    /* a call of L2 had another result, by this id */
+	bool assist_set;	    /* user space has set the VP assist page, L1 not run since */
 	bool faulted_in_l1;	    /* the module alone has injected a fault into L1 */
 	bool restored_l2;	    /* user space has restored L2, which L1 has not entered since */
 	u32 bared;		    /* page + 1 where the guest has taken the clock off the code */

@@ -714,8 +714,12 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		note_l1(sh);
 	if (o->kind == FUZZ_NESTED_STATE)
 		sh->restored_l2 = sh->s->setup.nested && !out[1].ret;
-	if (o->l1 || o->kind == FUZZ_NESTED)
+	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_ASSIST_PAGE)
+		sh->assist_set = true;
+	if (o->l1 || o->kind == FUZZ_NESTED) {
 		sh->restored_l2 = false;
+		sh->assist_set = false;
+	}
 	sh->faulted_in_l1 |= o->l1 && !out[0].vector && out[1].vector;
 	sh->locked = sh->hypercall[1] & HV_HYPERCALL_LOCKED;
 	if (!fuzz_is_host(o->kind)) {
