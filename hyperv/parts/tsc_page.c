@@ -133,27 +133,28 @@ static void invalidate_page(struct kvm *kvm, struct khv_refclock *clock)
 	WRITE_ONCE(clock->restored, false);
 }
 
-/* The page has the parameters of the source from here on, or gets them once it can be written. */
-static void note_shown(struct khv_refclock *clock)
+/* What a page of this source has in it. */
+static struct khv_ref_params page_params(const struct khv_ref_source *source)
 {
-	const struct khv_ref_source *source = &clock->source;
+	struct khv_ref_params params = source->params;
 
-	clock->shown = source->params;
 	if (!source->adopted)
-		clock->shown.offset += source->ahead;
-	WRITE_ONCE(clock->has_shown, true);
+		params.offset += source->ahead;
+	return params;
 }
 
 static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 {
 	gpa_t gpa = page_gpa(&kvm->arch.hyperv);
-	struct ms_hyperv_tsc_page page = {};
+	struct khv_ref_params params = page_params(&clock->source);
+	struct ms_hyperv_tsc_page page = {
+		.tsc_scale = params.scale,
+		.tsc_offset = params.offset,
+	};
 	u32 sequence = khv_ref_next_sequence(clock->sequence);
 
 	WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
-	note_shown(clock);
-	page.tsc_scale = clock->shown.scale;
-	page.tsc_offset = clock->shown.offset;
+	WRITE_ONCE(clock->has_shown, true);
 	/*
 	 * Order sequence 0 before the parameters. Pairs with the guest's read barrier between the
 	 * parameters and its second read of the sequence.
@@ -177,7 +178,8 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
  * Nothing else is read from the page, so that neither what a guest writes to it nor what else lies
  * there becomes the time. Return: true if the clock must follow it.
  */
-static bool look_at_restored(struct kvm_vcpu *vcpu, struct khv_refclock *clock)
+static bool look_at_restored(struct kvm_vcpu *vcpu, struct khv_refclock *clock,
+			     struct khv_ref_params *params)
 {
 	struct kvm *kvm = vcpu->kvm;
 	struct ms_hyperv_tsc_page page;
@@ -193,8 +195,8 @@ static bool look_at_restored(struct kvm_vcpu *vcpu, struct khv_refclock *clock)
 	if (!READ_ONCE(kvm->arch.hyperv.hv_tsc_emulation_control) ||
 	    khv_is_hypercall_code(vcpu, &page, sizeof(page)))
 		return false;
-	clock->shown.scale = page.tsc_scale;
-	clock->shown.offset = page.tsc_offset;
+	params->scale = page.tsc_scale;
+	params->offset = page.tsc_offset;
 	WRITE_ONCE(clock->has_shown, true);
 	return true;
 }
@@ -281,15 +283,15 @@ static bool adopt(struct kvm_vcpu *vcpu, struct khv_refclock *clock, bool *stepp
 	struct khv_ref_source next = {
 		.valid = true,
 		.adopted = true,
+		.params = page_params(&clock->source),
 		.master.offset = READ_ONCE(vcpu->kvm->arch.kvmclock_offset),
 	};
-	bool restored = clock->restored && look_at_restored(vcpu, clock);
+	bool restored = clock->restored && look_at_restored(vcpu, clock, &next.params);
 
 	if (!frozen(clock, &vcpu->kvm->arch.hyperv))
 		return false;
 	if (restored)
 		WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
-	next.params = clock->shown;
 	if (restored || !source_is_current(vcpu, clock))
 		*stepped = set_source(vcpu, &next);
 	return true;
@@ -318,7 +320,7 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 	if (clock->page == KHV_TSC_PAGE_INVALID && clock->source.valid)
 		validate_page(kvm, clock);
 	if (clock->covered && clock->source.valid)
-		note_shown(clock);
+		WRITE_ONCE(clock->has_shown, true);
 	return stepped;
 }
 
@@ -516,7 +518,7 @@ enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a
 	stepped = give_up(a->vcpu);
 	/* Nothing updates a page below the code. */
 	if (clock->covered && clock->source.valid && source_is_current(a->vcpu, clock))
-		note_shown(clock);
+		WRITE_ONCE(clock->has_shown, true);
 	/* A VP that reads its page must not go on beside another clock. */
 	renew_before_entry(a->vcpu->kvm);
 	mutex_unlock(&hv->hv_lock);
