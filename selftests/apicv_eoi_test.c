@@ -285,8 +285,8 @@ GUEST_CODE(auto_eoi_goes_in_a_handler)
 }
 
 /*
- * TPR_THRESHOLD of the first time that AutoEOI inhibited APICv must not count in the second: the CPU
- * refuses an entry with the TPR below it, and KVM sets it anew only for an APIC that is enabled.
+ * TPR_THRESHOLD of the first time that AutoEOI inhibited APICv must not count in the second: the
+ * CPU refuses an entry with the TPR below it, and KVM sets it anew only for an enabled APIC.
  */
 GUEST_CODE(auto_eoi_comes_to_a_disabled_apic)
 {

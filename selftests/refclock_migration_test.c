@@ -216,7 +216,7 @@ TEST(frozen_page_is_restored_as_it_is)
 	vm_free(vm);
 }
 
-/* The clock that user space has set lags behind what the guest has seen while the page was frozen. */
+/* The clock that user space has set lags behind what the guest has seen in the frozen page. */
 TEST(frozen_page_that_is_ahead_is_let_go)
 {
 	struct vm *vm = vm_with_page(1);

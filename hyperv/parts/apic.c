@@ -259,8 +259,8 @@ enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
  * VMX refuses an entry with the TPR below TPR_THRESHOLD, which KVM updates before an entry only
  * while the APIC is enabled: clear it while it is not, for KVM's write of the TPR may have raised
  * it. When the APIC is enabled again, khv_hook_kvm_check_async_pf_completion() has KVM look for
- * interrupts, as the exits of a threshold would. Never in guest mode in the fast path: KVM 7.3 would
- * switch VMCSs.
+ * interrupts, as the exits of a threshold would. Never in guest mode in the fast path: KVM 7.3
+ * would switch VMCSs.
  */
 static void clear_tpr_threshold(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 {

@@ -217,8 +217,8 @@ int khv_hook_kvm_hv_activate_synic(struct kvm_vcpu *vcpu, bool dont_zero_synic_p
 
 /*
  * Whenever a local APIC is enabled, by any register or ioctl, KVM looks for async page faults that
- * it could not signal before. Retry timers there, too, and have KVM look for interrupts: the TPR may
- * have changed without an exit, see clear_tpr_threshold().
+ * it could not signal before. Retry timers there, too, and have KVM look for interrupts: the TPR
+ * may have changed without an exit, see clear_tpr_threshold().
  */
 void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 {

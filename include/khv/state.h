@@ -100,8 +100,8 @@ struct khv_ref_source {
  * @source: current source of the time
  * @sequence: last TscSequence of the page, under hv_lock
  * @page: &enum khv_tsc_page_state, written under hv_lock
- * @has_shown: the page was given the parameters of @source, or gets them once it can be written; TSC
- *	emulation has it keep them; written under hv_lock
+ * @has_shown: the page was given the parameters of @source, or gets them once it can be written;
+ *	TSC emulation has it keep them; written under hv_lock
  * @restored: user space wrote HV_X64_MSR_REFERENCE_TSC, and the page has not been looked at since,
  *	written under hv_lock
  * @covered: the hypercall page lies over the reference TSC page, written under hv_lock

@@ -323,7 +323,7 @@ const char *fuzz_kind_name(u32 kind);
 bool fuzz_is_host(u32 kind);
 void fuzz_print_op(char *buf, size_t size, const struct fuzz_op *op);
 void fuzz_print(FILE *f, const struct fuzz_stream *s);
-/* The next stream of @f, up to the setup of another one. NULL, or what is wrong with line *@line. */
+/* The next stream of @f, up to another setup. NULL, or what is wrong with line *@line. */
 const char *fuzz_load(struct fuzz_stream *s, FILE *f, u32 *line);
 
 /* --- compare.c ----------------------------------------------------------- */
@@ -449,6 +449,7 @@ struct fuzz_shadow {
 	u64 hz;			    /* of the TSC when the guest ran last */
 	bool restored_tsc;	    /* stock has taken for its clock what lay in a frozen page */
 	u32 let_go;		    /* page + 1 that was frozen, and is not any more */
+	bool clock_set;		    /* user space has set the clock, the guest not run since */
 	bool foreign_tsc;	    /* the reference TSC page is not what the module has written */
 	bool synic;		    /* the SynIC is enabled */
 	int gsi[2][HV_SYNIC_SINTS]; /* that is told of the end of the SINT's interrupt, + 1 */

@@ -76,7 +76,7 @@ static bool d2(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuz
 	       (sh->hypercall[1] & HV_HYPERCALL_LOCKED);
 }
 
-/* User space restores reserved bits alone, which are dropped; to stock without a SynIC it is a timer. */
+/* User space restores reserved bits alone, which are dropped; to stock it is a timer. */
 static bool d33(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	int row = fuzz_find_msr((u32)o->w[0]);
@@ -179,7 +179,7 @@ static bool d53_stored(struct fuzz_shadow *sh, const struct fuzz_op *o,
 
 	if (page < 0 || !(sh->role[page] & FUZZ_AS_HYPERCALL) || !(sh->role[page] & others))
 		return false;
-	/* KVM clears a page for SIMP and SIEFP; here the RAM below the code comes back as it was. */
+	/* KVM clears a page for SIMP and SIEFP; here the RAM below the code comes back. */
 	if (!d->a && (sh->role[page] & (FUZZ_AS_SIMP | FUZZ_AS_SIEFP)))
 		return true;
 	/* Of three on a page, which is on top after one of them has gone, is not kept. */
@@ -413,6 +413,18 @@ static int raiser(const struct fuzz_shadow *sh, u32 side, u32 vector)
 	return -1;
 }
 
+/* What may have raised, on one side, an interrupt that blocks @vector until its EOI; else -1. */
+static int blocker(const struct fuzz_shadow *sh, u32 vector)
+{
+	u32 side, above;
+
+	for (side = 0; side < 2; side++)
+		for (above = vector & 0xf0; above < 256; above++)
+			if (raiser(sh, side, above) >= 0)
+				return raiser(sh, side, above);
+	return -1;
+}
+
 static int timer_of_sint(const struct fuzz_shadow *sh, u32 sint)
 {
 	int n;
@@ -548,8 +560,7 @@ static int by_which(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	/* It counts interrupts of its vector, whoever has raised them. */
 	if (o->kind != FUZZ_TIMER)
 		return -1;
-	return raiser(sh, 0, (u32)o->w[3]) >= 0 ? raiser(sh, 0, (u32)o->w[3]) :
-						  raiser(sh, 1, (u32)o->w[3]);
+	return blocker(sh, (u32)o->w[3]);
 }
 
 static bool by_one(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
@@ -745,7 +756,7 @@ static bool tells_alone(const struct fuzz_shadow *sh, u32 side, int gsi)
 	return false;
 }
 
-/* How much more stock has told this GSI since it was looked at last; the numbers are of the stream. */
+/* How much more stock has told this GSI since the last look; the numbers are of the stream. */
 static s64 told_more(const struct fuzz_shadow *sh, const struct fuzz_difference *d, int gsi)
 {
 	return (s64)(d->a - d->b) - sh->gap[gsi];
@@ -902,8 +913,8 @@ static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
 }
 
 /*
- * Was the call handed to user space? It may have been told before of a reset that it has set itself,
- * or be asked for memory that it has taken away.
+ * Was the call handed to user space? It may have been told before of a reset that it has set
+ * itself, or be asked for memory that it has taken away.
  */
 static bool asks_user(const struct fuzz_out *out)
 {

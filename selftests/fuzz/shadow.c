@@ -561,18 +561,20 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 		sh->left[page_of(o->w[1])] = true;
 }
 
-/* User space has set the clock: the module writes the page anew, where it can, unless it is frozen. */
-static void note_step(struct fuzz_shadow *sh)
-{
-	if (!fuzz_tsc_is_frozen(sh))
-		sh->foreign_tsc = !writable(sh, fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC));
-}
-
-/* With an entry of the guest the module's page follows another rate. */
+/*
+ * With an entry of the guest the module's page follows another rate, and is written anew, where it
+ * can be, if user space has set the clock.
+ */
 static void note_entry(struct fuzz_shadow *sh)
 {
-	if (!fuzz_tsc_is_frozen(sh))
-		sh->hz = fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_FREQUENCY);
+	u64 tsc = fuzz_shadow_msr(sh, 1, HV_X64_MSR_REFERENCE_TSC);
+
+	if (fuzz_tsc_is_frozen(sh))
+		return;
+	sh->hz = fuzz_shadow_msr(sh, 1, HV_X64_MSR_TSC_FREQUENCY);
+	if (sh->clock_set)
+		sh->foreign_tsc = !writable(sh, tsc);
+	sh->clock_set = false;
 }
 
 static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 ret)
@@ -583,8 +585,7 @@ static void note_host_op(struct fuzz_shadow *sh, const struct fuzz_op *o, s64 re
 		return;
 	if (o->kind == FUZZ_TSC_KHZ && o->w[0] != 100)
 		sh->rate = true;
-	if (o->kind == FUZZ_CLOCK)
-		note_step(sh);
+	sh->clock_set |= o->kind == FUZZ_CLOCK;
 	if (o->kind == FUZZ_SYNIC)
 		sh->synic = true;
 	if (o->kind == FUZZ_ROUTE)
