@@ -445,6 +445,7 @@ struct fuzz_shadow {
 	bool apic_off;
 	bool rate;		    /* user space has given the TSC another rate */
 	bool steps[2];		    /* the time may take steps, by the TSC or the page */
+	u64 polled_auto[4];	    /* vectors that a polled SINT with AutoEOI had */
 	u32 twins;		    /* SINTs that had the vector of a polled one with AutoEOI */
 	u64 hz;			    /* of the TSC when the guest ran last */
 	bool restored_tsc;	    /* stock has taken for its clock what lay in a frozen page */

@@ -824,19 +824,10 @@ static bool d16_eoi(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	       is_told(sh, d, gsi, sh->twins >> sh->sint[gsi] & 1);
 }
 
-/* Is this the vector of a polled SINT with AutoEOI? */
+/* Is this the vector of a polled SINT with AutoEOI, or was it? What is in service may be older. */
 static bool is_polled_auto(const struct fuzz_shadow *sh, u32 vector)
 {
-	const u64 flags = HV_SINT_AUTO_EOI | HV_SINT_POLLING;
-	u32 i;
-
-	for (i = 0; i < HV_SYNIC_SINTS; i++) {
-		u64 sint = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(i));
-
-		if ((sint & flags) == flags && !(sint & HV_SINT_MASKED) && (sint & 0xff) == vector)
-			return true;
-	}
-	return false;
+	return sh->polled_auto[vector / 64] >> vector % 64 & 1;
 }
 
 /* Is there such a vector from @vector on? */

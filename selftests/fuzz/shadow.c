@@ -605,6 +605,7 @@ static void note_twins(struct fuzz_shadow *sh)
 
 		if ((polled & flags) != flags || (polled & HV_SINT_MASKED))
 			continue;
+		sh->polled_auto[polled % 256 / 64] |= BIT64(polled % 64);
 		for (j = 0; j < HV_SYNIC_SINTS; j++)
 			if (j != i &&
 			    !((polled ^ fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(j))) & 0xff))
