@@ -391,6 +391,25 @@ GUEST_CODE(tpr_above_one_that_waits_until_the_apic_is_enabled)
 	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
 }
 
+/* The end of an interrupt has KVM look at the TPR, too. */
+GUEST_CODE(eoi_above_one_that_waits_in_a_disabled_apic)
+{
+	apic_start();
+	self_ipi(HIGH);
+	irqs_window();
+	GUEST_ASSERT(in_service(HIGH));
+	self_ipi(LOW);
+	GUEST_ASSERT(requested(LOW));
+	reg_write(APIC_SPIV, APIC_SPIV_OFF);
+	wrmsr(HV_X64_MSR_TPR, 0x60);
+	wrmsr(HV_X64_MSR_EOI, 0);
+	write_cr8(0);
+	irqs_window();
+	reg_write(APIC_SPIV, APIC_SPIV_ON);
+	irqs_window();
+	GUEST_ASSERT_EQ(guest_irqs[LOW], 1);
+}
+
 static bool host_is_intel_6_1(void)
 {
 	return !host_is_amd() && host_is_6_1();
@@ -481,5 +500,6 @@ TEST(tpr_of_a_disabled_apic_without_the_fast_path)
 	lower_tpr(true, tpr_below_one_that_waits_in_an_apic_that_is_off);
 	lower_tpr(true, tpr_above_one_that_waits_in_a_disabled_apic);
 	lower_tpr(true, tpr_above_one_that_waits_until_the_apic_is_enabled);
+	lower_tpr(true, eoi_above_one_that_waits_in_a_disabled_apic);
 	file_must_write(FASTPATH, "1");
 }

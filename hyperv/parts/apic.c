@@ -102,12 +102,28 @@ void khv_apic_apicv_changed(struct kvm_vcpu *vcpu)
 {
 	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
 
-	if (!apic || apic->vcpu != vcpu || khv_in_l2(vcpu))
+	if (!apic || apic->vcpu != vcpu)
 		return;
-	if (apic->apicv_active)
+	if (apic->apicv_active && !khv_in_l2(vcpu))
 		set_svi(highest_isr(apic));
-	else
-		khv_vmwrite(TPR_THRESHOLD, 0);
+	if (khv_x86_ops->update_cr8_intercept) {
+		khv_x86_ops->update_cr8_intercept(vcpu, 0, -1);
+		kvm_make_request(KVM_REQ_EVENT, vcpu);
+	}
+}
+
+/*
+ * VMX refuses an entry with the TPR below TPR_THRESHOLD, which KVM updates before an entry only
+ * while the APIC is enabled: clear it while it is not, for KVM's write of TPR or EOI may have
+ * raised it. When the APIC is enabled again, khv_hook_kvm_check_async_pf_completion() has KVM look
+ * for interrupts, as the exits of a threshold would. Never in guest mode in the fast path: KVM 7.3
+ * would switch VMCSs.
+ */
+static void clear_tpr_threshold(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
+{
+	if (!khv_svm && apic->vcpu == vcpu && !khv_apic_enabled(vcpu, apic) &&
+	    !apic->apicv_active && khv_x86_ops->update_cr8_intercept)
+		khv_x86_ops->update_cr8_intercept(vcpu, 0, -1);
 }
 
 /* Mirrors apic_set_eoi(). */
@@ -146,9 +162,17 @@ enum khv_msr_result khv_msr_eoi_read(struct khv_msr_access *a)
 	return lapic_read(a, APIC_EOI);
 }
 
+static enum khv_msr_result eoi_slow(struct khv_msr_access *a)
+{
+	if (lapic_write(a, APIC_EOI) == KHV_MSR_FAULT)
+		return KHV_MSR_FAULT;
+	clear_tpr_threshold(a->vcpu, (void *)a->vcpu->arch.apic);
+	return KHV_MSR_OK;
+}
+
 enum khv_msr_result khv_msr_eoi_write(struct khv_msr_access *a)
 {
-	return a->atomic ? eoi_fast(a) : lapic_write(a, APIC_EOI);
+	return a->atomic ? eoi_fast(a) : eoi_slow(a);
 }
 
 /* ICR bits that a fixed, edge-triggered interrupt to a physical destination has clear. */
@@ -253,20 +277,6 @@ static enum khv_msr_result icr_write_slow(struct khv_msr_access *a)
 enum khv_msr_result khv_msr_icr_write(struct khv_msr_access *a)
 {
 	return a->atomic ? icr_fast(a) : icr_write_slow(a);
-}
-
-/*
- * VMX refuses an entry with the TPR below TPR_THRESHOLD, which KVM updates before an entry only
- * while the APIC is enabled: clear it while it is not, for KVM's write of the TPR may have raised
- * it. When the APIC is enabled again, khv_hook_kvm_check_async_pf_completion() has KVM look for
- * interrupts, as the exits of a threshold would. Never in guest mode in the fast path: KVM 7.3
- * would switch VMCSs.
- */
-static void clear_tpr_threshold(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
-{
-	if (!khv_svm && !khv_apic_enabled(vcpu, apic) && !apic->apicv_active &&
-	    khv_x86_ops->update_cr8_intercept)
-		khv_x86_ops->update_cr8_intercept(vcpu, 0, -1);
 }
 
 /* KVM must report each access to the TPR if user space has asked for that. */

@@ -47,8 +47,8 @@ bool khv_apic_post(struct kvm_vcpu *vcpu, u8 vector);
  * @vcpu: the vCPU; Intel only, KVM has just switched APICv on or off
  *
  * The CPU ends the interrupt in service by SVI while APICv is on, and refuses an entry with the TPR
- * below TPR_THRESHOLD while it is off; KVM sets the latter anew if the local APIC is enabled. A
- * no-op in guest mode.
+ * below TPR_THRESHOLD while it is off: clear the latter, and have KVM set it anew, which it does if
+ * the local APIC is enabled. In guest mode SVI is left alone.
  *
  * Context: the vCPU's thread, its VMCS loaded.
  */
