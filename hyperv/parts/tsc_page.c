@@ -90,7 +90,8 @@ static bool set_source(struct kvm_vcpu *vcpu, struct khv_ref_source *next)
 	}
 	if (source->master.offset != next->master.offset)
 		next->ahead = 0;
-	else if (next->adopted || !(source->valid || next->valid) || khv_ref_is_jump(lag))
+	else if (source->adopted || next->adopted || !(source->valid || next->valid) ||
+		 khv_ref_is_jump(lag))
 		next->ahead = source->ahead;
 	else
 		next->ahead = max_t(s64, lag, 0);
@@ -303,17 +304,18 @@ static bool update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_info *h
 {
 	struct kvm *kvm = vcpu->kvm;
 	struct khv_ref_source next = {};
-	bool stepped = false;
+	bool stepped = false, kept = adopt(vcpu, clock, &stepped);
 
 	/* A frozen page is written only where it must be written again, with what it had. */
-	if (!adopt(vcpu, clock, &stepped))
+	if (!kept)
 		WRITE_ONCE(clock->has_shown, false);
 	else if (clock->page == KHV_TSC_PAGE_LIVE)
 		return stepped;
 
 	if (clock->page != KHV_TSC_PAGE_OFF)
 		invalidate_page(kvm, clock);
-	if (!source_is_current(vcpu, clock)) {
+	/* The guest may let go of it meanwhile, which the next update sees. */
+	if (!kept && !source_is_current(vcpu, clock)) {
 		find_source(vcpu, hv_clock, &next);
 		stepped = set_source(vcpu, &next);
 	}
@@ -348,9 +350,9 @@ void khv_reftime_adopt(struct kvm_vcpu *vcpu)
 	struct kvm_hv *hv = &vcpu->kvm->arch.hyperv;
 	bool stepped = false;
 
-	if (!READ_ONCE(hv->hv_tsc_emulation_control) ||
-	    READ_ONCE(clock->page) == KHV_TSC_PAGE_OFF ||
-	    (khv_ref_time_at_hand(vcpu) && !READ_ONCE(clock->restored)))
+	if (READ_ONCE(clock->page) == KHV_TSC_PAGE_OFF ||
+	    !(READ_ONCE(clock->restored) ? READ_ONCE(hv->hv_tsc_emulation_control) :
+					   frozen(clock, hv) && !khv_ref_time_at_hand(vcpu)))
 		return;
 	mutex_lock(&hv->hv_lock);
 	adopt(vcpu, clock, &stepped);
@@ -519,7 +521,7 @@ enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a
 	/* Nothing updates a page below the code. */
 	if (clock->covered && clock->source.valid && source_is_current(a->vcpu, clock))
 		WRITE_ONCE(clock->has_shown, true);
-	/* A VP that reads its page must not go on beside another clock. */
+	/* A VP must not go on with its page beside another clock for longer than the kick takes. */
 	renew_before_entry(a->vcpu->kvm);
 	mutex_unlock(&hv->hv_lock);
 	if (stepped)
