@@ -411,6 +411,7 @@ struct fuzz_raise {
 enum fuzz_tsc_mark {
 	FUZZ_TSC_LATE = 1,  /* it could not be written */
 	FUZZ_TSC_RATED = 2, /* the TSC had another rate */
+	FUZZ_TSC_ALONE = 4, /* stock alone had frozen it */
 };
 
 #define FUZZ_OVER_CODE 8

@@ -659,15 +659,13 @@ static bool d13_page(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	int page, named = tsc_page(sh);
 	u32 offset;
 
-	if (!fuzz_shadow_msr(sh, 0, msr) || fuzz_shadow_msr(sh, 1, msr))
-		return false;
-	/* Or as it was when the register named another one. */
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
-		return (sh->role[page] & FUZZ_AS_TSC) && offset < FUZZ_TSC_PAGE_SIZE &&
+		return (sh->tsc[page] & FUZZ_TSC_ALONE) && offset < FUZZ_TSC_PAGE_SIZE &&
 		       (offset != 8 || is_tsc_scale(d->b, sh->hz, ANY_RATE));
-	return named >= 0 && o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT &&
-	       is_time_by_page(d->b) && (fuzz_tsc_is_foreign(sh) || d->b != FUZZ_TIME_TWO_CLOCKS);
+	return fuzz_shadow_msr(sh, 0, msr) && !fuzz_shadow_msr(sh, 1, msr) && named >= 0 &&
+	       o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT && is_time_by_page(d->b) &&
+	       (fuzz_tsc_is_foreign(sh) || d->b != FUZZ_TIME_TWO_CLOCKS);
 }
 
 /* The page follows KVM's clock once the guest lets go of it (K50); that of stock stays as it is. */

@@ -635,6 +635,8 @@ static void note_register(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	u32 side;
 
 	note_write(sh, o, out);
+	if (fuzz_tsc_is_frozen_in(sh, 0) && !fuzz_tsc_is_frozen_in(sh, 1) && tsc_page(sh, 0) >= 0)
+		sh->tsc[tsc_page(sh, 0)] |= FUZZ_TSC_ALONE;
 	/* That of stock alone may have been frozen, by a reserved bit. */
 	for (side = 0; side < 2 && fuzz_writes(o, HV_X64_MSR_TSC_EMULATION_CONTROL); side++)
 		if (frozen[side] && !fuzz_tsc_is_frozen_in(sh, side))
