@@ -78,7 +78,7 @@ static void update_ppr(struct khv_kvm_lapic *apic)
  */
 static void recheck_irr(struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
 {
-	if (!apic->apicv_active && READ_ONCE(apic->irr_pending) &&
+	if (READ_ONCE(apic->irr_pending) && !apic->apicv_active &&
 	    khv_kvm_lapic_find_highest_irr(vcpu) >= 0)
 		kvm_make_request(KVM_REQ_EVENT, vcpu);
 }
@@ -121,7 +121,7 @@ void khv_apic_apicv_changed(struct kvm_vcpu *vcpu)
  */
 static void clear_tpr_threshold(struct kvm_vcpu *vcpu, struct khv_kvm_lapic *apic)
 {
-	if (!khv_svm && apic->vcpu == vcpu && !khv_apic_enabled(vcpu, apic) &&
+	if (!khv_apic_enabled(vcpu, apic) && !khv_svm && apic->vcpu == vcpu &&
 	    !apic->apicv_active && khv_x86_ops->update_cr8_intercept)
 		khv_x86_ops->update_cr8_intercept(vcpu, 0, -1);
 }
@@ -310,8 +310,6 @@ enum khv_msr_result khv_msr_tpr_write(struct khv_msr_access *a)
 		update_ppr(apic);
 	} else if (lapic_write(a, APIC_TASKPRI) == KHV_MSR_OK) {
 		apic = (void *)a->vcpu->arch.apic;
-		if (apic->vcpu != a->vcpu)
-			return KHV_MSR_OK;
 	} else {
 		return KHV_MSR_FAULT;
 	}
