@@ -44,6 +44,13 @@ bool fuzz_is_config(u32 msr)
 	return is_between(msr, HV_X64_MSR_STIMER0_CONFIG, HV_X64_MSR_STIMER_COUNT(3)) && !(msr & 1);
 }
 
+static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
+{
+	u32 n = out->nr_exits < FUZZ_EXITS ? out->nr_exits : FUZZ_EXITS;
+
+	return &out->exits[n ? n - 1 : 0];
+}
+
 /* --- registers ----------------------------------------------------------- */
 
 u64 fuzz_volatile_bits(u32 msr, u64 value)
@@ -698,6 +705,18 @@ static bool d13_restored(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	return o->kind == FUZZ_TIME && (d->b == FUZZ_TIME_BY_PAGE || d->b == FUZZ_TIME_BY_REGISTER);
 }
 
+/* A clock that stands still, for its scale is 0: the guest waits for a timer without an end. */
+static bool d13_still(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		      const struct fuzz_difference *d)
+{
+	int page = tsc_page(sh);
+
+	return sh->restored_tsc && o->kind == FUZZ_TIMER && d->what == FUZZ_OF_EXITS && page >= 0 &&
+	       !*(u64 *)(sh->f[1]->pages + (u32)page * PAGE_SIZE + 8) &&
+	       sh->out[1].nr_exits == sh->out[0].nr_exits + 1 &&
+	       last_exit(&sh->out[1])->reason == FUZZ_RUN_FAILED + EINTR;
+}
+
 /* The bits of CPUID that only the module offers. */
 static bool offers(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
 		   const char **id)
@@ -892,13 +911,6 @@ static bool sends_alone(const struct fuzz_shadow *sh, const struct fuzz_op *o)
 {
 	return o->kind == FUZZ_CALL && fuzz_is_ipi(o->w[1] & 0xffff) &&
 	       !FUZZ_STATUS(sh->out[0].result) != !FUZZ_STATUS(sh->out[1].result);
-}
-
-static const struct fuzz_exit *last_exit(const struct fuzz_out *out)
-{
-	u32 n = out->nr_exits < FUZZ_EXITS ? out->nr_exits : FUZZ_EXITS;
-
-	return &out->exits[n ? n - 1 : 0];
 }
 
 /*
@@ -1288,30 +1300,55 @@ static struct {
 	u64 seen, cuts;
 } table[] = {
 	/* First: what differs beside a KVM_RUN that has failed follows from that. */
-	{ "D36", d36, true, false, 0, 0 },	   { "D36", d36_read, true, false, 0, 0 },
-	{ "D42", d42, true, false, 0, 0 },	   { "D1", d1, false, true, 0, 0 },
-	{ "D2", d2, false, false, 0, 0 },	   { "D6", d6, false, true, 0, 0 },
-	{ "D7", d7, false, false, 0, 0 },	   { "D11", d11, false, false, 0, 0 },
-	{ "D9", d9, true, false, 0, 0 },	   { "D14", d14, false, true, 0, 0 },
-	{ "D15", d15, false, false, 0, 0 },	   { "D15", d15_form, false, true, 0, 0 },
-	{ "D16", d16, true, true, 0, 0 },	   { "D18", d18, false, true, 0, 0 },
-	{ "D24", d24, false, false, 0, 0 },	   { "D26", d26, false, true, 0, 0 },
-	{ "D27", d27, false, true, 0, 0 },	   { "D28", d28, false, true, 0, 0 },
-	{ "D29", d29, false, true, 0, 0 },	   { "D32", d32, false, true, 0, 0 },
-	{ "D37", d37, false, true, 0, 0 },	   { "D53", d53_call, true, false, 0, 0 },
-	{ "D1", d1_take, true, false, 0, 0 },	   { "D48", d48, false, true, 0, 0 },
-	{ "D52", d52, false, true, 0, 0 },	   { "D53", d53, false, true, 0, 0 },
-	{ "D53", d53_stored, false, false, 0, 0 }, { "D35", d35, true, false, 0, 0 },
-	{ "N8", n8, true, false, 0, 0 },	   { "D55", d55, false, true, 0, 0 },
-	{ "D21", d21, false, false, 0, 0 },	   { "D60", d60, true, false, 0, 0 },
-	{ "D16", d16_eoi, true, false, 0, 0 },	   { "D1", d1_direct, true, false, 0, 0 },
-	{ "D16", d16_told, false, false, 0, 0 },   { "D16", d16_served, true, false, 0, 0 },
-	{ "D41", d41_call, false, false, 0, 0 },   { "D48", d48_tsc, true, true, 0, 0 },
-	{ "D13", d13_tsc, true, false, 0, 0 },	   { "D13", d13_page, false, false, 0, 0 },
-	{ "D1", d1_evmcs, true, false, 0, 0 },	   { "N1", n1, false, false, 0, 0 },
-	{ "N9", n9, true, false, 0, 0 },	   { "D33", d33, false, false, 0, 0 },
-	{ "D13", d13_let_go, false, false, 0, 0 }, { "D13", d13_restored, false, false, 0, 0 },
-	{ "D39", d39, false, false, 0, 0 },	   { "D16", d16_assist, true, false, 0, 0 },
+	{ "D36", d36, true, false, 0, 0 },
+	{ "D36", d36_read, true, false, 0, 0 },
+	{ "D42", d42, true, false, 0, 0 },
+	{ "D1", d1, false, true, 0, 0 },
+	{ "D2", d2, false, false, 0, 0 },
+	{ "D6", d6, false, true, 0, 0 },
+	{ "D7", d7, false, false, 0, 0 },
+	{ "D11", d11, false, false, 0, 0 },
+	{ "D9", d9, true, false, 0, 0 },
+	{ "D14", d14, false, true, 0, 0 },
+	{ "D15", d15, false, false, 0, 0 },
+	{ "D15", d15_form, false, true, 0, 0 },
+	{ "D16", d16, true, true, 0, 0 },
+	{ "D18", d18, false, true, 0, 0 },
+	{ "D24", d24, false, false, 0, 0 },
+	{ "D26", d26, false, true, 0, 0 },
+	{ "D27", d27, false, true, 0, 0 },
+	{ "D28", d28, false, true, 0, 0 },
+	{ "D29", d29, false, true, 0, 0 },
+	{ "D32", d32, false, true, 0, 0 },
+	{ "D37", d37, false, true, 0, 0 },
+	{ "D53", d53_call, true, false, 0, 0 },
+	{ "D1", d1_take, true, false, 0, 0 },
+	{ "D48", d48, false, true, 0, 0 },
+	{ "D52", d52, false, true, 0, 0 },
+	{ "D53", d53, false, true, 0, 0 },
+	{ "D53", d53_stored, false, false, 0, 0 },
+	{ "D35", d35, true, false, 0, 0 },
+	{ "N8", n8, true, false, 0, 0 },
+	{ "D55", d55, false, true, 0, 0 },
+	{ "D21", d21, false, false, 0, 0 },
+	{ "D60", d60, true, false, 0, 0 },
+	{ "D16", d16_eoi, true, false, 0, 0 },
+	{ "D1", d1_direct, true, false, 0, 0 },
+	{ "D16", d16_told, false, false, 0, 0 },
+	{ "D16", d16_served, true, false, 0, 0 },
+	{ "D41", d41_call, false, false, 0, 0 },
+	{ "D48", d48_tsc, true, true, 0, 0 },
+	{ "D13", d13_tsc, true, false, 0, 0 },
+	{ "D13", d13_page, false, false, 0, 0 },
+	{ "D1", d1_evmcs, true, false, 0, 0 },
+	{ "N1", n1, false, false, 0, 0 },
+	{ "N9", n9, true, false, 0, 0 },
+	{ "D33", d33, false, false, 0, 0 },
+	{ "D13", d13_still, true, false, 0, 0 },
+	{ "D13", d13_let_go, false, false, 0, 0 },
+	{ "D13", d13_restored, false, false, 0, 0 },
+	{ "D39", d39, false, false, 0, 0 },
+	{ "D16", d16_assist, true, false, 0, 0 },
 };
 
 /* The same for those that more than one id may be. */
