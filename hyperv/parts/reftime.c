@@ -128,7 +128,7 @@ enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)
 {
 	if (a->atomic && !khv_ref_time_at_hand(a->vcpu))
 		return KHV_MSR_SLOW;
-	/* The guest will read what is in a frozen page. One that is restored may not be there yet. */
+	/* The guest will read a frozen page. One that is restored may not be in memory yet. */
 	if (a->host && !READ_ONCE(a->vm->refclock.restored))
 		khv_reftime_adopt(a->vcpu);
 	a->data = khv_ref_time(a->vcpu);
