@@ -6,7 +6,6 @@
  */
 #include <linux/kvm_host.h>
 
-#include "khv/handlers.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
@@ -122,15 +121,4 @@ void khv_reftime_run_begin(struct khv_vcpu *vp)
 void khv_reftime_run_end(struct khv_vcpu *vp)
 {
 	vp->tsc_offset = vp->stock.vcpu->arch.l1_tsc_offset;
-}
-
-enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)
-{
-	if (a->atomic && !khv_ref_time_at_hand(a->vcpu))
-		return KHV_MSR_SLOW;
-	/* The guest will read a frozen page. One that is restored may not be in memory yet. */
-	if (a->host && !READ_ONCE(a->vm->refclock.restored))
-		khv_reftime_adopt(a->vcpu);
-	a->data = khv_ref_time(a->vcpu);
-	return KHV_MSR_OK;
 }

@@ -460,6 +460,17 @@ static bool give_up(struct kvm_vcpu *vcpu)
 	return clock->source.adopted && set_source(vcpu, &kvm_clock);
 }
 
+enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)
+{
+	if (a->atomic && !khv_ref_time_at_hand(a->vcpu))
+		return KHV_MSR_SLOW;
+	/* The guest will read a frozen page. One that is restored may not be in memory yet. */
+	if (a->host && !READ_ONCE(a->vm->refclock.restored))
+		khv_reftime_adopt(a->vcpu);
+	a->data = khv_ref_time(a->vcpu);
+	return KHV_MSR_OK;
+}
+
 enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 {
 	struct khv_refclock *clock = &a->vm->refclock;
