@@ -94,13 +94,12 @@ static bool is_earlier(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	       (status == HV_STATUS_INVALID_HYPERCALL_INPUT && (o->w[1] & FUZZ_CONTROL_RESERVED));
 }
 
-/* Is user space asked? It may also be told of a reset, which came before the call. */
-static bool asks_user(const struct fuzz_out *b)
+bool fuzz_asks_user(const struct fuzz_out *out)
 {
 	u32 i;
 
-	for (i = 0; i < b->nr_exits && i < FUZZ_EXITS; i++)
-		if (b->exits[i].reason == KVM_EXIT_HYPERV)
+	for (i = 0; i < out->nr_exits && i < FUZZ_EXITS; i++)
+		if (out->exits[i].reason == KVM_EXIT_HYPERV)
 			return true;
 	return false;
 }
@@ -118,7 +117,7 @@ static bool demands_call(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	    !cpuid_test(&sh->f[1]->v->cpuid, FUZZ_INTERFACE_BIT))
 		return true;
 	if (o->w[0] == FUZZ_CPL3)
-		return (b->vector == UD_FAULT && !asks_user(b)) ||
+		return (b->vector == UD_FAULT && !fuzz_asks_user(b)) ||
 		       breaks(d, "CPL 3", c->code, UD_FAULT, b->vector);
 	if (b->vector)
 		return true;
@@ -126,12 +125,12 @@ static bool demands_call(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 	if (!c->row || (!fuzz_is_readable(o, c) && o->w[2] < GPA_NOWHERE) ||
 	    (c->fast && c->len > 16 && !fuzz_has_xmm(o)))
 		return true;
-	if (is_earlier(sh, o, c, FUZZ_STATUS(b->result)) && !asks_user(b))
+	if (is_earlier(sh, o, c, FUZZ_STATUS(b->result)) && !fuzz_asks_user(b))
 		return true;
 	status = refusal(sh, o, c, &id);
 	if (status)
-		return (FUZZ_STATUS(b->result) == status && !asks_user(b)) ||
-		       breaks(d, id, c->code, status, asks_user(b) ? ~0ULL : b->result);
+		return (FUZZ_STATUS(b->result) == status && !fuzz_asks_user(b)) ||
+		       breaks(d, id, c->code, status, fuzz_asks_user(b) ? ~0ULL : b->result);
 	if (fuzz_is_gpa_flush(c->code) && !fuzz_in_l2(sh, o) && b->result != (u64)c->reps << 32)
 		return breaks(d, "D37", c->code, (u64)c->reps << 32, b->result);
 	return true;

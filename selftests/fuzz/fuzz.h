@@ -529,6 +529,8 @@ u64 fuzz_volatile_bits(u32 msr, u64 value);
 bool fuzz_demands_op(const struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     struct fuzz_difference *d);
 bool fuzz_demands_state(const struct fuzz_shadow *sh, struct fuzz_difference *d);
+/* Is user space asked? It may also be told of a reset, which came before the call. */
+bool fuzz_asks_user(const struct fuzz_out *out);
 
 /* --- steer.c -------------------------------------------------------------- */
 

@@ -914,21 +914,6 @@ static bool sends_alone(const struct fuzz_shadow *sh, const struct fuzz_op *o)
 }
 
 /*
- * Was the call handed to user space? It may have been told before of a reset that it has set
- * itself, or be asked for memory that it has taken away.
- */
-static bool asks_user(const struct fuzz_out *out)
-{
-	u32 i;
-
-	for (i = 0; i < out->nr_exits && i < FUZZ_EXITS; i++)
-		if (out->exits[i].reason == KVM_EXIT_HYPERV &&
-		    out->exits[i].type == KVM_EXIT_HYPERV_HCALL)
-			return true;
-	return false;
-}
-
-/*
  * The module refuses the call with this status, and does nothing else; of the list no rep is done.
  * The difference is that stock does something else.
  */
@@ -939,7 +924,7 @@ static bool refuses(const struct fuzz_shadow *sh, const struct fuzz_difference *
 
 	if (d->what != FUZZ_OF_RESULT && d->what != FUZZ_OF_EXITS)
 		return false;
-	return !b->vector && !asks_user(b) && FUZZ_STATUS(b->result) == status && status &&
+	return !b->vector && !fuzz_asks_user(b) && FUZZ_STATUS(b->result) == status && status &&
 	       (b->result == status || b->result == (status | (u64)c->start << 32));
 }
 
@@ -991,7 +976,7 @@ static bool d14(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (!fuzz_look_at_call(o, &c) || c.code != HVCALL_POST_MESSAGE)
 		return false;
 	status = fuzz_form_status(o, &c);
-	if (!asks_user(&sh->out[0]))
+	if (!fuzz_asks_user(&sh->out[0]))
 		return !sh->synic &&
 		       FUZZ_STATUS(sh->out[0].result) == HV_STATUS_INVALID_HYPERCALL_INPUT &&
 		       refuses(sh, d, &c, status);
@@ -1008,7 +993,7 @@ static bool d15(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 		return FUZZ_STATUS(sh->out[0].result) == HV_STATUS_INVALID_ALIGNMENT &&
 		       refuses(sh, d, &c, HV_STATUS_INVALID_HYPERCALL_INPUT);
 	/* Reserved bits beside a flag number. */
-	return (c.w[0] & FUZZ_SIGNAL_FLAG) && asks_user(&sh->out[0]) &&
+	return (c.w[0] & FUZZ_SIGNAL_FLAG) && fuzz_asks_user(&sh->out[0]) &&
 	       refuses(sh, d, &c, fuzz_signal_status(&c));
 }
 
