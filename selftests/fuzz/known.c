@@ -658,19 +658,26 @@ static bool d13_tsc(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	       (fuzz_shadow_msr(sh, 0, msr) & 1) != (fuzz_shadow_msr(sh, 1, msr) & 1);
 }
 
+/* The module has written its page alone, with what follows from its clock. */
+static bool writes_page(struct fuzz_shadow *sh, const struct fuzz_op *o,
+			const struct fuzz_difference *d)
+{
+	u32 offset;
+	int page = page_word(sh, o, d, &offset);
+
+	return page >= 0 && (sh->tsc[page] & FUZZ_TSC_ALONE) && offset < FUZZ_TSC_PAGE_SIZE &&
+	       (offset != 8 || is_tsc_scale(d->b, sh->hz, ANY_RATE));
+}
+
 /* The page of stock stays as it is, by a reserved bit that the module refuses. */
 static bool d13_page(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d)
 {
 	const u32 msr = HV_X64_MSR_TSC_EMULATION_CONTROL;
-	int page, named = tsc_page(sh);
-	u32 offset;
 
-	page = page_word(sh, o, d, &offset);
-	if (page >= 0)
-		return (sh->tsc[page] & FUZZ_TSC_ALONE) && offset < FUZZ_TSC_PAGE_SIZE &&
-		       (offset != 8 || is_tsc_scale(d->b, sh->hz, ANY_RATE));
-	return fuzz_shadow_msr(sh, 0, msr) && !fuzz_shadow_msr(sh, 1, msr) && named >= 0 &&
+	if (writes_page(sh, o, d))
+		return true;
+	return fuzz_shadow_msr(sh, 0, msr) && !fuzz_shadow_msr(sh, 1, msr) && tsc_page(sh) >= 0 &&
 	       o->kind == FUZZ_TIME && d->what == FUZZ_OF_RESULT && is_time_by_page(d->b) &&
 	       (fuzz_tsc_is_foreign(sh) || d->b != FUZZ_TIME_TWO_CLOCKS);
 }
@@ -1233,32 +1240,41 @@ static bool d42(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	       !host_is_amd() && (has_auto_eoi(sh) || !host_has_apicv());
 }
 
+/* Of two interrupts of a timer's vector, another one came before, or after, the timer began. */
+static bool ticks_once(const struct fuzz_shadow *sh, const struct fuzz_op *o,
+		       const struct fuzz_difference *d)
+{
+	const struct fuzz_out *a = &sh->out[0], *b = &sh->out[1];
+	/* Where the filter keeps the guest from writing COUNT, any is early: is_wrong(). */
+	const u64 mask = b->nr_exits ? (u64)FUZZ_TIMER_EARLY : 0;
+	u64 began = d->b & ~mask;
+
+	return o->kind == FUZZ_TIMER && d->what == FUZZ_OF_RESULT && !d->index &&
+	       (d->a & ~(u64)FUZZ_TIMER_EARLY) >= FUZZ_TIMER_ONE &&
+	       (began == FUZZ_TIMER_ONE || began == FUZZ_TIMER_SEVERAL) && a->irqs == b->irqs &&
+	       a->vectors == b->vectors;
+}
+
 /*
  * The EOI of a timer's vector is told to the resamplefds of the SINTs that have it, too: how often,
  * depends on how many ticks there were before the guest ended them.
  */
-static bool ticks(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
-		  const char **id)
+static bool ticks_told(const struct fuzz_shadow *sh, const struct fuzz_difference *d)
 {
-	const struct fuzz_out *a = &sh->out[0], *b = &sh->out[1];
 	int gsi = told_gsi(d);
 	u32 vector;
 
-	/* Of two interrupts of its vector, another one came before, or after, the timer began. */
-	if (o->kind == FUZZ_TIMER && d->what == FUZZ_OF_RESULT && !d->index) {
-		/* Where the filter keeps the guest from writing COUNT, any is early: is_wrong(). */
-		const u64 mask = b->nr_exits ? (u64)FUZZ_TIMER_EARLY : 0;
-
-		*id = "ticks";
-		return (d->a & ~(u64)FUZZ_TIMER_EARLY) >= FUZZ_TIMER_ONE &&
-		       ((d->b & ~mask) == FUZZ_TIMER_ONE || (d->b & ~mask) == FUZZ_TIMER_SEVERAL) &&
-		       a->irqs == b->irqs && a->vectors == b->vectors;
-	}
 	if (gsi < 0 || sh->sint[gsi] >= HV_SYNIC_SINTS || !d->a || !d->b)
 		return false;
-	*id = "ticks";
 	vector = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SINT(sh->sint[gsi])) & 0xff;
 	return sh->ticks[vector / 64] >> vector % 64 & 1;
+}
+
+static bool ticks(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
+		  const char **id)
+{
+	*id = "ticks";
+	return ticks_once(sh, o, d) || ticks_told(sh, d);
 }
 
 /*
