@@ -104,7 +104,7 @@ coverage:
 	@$(TOP)/selftests/rig/coverage/measure
 
 test-all:
-	@$(TOP)/selftests/rig/check kernels
+	@$(TOP)/selftests/rig/check kernels docs charged
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
 .PHONY: modules help sources install uninstall clean test test-all run check check-commits bench fuzz coverage clangd results check-kernel
