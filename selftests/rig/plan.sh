@@ -7,8 +7,11 @@
 # By duration, longest first, the two emulators in turns; "here" is this machine.
 ALL_HOSTS="amd-debug intel-6.12 amd-6.12 intel-apicv-6.12 intel-apicv2-6.12 intel-debug amd-6.1 amd-nrips-6.12"
 ALL_HOSTS+=" intel-6.1 amd-7.3 amd-icount-6.12 here"
-# For make test-all, and for make bench if it names them.
-[ -z "${KHV_LONG:-}${KHV_BENCH:-}" ] || ALL_HOSTS="intel-7.3 intel-apicv-7.3 amd-kcsan-debug intel-apicv-6.1 $ALL_HOSTS"
+# For make test-all, whose long forms have an order of their own, and for make bench if it names them.
+if [ -n "${KHV_LONG:-}${KHV_BENCH:-}" ]; then
+	ALL_HOSTS="amd-debug amd-6.12 here intel-6.12 intel-7.3 intel-apicv-7.3 amd-kcsan-debug intel-apicv-6.1"
+	ALL_HOSTS+=" intel-apicv-6.12 intel-apicv2-6.12 intel-debug amd-6.1 amd-nrips-6.12 intel-6.1 amd-7.3 amd-icount-6.12"
+fi
 [ -z "${KHV_BENCH:-}" ] || ALL_HOSTS+=" amd-nrips-7.3 amd-icount-7.3"
 LIST=$KHV_RIG/tests.list
 
