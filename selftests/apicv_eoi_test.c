@@ -14,6 +14,7 @@
 #define EXIT_EVENT   TRACING "/events/kvm/kvm_exit"
 #define BY_HYPERV    BIT64(1)
 #define NR_EOI_EXITS 20
+#define MANY	     10000000
 
 static void require_apicv(void)
 {
@@ -325,6 +326,50 @@ TEST_KNOWN_IF(auto_eoi_beside_a_disabled_apic, "K52", host_has_apicv_on_intel)
 	cmd = vcpu_run(vm->vcpus[0]);
 	ASSERT_KNOWN(cmd != RUN_EXIT(KVM_EXIT_FAIL_ENTRY), "the guest is dead");
 	ASSERT_EQ(cmd, GUEST_DONE);
+	vm_free(vm);
+}
+
+/*
+ * A VP that has no Hyper-V shares the VM with one whose AutoEOI goes and comes: what waits below
+ * its CR8 must come with a lower CR8, as by KVM's TPR_THRESHOLD.
+ */
+GUEST_CODE(waits_beside_auto_eoi)
+{
+	u32 i;
+
+	apic_start();
+	write_cr8(HIGH >> 4);
+	send_interrupt(1, HIGH, BY_SELF_IPI);
+	GUEST_ASSERT(requested(HIGH));
+	reg_write(APIC_SPIV, APIC_SPIV_OFF);
+	for (i = 1; i <= 3; i++)
+		GUEST_SYNC(i);
+	reg_write(APIC_SPIV, APIC_SPIV_ON);
+	irqs_on();
+	/* No exit from here on but those of the host, which look for no interrupt. */
+	write_cr8(0);
+	for (i = 0; !guest_irqs[HIGH] && i < MANY; i++)
+		asm volatile("" : : : "memory");
+	GUEST_ASSERT_EQ(guest_irqs[HIGH], 1);
+}
+
+TEST(auto_eoi_beside_a_vp_without_hyperv)
+{
+	struct vm *vm = apic_vm(1);
+	struct vcpu *v = vm->vcpus[0], *plain;
+	u64 stage;
+
+	x2apic = true;
+	vm->flags |= VM_NO_HV;
+	plain = vm_add_vcpu(vm);
+	handle(HIGH, guest_irq_count_no_eoi);
+	vcpu_entry(plain, waits_beside_auto_eoi);
+	for (stage = 1; stage <= 3; stage++) {
+		vcpu_set_msr(v, HV_X64_MSR_SINT(TEST_SINT),
+			     LOW | (stage & 1 ? HV_SINT_AUTO_EOI : HV_SINT_MASKED));
+		vcpu_run_sync(plain, stage);
+	}
+	vcpu_run_done(plain);
 	vm_free(vm);
 }
 

@@ -222,10 +222,10 @@ int khv_hook_kvm_hv_activate_synic(struct kvm_vcpu *vcpu, bool dont_zero_synic_p
  */
 void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 {
-	if (to_khv_vcpu(vcpu)) {
+	if (to_khv_vcpu(vcpu))
 		khv_stimer_apic_changed(to_khv_vcpu(vcpu));
-		kvm_make_request(KVM_REQ_EVENT, vcpu);
-	}
+	/* Without Hyper-V, too: another VP's AutoEOI clears TPR_THRESHOLD of all. */
+	kvm_make_request(KVM_REQ_EVENT, vcpu);
 	khv_orig_kvm_check_async_pf_completion(vcpu);
 }
 
