@@ -242,6 +242,41 @@ TEST(save_and_restore_to_another_vm)
 	run_to_end(vm2, use_restored);
 }
 
+/* What GUEST_CODE(lock) leaves behind, on another VM: still locked, and there to be called. */
+GUEST_CODE(uses_locked)
+{
+	u64 result;
+
+	GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_GUEST_OS_ID), 0);
+	GUEST_ASSERT(page_has_code(hc_page));
+	wrmsr(HV_X64_MSR_GUEST_OS_ID, OS_ID);
+	GUEST_ASSERT_EQ(__wrmsr(HV_X64_MSR_HYPERCALL, gpa(hc_page) | HV_HYPERCALL_ENABLE),
+			GP_VECTOR);
+	GUEST_ASSERT_EQ(__hypercall_page(hc_page, HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST, 0, 0,
+					 &result),
+			0);
+	GUEST_ASSERT_EQ(result, HV_STATUS_SUCCESS);
+}
+
+TEST_KNOWN(locked_page_without_an_identity_is_restored, "K4")
+{
+	struct vm *vm = vm_with_pages(), *vm2;
+	u64 hypercall;
+
+	vcpu_set_bit(vm->vcpus[0], HV_F_HYPERCALL_LOCK, true);
+	vcpu_entry(vm->vcpus[0], lock);
+	vcpu_run_done(vm->vcpus[0]);
+	hypercall = vcpu_get_msr(vm->vcpus[0], HV_X64_MSR_HYPERCALL);
+	vm_free(vm);
+
+	vm2 = vm_with_pages();
+	vcpu_set_bit(vm2->vcpus[0], HV_F_HYPERCALL_LOCK, true);
+	vcpu_set_msr(vm2->vcpus[0], HV_X64_MSR_GUEST_OS_ID, 0);
+	vcpu_set_msr(vm2->vcpus[0], HV_X64_MSR_HYPERCALL, hypercall);
+	ASSERT_EQ(vcpu_get_msr(vm2->vcpus[0], HV_X64_MSR_HYPERCALL), hypercall);
+	run_to_end(vm2, uses_locked);
+}
+
 /* Both registers belong to the partition: every vCPU sees the same. */
 GUEST_CODE(second_vcpu)
 {

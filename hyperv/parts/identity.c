@@ -127,8 +127,11 @@ enum khv_msr_result khv_msr_hypercall_write(struct khv_msr_access *a)
 		ret = KHV_MSR_FAULT;
 		goto out;
 	}
-	/* A guest cannot enable the page before it sets its OS identity. */
-	if (!hv->hv_guest_os_id)
+	/*
+	 * A guest cannot enable the page before it sets its OS identity. It may have cleared that
+	 * later, below a page that it has locked, which user space restores.
+	 */
+	if (!hv->hv_guest_os_id && !(a->host && (a->data & KHV_HYPERCALL_LOCKED)))
 		a->data &= ~KHV_HYPERCALL_ENABLE;
 
 	if (a->data & KHV_HYPERCALL_ENABLE)
