@@ -177,7 +177,7 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 /*
  * Look once at the page that user space has restored: if it is frozen, it determines the clock.
  * Nothing else is read from the page, so that neither what a guest writes to it nor what else lies
- * there becomes the time. Return: true if the clock must follow it.
+ * there becomes the time. Return: true if a frozen one must be followed.
  */
 static bool look_at_restored(struct kvm_vcpu *vcpu, struct khv_refclock *clock,
 			     struct khv_ref_params *params)
@@ -193,8 +193,7 @@ static bool look_at_restored(struct kvm_vcpu *vcpu, struct khv_refclock *clock,
 		return false;
 	clock->sequence = page.tsc_sequence;
 	/* User space may have enabled the hypercall page there before. */
-	if (!READ_ONCE(kvm->arch.hyperv.hv_tsc_emulation_control) ||
-	    khv_is_hypercall_code(vcpu, &page, sizeof(page)))
+	if (khv_is_hypercall_code(vcpu, &page, sizeof(page)))
 		return false;
 	params->scale = page.tsc_scale;
 	params->offset = page.tsc_offset;
@@ -289,10 +288,14 @@ static bool adopt(struct kvm_vcpu *vcpu, struct khv_refclock *clock, bool *stepp
 	};
 	bool restored = clock->restored && look_at_restored(vcpu, clock, &next.params);
 
-	if (!frozen(clock, &vcpu->kvm->arch.hyperv))
+	/* The guest may change TSC_EMULATION_CONTROL at any time: look once. */
+	if (!READ_ONCE(vcpu->kvm->arch.hyperv.hv_tsc_emulation_control) ||
+	    !(restored || clock->has_shown))
 		return false;
-	if (restored)
+	if (restored) {
+		WRITE_ONCE(clock->has_shown, true);
 		WRITE_ONCE(clock->page, KHV_TSC_PAGE_LIVE);
+	}
 	if (restored || !source_is_current(vcpu, clock))
 		*stepped = set_source(vcpu, &next);
 	return true;
