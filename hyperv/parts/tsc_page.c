@@ -353,9 +353,11 @@ void khv_reftime_adopt(struct kvm_vcpu *vcpu)
 	struct kvm_hv *hv = &vcpu->kvm->arch.hyperv;
 	bool stepped = false;
 
-	if (READ_ONCE(clock->page) == KHV_TSC_PAGE_OFF ||
-	    !(READ_ONCE(clock->restored) ? READ_ONCE(hv->hv_tsc_emulation_control) :
-					   frozen(clock, hv) && !khv_ref_time_at_hand(vcpu)))
+	if (!READ_ONCE(hv->hv_tsc_emulation_control))
+		return;
+	/* Nothing to look at, and KVM's clock has not left what the page shows. */
+	if (!READ_ONCE(clock->restored) &&
+	    (!READ_ONCE(clock->has_shown) || source_is_current(vcpu, clock)))
 		return;
 	mutex_lock(&hv->hv_lock);
 	adopt(vcpu, clock, &stepped);

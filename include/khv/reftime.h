@@ -150,9 +150,9 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
  * khv_reftime_adopt() - take the time from a frozen page that KVM's clock has left
  * @vcpu: a vCPU of an owned VM
  *
- * For a VP that looks at its timers without entering the guest, after KVM_SET_CLOCK or a restore:
- * khv_reftime_update() runs at an entry only.
- * Context: the vCPU's thread, with kvm->srcu; may sleep.
+ * For who looks at the time before the guest is entered, after KVM_SET_CLOCK, a write of the TSC or
+ * a restore: a halted VP with timers, and user space. khv_reftime_update() runs at an entry only.
+ * Context: vcpu->mutex and kvm->srcu held; may sleep.
  */
 void khv_reftime_adopt(struct kvm_vcpu *vcpu);
 
