@@ -81,7 +81,7 @@ u64 khv_ref_lead(struct kvm *kvm)
 	u64 ns, now;
 	int i;
 
-	if (!vcpu || !vcpu->arch.hyperv_enabled)
+	if (!vcpu || list_empty(&to_khv_vm(kvm)->vps))
 		return 0;
 	/* A delay between the two reads makes the lead too large: take the minimum. */
 	for (i = 0; i < KHV_CLOCK_LOOKS; i++) {
