@@ -529,16 +529,17 @@ enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a
 		return KHV_MSR_OK;
 	}
 	mutex_lock(&hv->hv_lock);
-	/* Write the page before the next entry, and never freeze what it shows now again. */
-	if (clock->page != KHV_TSC_PAGE_OFF)
-		WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
+	/* Never freeze what the page shows now again. */
 	WRITE_ONCE(clock->has_shown, false);
 	stepped = give_up(a->vcpu);
 	/* Nothing updates a page below the code. */
 	if (clock->covered && clock->source.valid && source_is_current(a->vcpu, clock))
 		WRITE_ONCE(clock->has_shown, true);
 	/* A VP must not go on with its page beside another clock for longer than the kick takes. */
-	renew_before_entry(a->vcpu->kvm);
+	if (clock->page != KHV_TSC_PAGE_OFF) {
+		WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
+		renew_before_entry(a->vcpu->kvm);
+	}
 	mutex_unlock(&hv->hv_lock);
 	if (stepped)
 		khv_stimer_clock_changed(a->vcpu->kvm);
