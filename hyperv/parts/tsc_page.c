@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_REFERENCE_TSC, and what the reference time follows: KVM's master clock; while KVM has
+ * HV_X64_MSR_REFERENCE_TSC and TIME_REF_COUNT, and what the reference time follows: KVM's master clock; while KVM has
  * none, KVM's clock without using the TSC; what the page says, if the guest relies on that
  * (HV_X64_MSR_TSC_EMULATION_CONTROL).
  * Writers hold kvm->arch.hyperv.hv_lock. TLFS chapter "Timers", "Partition Reference Time
@@ -197,7 +197,6 @@ static bool look_at_restored(struct kvm_vcpu *vcpu, struct khv_refclock *clock,
 		return false;
 	params->scale = page.tsc_scale;
 	params->offset = page.tsc_offset;
-	WRITE_ONCE(clock->has_shown, true);
 	return true;
 }
 
