@@ -482,7 +482,7 @@ static void try_case(struct fault_world *w, const struct fault_case *c, enum fai
 {
 	struct fault_state *before = NULL, *done = NULL, *after = NULL;
 	struct fault_outcome want = {}, o;
-	u32 n, errors, refused = 0;
+	u32 n, errors, refused = 0, was;
 	bool hit;
 
 	failnth_of(kind, FAILNTH_ANY);
@@ -494,7 +494,10 @@ static void try_case(struct fault_world *w, const struct fault_case *c, enum fai
 		else
 			fault_expect_state(c, fault_state(w, c), before, "before");
 		fault_drop(w);
+		was = w->errors;
 		o = run_with_fault(w, &c->op, n, &hit);
+		ASSERT(hit || w->errors == was, "%s: KVM_RUN: %s, without a fault", c->name,
+		       strerror(-w->error));
 		if (!n)
 			want = o;
 		if (!fault_same_outcome(&o, &want)) {

@@ -270,7 +270,7 @@ TEST(log_does_not_grow)
 #define GROUP	    GROUPS "/vmm"
 #define VPS	    100
 #define CONNECTIONS 300000
-#define ROUNDS	    400
+#define ROUNDS	    4000
 /* A counter of a control group is that much behind, on each CPU. */
 #define SLACK	    (64 * (s64)PAGE_SIZE)
 

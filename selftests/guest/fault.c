@@ -39,6 +39,11 @@
 	{                     \
 		.op = OP_END, \
 	}
+/* Likewise, and the VMM writes a register. */
+#define HOST_PAGE_ON(msr, page)                                         \
+	{                                                               \
+		.op = OP_END, .arg0 = (msr), .arg1 = FAULT_AT(page) | 1 \
+	}
 
 #define HYPERCALL_ON  PAGE_ON(HV_X64_MSR_HYPERCALL, CALLS_PAGE)
 #define HYPERCALL_OFF WR(HV_X64_MSR_HYPERCALL, 0)
@@ -57,6 +62,8 @@ const struct fault_case fault_cases[NR_FAULT_CASES] = {
 	  false },
 	{ "HYPERCALL off", { HYPERCALL_ON }, HYPERCALL_OFF, {}, {}, PAGES(CALLS_PAGE), 0, 0, 0, 0,
 	  false },
+	{ "HYPERCALL by KVM_SET_MSRS", {}, HOST_PAGE_ON(HV_X64_MSR_HYPERCALL, CALLS_PAGE),
+	  { HYPERCALL_OFF }, {}, PAGES(CALLS_PAGE), 0, GP_VECTOR, 0, 0, false },
 	{ "GUEST_OS_ID gone", { HYPERCALL_ON }, WR(HV_X64_MSR_GUEST_OS_ID, 0),
 	  { WR(HV_X64_MSR_GUEST_OS_ID, OS_ID), HYPERCALL_OFF }, {}, PAGES(CALLS_PAGE), 0, 0, 0, 0,
 	  false },
@@ -72,6 +79,8 @@ const struct fault_case fault_cases[NR_FAULT_CASES] = {
 	{ "REFERENCE_TSC after KVM_SET_CLOCK", { PAGE_ON(HV_X64_MSR_REFERENCE_TSC, TSC_PAGE) },
 	  SET_CLOCK, { WR(HV_X64_MSR_REFERENCE_TSC, 0) }, {}, PAGES(TSC_PAGE), true, 0, 0, 0,
 	  false },
+	{ "REFERENCE_TSC by KVM_SET_MSRS", {}, HOST_PAGE_ON(HV_X64_MSR_REFERENCE_TSC, TSC_PAGE),
+	  { WR(HV_X64_MSR_REFERENCE_TSC, 0) }, {}, PAGES(TSC_PAGE), true, 0, 0, 0, false },
 	{ "message", { PAGE_ON(HV_X64_MSR_SIMP, SIMP_PAGE), WR(HV_X64_MSR_SINT(1), VECTOR),
 		       WR(HV_X64_MSR_STIMER_CONFIG(0), HV_STIMER_AUTO_ENABLE | HV_STIMER_SINT(1)) },
 	  WR(HV_X64_MSR_STIMER_COUNT(0), 1), { TIMER_OFF, MASKED(1), WR(HV_X64_MSR_SIMP, 0) },
@@ -81,6 +90,12 @@ const struct fault_case fault_cases[NR_FAULT_CASES] = {
 	    WR(HV_X64_MSR_STIMER_CONFIG(0), HV_STIMER_AUTO_ENABLE | HV_STIMER_SINT(1)),
 	    WR(HV_X64_MSR_STIMER_COUNT(0), 1) },
 	  WR(HV_X64_MSR_STIMER_COUNT(0), 1), { TIMER_OFF, MASKED(1), WR(HV_X64_MSR_SIMP, 0) },
+	  {}, PAGES(SIMP_PAGE), true, 0, 0, 0, false },
+	{ "EOM while a message waits",
+	  { PAGE_ON(HV_X64_MSR_SIMP, SIMP_PAGE), WR(HV_X64_MSR_SINT(1), VECTOR),
+	    WR(HV_X64_MSR_STIMER_CONFIG(0), HV_STIMER_AUTO_ENABLE | HV_STIMER_SINT(1)),
+	    WR(HV_X64_MSR_STIMER_COUNT(0), 1), WR(HV_X64_MSR_STIMER_COUNT(0), 1) },
+	  WR(HV_X64_MSR_EOM, 0), { TIMER_OFF, MASKED(1), WR(HV_X64_MSR_SIMP, 0) },
 	  {}, PAGES(SIMP_PAGE), true, 0, 0, 0, false },
 	{ "SINT", {}, WR(HV_X64_MSR_SINT(2), VECTOR), { MASKED(2) }, {}, 0, 0, 0, 0, 0, false },
 	{ "SINT with AutoEOI", {}, WR(HV_X64_MSR_SINT(2), VECTOR | HV_SINT_AUTO_EOI),
@@ -259,22 +274,42 @@ static void set_clock(struct vm *vm)
 	ASSERT(!ioctl(vm->fd, KVM_SET_CLOCK, &clock), "KVM_SET_CLOCK: %s", strerror(errno));
 }
 
+/* An ioctl may fail for want of memory, but not on and on. */
+static void note_failure(struct fault_world *w, int r, u32 nr)
+{
+	w->errors++;
+	w->error = r;
+	ASSERT(nr < 4 && (r == -ENOMEM || r == -EFAULT), "ioctl: %s", strerror(-r));
+}
+
+/* What the VMM does before the guest runs. Return: false if it is refused. */
+static bool act(struct fault_world *w, const struct guest_op *op)
+{
+	u32 failures = 0;
+	int r;
+
+	if (!op->arg0) {
+		set_clock(w->vm);
+		return true;
+	}
+	while ((r = __vcpu_set_msr(w->v, (u32)op->arg0, op->arg1)) < 0)
+		note_failure(w, -errno, ++failures);
+	return r;
+}
+
 struct fault_outcome fault_run(struct fault_world *w, const struct guest_op *op)
 {
+	bool refused = op->op == OP_END && !act(w, op);
 	struct guest_op *o = &w->ops->ops[0];
 	u32 exits = 0, failures = 0;
 	int r;
 
-	if (op->op == OP_END)
-		set_clock(w->vm);
 	*o = *op;
 	w->ops->nr = 1;
 	for (;;) {
 		r = __vcpu_run(w->v);
 		if (r) {
-			w->errors++;
-			w->error = r;
-			ASSERT(++failures < 4, "KVM_RUN: %s", strerror(-r));
+			note_failure(w, r, ++failures);
 			continue;
 		}
 		if (at_end(w->v))
@@ -286,7 +321,8 @@ struct fault_outcome fault_run(struct fault_world *w, const struct guest_op *op)
 		answer(w->v, op);
 		exits++;
 	}
-	return (struct fault_outcome){ o->vector, exits, o->op == OP_HYPERCALL ? o->result : 0 };
+	return (struct fault_outcome){ refused ? GP_VECTOR : o->vector, exits,
+				       o->op == OP_HYPERCALL ? o->result : 0 };
 }
 
 static void run_steps(struct fault_world *w, const struct fault_case *c, const struct guest_op *op)

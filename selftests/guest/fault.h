@@ -42,7 +42,7 @@ struct fault_case {
 	bool amd; /* SVM only */
 };
 
-#define NR_FAULT_CASES 29
+#define NR_FAULT_CASES 32
 extern const struct fault_case fault_cases[NR_FAULT_CASES];
 
 struct fault_world {
@@ -80,8 +80,9 @@ void fault_set_memory(struct fault_world *w, void *hva, u32 flags);
 void fault_drop(struct fault_world *w);
 
 /*
- * The guest makes the operation; KVM_RUN is repeated when it fails. OP_END: the VMM sets the clock
- * to what it is, and the guest runs.
+ * The guest makes the operation; KVM_RUN is repeated when it fails. OP_END: the VMM writes @arg1 to
+ * register @arg0, or sets the clock to what it is if that is 0, and the guest runs. A write that is
+ * refused counts as a #GP.
  */
 struct fault_outcome fault_run(struct fault_world *w, const struct guest_op *op);
 /* Fill the pages, and make the operations before the case's own. */
