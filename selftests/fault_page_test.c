@@ -24,6 +24,7 @@
 #include "fault.h"
 #include "irqfd.h"
 #include "module.h"
+#include "random.h"
 
 #define NR_SIGNALS 3
 
@@ -245,6 +246,64 @@ TEST(killed_while_a_page_is_missing)
 	}
 	ktap_log("%u processes killed", killed);
 	ASSERT(killed >= (module_loaded() ? 26 : 10), "cases were left out");
+}
+
+/* --- killed anywhere in the operation ------------------------------------------- */
+
+#define KILLS_EACH 2
+#define KILL_US	   3000
+
+static __attribute__((noreturn)) void repeat_case(const struct fault_case *c, int ready)
+{
+	struct fault_world w = fault_world_create();
+	u32 n;
+
+	for (n = 0;; n++) {
+		fault_begin(&w, c);
+		fault_run(&w, &c->op);
+		fault_end(&w, c);
+		if (!n)
+			ASSERT_EQ(write(ready, "", 1), 1);
+	}
+}
+
+static void kill_in_case(const struct fault_case *c, u64 *seed)
+{
+	long refs = module_refs();
+	int ready[2], status;
+	pid_t pid;
+	u8 byte;
+
+	ASSERT_EQ(pipe(ready), 0);
+	pid = fork();
+	ASSERT(pid >= 0, "fork: %s", strerror(errno));
+	if (!pid)
+		repeat_case(c, ready[1]);
+	close(ready[1]);
+	ASSERT(read(ready[0], &byte, 1) == 1, "%s: it ended by itself", c->name);
+	usleep(random_below(seed, KILL_US));
+	ASSERT_EQ(kill(pid, SIGKILL), 0);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	ASSERT(WIFSIGNALED(status), "%s: status 0x%x", c->name, status);
+	close(ready[0]);
+	module_expect_refs(refs);
+}
+
+TEST(killed_in_each_operation)
+{
+	u32 i, n, cases = 0;
+	u64 seed = 1;
+
+	ktap_timeout(120);
+	for (i = 0; i < NR_FAULT_CASES; i++) {
+		if (!fault_case_here(&fault_cases[i]))
+			continue;
+		for (n = 0; n < KILLS_EACH; n++)
+			kill_in_case(&fault_cases[i], &seed);
+		cases++;
+	}
+	ktap_log("%u operations, %u processes killed", cases, cases * KILLS_EACH);
+	ASSERT(cases >= NR_FAULT_CASES - 1, "cases were left out");
 }
 
 /* --- memory that is gone -------------------------------------------------------------- */
