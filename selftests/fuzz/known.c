@@ -1180,13 +1180,15 @@ static bool d36_read(struct fuzz_shadow *sh, const struct fuzz_op *o,
 
 /*
  * The same page names the enlightened VMCS: code is the address of none, and L1 gets a #UD for its
- * VMRESUME, of which it tells before it ends.
+ * VMRESUME, of which it tells before it ends, and before what it has done for L2 comes back.
  */
 static bool d1_evmcs(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		     const struct fuzz_difference *d)
 {
 	(void)o;
-	return sh->s->setup.nested == FUZZ_L1 && !host_is_amd() && d->what == FUZZ_OF_EXITS &&
+	return sh->s->setup.nested == FUZZ_L1 && !host_is_amd() &&
+	       (d->what == FUZZ_OF_VECTOR || d->what == FUZZ_OF_RESULT ||
+		d->what == FUZZ_OF_EXITS) &&
 	       sh->out[1].nr_exits == sh->out[0].nr_exits + 1 &&
 	       last_exit(&sh->out[1])->reason == FUZZ_FAULTED && sh->f[1]->nested->failure == UD &&
 	       assist_is_code(sh, ASSIST_VMCS);
