@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Partition reference time: the one clock that HV_X64_MSR_TIME_REF_COUNT, the reference TSC page
- * and the timers share. Readers take no lock. What the clock follows is chosen in tsc_page.c. TLFS chapter "Timers", "Partition Reference Time".
+ * and the timers share. Readers take no lock. What the clock follows is chosen in tsc_page.c. TLFS
+ * chapter "Timers", "Partition Reference Time".
  */
 #include <linux/kvm_host.h>
 

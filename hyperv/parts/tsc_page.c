@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_REFERENCE_TSC and TIME_REF_COUNT, and what the reference time follows: KVM's master clock; while KVM has
- * none, KVM's clock without using the TSC; what the page says, if the guest relies on that
- * (HV_X64_MSR_TSC_EMULATION_CONTROL).
+ * HV_X64_MSR_REFERENCE_TSC and TIME_REF_COUNT, and what the reference time follows: KVM's master
+ * clock; while KVM has none, KVM's clock without using the TSC; what the page says, if the guest
+ * relies on that (HV_X64_MSR_TSC_EMULATION_CONTROL).
  * Writers hold kvm->arch.hyperv.hv_lock. TLFS chapter "Timers", "Partition Reference Time
  * Enlightenment".
  */

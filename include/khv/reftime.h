@@ -42,8 +42,8 @@ bool khv_ref_time_at_hand(const struct kvm_vcpu *vcpu);
  * For KVM_GET_CLOCK: the time must not go back where a VM goes on from what that returns, after a
  * pause or on another host.
  *
- * Return: in ns; 0 for a VM without Hyper-V, if the time lags behind KVM's clock, and while it
- * follows a frozen page. Context: any, no lock.
+ * Return: in ns; 0 for a VM of which no VP has the module's state, if the time lags behind KVM's
+ * clock, and while it follows a frozen page. Context: any, no lock.
  */
 u64 khv_ref_lead(struct kvm *kvm);
 
@@ -150,8 +150,8 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
  * khv_reftime_adopt() - take the time from a frozen page that KVM's clock has left
  * @vcpu: a vCPU of an owned VM
  *
- * For who looks at the time before the guest is entered, after KVM_SET_CLOCK, a write of the TSC or
- * a restore: a halted VP with timers, and user space. khv_reftime_update() runs at an entry only.
+ * For who looks at the time before the guest is entered, after KVM_SET_CLOCK or a restore: a halted
+ * VP whose timers are due, and user space. khv_reftime_update() runs at an entry only.
  * Context: vcpu->mutex and kvm->srcu held; may sleep.
  */
 void khv_reftime_adopt(struct kvm_vcpu *vcpu);

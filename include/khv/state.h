@@ -120,7 +120,8 @@ struct khv_refclock {
  * struct khv_vm - an owned VM
  * @kvm: KVM's structure of it, which points here while the VM lives
  * @link: entry of khv_vms, under khv_vms_lock
- * @vps_lock: protects @vps, @aside, @shown, @ended and changes of @by_index
+ * @vps_lock: protects @vps, @aside, @shown, @ended and changes of @by_index; khv_ref_lead() asks
+ *	without it whether there are @vps
  * @vps: its VPs
  * @aside: states of VPs that are put aside, see khv_vcpu_put_aside()
  * @id: serial number since module load, for reports
