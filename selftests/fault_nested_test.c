@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Pages of a nested guest's hypervisor that are not there when the host reads them: the VP assist
- * page and the VMCB at a nested VM-Entry, the partition assist page and the input of L2's flush, and that of
+ * page at a nested VM-Entry, the partition assist page and the input of L2's flush, and that of
  * L1's flush of guest physical addresses. User space pages them in; the entry and the call end as
  * if they had been there.
  */
@@ -95,13 +95,6 @@ static void paged(u32 flags)
 		nested_reenter(w->vm->vcpus[0]);
 		expect_back("VP assist page");
 		provided++;
-		/* KVM keeps an enlightened VMCS mapped: that page cannot go without L1's state. */
-		if (host_is_amd()) {
-			take_away(n->vmcb);
-			nested_reenter(w->vm->vcpus[0]);
-			expect_back("VMCB");
-			provided++;
-		}
 		for (k = 0; k < ARRAY_SIZE(pages); k++) {
 			o = l2_call_op(w, &c);
 			take_away(pages[k]);

@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -248,16 +249,18 @@ TEST(killed_while_a_page_is_missing)
 	ASSERT(killed >= (module_loaded() ? 26 : 10), "cases were left out");
 }
 
-/* --- killed anywhere in the operation ------------------------------------------- */
+/* --- killed while the operation is repeated --------------------------------------- */
 
 #define KILLS_EACH 2
 #define KILL_US	   3000
 
 static __attribute__((noreturn)) void repeat_case(const struct fault_case *c, int ready)
 {
-	struct fault_world w = fault_world_create();
+	struct fault_world w;
 	u32 n;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	w = fault_world_create();
 	for (n = 0;; n++) {
 		fault_begin(&w, c);
 		fault_run(&w, &c->op);
@@ -284,7 +287,8 @@ static void kill_in_case(const struct fault_case *c, u64 *seed)
 	usleep(random_below(seed, KILL_US));
 	ASSERT_EQ(kill(pid, SIGKILL), 0);
 	ASSERT_EQ(waitpid(pid, &status, 0), pid);
-	ASSERT(WIFSIGNALED(status), "%s: status 0x%x", c->name, status);
+	ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s: status 0x%x", c->name,
+	       status);
 	close(ready[0]);
 	module_expect_refs(refs);
 }
@@ -423,7 +427,7 @@ TEST(memory_is_gone)
 		}
 	}
 	ktap_log("%u cases", cases);
-	ASSERT(cases >= 23 * NR_HOW, "cases were left out");
+	ASSERT(cases >= 26 * NR_HOW, "cases were left out");
 	ASSERT_EQ(w.errors, 0);
 	fault_world_free(&w);
 }

@@ -1187,8 +1187,8 @@ static bool d1_evmcs(struct fuzz_shadow *sh, const struct fuzz_op *o,
 {
 	(void)o;
 	return sh->s->setup.nested == FUZZ_L1 && !host_is_amd() &&
-	       (d->what == FUZZ_OF_VECTOR || d->what == FUZZ_OF_RESULT ||
-		d->what == FUZZ_OF_EXITS) &&
+	       (d->what == FUZZ_OF_EXITS ||
+		((d->what == FUZZ_OF_VECTOR || d->what == FUZZ_OF_RESULT) && !d->b)) &&
 	       sh->out[1].nr_exits == sh->out[0].nr_exits + 1 &&
 	       last_exit(&sh->out[1])->reason == FUZZ_FAULTED && sh->f[1]->nested->failure == UD &&
 	       assist_is_code(sh, ASSIST_VMCS);

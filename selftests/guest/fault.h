@@ -55,7 +55,7 @@ struct fault_world {
 	int memfd, conn;
 	u32 slot;
 	bool mapped; /* the memslot is there */
-	u32 errors;  /* KVM_RUN that failed */
+	u32 errors;  /* ioctls that failed */
 	int error;   /* of the last of them */
 };
 
