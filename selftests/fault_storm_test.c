@@ -478,6 +478,30 @@ static u64 ms_off(void)
 	return clock_ms(CLOCK_BOOTTIME) - clock_ms(CLOCK_MONOTONIC);
 }
 
+/* PMBASE and ACPI_CNTL of the Q35's bridge, in its configuration space. */
+#define LPC_CONFIG "/sys/bus/pci/devices/0000:00:1f.0/config"
+#define LPC_PM	   0x40
+
+static void read_pm_base(u64 *base)
+{
+	int fd = open(LPC_CONFIG, O_RDONLY | O_CLOEXEC);
+
+	ASSERT_EQ(pread(fd, base, sizeof(*base), LPC_PM), sizeof(*base));
+	close(fd);
+}
+
+/*
+ * The firmware of the emulated machine leaves the registers of its power management unmapped when
+ * it wakes up: the host could neither sleep again nor power off.
+ */
+static void restore_pm_base(const u64 *base)
+{
+	int fd = open(LPC_CONFIG, O_WRONLY | O_CLOEXEC);
+
+	ASSERT_EQ(pwrite(fd, base, sizeof(*base), LPC_PM), sizeof(*base));
+	close(fd);
+}
+
 /*
  * All the way: the machine is off but for its memory until the clock's alarm. An alarm that comes
  * while it goes down must end that: it is a wake-up since the count was written.
@@ -486,6 +510,7 @@ static void suspend_host(u32 n)
 {
 	char count[32] = "";
 	int fd = open(WAKEUP_COUNT, O_RDWR | O_CLOEXEC), r;
+	u64 base;
 	bool counted;
 
 	(void)n;
@@ -497,8 +522,10 @@ static void suspend_host(u32 n)
 	if (!counted)
 		return;
 	ASSERT_EQ(__write_file(WAKEALARM, "+4"), 0);
+	read_pm_base(&base);
 	r = __write_file("/sys/power/state", "mem");
 	ASSERT(!r || r == -EBUSY, "suspend to RAM: %s", strerror(-r));
+	restore_pm_base(&base);
 	sleeps += !r;
 	usleep(50000);
 }
@@ -509,7 +536,8 @@ TEST(host_is_suspended_to_ram)
 
 	if (factor == 1)
 		ktap_skip("in the long form only");
-	if (__write_file("/sys/power/mem_sleep", "deep") || access(WAKEALARM, W_OK))
+	if (__write_file("/sys/power/mem_sleep", "deep") || access(WAKEALARM, W_OK) ||
+	    access(LPC_CONFIG, W_OK))
 		ktap_skip("this host has no suspend to RAM, or no alarm that ends it");
 	if (!module_loaded())
 		ktap_skip("stock's clock may go back with the new master clock (K33)");
@@ -518,7 +546,7 @@ TEST(host_is_suspended_to_ram)
 	before = ms_off();
 	run_busy(suspend_host, 5);
 	ktap_log("%u times, off for %llu ms", sleeps, (unsigned long long)(ms_off() - before));
-	ASSERT(ms_off() - before > 1000, "the host was never off");
+	ASSERT(ms_off() - before > sleeps * 1000, "the host was hardly off");
 	end_busy();
 }
 
