@@ -104,6 +104,7 @@ void hold_end(void)
 struct held {
 	u64 lock, since;
 	char by[64];
+	bool interrupted;
 };
 
 static struct held held[HELD];
@@ -119,6 +120,7 @@ static void take(u64 lock, u64 when, const char *by)
 	ASSERT(nr_held < HELD, "%u locks held", nr_held);
 	h->lock = lock;
 	h->since = when;
+	h->interrupted = false;
 	snprintf(h->by, sizeof(h->by), "%.*s", (int)strcspn(by, "+"), by);
 	nr_held++;
 }
@@ -131,7 +133,7 @@ static void drop(u64 lock, u64 when, struct hold *hold)
 		if (held[i].lock != lock)
 			continue;
 		hold->times++;
-		if (when - held[i].since > hold->longest) {
+		if (!held[i].interrupted && when - held[i].since > hold->longest) {
 			hold->longest = (u32)(when - held[i].since);
 			memcpy(hold->where, held[i].by, sizeof(hold->where));
 		}
@@ -140,7 +142,24 @@ static void drop(u64 lock, u64 when, struct hold *hold)
 	}
 }
 
-/* "TASK-PID [CPU] FLAGS TIME: EVENT: (FUNCTION+0x0/0x...) lock=0x... by=..." */
+/*
+ * An interrupt comes between the probe and the lock, which is taken with interrupts off: the time
+ * that it takes is not part of a hold.
+ */
+static void note_interrupt(struct hold *hold)
+{
+	u32 i;
+
+	for (i = 0; i < nr_held; i++) {
+		hold->interrupted += !held[i].interrupted;
+		held[i].interrupted = true;
+	}
+}
+
+/*
+ * "TASK-PID [CPU] FLAGS TIME: EVENT: (FUNCTION+0x0/0x...) lock=0x... by=...", the third of FLAGS is
+ * not '.' in an interrupt.
+ */
 struct hold hold_read(void)
 {
 	struct hold hold = { 0 };
@@ -156,7 +175,7 @@ struct hold hold_read(void)
 	while (fgets(line, sizeof(line), f)) {
 		char *event = strstr(line, ": take_"), *lock = strstr(line, " lock=0x");
 		bool takes = event;
-		char *by = strstr(line, " by=");
+		char *by = strstr(line, " by="), *cpu = strstr(line, "] ");
 		u64 when;
 
 		/* What was overwritten would make a hold longer, or none. */
@@ -164,8 +183,10 @@ struct hold hold_read(void)
 		    2)
 			ASSERT_EQ(there, written);
 		event = event ?: strstr(line, ": drop_");
-		if (*line == '#' || !event || !lock)
+		if (*line == '#' || !event || !lock || !cpu)
 			continue;
+		if (cpu[4] != '.')
+			note_interrupt(&hold);
 		*event = '\0';
 		when = strtoull(strrchr(line, ' ') + 1, NULL, 10);
 		if (takes && by)

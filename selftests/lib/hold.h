@@ -16,8 +16,9 @@ enum hold_kind {
 
 struct hold {
 	u32 longest;
-	char where[64]; /* the module's function that took the lock */
-	u32 times;	/* that any was taken */
+	char where[64];	 /* the module's function that took the lock */
+	u32 times;	 /* that any was taken */
+	u32 interrupted; /* of these, not measured: an interrupt came on the way to the lock */
 };
 
 /* Trace all of @kind that the calling thread takes, until hold_end(). */
