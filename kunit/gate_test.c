@@ -86,11 +86,17 @@ static void no_interface_no_access(struct kunit *test)
 	expect_shut(test, &cpuid, true);
 }
 
+/* Except KHV_MSR_SHOWN rows, which need their bit in any case. */
 static void not_enforced_all_allowed(struct kunit *test)
 {
-	struct khv_cpuid nothing = { .present = true }, cpuid = everything();
+	struct khv_cpuid shown = { .present = true }, nothing = shown, cpuid = everything();
+	struct khv_gate gate;
 
-	expect_open(test, &nothing, false);
+	shown.reg[F_EAX] = 1U << 10;
+	expect_open(test, &shown, false);
+	khv_gate_compute(&gate, &nothing, false);
+	KUNIT_EXPECT_EQ(test, gate.msr, all(KHV_NR_MSR_ROWS) & ~(1ULL << KHV_MSR_ROW_GUEST_IDLE));
+	KUNIT_EXPECT_EQ(test, gate.hc, all(KHV_NR_HC_ROWS));
 	expect_open(test, &cpuid, false);
 	expect_open(test, &cpuid, true);
 }
@@ -212,6 +218,7 @@ static const struct need msr_needs[] = {
 	N(0x4000009f, "SINT15", F_EAX, 2),
 	N(0x400000b0, "STIMER0_CONFIG", F_EAX, 3),
 	N(0x400000b7, "STIMER3_COUNT", F_EAX, 3),
+	N(0x400000f0, "GUEST_IDLE", F_EAX, 10),
 	N(0x400000f1, "SYNDBG_CONTROL", F_EDX, 11),
 	N(0x400000f2, "SYNDBG_STATUS", F_EDX, 11),
 	N(0x400000f3, "SYNDBG_SEND_BUFFER", F_EDX, 11),

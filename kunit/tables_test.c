@@ -150,9 +150,9 @@ static void msr_row(struct kunit *test)
 		KUNIT_EXPECT_GT(test, row->first, khv_msrs[id - 1].first);
 
 	KUNIT_EXPECT_EQ(test,
-			row->flags &
-				~(KHV_MSR_RO | KHV_MSR_VM | KHV_MSR_UNROUTED | KHV_MSR_RESTORE_ANY |
-				  KHV_MSR_OVERLAY | KHV_MSR_ATOMIC_RD | KHV_MSR_ATOMIC_WR),
+			row->flags & ~(KHV_MSR_RO | KHV_MSR_VM | KHV_MSR_UNROUTED |
+				       KHV_MSR_RESTORE_ANY | KHV_MSR_OVERLAY | KHV_MSR_ATOMIC_RD |
+				       KHV_MSR_ATOMIC_WR | KHV_MSR_SHOWN),
 			0);
 	KUNIT_EXPECT_FALSE(test, (row->flags & KHV_MSR_RO) && (row->flags & KHV_MSR_ATOMIC_WR));
 	/* Reserved bits are checked on a guest's write, which a read-only register has not. */

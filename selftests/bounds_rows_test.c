@@ -105,7 +105,7 @@ static void measure_access(void)
 		bool done;
 		u64 t;
 
-		if (!reads_now && access_now->prepare)
+		if (access_now->prepare)
 			access_now->prepare();
 		t = rdtsc();
 		done = access_once(i);
@@ -323,6 +323,8 @@ static u64 *no_connection(void)
 static const struct access reads[] = {
 	WRITE(EOI, PLAIN, .faults = true),
 	WRITE(TIME_REF_COUNT, PLAIN, .faults = false),
+	/* Else it sleeps. */
+	WRITE(GUEST_IDLE, PLAIN, .prepare = interrupt_pending),
 };
 
 static struct access writes[] = {
@@ -354,6 +356,7 @@ static struct access writes[] = {
 				 HV_STIMER_VECTOR(VECTOR) }),
 	WRITE(STIMER0_COUNT, SLOTS, .input = "due at once", .prepare = timer_waits_for_count,
 	      .value = { 1, 1 }),
+	REFUSED(GUEST_IDLE),
 	WRITE(SYNDBG_CONTROL, USER, .value = { 1, 2 }),
 	WRITE(SYNDBG_STATUS, PLAIN, .value = { 1, 2 }),
 	WRITE(SYNDBG_SEND_BUFFER, PLAIN, .value = { 1, 2 }),

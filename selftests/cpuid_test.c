@@ -218,7 +218,10 @@ TEST(no_lapic_no_direct_timers_and_ipis)
 	cpuid_hv(vm->vcpus[0], &own);
 	ASSERT(!cpuid_test(&own, HV_F_STIMER_DIRECT), "direct timers without LAPIC");
 	ASSERT(!cpuid_test(&own, HV_H_IPI), "IPIs without LAPIC");
+	ASSERT(!cpuid_test(&own, HV_F_GUEST_IDLE), "idle without LAPIC");
 	cpuid_assign(&own, HV_F_STIMER_DIRECT, true);
+	cpuid_assign(&own, HV_F_GUEST_IDLE, cpuid_test(&sys, HV_F_GUEST_IDLE));
+	cpuid_assign(&own, HV_F_IDLE_AVAILABLE, cpuid_test(&sys, HV_F_IDLE_AVAILABLE));
 	cpuid_assign(&own, HV_H_IPI, true);
 	same_tables(&sys, &own);
 	vm_free(vm);

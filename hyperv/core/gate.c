@@ -53,7 +53,9 @@ void khv_gate_compute(struct khv_gate *gate, const struct khv_cpuid *cpuid, bool
 		return;
 
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
-		if (!enforce || privs_held(cpuid, khv_msrs[i].need))
+		bool asks = enforce || (khv_msrs[i].flags & KHV_MSR_SHOWN);
+
+		if (!asks || privs_held(cpuid, khv_msrs[i].need))
 			gate->msr |= BIT_ULL(i);
 	}
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {

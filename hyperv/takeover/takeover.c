@@ -21,6 +21,7 @@
 #include "khv/cpuid.h"
 #include "khv/drivers.h"
 #include "khv/hooks.h"
+#include "khv/idle.h"
 #include "khv/nested.h"
 #include "khv/port.h"
 #include "khv/reftime.h"
@@ -198,6 +199,23 @@ void khv_hook_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
 		khv_stimer_woken(vcpu);
 }
 
+int khv_hook_kvm_arch_vcpu_runnable(struct kvm_vcpu *vcpu)
+{
+	/* First: vcpu_block() looks again by an inlined copy, which may answer otherwise. */
+	return khv_idle_try_wake(vcpu) || khv_orig_kvm_arch_vcpu_runnable(vcpu);
+}
+
+/*
+ * A thread that sleeps is woken by a posted interrupt only if KVM found it not blocked when the
+ * thread went to sleep.
+ */
+bool khv_hook_vmx_interrupt_blocked(struct kvm_vcpu *vcpu)
+{
+	if (kvm_vcpu_is_blocking(vcpu) && khv_is_idle(vcpu))
+		return false;
+	return khv_orig_vmx_interrupt_blocked(vcpu);
+}
+
 bool khv_hook_kvm_vcpu_block(struct kvm_vcpu *vcpu)
 {
 	if (to_khv_vcpu(vcpu))
@@ -276,8 +294,10 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	khv_stimer_apic_changed(vp);
 	khv_reftime_run_begin(vp);
 	khv_nested_run_begin(vp);
+	khv_idle_run_begin(vp);
 	khv_vp_run_begin(vp);
 	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
+	khv_idle_run_end(vp);
 	khv_syndbg_run_end(vp);
 	khv_reftime_run_end(vp);
 	khv_vp_run_end(vp);
@@ -286,14 +306,15 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 
 int khv_hook_kvm_get_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
 {
-	if (!khv_msr_is_unrouted(msr->index))
+	if (!khv_msr_is_unrouted(msr->index, 0) ||
+	    (!msr->host_initiated && khv_msr_is_hidden(vcpu, msr->index)))
 		return khv_orig_kvm_get_msr_common(vcpu, msr);
 	return khv_msr_read(vcpu, msr->index, &msr->data, msr->host_initiated);
 }
 
 int khv_hook_kvm_set_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
 {
-	if (!khv_msr_is_unrouted(msr->index))
+	if (!khv_msr_is_unrouted(msr->index, KHV_MSR_SHOWN))
 		return khv_orig_kvm_set_msr_common(vcpu, msr);
 	return khv_msr_write(vcpu, msr->index, msr->data, msr->host_initiated);
 }

@@ -44,6 +44,7 @@ KHV_IMPORT(KVM, int, kvm_hv_vapic_msr_read, (struct kvm_vcpu *vcpu, u32 reg, u64
 	   (vcpu, reg, data))
 KHV_IMPORT(KVM, int, kvm_hv_vapic_msr_write, (struct kvm_vcpu *vcpu, u32 reg, u64 data),
 	   (vcpu, reg, data))
+KHV_IMPORT(KVM, int, kvm_cpu_has_interrupt, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, int, kvm_lapic_find_highest_irr, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, int, kvm_lapic_set_pv_eoi, (struct kvm_vcpu *vcpu, u64 data, unsigned long len),
 	   (vcpu, data, len))

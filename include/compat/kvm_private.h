@@ -166,6 +166,10 @@ KHV_HOOK_TO(INTEL, VCPU, void, nested_evmcs_filter_control_msr,
 	 "controls without a field in the enlightened VMCS would be offered")
 KHV_HOOK(KVM, VCPU, void, kvm_vcpu_halt, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire while a VP is halted")
+KHV_HOOK(KVM, VCPU, int, kvm_arch_vcpu_runnable, (struct kvm_vcpu *vcpu), (vcpu),
+	 "a VP that is idle could not be woken by an interrupt that it has disabled")
+KHV_HOOK(INTEL, VCPU, bool, vmx_interrupt_blocked, (struct kvm_vcpu *vcpu), (vcpu),
+	 "a posted interrupt that an idle VP has disabled could not wake it")
 KHV_HOOK(KVM, VCPU, bool, kvm_vcpu_block, (struct kvm_vcpu *vcpu), (vcpu),
 	 "synthetic timers would not expire while a VP waits for a page")
 KHV_HOOK(KVM, VCPU, int, kvm_arch_vcpu_ioctl_run, (struct kvm_vcpu *vcpu), (vcpu),

@@ -21,6 +21,11 @@ KHV_ENLIGHTENMENT(VPINDEX, "hv-vpindex",
 		  .offer = { KHV_PRIV(FEATURES_EAX, VP_INDEX) })
 KHV_ENLIGHTENMENT(RUNTIME, "hv-runtime",
 		  .offer = { KHV_PRIV(FEATURES_EAX, VP_RUNTIME) })
+/* QEMU has no flag for it: the module parameter features_eax shows it to guests. */
+KHV_ENLIGHTENMENT(GUEST_IDLE, "hv-guest-idle",
+		  .offer = { KHV_PRIV(FEATURES_EAX, GUEST_IDLE),
+			     KHV_PRIV(FEATURES_EDX, GUEST_IDLE) },
+		  .cond = KHV_COND_LAPIC)
 KHV_ENLIGHTENMENT(CRASH, "hv-crash",
 		  .offer = { KHV_PRIV(FEATURES_EDX, GUEST_CRASH) })
 KHV_ENLIGHTENMENT(TIME, "hv-time",

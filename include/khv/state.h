@@ -239,6 +239,9 @@ struct khv_msr_access {
  * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, or was not
  *	when it was woken, up to a limit
  * @stimer_rush_end: per timer, reference time at which a delay imposed on it ends, or 0
+ * @idle: the VP has read HV_X64_MSR_GUEST_IDLE in this KVM_RUN, and is halted by that if it is
+ *	halted at all and has not run since @idle_since; VP's thread only
+ * @idle_since: guest's TSC when KVM had last run the VP
  * @apic_waits: an expiry waits for the local APIC to be enabled; VP's thread only
  * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG is requested and has not reached user space; VP's thread
  *	only
@@ -275,6 +278,8 @@ struct khv_vcpu {
 	unsigned long stimers_due;
 	u8 stimer_rush[HV_SYNIC_STIMER_COUNT];
 	u64 stimer_rush_end[HV_SYNIC_STIMER_COUNT];
+	bool idle;
+	u64 idle_since;
 	bool apic_waits;
 	bool syndbg_exit;
 	raw_spinlock_t flush_lock; /* guards flush, gpa_flush */

@@ -127,6 +127,9 @@ struct khv_enl_row {
  * @KHV_MSR_RESTORE_ANY: reserved bits in a write by user space are dropped, because stock KVM lets
  *	guests set them
  * @KHV_MSR_OVERLAY: the register lays a page over guest memory, below the hypercall page
+ * @KHV_MSR_SHOWN: a guest needs the privileges even without KVM_CAP_HYPERV_ENFORCE_CPUID: stock KVM
+ *	has no such register, so no guest relies on one that it is not shown. Read-only: writes are
+ *	KVM's, those of an MSR that does not exist
  */
 enum khv_msr_flags {
 	KHV_MSR_RO = BIT(0),
@@ -136,6 +139,7 @@ enum khv_msr_flags {
 	KHV_MSR_ATOMIC_WR = BIT(4),
 	KHV_MSR_RESTORE_ANY = BIT(5),
 	KHV_MSR_OVERLAY = BIT(6),
+	KHV_MSR_SHOWN = BIT(7),
 };
 
 /**
@@ -352,7 +356,7 @@ static __always_inline bool khv_priv_held(const struct khv_cpuid *cpuid, struct 
  * @enforce: KVM_CAP_HYPERV_ENFORCE_CPUID is on
  *
  * Without "Hv#1" nothing is allowed. With it, everything that is implemented is allowed unless
- * @enforce. Call after each change of CPUID or of @enforce, under vcpu->mutex.
+ * @enforce or KHV_MSR_SHOWN. Call after each change of CPUID or of @enforce, under vcpu->mutex.
  */
 void khv_gate_compute(struct khv_gate *gate, const struct khv_cpuid *cpuid, bool enforce);
 
