@@ -18,6 +18,13 @@
 #define MAX_LOGICAL_PROCESSORS 64
 #define EVMCS_VERSIONS	       GENMASK(15, 0)
 
+u32 khv_added_cpuid[KHV_NR_CPUID_REGS];
+
+/* Bits that only a parameter shows: what they stand for is not here. Documentation/nested.rst. */
+static const u32 experiments[KHV_NR_CPUID_REGS] = {
+	[KHV_CPUID_HINTS_EAX] = BIT(KHV_HINTS_EAX_NESTED),
+};
+
 static bool cond_holds(enum khv_cond cond, struct kvm_vcpu *vcpu, u16 evmcs)
 {
 	switch (cond) {
@@ -55,12 +62,22 @@ static void offer(u32 *reg, struct kvm_vcpu *vcpu, u16 evmcs)
 	reg[KHV_CPUID_NESTED_EAX] |= evmcs & EVMCS_VERSIONS;
 }
 
-u64 khv_nested_features_offered(void)
+static u32 offered(enum khv_cpuid_reg which)
 {
 	u32 reg[KHV_NR_CPUID_REGS] = {};
 
 	offer(reg, NULL, 0);
-	return (u64)reg[KHV_CPUID_NESTED_EBX] << 32 | reg[KHV_CPUID_NESTED_EAX];
+	return reg[which];
+}
+
+u32 khv_cpuid_addable(enum khv_cpuid_reg which)
+{
+	return offered(which) | experiments[which];
+}
+
+u64 khv_nested_features_offered(void)
+{
+	return (u64)offered(KHV_CPUID_NESTED_EBX) << 32 | offered(KHV_CPUID_NESTED_EAX);
 }
 
 static struct kvm_cpuid_entry2 signature_leaf(u32 leaf, u32 max)
@@ -135,30 +152,76 @@ static void note_shown(struct khv_vcpu *vp)
 	mutex_unlock(&vp->vm->vps_lock);
 }
 
+bool khv_cpuid_adds(void)
+{
+	return khv_nested_features || memchr_inv(khv_added_cpuid, 0, sizeof(khv_added_cpuid));
+}
+
+/* Where KVM caches each register of the guest's CPUID; its own code reads that, too. */
+#define CACHED(_reg, _member) [KHV_CPUID_##_reg] = offsetof(struct kvm_vcpu_hv, cpuid_cache._member)
+static const u16 cached[KHV_NR_CPUID_REGS] = {
+	CACHED(FEATURES_EAX, features_eax),    CACHED(FEATURES_EBX, features_ebx),
+	CACHED(FEATURES_EDX, features_edx),    CACHED(HINTS_EAX, enlightenments_eax),
+	CACHED(HINTS_EBX, enlightenments_ebx), CACHED(NESTED_EAX, nested_eax),
+	CACHED(NESTED_EBX, nested_ebx),	       CACHED(SYNDBG_EAX, syndbg_cap_eax),
+};
+
+static bool has_leaf(const struct kvm_vcpu *vcpu, u32 leaf)
+{
+	int i;
+
+	for (i = 0; i < vcpu->arch.cpuid_nent; i++) {
+		if (vcpu->arch.cpuid_entries[i].function == leaf)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What the module parameters add to the leaves that user space has set: of each register only what
+ * this VP would be offered.
+ */
+static void find_added(struct kvm_vcpu *vcpu, u32 *added)
+{
+	u32 reg[KHV_NR_CPUID_REGS] = {};
+	int i;
+
+	memset(added, 0, sizeof(reg));
+	if (!vcpu->arch.hyperv_enabled)
+		return;
+	offer(reg, vcpu, 0);
+	if (has_leaf(vcpu, KHV_CPUID_LEAF_FEATURES)) {
+		for (i = KHV_CPUID_FEATURES_EAX; i <= KHV_CPUID_FEATURES_EDX; i++)
+			added[i] = khv_added_cpuid[i] & reg[i];
+	}
+	/* Only if user space shows features of nested guests at all. */
+	if (to_khv_vcpu(vcpu)->stock.cpuid_cache.nested_eax) {
+		reg[KHV_CPUID_HINTS_EAX] |= experiments[KHV_CPUID_HINTS_EAX];
+		added[KHV_CPUID_NESTED_EAX] = khv_nested_features;
+		added[KHV_CPUID_NESTED_EBX] = khv_nested_features >> 32;
+	}
+	if (has_leaf(vcpu, KHV_CPUID_LEAF_HINTS))
+		added[KHV_CPUID_HINTS_EAX] = khv_added_cpuid[KHV_CPUID_HINTS_EAX] &
+					     reg[KHV_CPUID_HINTS_EAX];
+}
+
 void khv_cpuid_update(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-	u32 *reg;
+	int i;
 
 	if (!vp)
 		return;
 
-	/* Add the bits of the module parameter to KVM's cache, too, which its own code reads. */
-	if (vp->stock.cpuid_cache.nested_eax) {
-		vp->stock.cpuid_cache.nested_eax |= (u32)khv_nested_features;
-		vp->stock.cpuid_cache.nested_ebx |= khv_nested_features >> 32;
-	}
-	/* Copy from the stock cache, so that the two cannot disagree. */
-	reg = vp->cpuid.reg;
-	reg[KHV_CPUID_FEATURES_EAX] = vp->stock.cpuid_cache.features_eax;
-	reg[KHV_CPUID_FEATURES_EBX] = vp->stock.cpuid_cache.features_ebx;
-	reg[KHV_CPUID_FEATURES_EDX] = vp->stock.cpuid_cache.features_edx;
-	reg[KHV_CPUID_HINTS_EAX] = vp->stock.cpuid_cache.enlightenments_eax;
-	reg[KHV_CPUID_HINTS_EBX] = vp->stock.cpuid_cache.enlightenments_ebx;
-	reg[KHV_CPUID_NESTED_EAX] = vp->stock.cpuid_cache.nested_eax;
-	reg[KHV_CPUID_NESTED_EBX] = vp->stock.cpuid_cache.nested_ebx;
-	reg[KHV_CPUID_SYNDBG_EAX] = vp->stock.cpuid_cache.syndbg_cap_eax;
+	find_added(vcpu, vp->added);
 	vp->cpuid.present = vcpu->arch.hyperv_enabled;
+	/* Copy from the stock cache, so that the two cannot disagree. */
+	for (i = KHV_CPUID_NONE + 1; i < KHV_NR_CPUID_REGS; i++) {
+		u32 *reg = (void *)&vp->stock + cached[i];
+
+		*reg |= vp->added[i];
+		vp->cpuid.reg[i] = *reg;
+	}
 
 	khv_gate_compute(&vp->gate, &vp->cpuid, vp->stock.enforce_cpuid);
 	note_shown(vp);
@@ -172,9 +235,14 @@ void khv_cpuid_show(const struct khv_vcpu *vp, u32 leaf, u32 *eax, u32 *ebx, u32
 	if (leaf == CPUID_LEAF_APM) {
 		if (khv_tsc_invariant_hidden(vp))
 			*edx &= ~CPUID_APM_INVARIANT_TSC;
-	} else if (leaf == KHV_CPUID_LEAF_NESTED && *eax) {
-		/* Only if user space shows the leaf at all. */
-		*eax = vp->cpuid.reg[KHV_CPUID_NESTED_EAX];
-		*ebx = vp->cpuid.reg[KHV_CPUID_NESTED_EBX];
+	} else if (leaf == KHV_CPUID_LEAF_NESTED) {
+		*eax |= vp->added[KHV_CPUID_NESTED_EAX];
+		*ebx |= vp->added[KHV_CPUID_NESTED_EBX];
+	} else if (leaf == KHV_CPUID_LEAF_FEATURES) {
+		*eax |= vp->added[KHV_CPUID_FEATURES_EAX];
+		*ebx |= vp->added[KHV_CPUID_FEATURES_EBX];
+		*edx |= vp->added[KHV_CPUID_FEATURES_EDX];
+	} else if (leaf == KHV_CPUID_LEAF_HINTS) {
+		*eax |= vp->added[KHV_CPUID_HINTS_EAX];
 	}
 }

@@ -13,6 +13,7 @@
 #include <asm/text-patching.h>
 
 #include "compat/ftrace.h"
+#include "khv/cpuid.h"
 #include "khv/hooks.h"
 #include "khv/nested.h"
 #include "khv/port.h"
@@ -70,7 +71,7 @@ static bool needed(enum khv_hook_id id)
 	case KHV_HOOK_vmmcall_interception:
 		return khv_l2_calls_hooked;
 	case KHV_HOOK_kvm_cpuid:
-		return KHV_TSC_INVARIANT_ROUTE || khv_nested_features;
+		return KHV_TSC_INVARIANT_ROUTE || khv_cpuid_adds();
 	default:
 		return true;
 	}

@@ -19,6 +19,7 @@
 #include <generated/utsrelease.h>
 
 #include "khv/contract.h"
+#include "khv/cpuid.h"
 #include "khv/debugfs.h"
 #include "khv/drivers.h"
 #include "khv/events.h"
@@ -64,6 +65,20 @@ static const struct kernel_param_ops nested_features_ops = {
 	.get = param_get_ullong,
 };
 
+static int set_added_cpuid(const char *val, const struct kernel_param *kp)
+{
+	if (!param_set_uint(val, kp))
+		return 0;
+	pr_err("%s=%s is not a number of 32 bits; use bits of that register of CPUID, as in %s=0x20\n",
+	       kp->name, val, kp->name);
+	return -EINVAL;
+}
+
+static const struct kernel_param_ops added_cpuid_ops = {
+	.set = set_added_cpuid,
+	.get = param_get_hexint,
+};
+
 static const struct kernel_param_ops switch_ops = {
 	.flags = KERNEL_PARAM_OPS_FL_NOARG,
 	.set = set_switch,
@@ -82,6 +97,20 @@ module_param_cb(nested_features, &nested_features_ops, &khv_nested_features, 040
 MODULE_PARM_DESC(
 	nested_features,
 	"Bits added to CPUID leaf 0x4000000A of guests that have it, EBX above EAX, that user space does not know: 0x40000 GPA flush, 0x400000 enlightened NPT TLB, 0x100000000 PERF_GLOBAL_CTRL");
+
+module_param_cb(features_eax, &added_cpuid_ops, &khv_added_cpuid[KHV_CPUID_FEATURES_EAX], 0400);
+MODULE_PARM_DESC(
+	features_eax,
+	"Bits to add to CPUID 0x40000003.EAX of guests with Hyper-V leaves: 0x400 GUEST_IDLE");
+
+module_param_cb(features_ebx, &added_cpuid_ops, &khv_added_cpuid[KHV_CPUID_FEATURES_EBX], 0400);
+MODULE_PARM_DESC(features_ebx, "Likewise to EBX of CPUID leaf 0x40000003");
+
+module_param_cb(features_edx, &added_cpuid_ops, &khv_added_cpuid[KHV_CPUID_FEATURES_EDX], 0400);
+MODULE_PARM_DESC(features_edx, "Likewise to EDX of CPUID leaf 0x40000003");
+
+module_param_cb(hints_eax, &added_cpuid_ops, &khv_added_cpuid[KHV_CPUID_HINTS_EAX], 0400);
+MODULE_PARM_DESC(hints_eax, "Likewise to EAX of CPUID leaf 0x40000004");
 
 static char *require = "";
 module_param(require, charp, 0400);
@@ -178,6 +207,32 @@ static int pin_kvm(void)
 	return 0;
 }
 
+static int __init check_added_cpuid(void)
+{
+	static const struct {
+		const char *name;
+		enum khv_cpuid_reg reg;
+	} params[] = {
+		{ "features_eax", KHV_CPUID_FEATURES_EAX },
+		{ "features_ebx", KHV_CPUID_FEATURES_EBX },
+		{ "features_edx", KHV_CPUID_FEATURES_EDX },
+		{ "hints_eax", KHV_CPUID_HINTS_EAX },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(params); i++) {
+		u32 added = khv_added_cpuid[params[i].reg];
+		u32 addable = khv_cpuid_addable(params[i].reg);
+
+		if (added & ~addable) {
+			pr_err("%s=0x%x: this host does not offer 0x%x; use only bits of 0x%x\n",
+			       params[i].name, added, added & ~addable, addable);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
 /* IDLE -> CHECKED */
 static int __init check(void)
 {
@@ -256,6 +311,9 @@ static int __init check(void)
 		ret = -EINVAL;
 		goto err_unpin;
 	}
+	ret = check_added_cpuid();
+	if (ret)
+		goto err_unpin;
 	bad = khv_hooks_check(note_missing);
 	if (bad) {
 		pr_err("cannot replace functions of KVM; stop what traces or patches them and load again; %d in use: %s\n",

@@ -5,6 +5,30 @@
 
 #include "khv/state.h"
 
+/*
+ * The module parameters features_eax=, features_ebx=, features_edx= and hints_eax=: bits added to
+ * these registers of every guest that is shown Hyper-V. Other registers stay 0. Constant from load
+ * on.
+ */
+extern u32 khv_added_cpuid[KHV_NR_CPUID_REGS];
+
+/**
+ * khv_cpuid_adds() - does a module parameter add a bit of CPUID?
+ *
+ * Return: true if so. Context: from module load on.
+ */
+bool khv_cpuid_adds(void);
+
+/**
+ * khv_cpuid_addable() - the bits of a register that a module parameter may add
+ * @which: the register
+ *
+ * What KVM_GET_SUPPORTED_HV_CPUID offers on this host, and experiments.
+ *
+ * Return: the bits. Context: module load, after khv_imports_find().
+ */
+u32 khv_cpuid_addable(enum khv_cpuid_reg which);
+
 /**
  * khv_supported_cpuid() - handle KVM_GET_SUPPORTED_HV_CPUID from the tables
  * @vcpu: the vCPU, or NULL for the system ioctl

@@ -222,6 +222,7 @@ struct khv_msr_access {
  * @vm: the VP's VM
  * @link: entry of &khv_vm.vps or &khv_vm.aside, under &khv_vm.vps_lock
  * @cpuid: the guest's Hyper-V CPUID, under vcpu->mutex
+ * @added: bits of it that module parameters add to what user space has set, under vcpu->mutex
  * @gate: rows that the VP may use, derived from @cpuid, under vcpu->mutex
  * @counts: see &struct khv_counts
  * @runtime_ns: CPU time spent inside KVM_RUN, in ns; updated when the thread loses its CPU or
@@ -264,6 +265,7 @@ struct khv_vcpu {
 	struct khv_vm *vm;
 	struct list_head link;
 	struct khv_cpuid cpuid;
+	u32 added[KHV_NR_CPUID_REGS];
 	struct khv_gate gate;
 	struct khv_counts counts;
 	u64 runtime_ns;
