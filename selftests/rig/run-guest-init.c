@@ -4,7 +4,8 @@
  * work that a hypervisor can help with (wake-ups across CPUs, shoot-downs of mappings, short
  * timers), runs NESTED where there is one, prints what the guest itself says about Hyper-V, and
  * powers off when a line arrives on the console. With KHV_WORK=SECONDS in its environment (from the
- * kernel command line) it does the work of run-work.c instead, idle for so long; with KHV_MOVES it
+ * kernel command line) it does the work of run-work.c instead, idle for so long, with
+ * KHV_LOCKS=SECONDS it tortures a spinlock; with KHV_MOVES it
  * then works on (run-busy.c) and answers each line "check". It judges nothing: the host side reads
  * its lines.
  */
@@ -129,15 +130,20 @@ static void read_line(const char *path, char *buf, size_t len)
 	buf[strcspn(buf, "\n")] = 0;
 }
 
-static void say_dmesg(void)
+char *kernel_log(void)
 {
 	size_t len = klogctl(10, NULL, 0) + 4096;
-	char *log = calloc(1, len), *save, *line;
-	int n;
+	char *log = calloc(1, len);
 
-	n = klogctl(3, log, len - 1);
-	if (n < 0)
+	if (!log || klogctl(3, log, len - 1) < 0)
 		die("klogctl");
+	return log;
+}
+
+static void say_dmesg(void)
+{
+	char *log = kernel_log(), *save, *line;
+
 	for (line = strtok_r(log, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (*line == '<' && strchr(line, '>'))
 			line = strchr(line, '>') + 1;
@@ -224,6 +230,7 @@ static void say_timers(int cpu)
 int main(void)
 {
 	const char *measured = getenv("KHV_WORK"), *moves = getenv("KHV_MOVES");
+	const char *locks = getenv("KHV_LOCKS");
 	struct termios tio;
 	uint64_t end;
 	char buf[128];
@@ -258,6 +265,8 @@ int main(void)
 
 	if (measured) {
 		work_measured(atoi(measured));
+	} else if (locks) {
+		work_locks(ncpu, atoi(locks));
 	} else {
 		connect_vmbus();
 		work();
@@ -267,7 +276,7 @@ int main(void)
 	say_dmesg();
 	read_line(clocksource, buf, sizeof(buf));
 	printf("KHV-CLOCK %s\n", buf);
-	for (int i = 0; i < ncpu && !measured; i++)
+	for (int i = 0; i < ncpu && !measured && !locks; i++)
 		say_timers(i);
 	say_interrupts();
 	if (moves)

@@ -25,6 +25,19 @@ run_tools() {
 	printf '%s\n' "$out"
 }
 
+# run_torture KERNEL: build the kernel's torture of locks for it; print the folder of the modules.
+run_torture() {
+	local kernel=$1 source out
+
+	out=$KHV_CACHE/build/torture-$(basename "$kernel")
+	source=$(khv_source "$KHV_SERIES")
+	mkdir -p "$out"
+	cp "$KHV_RIG"/torture/* "$source"/kernel/{torture,locking/locktorture}.c "$out/"
+	khv_quiet build-torture khv_kbuild "$kernel" "$out" KHV_SOURCE="$source" modules ||
+		khv_die "the torture of locks does not build for $(basename "$kernel")"
+	printf '%s\n' "$out"
+}
+
 # pack ROOT OUT: write an archive, uncompressed: to unpack costs an emulated host more than to read.
 pack() {
 	(cd "$1" && find . -print0 | LC_ALL=C sort -z | cpio --null --quiet -o -H newc -R 0:0) >"$2"
@@ -91,6 +104,7 @@ run_initrd() {
 	if ! grep -q '/hv_vmbus\.ko$' "$kernel"/lib/modules/*/modules.builtin; then
 		cp "$(khv_module "$kernel" hv_vmbus strip)" "$guest/hv_vmbus.ko"
 	fi
+	[ "$LOCKS" = 0 ] || cp "$(run_torture "$kernel")"/{torture,lock_torture}.ko "$guest/"
 	mknod "$guest/dev/console" c 5 1
 	if [ "$NESTED" = 1 ]; then
 		mkdir "$guest"/{modules,etc}
@@ -121,6 +135,7 @@ run_initrd() {
 		# PID 1 of the host inserts the module when its turn comes.
 		cp "$(khv_build_helper "$kernel" meter)/khv-meter.ko" "$root/modules/"
 		echo /modules/khv-meter.ko >>"$root/etc/khv-modules"
+		echo "/modules/kvm-hyperv.ko${MODULE_ARGS:+ $MODULE_ARGS}" >"$root/etc/khv-own"
 	elif [ "$KHV_RUN_STOCK" = 0 ]; then
 		echo "/modules/kvm-hyperv.ko${MODULE_ARGS:+ $MODULE_ARGS}" >>"$root/etc/khv-modules"
 	fi

@@ -10,8 +10,12 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,6 +27,10 @@
 #define MARK_BOOTED 3
 #define MARK_EMPTY  10
 #define MARK_WORK   100
+#define MARK_LOCKS  200
+/* Writers alone, and nothing but what they do. */
+#define TORTURE	    "torture_type=spin_lock_irq nreaders_stress=0 stat_interval=0 " TORTURE_OFF
+#define TORTURE_OFF "shuffle_interval=0 stutter=0 onoff_interval=0 verbose=0"
 #define CPUS	    2
 #define EMPTY_PAIRS 64
 #define LOOPS	    10000000ul
@@ -197,4 +205,38 @@ void work_measured(int idle_seconds)
 		works[i].fn();
 		mark(MARK_WORK + 2 * i + 1);
 	}
+}
+
+static void insert(const char *path, const char *args)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || syscall(SYS_finit_module, fd, args, 0))
+		die(path);
+	close(fd);
+}
+
+/* As often as it can, whatever the kernel's torture does beside that. */
+void work_locks(int cpus, int seconds)
+{
+	struct timespec settle = { .tv_sec = SETTLE }, time = { .tv_sec = seconds };
+	char args[256], *log, *total;
+
+	insert("/torture.ko", "");
+	nanosleep(&settle, NULL);
+	pin(0);
+	snprintf(args, sizeof(args), "%s nwriters_stress=%d", TORTURE, cpus);
+	printf("KHV-WORK %d locks\n", MARK_LOCKS);
+	mark(MARK_LOCKS);
+	insert("/lock_torture.ko", args);
+	nanosleep(&time, NULL);
+	if (syscall(SYS_delete_module, "lock_torture", O_NONBLOCK))
+		die("rmmod lock_torture");
+	mark(MARK_LOCKS + 1);
+	log = kernel_log();
+	total = strstr(log, "Writes:  Total: ");
+	if (!total || !strstr(log, "End of test: SUCCESS"))
+		die("lock_torture has no result");
+	printf("KHV-LOCKS %lu\n", strtoul(total + strlen("Writes:  Total: "), NULL, 10));
+	free(log);
 }

@@ -24,6 +24,12 @@ void move_begin(int cpus);
 /* Wait until all of that work has gone on, and say so. */
 void move_check(void);
 
+/* The kernel's log; free() it. */
+char *kernel_log(void);
+
+/* Have all CPUs take one spinlock of the kernel for so long, between two marks. */
+void work_locks(int cpus, int seconds);
+
 /* The first instruction of PID 1 that counts: the end of the guest's boot. */
 void work_booted(void);
 /* Do all the work, with a mark on both sides of each part. */

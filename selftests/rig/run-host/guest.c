@@ -36,6 +36,7 @@
 #define VMS	    "/sys/kernel/debug/kvm-hyperv/vms"
 
 struct qemu guest;
+const char *guest_append = "";
 static char line[4096];
 static size_t line_len;
 
@@ -43,7 +44,7 @@ static size_t line_len;
 static void start_qemu(struct qemu *qemu, const char *incoming)
 {
 	static char text[16384];
-	char *argv[MAX_ARGS + 3], monitor[64], *save, *p;
+	char *argv[MAX_ARGS + 3], monitor[64], append[1024], *save, *p;
 	int in[2], out[2], fd, n = 0;
 	ssize_t len;
 
@@ -65,9 +66,14 @@ static void start_qemu(struct qemu *qemu, const char *incoming)
 	snprintf(qemu->monitor, sizeof(qemu->monitor), "%s",
 		 incoming && !strcmp(guest.monitor, MONITOR) ? MONITOR_2 : MONITOR);
 	snprintf(monitor, sizeof(monitor), "unix:%s,server=on,wait=off", qemu->monitor);
-	for (p = argv[n = 0]; p; p = argv[++n])
-		if (!strcmp(p, "-monitor"))
+	for (p = argv[n = 0]; p; p = argv[++n]) {
+		if (!strcmp(p, "-monitor")) {
 			argv[n + 1] = monitor;
+		} else if (!strcmp(p, "-append")) {
+			snprintf(append, sizeof(append), "%s%s", argv[n + 1], guest_append);
+			argv[n + 1] = append;
+		}
+	}
 	unlink(qemu->monitor);
 	if (pipe(in) || pipe(out))
 		fail("pipe: %s", strerror(errno));
@@ -251,7 +257,8 @@ static int has_signature(void)
 /* What the guest says of itself goes to the report as it stands. */
 static void say_told(const char *text)
 {
-	static const char *const words[] = { "DMESG", "CLOCK", "FLUSH", "TIMER", "IRQ", NULL };
+	static const char *const words[] = { "DMESG", "CLOCK", "FLUSH", "TIMER",
+					     "IRQ",   "LOCKS", NULL };
 	char mark[16];
 
 	for (const char *const *word = words; *word; word++) {

@@ -14,7 +14,7 @@
 #include "run-host.h"
 
 #define MARKS	   "/sys/kernel/debug/khv-meter/marks"
-#define OWN_MODULE "/modules/kvm-hyperv.ko"
+#define OWN_MODULE "/etc/khv-own" /* its path and parameters */
 
 /* Numbers of marks; the guest's are in run-work.c. */
 #define MARK_QEMU  1
@@ -70,20 +70,29 @@ void say_marks(const char *phase)
 	fclose(f);
 }
 
-/* One guest after the other in the same boot, for each word of PHASES. */
+/*
+ * One guest after the other in the same boot, for each word of PHASES: "stock", "module", or
+ * "nopvspin", with the module and a guest that spins where it could sleep.
+ */
 void measure(char *phases, uint64_t limit_ms)
 {
 	/* What the kernel puts off at boot is done by then; one loop was seen to take it in. */
 	struct timespec settle = { .tv_sec = 10 };
-	char own[] = OWN_MODULE, *save, *phase;
+	char own[256] = "", *save, *phase;
 	int loaded = 0;
 
+	FILE *f = fopen(OWN_MODULE, "r");
+
+	if (!f || !fgets(own, sizeof(own), f))
+		fail("%s: %s", OWN_MODULE, strerror(errno));
+	fclose(f);
+	own[strcspn(own, "\n")] = 0;
 	measured = 1;
 	nanosleep(&settle, NULL);
 	check_meter();
 	say_marks("host");
 	for (phase = strtok_r(phases, " ,", &save); phase; phase = strtok_r(NULL, " ,", &save)) {
-		int wanted = !strcmp(phase, "module");
+		int wanted = strcmp(phase, "stock");
 
 		if (wanted && !loaded)
 			insert(own);
@@ -93,6 +102,7 @@ void measure(char *phases, uint64_t limit_ms)
 		say("STEP", "starting the guest: %s", phase);
 		tell_meter("mark", MARK_QEMU);
 		tell_meter("arm", MARK_ENTRY);
+		guest_append = strcmp(phase, "nopvspin") ? "" : " hv_nopvspin";
 		start_guest();
 		if (!wait_up(limit_ms))
 			fail("the guest hung, a CPU spinning with interrupts off");

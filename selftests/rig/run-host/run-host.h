@@ -21,6 +21,7 @@ struct qemu {
 };
 
 extern struct qemu guest;
+extern const char *guest_append; /* what the kernel's command line of a new guest ends with */
 void start_guest(void);
 void end_guest(void);
 int wait_up(uint64_t limit_ms);
