@@ -118,9 +118,9 @@ static void hypercalls(void)
 	for (i = 0; i < KHV_NR_HC_ROWS; i++)
 		widths[0] = longer(widths[0], khv_hcs[i].name);
 	head("Hypercalls");
-	printf("Checks, in this order: mode and CPL (#UD); from an L2, that the row has KHV_L2\n"
-	       "(#UD); privilege (ACCESS_DENIED); reserved bits of the control word\n"
-	       "(INVALID_HYPERCALL_INPUT); XMM privilege, if the call can have input there (#UD);\n"
+	printf("Checks, in this order: mode and CPL (#UD); from an L2, that the row has KHV_L2,\n"
+	       "or KHV_L2_POST, bit 31 and L1's permission (#UD); privilege (ACCESS_DENIED);\n"
+	       "reserved bits of the control word (INVALID_HYPERCALL_INPUT); XMM privilege, if the call can have input there (#UD);\n"
 	       "known code (INVALID_HYPERCALL_CODE); rep count and start, variable header, fast\n"
 	       "form and its room (INVALID_HYPERCALL_INPUT); alignment and page of the input and of\n"
 	       "the output (INVALID_ALIGNMENT), and that they do not overlap\n"

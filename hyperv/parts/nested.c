@@ -21,12 +21,16 @@
 
 #include "nested.h"
 
+bool khv_nested_posts_direct;
+
 void khv_nested_init(struct khv_vcpu *vp)
 {
 	vp->lock_page.gpa = INVALID_GPA;
+	/* Posts by direct flush need to know of it before the first flush, too. */
+	vp->l2.direct_used = khv_nested_posts_direct;
 }
 
-static bool last_exit_is_call(struct kvm_vcpu *vcpu)
+bool khv_nested_last_exit_is_call(struct kvm_vcpu *vcpu)
 {
 	u32 reason, intr_info, error_code;
 	u64 info1, info2;
@@ -44,7 +48,7 @@ bool khv_nested_call_has_row(struct kvm_vcpu *vcpu)
 	if (!vcpu->kvm->arch.hyperv.hv_guest_os_id || khv_xen_hypercalls(vcpu->kvm))
 		return false;
 	row = khv_hc_find(regs[khv_longmode(vcpu) ? VCPU_REGS_RCX : VCPU_REGS_RAX] & KHV_CTL_CODE);
-	return row >= 0 && (khv_hcs[row].flags & KHV_L2) && last_exit_is_call(vcpu);
+	return row >= 0 && (khv_hcs[row].flags & KHV_L2) && khv_nested_last_exit_is_call(vcpu);
 }
 
 bool khv_nested_vmx_may_answer(struct kvm_vcpu *vcpu)
@@ -61,7 +65,7 @@ bool khv_nested_vmx_may_answer(struct kvm_vcpu *vcpu)
 	 * Without unrestricted guests, KVM may not have entered L2 and the VMCS may hold an earlier
 	 * exit.
 	 */
-	return last_exit_is_call(vcpu);
+	return khv_nested_last_exit_is_call(vcpu);
 }
 
 /* Does L1 use second-level page tables for L2? If not, L2's memory is L1's. */

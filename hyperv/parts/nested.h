@@ -83,6 +83,9 @@ static __always_inline bool khv_nested_read_vmcb12(struct kvm_vcpu *vcpu, u32 at
 	return cache && khv_read_cached(vcpu->kvm, cache, at - KHV_VMCB_CLEAN, data, len);
 }
 
+/* Is the last exit of the VP, which is in guest mode, a hypercall? */
+bool khv_nested_last_exit_is_call(struct kvm_vcpu *vcpu);
+
 /* Is the last exit a VMCALL of L2 that the fast path may complete? On VMX. */
 bool khv_nested_vmx_may_answer(struct kvm_vcpu *vcpu);
 

@@ -65,10 +65,7 @@ static bool needed(enum khv_hook_id id)
 	case KHV_HOOK_kvm_set_msr_common:
 		/* KVM refuses writes to a number that it does not know, as it does those. */
 		return any_unrouted(KHV_MSR_SHOWN);
-	case KHV_HOOK_nested_vmx_reflect_vmexit:
-	case KHV_HOOK_nested_svm_exit_special:
 	case KHV_HOOK_nested_svm_vmrun:
-	case KHV_HOOK_vmmcall_interception:
 		return khv_l2_calls_hooked;
 	case KHV_HOOK_kvm_cpuid:
 		return KHV_TSC_INVARIANT_ROUTE || khv_cpuid_adds();

@@ -47,6 +47,8 @@ static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_
 
 	/* The block is within one page, so one translation suffices. */
 	gpa = hc->l2 ? khv_nested_gpa(vcpu, hc->in) : hc->in;
+	/* User space knows L1's addresses only. */
+	hc->in = gpa;
 	return gpa != INVALID_GPA && khv_read_guest(vcpu, &to_khv_vcpu(vcpu)->input_page, gpa,
 						    hc->input, hc->input_len) ?
 		       HV_STATUS_SUCCESS :
@@ -126,6 +128,21 @@ static int exit_to_user(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 	return 0;
 }
 
+/* May the module answer this call of an L2? */
+static bool l2_may_call(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_hc_row *row)
+{
+	if (row && (row->flags & KHV_L2)) {
+		khv_nested_call_seen(to_khv_vcpu(vcpu));
+		return true;
+	}
+	if (!row || !(row->flags & KHV_L2_POST) || !(hc->control & KHV_CTL_NESTED) ||
+	    !khv_nested_may_post(vcpu))
+		return false;
+	/* From here on it is a call of L1's VP, to user space, too. */
+	hc->control &= ~KHV_CTL_NESTED;
+	return true;
+}
+
 int khv_hypercall(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
@@ -151,11 +168,8 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 	hc->l2 = khv_in_l2(vcpu);
 	id = khv_hc_find(hc->code);
 	row = id < 0 ? NULL : &khv_hcs[id];
-	if (hc->l2) {
-		if (!row || !(row->flags & KHV_L2))
-			return queue_ud(vcpu);
-		khv_nested_call_seen(vp);
-	}
+	if (hc->l2 && !l2_may_call(vcpu, hc, row))
+		return queue_ud(vcpu);
 
 	trace_khv_hypercall(vcpu->vcpu_id, hc);
 
@@ -185,7 +199,7 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		return exit_to_user(vcpu, hc);
 	if (!status && hc->output_len)
 		status = put_output(vcpu, hc);
-	if (hc->l2 && !status) {
+	if (hc->l2 && !status && (row->flags & KHV_L2)) {
 		vp->counts.hc_l2++;
 		if (!khv_nested_tlb_locked(vcpu, &locked)) {
 			status = HV_STATUS_INVALID_HYPERCALL_INPUT;

@@ -112,6 +112,16 @@ MODULE_PARM_DESC(features_edx, "Likewise to EDX of CPUID leaf 0x40000003");
 module_param_cb(hints_eax, &added_cpuid_ops, &khv_added_cpuid[KHV_CPUID_HINTS_EAX], 0400);
 MODULE_PARM_DESC(hints_eax, "Likewise to EAX of CPUID leaf 0x40000004");
 
+module_param_named(nested_posts_direct, khv_nested_posts_direct, bool, 0400);
+MODULE_PARM_DESC(
+	nested_posts_direct,
+	"Answer HvPostMessage and HvSignalEvent with bit 31 of an L2 with direct flush, too, not only of one that HypercallControls permits");
+
+module_param_named(nested_posts_plain, khv_nested_posts_plain, bool, 0400);
+MODULE_PARM_DESC(
+	nested_posts_plain,
+	"Experiment: clear bit 31 of HvPostMessage and HvSignalEvent that L0 does not answer, before L1 sees them");
+
 static char *require = "";
 module_param(require, charp, 0400);
 MODULE_PARM_DESC(require,

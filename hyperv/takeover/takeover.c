@@ -335,21 +335,23 @@ bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32
 
 bool khv_hook_nested_vmx_reflect_vmexit(struct kvm_vcpu *vcpu)
 {
-	if (!khv_nested_call_is_ours(vcpu))
-		return khv_orig_nested_vmx_reflect_vmexit(vcpu);
 	/* KVM's handler of the exit calls khv_hook_kvm_hv_hypercall(). */
-	return false;
+	if (khv_nested_call_is_ours(vcpu))
+		return false;
+	khv_nested_unmark_post(vcpu);
+	return khv_orig_nested_vmx_reflect_vmexit(vcpu);
 }
 
 int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 {
-	if (!khv_nested_call_is_ours(vcpu))
-		return khv_orig_nested_svm_exit_special(vcpu);
 	/*
 	 * KVM's handler of the exit calls khv_hook_kvm_hv_hypercall() or
 	 * khv_hook_vmmcall_interception().
 	 */
-	return KHV_NESTED_EXIT_HOST;
+	if (khv_nested_call_is_ours(vcpu))
+		return KHV_NESTED_EXIT_HOST;
+	khv_nested_unmark_post(vcpu);
+	return khv_orig_nested_svm_exit_special(vcpu);
 }
 
 /* A KVM whose handler has this name answers #UD to every hypercall of an L2 except flushes. */

@@ -250,8 +250,8 @@ KHV_HOOK(KVM, KVM, void, kvm_hv_destroy_vm, (struct kvm *kvm), (kvm),
 KHV_HOOK(KVM, ANY, void, kvm_hv_init_vm, (struct kvm *kvm), (kvm),
 	 "no VM could be taken over")
 /*
- * Last, because only rows that are being prototyped (KHV_L2) need it. Exists in 7.1.3 and later,
- * and in stable kernels of 6.12; in others kvm_emulate_hypercall() handles the exit.
+ * Last: exists in 7.1.3 and later, and in stable kernels of 6.12; in others kvm_emulate_hypercall()
+ * handles the exit.
  */
 KHV_HOOK(AMD, VCPU, int, vmmcall_interception, (struct kvm_vcpu *vcpu), (vcpu),
 	 "calls of a nested guest would be refused")

@@ -37,10 +37,11 @@ KHV_HYPERCALL(SEND_IPI_EX, 0x0015, send_ipi_ex, .hdr = 24,
 	      .need = { KHV_PRIV(HINTS_EAX, CLUSTER_IPI),
 			KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })
 KHV_HYPERCALL(POST_MESSAGE, 0x005c, post_message, .hdr = 256,
-	      .flags = KHV_USER_EXIT, .enl = KHV_ENL_CONNECTIONS,
+	      .flags = KHV_USER_EXIT | KHV_L2_POST, .enl = KHV_ENL_CONNECTIONS,
 	      .need = { KHV_PRIV(FEATURES_EBX, POST_MESSAGES) })
 KHV_HYPERCALL(SIGNAL_EVENT, 0x005d, signal_event, .hdr = 8,
-	      .flags = KHV_FAST | KHV_ATOMIC | KHV_USER_EXIT, .enl = KHV_ENL_CONNECTIONS,
+	      .flags = KHV_FAST | KHV_ATOMIC | KHV_USER_EXIT | KHV_L2_POST,
+	      .enl = KHV_ENL_CONNECTIONS,
 	      .need = { KHV_PRIV(FEATURES_EBX, SIGNAL_EVENTS) })
 /* User space reads the input of these calls: pages of packets, or nothing. */
 KHV_HYPERCALL(POST_DEBUG_DATA, 0x0069, debug_data,

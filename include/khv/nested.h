@@ -73,21 +73,81 @@ void khv_nested_init(struct khv_vcpu *vp);
  */
 void khv_nested_run_begin(struct khv_vcpu *vp);
 
-/* The rest of khv_nested_call_is_ours(), for a VP whose L1 asked for direct flush. */
+/**
+ * khv_nested_call_has_row() - is this exit of an L2 a hypercall whose row has KHV_L2?
+ * @vcpu: a vCPU in guest mode
+ *
+ * Return: true if so. Context: the vCPU's thread.
+ */
 bool khv_nested_call_has_row(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_nested_post_is_ours() - is this exit of an L2 a post marked for L0 that L1 permits?
+ * @vcpu: a vCPU in guest mode
+ *
+ * Return: true if so. Context: the vCPU's thread, may sleep.
+ */
+bool khv_nested_post_is_ours(struct kvm_vcpu *vcpu);
+
+/* May this be the control word of HvPostMessage or HvSignalEvent that a guest marks for L0? */
+static inline bool khv_nested_is_post(u64 control)
+{
+	return (control & KHV_CTL_NESTED) && ((control & KHV_CTL_CODE) == HVCALL_POST_MESSAGE ||
+					      (control & KHV_CTL_CODE) == HVCALL_SIGNAL_EVENT);
+}
 
 /**
  * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that the module answers?
  * @vcpu: a vCPU of an owned VM
  *
- * Return: true if its L1 asked for direct flush and the call's row has KHV_L2. Context: the vCPU's
- * thread, in guest mode.
+ * Return: true if its L1 asked for direct flush and the call's row has KHV_L2, unless KVM decides
+ * that itself, or if the call is marked for L0, its row has KHV_L2_POST and L1 permits it. Context:
+ * the vCPU's thread, in guest mode, may sleep.
  */
 static inline bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu)
 {
 	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	const unsigned long *regs = vcpu->arch.regs;
 
-	return vp && vp->l2.direct && khv_nested_call_has_row(vcpu);
+	if (!vp)
+		return false;
+	if (khv_l2_calls_hooked && vp->l2.direct && khv_nested_call_has_row(vcpu))
+		return true;
+	/* Nearly no exit has a control word in the register of either convention. */
+	return unlikely(khv_nested_is_post(regs[VCPU_REGS_RCX]) ||
+			khv_nested_is_post(regs[VCPU_REGS_RAX])) &&
+	       khv_nested_post_is_ours(vcpu);
+}
+
+/**
+ * khv_nested_may_post() - does L1 permit its L2 to post messages and signal events by L0?
+ * @vcpu: a vCPU in guest mode
+ *
+ * TLFS chapter "Virtual Processors", HypercallControls of the VP assist page; with the module
+ * parameter "nested_posts_direct" direct flush permits it, too.
+ *
+ * Return: true if so at this moment. Context: the vCPU's thread, may sleep.
+ */
+bool khv_nested_may_post(struct kvm_vcpu *vcpu);
+
+/* Module parameters, constant from load on: Documentation/nested.rst. */
+extern bool khv_nested_posts_direct, khv_nested_posts_plain;
+
+void khv_nested_do_unmark_post(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_nested_unmark_post() - clear the mark of a post that L0 does not answer
+ * @vcpu: a vCPU in guest mode, whose exit goes to KVM, and mostly to L1
+ *
+ * With the module parameter "nested_posts_plain": an L1 that does not know the mark takes the call
+ * for its own. Changes the guest's RCX, or RAX outside of long mode.
+ *
+ * Context: the vCPU's thread.
+ */
+static inline void khv_nested_unmark_post(struct kvm_vcpu *vcpu)
+{
+	if (unlikely(khv_nested_posts_plain) && to_khv_vcpu(vcpu))
+		khv_nested_do_unmark_post(vcpu);
 }
 
 /**

@@ -166,7 +166,8 @@ struct khv_vm {
  * @vp_id: the VP within that VM
  * @unknown: user space restored the nested guest, and its identity is not known yet
  * @direct: L1 enabled direct flush: the module answers its flush hypercalls
- * @direct_used: the module has answered a hypercall of an L2 on this VP since its creation
+ * @direct_used: the module has answered a hypercall of an L2 on this VP since its creation, or
+ *	nested_posts_direct= needs to know of direct flush before the first call
  *
  * TLFS chapter "Nested Virtualization", "Direct Virtual Flush".
  */

@@ -175,6 +175,8 @@ struct khv_msr_row {
  * @KHV_ANY_FORM: the module does not check the form (fast bit, reps, headers, input); the handler
  *	or user space does
  * @KHV_L2: also answered for a nested guest if L1 enables direct flush
+ * @KHV_L2_POST: also answered for a nested guest that marks it for L0 (KHV_CTL_NESTED) if L1
+ *	permits it inter-partition communication
  * @KHV_NEED_ANY: one of the privileges suffices
  * @KHV_ATOMIC: may be answered in the fast path, fast or in memory, see &enum khv_msr_flags; not
  *	for a call with output
@@ -190,6 +192,7 @@ enum khv_hc_flags {
 	KHV_ATOMIC = BIT(7),
 	KHV_L2 = BIT(8),
 	KHV_NEED_ANY = BIT(9),
+	KHV_L2_POST = BIT(10),
 };
 
 /**

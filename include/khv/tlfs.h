@@ -212,7 +212,8 @@ struct khv_vp_assist {
 	u64 current_nested_vmcs;
 };
 
-#define KHV_ASSIST_DIRECT_HYPERCALL BIT(0)
+#define KHV_ASSIST_DIRECT_HYPERCALL BIT(0) /* of nested_features */
+#define KHV_ASSIST_INTER_PARTITION  BIT(0) /* of nested_hypercall_controls */
 /* Two values of CurrentNestedVmcs that mean "no enlightened VMCS". */
 #define KHV_EVMPTR_NONE		    U64_MAX
 #define KHV_EVMPTR_PENDING	    (U64_MAX - 1)

@@ -284,6 +284,7 @@ enum fuzz_tsc { FUZZ_TSC_AHEAD, FUZZ_TSC_ZERO, FUZZ_TSC_WRAP, FUZZ_TSCS };
 #define FUZZ_NESTED_VP_ID   32u
 #define FUZZ_NESTED_VM_ID   64u
 #define FUZZ_NESTED_NO_ID   128u /* VmId 0: it has none */
+#define FUZZ_NESTED_POSTS   256u /* inter-partition communication, in the VP assist page */
 /* The vector with which fuzz_guest_halt() is woken up. */
 #define FUZZ_WAKE_VECTOR    0xfe
 
@@ -444,11 +445,12 @@ struct fuzz_shadow {
 	bool cr8;	   /* the guest has written CR8 since the PPRs were equal */
 	bool enforce;
 	bool apic_off;
-	bool rate;		    /* user space has given the TSC another rate */
-	bool steps[2];		    /* the time may take steps, by the TSC or the page */
-	u64 polled_auto[4];	    /* vectors that a polled SINT with AutoEOI had */
-	u32 twins;		    /* SINTs that had the vector of a polled one with AutoEOI */
-	u64 hz;			    /* of the TSC when the guest ran last */
+	bool rate;	    /* user space has given the TSC another rate */
+	bool steps[2];	    /* the time may take steps, by the TSC or the page */
+	u64 polled_auto[4]; /* vectors that a polled SINT with AutoEOI had */
+	u32 twins;	    /* SINTs that had the vector of a polled one with AutoEOI */
+	u64 hz;		    /* of the TSC when the guest ran last */
+	u32 told; /* vector of a reenlightenment interrupt, user space restored its register */
 	bool restored_tsc;	    /* stock has taken for its clock what lay in a frozen page */
 	u32 let_go;		    /* page + 1 that was frozen, and is not any more */
 	bool clock_set;		    /* user space has set the clock, the guest not run since */

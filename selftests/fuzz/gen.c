@@ -165,7 +165,7 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		break;
 	case FUZZ_NESTED:
 		/* Mostly direct calls that are allowed, and the first VP of the first VM. */
-		o->w[0] = chance(r, 60) ? FUZZ_NESTED_DIRECT | FUZZ_NESTED_ALLOWED : below(r, 256);
+		o->w[0] = chance(r, 60) ? FUZZ_NESTED_DIRECT | FUZZ_NESTED_ALLOWED : below(r, 512);
 		o->w[0] |= chance(r, 20) ? FUZZ_NESTED_LOCK : 0;
 		break;
 	case FUZZ_TSC:

@@ -150,6 +150,9 @@ void fuzz_draw_call(struct fuzz_random *r, struct fuzz_op *o)
 	if (row >= 0 && !fuzz_call_row((u32)row)->xmm && o->w[0] == FUZZ_XMM)
 		o->w[0] = FUZZ_REGISTERS;
 	o->w[1] = code | HV_CTL_REP(reps) | HV_CTL_VARHDR(varhdr);
+	/* Marked for L0, as by a nested root. */
+	if ((code == HVCALL_POST_MESSAGE || code == HVCALL_SIGNAL_EVENT) && chance(r, 25))
+		o->w[1] |= HV_CTL_NESTED;
 	o->w[2] = FUZZ_PAGE(FUZZ_IN_PAGE);
 	o->w[3] = FUZZ_PAGE(FUZZ_OUT_PAGE);
 	if (o->w[0] == FUZZ_XMM || o->w[0] == FUZZ_REGISTERS) {

@@ -479,6 +479,7 @@ u64 fuzz_guest_nested(u64 arg)
 	n->npt_tlb = arg & FUZZ_NESTED_NPT;
 	n->lock_page[0] = !!(arg & FUZZ_NESTED_LOCK);
 	n->assist[ASSIST_DIRECT] = !!(arg & FUZZ_NESTED_ALLOWED);
+	n->assist[ASSIST_CALLS] = !!(arg & FUZZ_NESTED_POSTS);
 	n->vp_id = !!(arg & FUZZ_NESTED_VP_ID);
 	n->vm_id = arg & FUZZ_NESTED_NO_ID ? 0 : arg & FUZZ_NESTED_VM_ID ? 2 : 1;
 	n->l1->nr = 0;

@@ -1087,6 +1087,21 @@ static bool d61(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 
 /* --- L2 ------------------------------------------------------------------ */
 
+/* A post of L2 that is marked for L0: stock has L1 answer it, whatever L1 permits. */
+static bool d62(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	u64 assist = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
+	int page = fuzz_page_at(sh->f[1], assist & ~(PAGE_SIZE - 1));
+	struct fuzz_call c;
+
+	(void)d;
+	return fuzz_in_l2(sh, o) && fuzz_look_at_call(o, &c) && (o->w[1] & HV_CTL_NESTED) &&
+	       (c.code == HVCALL_POST_MESSAGE || c.code == HVCALL_SIGNAL_EVENT) &&
+	       (assist & ASSIST_ENABLE) && page >= 0 &&
+	       (sh->f[1]->pages[(u32)page * PAGE_SIZE + ASSIST_CALLS] & 1) &&
+	       fuzz_is_reflected(&sh->out[0]) && !fuzz_is_reflected(&sh->out[1]);
+}
+
 /* Flush calls of an L2: 6.1 has L1 answer them all; without an identity they are KVM's to stock. */
 static bool d35(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
@@ -1365,6 +1380,7 @@ static struct {
 	{ "D21", d21, false, false, 0, 0 },
 	{ "D60", d60, true, false, 0, 0 },
 	{ "D61", d61, false, true, 0, 0 },
+	{ "D62", d62, true, false, 0, 0 },
 	{ "D16", d16_eoi, true, false, 0, 0 },
 	{ "D1", d1_direct, true, false, 0, 0 },
 	{ "D16", d16_told, false, false, 0, 0 },

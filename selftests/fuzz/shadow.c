@@ -309,12 +309,14 @@ static void note_hypercall(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	const char *id = "D2";
 
 	if (fuzz_writes(o, HV_X64_MSR_HYPERCALL)) {
+		/* Nor is it when user space restores such a one. */
+		bool keeps = fuzz_shadow_msr(sh, 1, HV_X64_MSR_GUEST_OS_ID) ||
+			     (o->kind == FUZZ_SET_MSR && (o->w[1] & HV_HYPERCALL_LOCKED));
+
 		if (has_written(o, &out[0]) && fuzz_shadow_msr(sh, 0, HV_X64_MSR_GUEST_OS_ID))
 			sh->hypercall[0] = o->w[1];
 		if (has_written(o, &out[1]))
-			sh->hypercall[1] = fuzz_shadow_msr(sh, 1, HV_X64_MSR_GUEST_OS_ID) ?
-						   o->w[1] :
-						   o->w[1] & ~HV_HYPERCALL_ENABLE;
+			sh->hypercall[1] = keeps ? o->w[1] : o->w[1] & ~HV_HYPERCALL_ENABLE;
 	} else if (fuzz_writes(o, HV_X64_MSR_GUEST_OS_ID) && !o->w[1]) {
 		if (has_written(o, &out[0]))
 			sh->hypercall[0] &= ~HV_HYPERCALL_ENABLE;
@@ -544,6 +546,9 @@ static void note_leftovers(struct fuzz_shadow *sh, const struct fuzz_op *o)
 	if (o->kind == FUZZ_NESTED && sh->s->setup.nested) {
 		note_left(sh, direct);
 		note_over_code(sh, direct, !!(o->w[0] & FUZZ_NESTED_ALLOWED));
+		note_left(sh, direct + ASSIST_CALLS - ASSIST_DIRECT);
+		note_over_code(sh, direct + ASSIST_CALLS - ASSIST_DIRECT,
+			       !!(o->w[0] & FUZZ_NESTED_POSTS));
 	}
 	if (o->kind == FUZZ_STORE && !sh->out[1].vector)
 		note_over_code(sh, o->w[0], o->w[1]);
@@ -720,6 +725,8 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		sh->restored_l2 = sh->s->setup.nested && !out[1].ret;
 	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_ASSIST_PAGE)
 		sh->assist_set = true;
+	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REENLIGHTENMENT_CONTROL)
+		sh->told = o->w[1] & BIT64(16) ? o->w[1] & 0xff : 0;
 	if (o->l1 || o->kind == FUZZ_NESTED) {
 		sh->restored_l2 = false;
 		sh->assist_set = false;

@@ -399,6 +399,7 @@ static void answer(struct nested *n)
 		n->gpr[L2_RDX] = r.edx;
 		break;
 	case NESTED_HYPERCALL:
+		n->call_rax = n->gpr[L2_RAX];
 		n->gpr[L2_RAX] = NESTED_REFLECTED;
 		break;
 	case NESTED_MSR:

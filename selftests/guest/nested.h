@@ -79,6 +79,7 @@ struct nested {
 	volatile enum nested_exit exit;
 	u32 failure;
 	u64 reason, info;
+	u64 call_rax; /* of L2's last hypercall: L1 answers in gpr */
 
 	struct kvm_sregs sregs; /* L1's, as the host set them up */
 };
@@ -232,6 +233,7 @@ void vmcs_write(struct nested *n, enum vmcs_field field, u64 value);
 /* VP assist page. */
 #define ASSIST_ENABLE	 BIT64(0) /* of the MSR */
 #define ASSIST_DIRECT	 32	  /* NestedControl.Features, bit 0 DirectHypercall */
+#define ASSIST_CALLS	 36 /* NestedControl.HypercallControls, bit 0 InterPartitionCommunication */
 #define ASSIST_ENLIGHTEN 40
 #define ASSIST_VMCS	 48
 

@@ -195,6 +195,7 @@ struct hv_message {
 #define HVCALL_EXT_QUERY_CAPABILITIES 0x8001
 
 #define HV_CTL_FAST		BIT64(16)
+#define HV_CTL_NESTED		BIT64(31)
 #define HV_CTL_VARHDR(n)	((u64)(n) << 17)
 #define HV_CTL_REP(n)		((u64)(n) << 32)
 #define HV_CTL_START(n)		((u64)(n) << 48)
