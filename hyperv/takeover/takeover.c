@@ -24,6 +24,7 @@
 #include "khv/idle.h"
 #include "khv/nested.h"
 #include "khv/port.h"
+#include "khv/reenlighten.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
 #include "khv/stimer.h"
@@ -179,6 +180,15 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 		__kvm_make_request(khv_flush_all(vcpu), vcpu);
 	khv_tlbflush_process(vcpu);
 	khv_stimer_process(vcpu);
+	if (to_khv_vcpu(vcpu))
+		khv_reenlighten(to_khv_vcpu(vcpu));
+}
+
+/* KVM processes requests only before VM-Entry: do so before a halt, too. */
+static void look_before_halt(struct kvm_vcpu *vcpu)
+{
+	khv_reenlighten(to_khv_vcpu(vcpu));
+	khv_stimer_halt(vcpu);
 }
 
 /*
@@ -189,7 +199,7 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 void khv_hook_kvm_vcpu_halt(struct kvm_vcpu *vcpu)
 {
 	if (to_khv_vcpu(vcpu))
-		khv_stimer_halt(vcpu);
+		look_before_halt(vcpu);
 	khv_orig_kvm_vcpu_halt(vcpu);
 	/*
 	 * KVM checks next whether the HLT has ended. An expiry that is signalled only after that
@@ -219,7 +229,7 @@ bool khv_hook_vmx_interrupt_blocked(struct kvm_vcpu *vcpu)
 bool khv_hook_kvm_vcpu_block(struct kvm_vcpu *vcpu)
 {
 	if (to_khv_vcpu(vcpu))
-		khv_stimer_halt(vcpu);
+		look_before_halt(vcpu);
 	return khv_orig_kvm_vcpu_block(vcpu);
 }
 
@@ -240,8 +250,10 @@ int khv_hook_kvm_hv_activate_synic(struct kvm_vcpu *vcpu, bool dont_zero_synic_p
  */
 void khv_hook_kvm_check_async_pf_completion(struct kvm_vcpu *vcpu)
 {
-	if (to_khv_vcpu(vcpu))
+	if (to_khv_vcpu(vcpu)) {
 		khv_stimer_apic_changed(to_khv_vcpu(vcpu));
+		khv_reenlighten_soon(to_khv_vcpu(vcpu));
+	}
 	/* Without Hyper-V, too: another VP's AutoEOI clears TPR_THRESHOLD of all. */
 	kvm_make_request(KVM_REQ_EVENT, vcpu);
 	khv_orig_kvm_check_async_pf_completion(vcpu);
@@ -295,6 +307,7 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	khv_reftime_run_begin(vp);
 	khv_nested_run_begin(vp);
 	khv_idle_run_begin(vp);
+	khv_reenlighten_soon(vp);
 	khv_vp_run_begin(vp);
 	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
 	khv_idle_run_end(vp);

@@ -134,6 +134,8 @@ struct khv_refclock {
  * @crash_notice: value that the guest last wrote to HV_X64_MSR_CRASH_CTL, or 0, without a lock
  * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL; written under hv_lock, read without a lock
  * @refclock: see &struct khv_refclock
+ * @restored: user space has restored the VM, and the guest must be told by the reenlightenment
+ *	interrupt; without a lock
  * @preempted: number of VPs whose thread is runnable inside KVM_RUN but has no CPU
  * @by_index: its VPs by VP index; read without a lock
  *
@@ -155,6 +157,7 @@ struct khv_vm {
 	u64 crash_notice;
 	u64 tsc_invariant;
 	struct khv_refclock refclock;
+	bool restored;
 	atomic_t preempted;
 	struct khv_vcpu *by_index[KVM_MAX_VCPUS];
 };
