@@ -125,12 +125,42 @@ static void merging_fits_or_flushes_all(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, to.all);
 }
 
+static struct khv_flush merged(const struct khv_flush *a, const struct khv_flush *b)
+{
+	struct khv_flush to = {};
+
+	khv_flush_merge(&to, a);
+	khv_flush_merge(&to, b);
+	return to;
+}
+
+/* Global entries stay only if nobody asks for them. */
+static void merging_non_global(struct kunit *test)
+{
+	struct khv_flush non_global = { .all = true, .non_global = true }, full = { .all = true };
+	struct khv_flush nothing = {}, list, is;
+	u64 entry = 0x1000;
+
+	khv_flush_list(&list, &entry, 1, false);
+	KUNIT_EXPECT_FALSE(test, list.non_global);
+	is = merged(&nothing, &non_global);
+	KUNIT_EXPECT_TRUE(test, is.all && is.non_global);
+	is = merged(&non_global, &non_global);
+	KUNIT_EXPECT_TRUE(test, is.all && is.non_global);
+	is = merged(&non_global, &full);
+	KUNIT_EXPECT_TRUE(test, is.all && !is.non_global);
+	is = merged(&full, &non_global);
+	KUNIT_EXPECT_TRUE(test, is.all && !is.non_global);
+	is = merged(&list, &non_global);
+	KUNIT_EXPECT_TRUE(test, is.all && !is.non_global);
+	is = merged(&non_global, &list);
+	KUNIT_EXPECT_TRUE(test, is.all && !is.non_global);
+}
+
 static struct kunit_case flush_cases[] = {
-	KUNIT_CASE(plain_entries),
-	KUNIT_CASE(extended_entries),
-	KUNIT_CASE(lists_fit_or_flush_all),
-	KUNIT_CASE(merging_fits_or_flushes_all),
-	{},
+	KUNIT_CASE(plain_entries),	    KUNIT_CASE(extended_entries),
+	KUNIT_CASE(lists_fit_or_flush_all), KUNIT_CASE(merging_fits_or_flushes_all),
+	KUNIT_CASE(merging_non_global),	    {},
 };
 
 static struct kunit_suite flush_suite = {

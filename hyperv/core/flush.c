@@ -36,6 +36,7 @@ void khv_flush_list(struct khv_flush *flush, const u64 *entries, unsigned int nr
 	unsigned int i;
 
 	flush->all = nr > KHV_FLUSH_RANGES;
+	flush->non_global = false;
 	flush->nr = 0;
 	if (flush->all)
 		return;
@@ -50,6 +51,13 @@ void khv_flush_list(struct khv_flush *flush, const u64 *entries, unsigned int nr
 
 void khv_flush_merge(struct khv_flush *to, const struct khv_flush *add)
 {
+	/* Keep global pages only if every queued flush does. */
+	if (add->all && add->non_global && !to->nr && (!to->all || to->non_global)) {
+		to->non_global = true;
+		WRITE_ONCE(to->all, true);
+		return;
+	}
+	to->non_global = false;
 	if (to->all)
 		return;
 	if (add->all || to->nr + add->nr > KHV_FLUSH_RANGES ||

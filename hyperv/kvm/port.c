@@ -7,7 +7,11 @@
 #include <linux/smp.h>
 #include <linux/uaccess.h>
 #include <asm/fpu/api.h>
+#include <asm/hypervisor.h>
+#include <asm/svm.h>
+#include <asm/vmx.h>
 
+#include "compat/kvm.h"
 #include "khv/port.h"
 
 /* Mirrors kvm_fpu_get(): load the guest's FPU state into the registers and keep it there. */
@@ -74,6 +78,63 @@ void khv_flush_guest(struct kvm_vcpu *vcpu)
 	}
 	++vcpu->stat.tlb_flush;
 	static_call(khv_x86_flush_tlb_guest)(vcpu);
+}
+
+/* Flush this CPU's non-global translations of @vpid. Return: false if INVVPID failed. */
+static bool invvpid_non_global(u16 vpid)
+{
+	const struct {
+		u64 vpid, gva;
+	} operand = { .vpid = vpid };
+	bool failed;
+
+	/* Set carry: INVVPID faults on a CPU that left VMX operation, see khv_vmread(). */
+	asm volatile("stc\n"
+		     "1: invvpid %[operand], %[type]\n"
+		     "2:\n" _ASM_EXTABLE(1b, 2b)
+		     : "=@ccbe"(failed)
+		     : [operand] "m"(operand), [type] "r"((u64)VMX_VPID_EXTENT_SINGLE_NON_GLOBAL)
+		     : "memory");
+	return !failed;
+}
+
+static bool flush_non_global_vmx(struct kvm_vcpu *vcpu)
+{
+	bool done;
+	u16 vpid;
+
+	/* KVM on Hyper-V may use an enlightened VMCS, which VMREAD does not read. */
+	if (hypervisor_is_type(X86_HYPER_MS_HYPERV))
+		return false;
+	/* The one with which the CPU is entered next: L1's, or KVM's own for L2. */
+	vpid = khv_vmread(VIRTUAL_PROCESSOR_ID);
+	/* As flush_ranges(): this CPU's TLB only. Without a VPID each VM-Entry flushes. */
+	preempt_disable();
+	done = vpid && vcpu->arch.last_vmentry_cpu == smp_processor_id() &&
+	       invvpid_non_global(vpid);
+	preempt_enable();
+	return done;
+}
+
+/* noinline: selftests probe it. */
+noinline bool khv_flush_non_global(struct kvm_vcpu *vcpu)
+{
+	u8 *tlb_ctl;
+
+	if (!khv_svm) {
+		if (!flush_non_global_vmx(vcpu))
+			return false;
+	} else {
+		/* KVM clears the guest's return predictions with its own flushes only. */
+		if (!boot_cpu_has(X86_FEATURE_FLUSHBYASID) || khv_has_eraps())
+			return false;
+		tlb_ctl = &khv_vmcb(vcpu)->control.tlb_ctl;
+		/* VMRUN flushes. Keep a wider flush of KVM's, which clears either afterwards. */
+		if (*tlb_ctl == TLB_CONTROL_DO_NOTHING)
+			*tlb_ctl = TLB_CONTROL_FLUSH_ASID_LOCAL;
+	}
+	++vcpu->stat.tlb_flush;
+	return true;
 }
 
 /*

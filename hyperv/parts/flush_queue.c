@@ -123,7 +123,10 @@ void khv_flush_vp(struct kvm_vcpu *vcpu, const struct khv_flush *what, bool l2)
 		khv_flush_guest(vcpu);
 	} else if (elsewhere) {
 		flush_other_level(vcpu);
-	} else if (what->all || !flush_ranges(vcpu, what)) {
+	} else if (what->all) {
+		if (!what->non_global || !khv_flush_non_global(vcpu))
+			khv_flush_guest(vcpu);
+	} else if (!flush_ranges(vcpu, what)) {
 		khv_flush_guest(vcpu);
 	}
 }
@@ -142,10 +145,12 @@ static void process_queue(struct kvm_vcpu *vcpu, bool l2)
 
 	raw_spin_lock_irqsave(&vp->flush_lock, flags);
 	what.all = queue->all;
+	what.non_global = queue->non_global;
 	what.nr = queue->nr;
 	if (!what.all)
 		memcpy(what.range, queue->range, what.nr * sizeof(what.range[0]));
 	queue->all = false;
+	queue->non_global = false;
 	queue->nr = 0;
 	queue->pages = 0;
 	raw_spin_unlock_irqrestore(&vp->flush_lock, flags);

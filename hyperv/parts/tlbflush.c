@@ -167,6 +167,7 @@ static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
 			       flags & HV_FLUSH_USE_EXTENDED_RANGE_FORMAT);
 	} else {
 		what.all = true;
+		what.non_global = flags & HV_FLUSH_NON_GLOBAL_MAPPINGS_ONLY;
 		what.nr = 0;
 	}
 	if (hc->atomic) {

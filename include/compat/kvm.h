@@ -152,6 +152,16 @@ static inline void khv_forget_assist_page(struct kvm_vcpu_hv *hv)
 #endif
 }
 
+/* May guests have return predictions that KVM must clear with each flush? */
+static inline bool khv_has_eraps(void)
+{
+#ifdef X86_FEATURE_ERAPS
+	return boot_cpu_has(X86_FEATURE_ERAPS);
+#else
+	return false;
+#endif
+}
+
 /*
  * KVM's own identity of an L2. Return: false where KVM tracks none, and on Intel for an L2 that was
  * restored with an enlightened VMCS, until its next entry.

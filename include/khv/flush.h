@@ -28,12 +28,14 @@ struct khv_gva_range {
 /**
  * struct khv_flush - the translations that one VP has to flush
  * @all: all of them; @range is not valid then
+ * @non_global: with @all: of global pages, none need be flushed
  * @nr: number of ranges
  * @pages: sum of their pages, at most KHV_FLUSH_PAGES
  * @range: the ranges
  */
 struct khv_flush {
 	bool all;
+	bool non_global;
 	u8 nr;
 	u16 pages;
 	struct khv_gva_range range[KHV_FLUSH_RANGES];

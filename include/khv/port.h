@@ -108,6 +108,16 @@ static inline bool khv_in_smm(const struct kvm_vcpu *vcpu)
  */
 void khv_flush_guest(struct kvm_vcpu *vcpu);
 
+/**
+ * khv_flush_non_global() - flush all translations of the guest's page tables but those of global
+ * pages
+ * @vcpu: the vCPU, with second-level page tables; in guest mode, L2's translations are flushed
+ *
+ * Return: false if the CPU cannot, and nothing was flushed. Context: the vCPU's thread before it
+ * enters the guest, interrupts may be off.
+ */
+bool khv_flush_non_global(struct kvm_vcpu *vcpu);
+
 /* Number of vCPUs after which a kick has a reschedule point. */
 #define KHV_KICK_BATCH 128
 

@@ -19,7 +19,7 @@
 static const char *const counted[NR_HITS] = { "vmx_flush_tlb_current", "vmx_flush_tlb_all" };
 
 struct invalidation invalidations[INVALIDATIONS];
-u32 nr_invalidations;
+u32 nr_invalidations, nr_kept;
 static char no_probes[256]; /* why there are none */
 
 static void probes_remove(void)
@@ -36,6 +36,8 @@ static void probes_remove(void)
 	rmdir(INSTANCE);
 	file_write(TRACING "/kprobe_events", "-:khv_probe/page", O_APPEND);
 	file_write(TRACING "/kprobe_events", "-:khv_probe/all", O_APPEND);
+	file_write(TRACING "/kprobe_events", "-:khv_probe/non_global", O_APPEND);
+	file_write(TRACING "/kprobe_events", "-:khv_probe/kept", O_APPEND);
 }
 
 static int probes_install(void)
@@ -53,6 +55,17 @@ static int probes_install(void)
 		snprintf(text, sizeof(text), "p:khv_probe/all %s vcpu=%%di",
 			 host_is_amd() ? "svm_flush_tlb_asid" : "vmx_flush_tlb_guest");
 		r = file_write(TRACING "/kprobe_events", text, O_APPEND);
+	}
+	/* Of a module that may not be loaded. */
+	if (!r && !access("/sys/module/kvm_hyperv", F_OK)) {
+		snprintf(text, sizeof(text),
+			 "p:khv_probe/non_global kvm_hyperv:khv_flush_non_global vcpu=%%di");
+		r = file_write(TRACING "/kprobe_events", text, O_APPEND);
+		if (!r) {
+			snprintf(text, sizeof(text),
+				 "r:khv_probe/kept kvm_hyperv:khv_flush_non_global kept=$retval:u8");
+			r = file_write(TRACING "/kprobe_events", text, O_APPEND);
+		}
 	}
 	for (i = 0; !r && i < NR_HITS && !host_is_amd(); i++) {
 		snprintf(text, sizeof(text), "p:khv_count/%s %s", counted[i], counted[i]);
@@ -81,6 +94,7 @@ void probes_read(void)
 		fd = open(INSTANCE "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	ASSERT(fd >= 0, "trace_pipe: %s", strerror(errno));
 	nr_invalidations = 0;
+	nr_kept = 0;
 	for (;;) {
 		r = read(fd, text + have, sizeof(text) - 1 - have);
 		if (r <= 0)
@@ -88,10 +102,16 @@ void probes_read(void)
 		have += (size_t)r;
 		text[have] = '\0';
 		for (line = text; (end = strchr(line, '\n')); line = end + 1) {
-			struct invalidation *inv = &invalidations[nr_invalidations++];
-			const char *vcpu, *page, *cpu;
+			struct invalidation *inv = &invalidations[nr_invalidations];
+			const char *vcpu, *page, *cpu, *kept;
 
 			*end = '\0';
+			kept = strstr(line, " kept=");
+			if (kept) {
+				nr_kept += kept[6] == '1';
+				continue;
+			}
+			nr_invalidations++;
 			vcpu = strstr(line, "vcpu=");
 			page = strstr(line, "gva=");
 			cpu = strchr(line, '[');
@@ -99,7 +119,8 @@ void probes_read(void)
 			ASSERT(nr_invalidations < INVALIDATIONS, "too many events");
 			inv->vcpu = strtoull(vcpu + 5, NULL, 16);
 			inv->cpu = (u32)strtoul(cpu + 1, NULL, 10);
-			inv->all = !page;
+			inv->non_global = strstr(line, ": non_global:");
+			inv->all = !page && !inv->non_global;
 			inv->gva = page ? strtoull(page + 4, NULL, 16) : 0;
 		}
 		have = strlen(line);
@@ -146,7 +167,8 @@ bool invalidated_page(u64 vcpu, u64 gva, u32 shift)
 		const struct invalidation *inv = &invalidations[i];
 
 		/* Any address of a large page will do. */
-		if (inv->vcpu == vcpu && (inv->all || inv->gva >> shift == gva >> shift))
+		if (inv->vcpu == vcpu &&
+		    (inv->all || inv->non_global || inv->gva >> shift == gva >> shift))
 			return true;
 	}
 	return false;
@@ -158,6 +180,15 @@ u32 invalidated_all(u64 vcpu)
 
 	for (i = 0; i < nr_invalidations; i++)
 		n += invalidations[i].vcpu == vcpu && invalidations[i].all;
+	return n;
+}
+
+u32 invalidated_non_global(u64 vcpu)
+{
+	u32 i, n = 0;
+
+	for (i = 0; i < nr_invalidations; i++)
+		n += invalidations[i].vcpu == vcpu && invalidations[i].non_global;
 	return n;
 }
 
