@@ -61,7 +61,8 @@ TEST(bad_connections_and_flags)
 		ASSERT_EQ(__connection_assign(vm, 1u << bit | CONN, fd), -EINVAL);
 		ASSERT_EQ(__connection_deassign(vm, 1u << bit), -EINVAL);
 	}
-	for (bit = 1; bit < 32; bit++) {
+	/* Bit 31 is the module's own: eom_event_test. */
+	for (bit = 1; bit < 31; bit++) {
 		ASSERT_EQ(__connection_ioctl(vm, CONN, fd, 1u << bit), -EINVAL);
 		ASSERT_EQ(__connection_ioctl(vm, CONN, fd, 1u << bit | KVM_HYPERV_EVENTFD_DEASSIGN),
 			  -EINVAL);

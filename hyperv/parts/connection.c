@@ -4,7 +4,7 @@
  * eventfd (KVM_HYPERV_EVENTFD). All messages and all other events exit to user space: a message as
  * the guest posted it, an event always in the fast form. Connections are kept in the stock struct,
  * changed under its hv_lock, and read and used under RCU. TLFS chapter "Inter-Partition
- * Communication".
+ * Communication". Also signals the eventfd of a VP's EOM.
  */
 #include <linux/eventfd.h>
 #include <linux/idr.h>
@@ -14,6 +14,7 @@
 #include "khv/connection.h"
 #include "khv/handlers.h"
 #include "khv/hcall.h"
+#include "khv/vp.h"
 
 /* HvSignalEvent's input, one 64-bit word. */
 #define SIGNAL_FLAG_NUMBER GENMASK_ULL(47, 32)
@@ -60,11 +61,73 @@ static int deassign(struct kvm *kvm, u32 connection)
 	return 0;
 }
 
+static int assign_eom(struct kvm *kvm, struct khv_vcpu *vp, int fd)
+{
+	struct eventfd_ctx *eventfd = eventfd_ctx_fdget(fd);
+	int ret = 0;
+
+	if (IS_ERR(eventfd))
+		return PTR_ERR(eventfd);
+	mutex_lock(&kvm->arch.hyperv.hv_lock);
+	if (rcu_access_pointer(vp->eom_event))
+		ret = -EEXIST;
+	else
+		rcu_assign_pointer(vp->eom_event, eventfd);
+	mutex_unlock(&kvm->arch.hyperv.hv_lock);
+	if (ret)
+		eventfd_ctx_put(eventfd);
+	return ret;
+}
+
+static int deassign_eom(struct kvm *kvm, struct khv_vcpu *vp)
+{
+	struct eventfd_ctx *eventfd;
+
+	mutex_lock(&kvm->arch.hyperv.hv_lock);
+	eventfd = rcu_replace_pointer(vp->eom_event, NULL,
+				      lockdep_is_held(&kvm->arch.hyperv.hv_lock));
+	mutex_unlock(&kvm->arch.hyperv.hv_lock);
+	if (!eventfd)
+		return -ENOENT;
+	/* As deassign(). */
+	synchronize_rcu();
+	eventfd_ctx_put(eventfd);
+	return 0;
+}
+
+void khv_eom_event_signal(struct khv_vcpu *vp)
+{
+	struct eventfd_ctx *eventfd;
+
+	rcu_read_lock();
+	eventfd = rcu_dereference(vp->eom_event);
+	if (unlikely(eventfd))
+		khv_eventfd_signal(eventfd);
+	rcu_read_unlock();
+}
+
+void khv_eom_event_uninit(struct khv_vcpu *vp)
+{
+	struct eventfd_ctx *eventfd = rcu_dereference_protected(vp->eom_event, true);
+
+	if (eventfd)
+		eventfd_ctx_put(eventfd);
+}
+
 int khv_connection_eventfd(struct kvm *kvm, const struct kvm_hyperv_eventfd *args)
 {
-	if ((args->flags & ~KVM_HYPERV_EVENTFD_DEASSIGN) ||
+	struct khv_vcpu *vp;
+
+	if ((args->flags & ~(KVM_HYPERV_EVENTFD_DEASSIGN | KHV_EVENTFD_EOM)) ||
 	    (args->conn_id & ~KVM_HYPERV_CONN_ID_MASK))
 		return -EINVAL;
+	if (args->flags & KHV_EVENTFD_EOM) {
+		vp = khv_vp_by_index(kvm, args->conn_id);
+		if (!vp)
+			return -ENOENT;
+		return args->flags & KVM_HYPERV_EVENTFD_DEASSIGN ? deassign_eom(kvm, vp) :
+								   assign_eom(kvm, vp, args->fd);
+	}
 	if (args->flags & KVM_HYPERV_EVENTFD_DEASSIGN)
 		return deassign(kvm, args->conn_id);
 	return assign(kvm, args->conn_id, args->fd);

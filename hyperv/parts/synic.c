@@ -8,6 +8,7 @@
 #include <linux/bitmap.h>
 #include <linux/kvm_host.h>
 
+#include "khv/connection.h"
 #include "khv/handlers.h"
 #include "khv/port.h"
 #include "khv/state.h"
@@ -203,9 +204,10 @@ enum khv_msr_result khv_msr_eom_write(struct khv_msr_access *a)
 	if (waits && a->atomic)
 		return KHV_MSR_SLOW;
 	khv_stimer_retry(a->vp);
-	if (!waits)
-		return KHV_MSR_OK;
-	khv_synic_notify_all(a->vp);
+	if (!a->host)
+		khv_eom_event_signal(a->vp);
+	if (waits)
+		khv_synic_notify_all(a->vp);
 	return KHV_MSR_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 
+#include "khv/connection.h"
 #include "khv/crash.h"
 #include "khv/identity.h"
 #include "khv/nested.h"
@@ -167,6 +168,7 @@ void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 	mutex_unlock(&vp->vm->vps_lock);
 
 	vcpu->arch.hyperv = NULL;
+	khv_eom_event_uninit(vp);
 	khv_tlbflush_uninit(vp);
 	kfree(vp);
 }

@@ -247,6 +247,7 @@ struct khv_msr_access {
  * @idle: the VP has read HV_X64_MSR_GUEST_IDLE in this KVM_RUN, and is halted by that if it is
  *	halted at all and has not run since @idle_since; VP's thread only
  * @idle_since: guest's TSC when KVM had last run the VP
+ * @eom_event: signalled by an EOM of the guest, or NULL; changed under hv_lock, used under RCU
  * @apic_waits: an expiry waits for the local APIC to be enabled; VP's thread only
  * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG is requested and has not reached user space; VP's thread
  *	only
@@ -286,6 +287,7 @@ struct khv_vcpu {
 	u64 stimer_rush_end[HV_SYNIC_STIMER_COUNT];
 	bool idle;
 	u64 idle_since;
+	struct eventfd_ctx __rcu *eom_event;
 	bool apic_waits;
 	bool syndbg_exit;
 	raw_spinlock_t flush_lock; /* guards flush, gpa_flush */
