@@ -1314,6 +1314,22 @@ static bool ticks_told(const struct fuzz_shadow *sh, const struct fuzz_differenc
 	return sh->ticks[vector / 64] >> vector % 64 & 1;
 }
 
+/*
+ * The VP assist page lies on the first message slot: its type is "no EOI required", which KVM takes
+ * away at each exit and sets again if it can. An exit that the fast path answers leaves it.
+ */
+static bool eoi_hint(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d, const char **id)
+{
+	u64 simp = fuzz_shadow_msr(sh, 1, HV_X64_MSR_SIMP),
+	    assist = fuzz_shadow_msr(sh, 1, HV_X64_MSR_VP_ASSIST_PAGE);
+
+	*id = "EOI hint";
+	return o->kind == FUZZ_TAKE && d->what == FUZZ_OF_RESULT && !(o->w[0] % HV_SYNIC_SINTS) &&
+	       (simp & assist & 1) && !((simp ^ assist) & ~(PAGE_SIZE - 1)) && (d->a ^ d->b) == 1 &&
+	       !(u32)(d->a & d->b);
+}
+
 static bool ticks(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
 		  const char **id)
 {
@@ -1417,6 +1433,8 @@ static struct {
 	  true, false, 0, 0 },
 	{ "a call of L2 that was refused (D27, D28, D29)", tlb_lock, true, false, 0, 0 },
 	{ "the number of a timer's ticks", ticks, true, false, 0, 0 },
+	{ "that an EOI is not required, after an exit of the fast path", eoi_hint, true, false, 0,
+	  0 },
 };
 
 struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,
