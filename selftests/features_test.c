@@ -146,6 +146,35 @@ TEST(gate_of_another_bit)
 	gated("features_eax=0x400", faults_at_vp_index);
 }
 
+/* Such a VM is not offered it. */
+TEST(not_without_an_in_kernel_apic)
+{
+	struct vm *vm;
+
+	load("features_eax=0x440 features_edx=0x20");
+	vm = create(VM_NO_IRQCHIP);
+	ASSERT_EQ(read_leaf(vm, reads_leaf_3).eax, HYPERCALLS | VP_INDEX);
+	ASSERT_EQ(shown.edx, 0);
+	end(vm);
+}
+
+/* User space sets CPUID as often as it likes before the guest runs: the last table counts. */
+TEST(set_again)
+{
+	struct vm *vm;
+	u32 i;
+
+	load("features_eax=0x40");
+	vm = create(0);
+	for (i = 0; i < 3; i++) {
+		cpuid_get(&vm->vcpus[0]->cpuid, HV_LEAF_FEATURES)->eax = HYPERCALLS |
+									 (i == 1 ? GUEST_IDLE : 0);
+		vcpu_set_cpuid(vm->vcpus[0]);
+	}
+	ASSERT_EQ(read_leaf(vm, reads_leaf_3).eax, HYPERCALLS | VP_INDEX);
+	end(vm);
+}
+
 /* Hyper-V's leaves are somebody else's there, or nobody's: KVM's own signature, say. */
 TEST(not_without_hyperv)
 {
