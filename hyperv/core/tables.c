@@ -68,7 +68,7 @@ static bool msr_row_valid(unsigned int row)
 	/* The fast path checks neither. */
 	if ((r->flags & KHV_MSR_ATOMIC_WR) && (r->flags & (KHV_MSR_RO | KHV_MSR_OVERLAY)))
 		return false;
-	/* Writes are KVM's. */
+	/* Nothing answers its writes. */
 	if ((r->flags & KHV_MSR_SHOWN) && (~r->flags & (KHV_MSR_RO | KHV_MSR_UNROUTED)))
 		return false;
 	if (row && r->first <= khv_msrs[row - 1].first)

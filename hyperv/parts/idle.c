@@ -7,6 +7,7 @@
  */
 #include <linux/kvm_host.h>
 
+#include "khv/apic.h"
 #include "khv/handlers.h"
 #include "khv/idle.h"
 #include "khv/port.h"
@@ -24,9 +25,12 @@ enum khv_msr_result khv_msr_guest_idle_read(struct khv_msr_access *a)
 	a->data = 0;
 	if (a->host)
 		return KHV_MSR_OK;
-	/* khv_msr_is_hidden() */
+	/* khv_msr_is_shown() */
 	if (!vcpu->arch.apic)
 		return KHV_MSR_SLOW;
+	/* No interrupt would end it. */
+	if (!khv_apic_enabled(vcpu, (void *)vcpu->arch.apic))
+		return KHV_MSR_OK;
 	/* kvm_cpu_has_interrupt() may look for a page of Xen's, and sleep. */
 	if (a->atomic)
 		return khv_kvm_lapic_find_highest_irr(vcpu) >= 0 ? KHV_MSR_OK : KHV_MSR_SLOW;

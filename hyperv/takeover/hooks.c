@@ -40,13 +40,13 @@ struct khv_hook khv_hooks[KHV_NR_HOOKS] = {
 
 static struct ftrace_ops ops;
 
-/* Is there a row that KVM does not route to its Hyper-V code, and that has none of these flags? */
-static bool any_unrouted(u32 without)
+/* Is there a row that KVM does not route to its Hyper-V code, nor to its PMU's as unknown? */
+static bool any_unrouted(void)
 {
 	int i;
 
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
-		if ((khv_msrs[i].flags & KHV_MSR_UNROUTED) && !(khv_msrs[i].flags & without))
+		if ((khv_msrs[i].flags & (KHV_MSR_UNROUTED | KHV_MSR_SHOWN)) == KHV_MSR_UNROUTED)
 			return true;
 	}
 	return false;
@@ -61,10 +61,8 @@ static bool needed(enum khv_hook_id id)
 		return false;
 	switch (id) {
 	case KHV_HOOK_kvm_get_msr_common:
-		return any_unrouted(0);
 	case KHV_HOOK_kvm_set_msr_common:
-		/* KVM refuses writes to a number that it does not know, as it does those. */
-		return any_unrouted(KHV_MSR_SHOWN);
+		return any_unrouted();
 	case KHV_HOOK_nested_svm_vmrun:
 		return khv_l2_calls_hooked;
 	case KHV_HOOK_kvm_cpuid:

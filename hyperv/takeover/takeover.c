@@ -317,17 +317,36 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	return ret;
 }
 
+bool khv_hook_kvm_pmu_is_valid_msr(struct kvm_vcpu *vcpu, u32 msr)
+{
+	return khv_msr_is_shown(vcpu, msr) || khv_orig_kvm_pmu_is_valid_msr(vcpu, msr);
+}
+
+int khv_hook_kvm_pmu_get_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
+{
+	if (!khv_msr_is_shown(vcpu, msr->index))
+		return khv_orig_kvm_pmu_get_msr(vcpu, msr);
+	return khv_msr_read(vcpu, msr->index, &msr->data, msr->host_initiated);
+}
+
+int khv_hook_kvm_pmu_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
+{
+	if (!khv_msr_is_shown(vcpu, msr->index))
+		return khv_orig_kvm_pmu_set_msr(vcpu, msr);
+	/* Read-only; and no VMM has saved it. */
+	return 1;
+}
+
 int khv_hook_kvm_get_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
 {
-	if (!khv_msr_is_unrouted(msr->index, 0) ||
-	    (!msr->host_initiated && khv_msr_is_hidden(vcpu, msr->index)))
+	if (!khv_msr_is_unrouted(msr->index))
 		return khv_orig_kvm_get_msr_common(vcpu, msr);
 	return khv_msr_read(vcpu, msr->index, &msr->data, msr->host_initiated);
 }
 
 int khv_hook_kvm_set_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)
 {
-	if (!khv_msr_is_unrouted(msr->index, KHV_MSR_SHOWN))
+	if (!khv_msr_is_unrouted(msr->index))
 		return khv_orig_kvm_set_msr_common(vcpu, msr);
 	return khv_msr_write(vcpu, msr->index, msr->data, msr->host_initiated);
 }

@@ -196,6 +196,18 @@ KHV_HOOK_TO(KVM, KVM_2ND, int, kvm_hv_synic_set_irq,
 	 (e, kvm, irq_source_id, level, line_status), khv_synic_set_route,
 	 "user space could not raise a SINT")
 #endif
+/*
+ * KVM asks its PMU code last whether it knows an MSR: three functions that are seldom called, where
+ * kvm_get_msr_common() would cost every VM.
+ */
+KHV_HOOK(KVM, VCPU, bool, kvm_pmu_is_valid_msr, (struct kvm_vcpu *vcpu, u32 msr), (vcpu, msr),
+	 "registers that no KVM has could not be answered")
+KHV_HOOK(KVM, VCPU, int, kvm_pmu_get_msr, (struct kvm_vcpu *vcpu, struct msr_data *msr),
+	 (vcpu, msr),
+	 "registers that no KVM has could not be read")
+KHV_HOOK(KVM, VCPU, int, kvm_pmu_set_msr, (struct kvm_vcpu *vcpu, struct msr_data *msr),
+	 (vcpu, msr),
+	 "registers that no KVM has could not be written")
 KHV_HOOK(KVM, VCPU, int, kvm_get_msr_common, (struct kvm_vcpu *vcpu, struct msr_data *msr),
 	 (vcpu, msr),
 	 "MSRs that this KVM does not route to its Hyper-V code could not be read")

@@ -19,37 +19,36 @@ int khv_msr_check(const char **bad);
 /**
  * khv_msr_is_unrouted() - does KVM not bring accesses to this MSR to its Hyper-V code?
  * @msr: MSR number
- * @without: flags that the row must not have
  *
- * Return: true if a row says so; the hooks on kvm_{get,set}_msr_common() answer it then. Context:
- * any.
+ * Return: true if a row says so; the hooks on kvm_{get,set}_msr_common() answer it then, or those on
+ * KVM's PMU code, see khv_msr_is_shown(). Context: any.
  */
-static inline bool khv_msr_is_unrouted(u32 msr, u32 without)
+static inline bool khv_msr_is_unrouted(u32 msr)
 {
 	int row = khv_msr_find(msr);
 
-	return row >= 0 && (khv_msrs[row].flags & KHV_MSR_UNROUTED) &&
-	       !(khv_msrs[row].flags & without);
+	return row >= 0 &&
+	       (khv_msrs[row].flags & (KHV_MSR_UNROUTED | KHV_MSR_SHOWN)) == KHV_MSR_UNROUTED;
 }
 
 /**
- * khv_msr_is_hidden() - is this an MSR that the guest does not know of?
+ * khv_msr_is_shown() - is this an MSR that no KVM has, and that the guest is shown?
  * @vcpu: a vCPU of an owned VM
  * @msr: MSR number
  *
- * KVM answers it then as any MSR that does not exist: kvm.ignore_msrs and
+ * Otherwise KVM answers it as any MSR that does not exist: kvm.ignore_msrs and
  * KVM_CAP_X86_USER_SPACE_MSR decide.
  *
- * Return: true if the row has KHV_MSR_SHOWN and the guest's CPUID does not show it, or the VM has
- * no local APIC in the kernel, by which alone KVM learns of interrupts. Context: the vCPU's thread.
+ * Return: true if the row has KHV_MSR_SHOWN, the guest's CPUID shows it, and the VM has a local
+ * APIC in the kernel, by which alone KVM learns of interrupts. Context: the vCPU's thread.
  */
-static inline bool khv_msr_is_hidden(struct kvm_vcpu *vcpu, u32 msr)
+static inline bool khv_msr_is_shown(struct kvm_vcpu *vcpu, u32 msr)
 {
 	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	int row = khv_msr_find(msr);
 
-	return row >= 0 && (khv_msrs[row].flags & KHV_MSR_SHOWN) &&
-	       (!vp || !(vp->gate.msr & BIT_ULL(row)) || !vcpu->arch.apic);
+	return row >= 0 && (khv_msrs[row].flags & KHV_MSR_SHOWN) && vp &&
+	       (vp->gate.msr & BIT_ULL(row)) && vcpu->arch.apic;
 }
 
 /**
