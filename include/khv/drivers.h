@@ -20,8 +20,8 @@ int khv_msr_check(const char **bad);
  * khv_msr_is_unrouted() - does KVM not bring accesses to this MSR to its Hyper-V code?
  * @msr: MSR number
  *
- * Return: true if a row says so; the hooks on kvm_{get,set}_msr_common() answer it then, or those on
- * KVM's PMU code, see khv_msr_is_shown(). Context: any.
+ * Return: true if a row says so; the hooks on kvm_{get,set}_msr_common() answer it then, or those
+ * on KVM's PMU code, see khv_msr_is_shown(). Context: any.
  */
 static inline bool khv_msr_is_unrouted(u32 msr)
 {
