@@ -28,7 +28,7 @@ enum khv_msr_result khv_msr_guest_idle_read(struct khv_msr_access *a)
 	/* khv_msr_is_shown() */
 	if (!vcpu->arch.apic)
 		return KHV_MSR_SLOW;
-	/* No interrupt would end it. */
+	/* Only the PIC's interrupts could end it: do not sleep until an NMI. */
 	if (!khv_apic_enabled(vcpu, (void *)vcpu->arch.apic))
 		return KHV_MSR_OK;
 	/* kvm_cpu_has_interrupt() may look for a page of Xen's, and sleep. */
