@@ -27,7 +27,7 @@ enum fault_page {
 
 #define FAULT_SIZE   (NR_FAULT_PAGES * PAGE_SIZE)
 #define FAULT_AT(n)  (FAULT_GPA + PAGE_SIZE * (n))
-#define MAX_STEPS    5
+#define MAX_STEPS    6
 #define MAX_CASE_MSR 64
 
 struct fault_case {
