@@ -1395,7 +1395,7 @@ static struct {
 	{ "D55", d55, false, true, 0, 0 },
 	{ "D21", d21, false, false, 0, 0 },
 	{ "D60", d60, true, false, 0, 0 },
-	{ "D61", d61, false, true, 0, 0 },
+	{ "D61", d61, false, false, 0, 0 },
 	{ "D62", d62, true, false, 0, 0 },
 	{ "D16", d16_eoi, true, false, 0, 0 },
 	{ "D1", d1_direct, true, false, 0, 0 },
