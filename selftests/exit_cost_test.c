@@ -403,7 +403,7 @@ static const char *judge(const char *name, enum kind kind, u32 stock, u32 not_ou
 	static char why[80];
 
 	*why = 0;
-	/* The hook on vmmcall_interception(), for posts of a nested root: 113, up to 60 per mille. */
+	/* 113 by the hook on vmmcall_interception(), for posts of a nested root. */
 	if (host_is_amd() && !strncmp(name, "HC_", 3))
 		passed = PASSED_CALL_LIMIT;
 	if (cost_kernel_by_gcc14()) {
