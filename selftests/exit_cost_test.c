@@ -24,27 +24,26 @@
  * What an exit may cost that KVM answers, in an owned VM and in any other: so many per mille of
  * stock, or so many instructions above it, whichever is more.
  */
-#define FOREIGN_LIMIT	  1010
-#define FOREIGN_ABOVE	  12
+#define FOREIGN_LIMIT 1010
+#define FOREIGN_ABOVE 12
 /* Per mille of stock for a synthetic MSR or a call in a VM that KVM keeps: it meets two hooks. */
-#define PASSED_LIMIT	  1020
-#define PASSED_CALL_LIMIT 1065
+#define PASSED_LIMIT  1020
 /*
  * Percent of stock that an exit may cost that the fast path answers, or so many instructions above
  * the world switch. On AMD, and with the kernel's mitigations, the world switch alone is half of
  * stock, and the rest is the same (fastpath.rst); without NRIPS what skipping takes is left out.
  */
-#define FAST_LIMIT	  (!host_tells_next_rip() ? 72 : 60)
-#define FAST_ABOVE	  (mitigated() ? 130 : 120)
+#define FAST_LIMIT    (!host_tells_next_rip() ? 72 : 60)
+#define FAST_ABOVE    (mitigated() ? 130 : 120)
 /* ... of the rows that miss that on AMD, or with mitigations: benchmark.md has their numbers. */
-#define BOUND_LIMIT	  (!host_tells_next_rip() ? 80 : host_is_amd() || mitigated() ? 66 : 60)
+#define BOUND_LIMIT   (!host_tells_next_rip() ? 80 : host_is_amd() || mitigated() ? 66 : 60)
 /* Stock takes up to a tenth less in a kernel by gcc 14, as Debian 13's; the module does not. */
-#define GCC14_FAST	  (host_is_amd() && mitigated() ? 2 : 0)
-#define GCC14_BOUND	  (host_is_amd() || mitigated() ? 7 : 2)
+#define GCC14_FAST    (host_is_amd() && mitigated() ? 2 : 0)
+#define GCC14_BOUND   (host_is_amd() || mitigated() ? 7 : 2)
 /* Nothing that the fast path does not answer may cost this many more than stock. */
-#define SLOW_LIMIT	  (mitigated() || !host_tells_next_rip() ? 200 : 165)
+#define SLOW_LIMIT    (mitigated() || !host_tells_next_rip() ? 200 : 165)
 /* Debian builds 7.3 with CONFIG_UBSAN_BOUNDS, which checks each index of the slow path. */
-#define GCC14_SLOW	  20
+#define GCC14_SLOW    20
 
 #define PARAM	      "/sys/module/kvm_hyperv/parameters/fastpath"
 #define FLOOR_MSR     0x4b480000u
@@ -396,24 +395,20 @@ static bool above(u32 cost, u32 stock, u32 per_mille, u32 more)
 }
 
 /* What is too expensive about an exit, or "". */
-static const char *judge(const char *name, enum kind kind, u32 stock, u32 not_ours, u32 off, u32 on)
+static const char *judge(enum kind kind, u32 stock, u32 not_ours, u32 off, u32 on)
 {
 	u32 limit = kind == BOUND ? BOUND_LIMIT : FAST_LIMIT, slow = SLOW_LIMIT;
-	u32 passed = PASSED_LIMIT;
 	static char why[80];
 
 	*why = 0;
-	/* 113 by the hook on vmmcall_interception(), for posts of a nested root. */
-	if (host_is_amd() && !strncmp(name, "HC_", 3))
-		passed = PASSED_CALL_LIMIT;
 	if (cost_kernel_by_gcc14()) {
 		limit += kind == BOUND ? GCC14_BOUND : GCC14_FAST;
 		slow += GCC14_SLOW;
 	}
 	if (kind == FOREIGN && above(not_ours, stock, FOREIGN_LIMIT, FOREIGN_ABOVE))
 		snprintf(why, sizeof(why), "  not ours: too much above stock");
-	else if (kind != FOREIGN && above(not_ours, stock, passed, 0))
-		snprintf(why, sizeof(why), "  not ours: above %u per mille", passed);
+	else if (kind != FOREIGN && above(not_ours, stock, PASSED_LIMIT, 0))
+		snprintf(why, sizeof(why), "  not ours: above %u per mille", PASSED_LIMIT);
 	else if (kind == FOREIGN && above(off > on ? off : on, stock, FOREIGN_LIMIT, FOREIGN_ABOVE))
 		snprintf(why, sizeof(why), "  ours: too much above stock");
 	else if (off > stock + slow)
@@ -428,7 +423,7 @@ static const char *judge(const char *name, enum kind kind, u32 stock, u32 not_ou
 static u32 report(const char *name, enum kind kind, const u32 cost[5])
 {
 	static const char *const kinds[] = { "foreign", "plain", "fast", "bound" };
-	const char *why = judge(name, kind, cost[0], cost[1], cost[2], cost[3]);
+	const char *why = judge(kind, cost[0], cost[1], cost[2], cost[3]);
 
 	ktap_log("ROW %s %s %u %u %u %u%s", name, kinds[kind], cost[0], cost[1], cost[2], cost[3],
 		 why);

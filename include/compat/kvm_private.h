@@ -128,6 +128,12 @@ struct khv_vcpu_vmx {
 #ifndef KHV_HOOK_VP
 #define KHV_HOOK_VP KHV_HOOK_TO
 #endif
+/*
+ * Exists in 7.1.3 and later, and in stable kernels of 6.12; in others kvm_emulate_hypercall()
+ * handles the exit. First, because every hypercall passes it on the way to kvm_hv_hypercall().
+ */
+KHV_HOOK(AMD, VCPU, int, vmmcall_interception, (struct kvm_vcpu *vcpu), (vcpu),
+	 "calls of a nested guest would be refused")
 KHV_HOOK_TO(KVM, VCPU, int, kvm_hv_get_msr_common,
 	 (struct kvm_vcpu *vcpu, u32 msr, u64 *pdata, bool host),
 	 (vcpu, msr, pdata, host), khv_msr_read,
@@ -138,8 +144,6 @@ KHV_HOOK_TO(KVM, VCPU, int, kvm_hv_set_msr_common,
 	 "synthetic MSRs could not be written")
 KHV_HOOK_TO(KVM, VCPU, int, kvm_hv_hypercall, (struct kvm_vcpu *vcpu), (vcpu), khv_hypercall,
 	 "hypercalls could not be answered")
-KHV_HOOK(KVM, VCPU, void, kvm_hv_process_stimers, (struct kvm_vcpu *vcpu), (vcpu),
-	 "synthetic timers would not expire")
 #ifdef KHV_HAVE_L2_FLUSH
 /* Fills vp_assist_page in struct kvm_vcpu_hv; 6.1 has a different function of this name. */
 KHV_HOOK_VP(KVM, VCPU, int, kvm_hv_get_assist_page, (struct kvm_vcpu *vcpu), (vcpu),
@@ -153,6 +157,8 @@ KHV_HOOK(AMD, VCPU, int, nested_svm_exit_special, (struct kvm_vcpu *vcpu), (vcpu
 	 "calls of a nested guest would go to its hypervisor")
 KHV_HOOK(AMD, VCPU, int, nested_svm_vmrun, (struct kvm_vcpu *vcpu), (vcpu),
 	 "the module could not learn which L2 is entered")
+KHV_HOOK(KVM, VCPU, void, kvm_hv_process_stimers, (struct kvm_vcpu *vcpu), (vcpu),
+	 "synthetic timers would not expire")
 #ifndef KHV_HAVE_L2_FLUSH
 KHV_HOOK_VP(INTEL, VCPU, bool, nested_enlightened_vmentry, (struct kvm_vcpu *vcpu, u64 *evmcs_gpa),
 	 (vcpu, evmcs_gpa), khv_nested_vmx_entry,
@@ -261,12 +267,6 @@ KHV_HOOK(KVM, KVM, void, kvm_hv_destroy_vm, (struct kvm *kvm), (kvm),
 	 "the state of a VM would leak")
 KHV_HOOK(KVM, ANY, void, kvm_hv_init_vm, (struct kvm *kvm), (kvm),
 	 "no VM could be taken over")
-/*
- * Last: exists in 7.1.3 and later, and in stable kernels of 6.12; in others kvm_emulate_hypercall()
- * handles the exit.
- */
-KHV_HOOK(AMD, VCPU, int, vmmcall_interception, (struct kvm_vcpu *vcpu), (vcpu),
-	 "calls of a nested guest would be refused")
 #undef KHV_HOOK_TO
 #undef KHV_HOOK_VP
 #endif
