@@ -44,6 +44,18 @@ static int assign(struct kvm *kvm, u32 connection, int fd)
 	return ret < 0 ? ret : 0;
 }
 
+/* Release what was unlinked: -ENOENT if that was nothing. */
+static int put_unlinked(struct eventfd_ctx *eventfd)
+{
+	if (!eventfd)
+		return -ENOENT;
+
+	/* Wait for readers that found the eventfd: they signal it within their RCU read section. */
+	synchronize_rcu();
+	eventfd_ctx_put(eventfd);
+	return 0;
+}
+
 static int deassign(struct kvm *kvm, u32 connection)
 {
 	struct kvm_hv *hv = &kvm->arch.hyperv;
@@ -52,13 +64,7 @@ static int deassign(struct kvm *kvm, u32 connection)
 	mutex_lock(&hv->hv_lock);
 	eventfd = idr_remove(&hv->conn_to_evt, connection);
 	mutex_unlock(&hv->hv_lock);
-	if (!eventfd)
-		return -ENOENT;
-
-	/* Wait for readers that found the eventfd: they signal it within their RCU read section. */
-	synchronize_rcu();
-	eventfd_ctx_put(eventfd);
-	return 0;
+	return put_unlinked(eventfd);
 }
 
 static int assign_eom(struct kvm *kvm, struct khv_vcpu *vp, int fd)
@@ -87,12 +93,7 @@ static int deassign_eom(struct kvm *kvm, struct khv_vcpu *vp)
 	eventfd = rcu_replace_pointer(vp->eom_event, NULL,
 				      lockdep_is_held(&kvm->arch.hyperv.hv_lock));
 	mutex_unlock(&kvm->arch.hyperv.hv_lock);
-	if (!eventfd)
-		return -ENOENT;
-	/* As deassign(). */
-	synchronize_rcu();
-	eventfd_ctx_put(eventfd);
-	return 0;
+	return put_unlinked(eventfd);
 }
 
 void khv_eom_event_signal(struct khv_vcpu *vp)
