@@ -14,6 +14,7 @@
 
 #include "compat/ftrace.h"
 #include "khv/cpuid.h"
+#include "khv/drivers.h"
 #include "khv/hooks.h"
 #include "khv/nested.h"
 #include "khv/port.h"
@@ -46,7 +47,7 @@ static bool any_unrouted(void)
 	int i;
 
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
-		if ((khv_msrs[i].flags & (KHV_MSR_UNROUTED | KHV_MSR_SHOWN)) == KHV_MSR_UNROUTED)
+		if (khv_msr_is_unrouted(khv_msrs[i].first))
 			return true;
 	}
 	return false;
