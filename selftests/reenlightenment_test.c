@@ -350,41 +350,35 @@ TEST_KNOWN(a_run_that_enters_no_guest_tells_nobody, "K13")
 	vm_free(vm);
 }
 
-TEST_KNOWN(waits_for_the_apic, "K13")
+/* Run a guest that enables its local APIC itself, with the interrupt to be told since before. */
+static void run_until_apic_is_on(void (*entry)(void))
 {
 	struct vm *vm = create(1);
 	struct vcpu *v = vm->vcpus[0];
 
 	set_control(vm, TELL(0));
-	vcpu_entry(v, enables_the_apic_late);
+	vcpu_entry(v, entry);
 	vcpu_run_done(v);
-	told(1);
 	vm_free(vm);
+}
+
+TEST_KNOWN(waits_for_the_apic, "K13")
+{
+	run_until_apic_is_on(enables_the_apic_late);
+	told(1);
 }
 
 TEST(guest_disables_it_before_its_apic_is_on)
 {
-	struct vm *vm = create(1);
-	struct vcpu *v = vm->vcpus[0];
-
-	set_control(vm, TELL(0));
-	vcpu_entry(v, disables_before_the_apic_is_on);
-	vcpu_run_done(v);
+	run_until_apic_is_on(disables_before_the_apic_is_on);
 	ASSERT_EQ(guest_irqs[VEC], 0);
-	vm_free(vm);
 }
 
 /* The guest has lost nothing: it still waits. */
 TEST_KNOWN(guest_enables_it_again_before_its_apic_is_on, "K13")
 {
-	struct vm *vm = create(1);
-	struct vcpu *v = vm->vcpus[0];
-
-	set_control(vm, TELL(0));
-	vcpu_entry(v, enables_anew);
-	vcpu_run_done(v);
+	run_until_apic_is_on(enables_anew);
 	told(1);
-	vm_free(vm);
 }
 
 TEST_KNOWN(guest_moves_it_to_itself, "K13")
