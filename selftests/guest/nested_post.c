@@ -4,6 +4,20 @@
 
 #define L2_R8 7 /* in nested.gpr */
 
+const u64 post_other_calls[] = {
+	0,
+	HVCALL_FLUSH_SPACE | HV_CTL_FAST,
+	HVCALL_NOTIFY_LONG_SPIN_WAIT | HV_CTL_FAST,
+	HVCALL_SEND_IPI | HV_CTL_FAST,
+	HVCALL_POST_MESSAGE - 1,
+	HVCALL_SIGNAL_EVENT + 1,
+	HVCALL_POST_DEBUG_DATA,
+	HVCALL_SIGNAL_EVENT | 0x100 | HV_CTL_FAST,
+	HVCALL_POST_MESSAGE | 0x8000,
+	HVCALL_EXT_QUERY_CAPABILITIES,
+	0xffff,
+};
+
 void write_post_input(void *at, u32 conn)
 {
 	*(struct post_input *)at = (struct post_input){ .connection = conn, .type = 1, .size = 8 };

@@ -15,6 +15,9 @@
 #define L2_SIGNAL_SLOW (SIGNAL_SLOW | HV_CTL_NESTED)
 #define L2_SIGNAL_FAST (SIGNAL_FAST | HV_CTL_NESTED)
 
+/* Control words, without L2's mark, of calls that InterPartitionCommunication does not cover. */
+extern const u64 post_other_calls[11];
+
 /* VP assist page: NestedControl.HypercallControls, and its bit InterPartitionCommunication. */
 #define PERMITTED 1u
 
