@@ -14,12 +14,11 @@
 #include "synic.h"
 #include "tracefs.h"
 
-#define EOM_EVENT 0x80000000u /* KHV_EVENTFD_EOM */
-#define SINT	  2
-#define VEC	  0x61
-#define MESSAGES  500
-#define WAIT_MS	  10000
-#define FASTPATH  "/sys/module/kvm_hyperv/parameters/fastpath"
+#define SINT	 2
+#define VEC	 0x61
+#define MESSAGES 500
+#define WAIT_MS	 10000
+#define FASTPATH "/sys/module/kvm_hyperv/parameters/fastpath"
 
 static int __assign(struct vm *vm, u32 vp, int fd)
 {

@@ -103,6 +103,9 @@ static bool msr_can(const struct fuzz_row *row, enum msr_outcome what)
 		return row->first != HV_X64_MSR_EOI;
 	case WRITE:
 		return !row->read_only;
+	case SET:
+		/* No VMM has saved it. */
+		return row->first != HV_X64_MSR_GUEST_IDLE;
 	case SET_REFUSED:
 		return false;
 	default:

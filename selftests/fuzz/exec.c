@@ -178,6 +178,7 @@ static void set_cpuid(struct fuzz_vm *f, bool evmcs)
 	f->v->cpuid = offered[evmcs];
 	cpuid_assign(&f->v->cpuid, HV_S_KERNEL_DEBUG, f->setup.debugger);
 	cpuid_assign(&f->v->cpuid, HV_F_HYPERCALL_LOCK, true);
+	cpuid_assign(&f->v->cpuid, HV_F_GUEST_IDLE, f->setup.shown);
 	for (i = 0; i < FUZZ_WITHOUT; i++)
 		if (f->setup.without[i])
 			take_bit(f, fuzz_cpuid_bits[f->setup.without[i]]);
@@ -255,6 +256,7 @@ struct fuzz_vm *fuzz_vm_create(enum fuzz_who who, u32 side, const struct fuzz_se
 		f->irqfd[i] = -1;
 		f->resamplefd[i] = -1;
 	}
+	f->eomfd = -1;
 	return f;
 }
 
@@ -291,6 +293,8 @@ void fuzz_vm_free(struct fuzz_vm *f)
 			if (fds[j] >= 0)
 				close(fds[j]);
 	}
+	if (f->eomfd >= 0)
+		close(f->eomfd);
 	vm_free(f->vm);
 }
 
@@ -310,6 +314,8 @@ static struct guest_op guest_op(struct fuzz_vm *f, const struct fuzz_op *o, u32 
 {
 	switch (o->kind) {
 	case FUZZ_RDMSR:
+		if (o->w[0] == HV_X64_MSR_GUEST_IDLE && f->setup.shown)
+			return called(fuzz_guest_idle, arg_of(f, i));
 		return OP_RD((u32)o->w[0]);
 	case FUZZ_WRMSR:
 		return OP_WR((u32)o->w[0], o->w[1]);

@@ -104,6 +104,9 @@ enum fuzz_form {
 #define FUZZ_NO_PAGE	 0x6e6f20636f6465ULL
 #define FUZZ_NO_CALL	 -1000ULL /* KVM_ENOSYS, of KVM's own calls */
 
+/* w[1] of FUZZ_EVENTFD for the eventfd of EOM; host_ops.c has the other actions. */
+#define FUZZ_EOM_EVENT 5
+
 struct fuzz_op {
 	u32 kind;
 	u32 answer; /* what user space answers, if the operation asks it */
@@ -128,6 +131,7 @@ struct fuzz_setup {
 	u32 synic; /* 0: without SynIC, else KVM_CAP_HYPERV_SYNIC(2) */
 	bool enforce;
 	bool debugger; /* CPUID has the debugger's leaves */
+	bool shown;    /* CPUID has what stock does not know: GUEST_IDLE */
 	bool smm;      /* there is SMRAM, so that an SMI returns */
 	bool exits;    /* accesses that the MSR filter denies go to user space */
 	enum fuzz_nested nested;
@@ -208,6 +212,7 @@ struct fuzz_vm {
 	bool slot_readonly[FUZZ_SLOTS];
 	u32 slot_id[FUZZ_SLOTS];
 	int eventfd[FUZZ_EVENTFDS];
+	int eomfd;
 	bool connected[FUZZ_EVENTFDS];
 	int irqfd[FUZZ_EVENTFDS], resamplefd[FUZZ_EVENTFDS];
 	bool raises[FUZZ_EVENTFDS]; /* the irqfd is one */
@@ -263,6 +268,7 @@ enum fuzz_time {
 u64 fuzz_guest_call(u64 arg);
 u64 fuzz_guest_window(u64 arg);
 u64 fuzz_guest_halt(u64 arg);
+u64 fuzz_guest_idle(u64 arg);
 u64 fuzz_guest_timer(u64 arg);
 u64 fuzz_guest_take(u64 arg);
 u64 fuzz_guest_time(u64 arg);

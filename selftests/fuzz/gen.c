@@ -188,7 +188,7 @@ static void draw(struct fuzz_random *r, struct fuzz_op *o)
 		break;
 	case FUZZ_EVENTFD:
 		o->w[0] = below(r, FUZZ_EVENTFDS);
-		o->w[1] = PICK(r, 0, 0, 1, 1, 1, 1, 1, 2, 3, 4);
+		o->w[1] = PICK(r, 0, 0, 1, 1, 1, 1, 1, 2, 3, 4, 5);
 		break;
 	case FUZZ_IRQFD:
 		o->w[0] = below(r, FUZZ_EVENTFDS);
@@ -406,6 +406,7 @@ void fuzz_generate(struct fuzz_stream *s, u64 seed, u32 nr)
 	/* The debugger's calls are denied by this bit alone, if there is a debugger. */
 	if (s->setup.enforce && s->setup.debugger && chance(&r, 40))
 		s->setup.without[0] = bit_number(HV_F_DEBUGGING);
+	s->setup.shown = chance(&r, 30);
 	s->setup.nested = chance(&r, 15) && host_has_nested() ? FUZZ_L1 : FUZZ_NO_L1;
 	if (s->setup.nested && !host_is_amd() && chance(&r, 20))
 		s->setup.nested = FUZZ_L1_PLAIN_VMCS;

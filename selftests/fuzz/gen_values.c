@@ -202,9 +202,9 @@ u32 fuzz_draw_msr(struct fuzz_random *r)
 	/* A number of no row beside the rows. */
 	if (chance(r, 2))
 		return (u32)PICK(r, 0x40000004, 0x40000011, 0x40000024, 0x40000074, 0x40000085,
-				 0x400000a0, 0x400000b8, HV_X64_MSR_GUEST_IDLE, 0x400000f6,
-				 0x40000109, 0x40000117, 0x40000119, 0x40001000, 0x40001080,
-				 0x40001084, 0x400010a0, 0x3fffffff);
+				 0x400000a0, 0x400000b8, 0x400000f6, 0x40000109, 0x40000117,
+				 0x40000119, 0x40001000, 0x40001080, 0x40001084, 0x400010a0,
+				 0x3fffffff);
 	if (chance(r, 45))
 		return fuzz_msr(below(r, fuzz_nr_msrs()));
 	{

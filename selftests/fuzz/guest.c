@@ -170,24 +170,49 @@ u64 fuzz_guest_window(u64 arg)
 }
 
 /*
- * Halt until the local APIC's own timer wakes the VP up, or whatever comes before. The timer is
- * KVM's, and the same in both VMs. Without it nothing is certain to end the HLT.
+ * The local APIC's own timer wakes the VP up, or whatever comes before. The timer is KVM's, and the
+ * same in both VMs. Without it nothing is certain to end the sleep. Return: false if the interrupt
+ * would not be taken.
  */
-u64 fuzz_guest_halt(u64 arg)
+static bool start_wake_timer(void)
 {
-	struct fuzz_log *log = this_log();
-
-	(void)arg;
 	if (!(read_apic(APIC_SPIV) & 0x100) || read_apic(APIC_PPR) >= (FUZZ_WAKE_VECTOR & 0xf0))
-		return 0;
-	log->woken = 0;
+		return false;
+	this_log()->woken = 0;
 	write_apic(APIC_TIMER_DIVIDE, 3);
 	write_apic(APIC_LVT_TIMER, FUZZ_WAKE_VECTOR);
 	write_apic(APIC_TIMER_COUNT, WAKE_AFTER);
-	while (!log->woken)
+	return true;
+}
+
+static void halt_until_woken(void)
+{
+	while (!this_log()->woken)
 		irqs_halt();
 	write_apic(APIC_TIMER_COUNT, 0);
+}
+
+u64 fuzz_guest_halt(u64 arg)
+{
+	(void)arg;
+	if (!start_wake_timer())
+		return 0;
+	halt_until_woken();
 	return 1;
+}
+
+/* Where the read faults, as on stock, HLT takes the same interrupt. */
+u64 fuzz_guest_idle(u64 arg)
+{
+	struct fuzz_arg *a = (struct fuzz_arg *)(uintptr_t)arg;
+	u64 value = 0;
+
+	if (!start_wake_timer())
+		return 0;
+	a->vector = __rdmsr(HV_X64_MSR_GUEST_IDLE, &value);
+	a->error = a->vector ? (u32)this_cpu()->error : 0;
+	halt_until_woken();
+	return value;
 }
 
 /* 0 when the guest may not read it. */

@@ -1085,6 +1085,12 @@ static bool d61(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	return register_of(o, d) == HV_X64_MSR_GUEST_IDLE;
 }
 
+static bool d64(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	(void)sh;
+	return o->kind == FUZZ_EVENTFD && o->w[1] == FUZZ_EOM_EVENT && d->what == FUZZ_OF_RET;
+}
+
 /* --- L2 ------------------------------------------------------------------ */
 
 /* A post of L2 that is marked for L0: stock has L1 answer it, whatever L1 permits. */
@@ -1397,6 +1403,7 @@ static struct {
 	{ "D60", d60, true, false, 0, 0 },
 	{ "D61", d61, false, false, 0, 0 },
 	{ "D62", d62, true, false, 0, 0 },
+	{ "D64", d64, false, false, 0, 0 },
 	{ "D16", d16_eoi, true, false, 0, 0 },
 	{ "D1", d1_direct, true, false, 0, 0 },
 	{ "D16", d16_told, false, false, 0, 0 },

@@ -72,6 +72,9 @@ static u32 plainer(struct fuzz_stream *t, const struct fuzz_stream *s, u32 step)
 		t->setup.exits = false;
 		break;
 	case 9:
+		t->setup.shown = false;
+		break;
+	case 10:
 		t->setup.nested = FUZZ_NO_L1;
 		break;
 	default:

@@ -14,9 +14,9 @@
 #define NAME(name, words)  #name,
 #define WORDS(name, words) words,
 
-#define SETUP                                                                                \
-	"setup x2apic %u fast %u synic %u enforce %u debugger %u smm %u exits %u nested %u " \
-	"without %u %u %u"
+#define SETUP                                                                               \
+	"setup x2apic %u fast %u synic %u enforce %u debugger %u shown %u smm %u exits %u " \
+	"nested %u without %u %u %u"
 
 static const char *const names[] = { FUZZ_GUEST_OPS(NAME) FUZZ_HOST_OPS(NAME) };
 static const u32 words[] = { FUZZ_GUEST_OPS(WORDS) FUZZ_HOST_OPS(WORDS) };
@@ -49,8 +49,8 @@ void fuzz_print_op(char *buf, size_t size, const struct fuzz_op *o)
 
 static void print_setup(char *buf, size_t size, const struct fuzz_setup *s)
 {
-	snprintf(buf, size, SETUP, s->x2apic, s->fast, s->synic, s->enforce, s->debugger, s->smm,
-		 s->exits, s->nested, s->without[0], s->without[1], s->without[2]);
+	snprintf(buf, size, SETUP, s->x2apic, s->fast, s->synic, s->enforce, s->debugger, s->shown,
+		 s->smm, s->exits, s->nested, s->without[0], s->without[1], s->without[2]);
 }
 
 void fuzz_print(FILE *f, const struct fuzz_stream *s)
@@ -68,15 +68,16 @@ void fuzz_print(FILE *f, const struct fuzz_stream *s)
 
 static const char *load_setup(struct fuzz_setup *s, const char *line)
 {
-	u32 x2apic, fast, enforce, debugger, smm, exits, nested;
+	u32 x2apic, fast, enforce, debugger, shown, smm, exits, nested;
 
-	if (sscanf(line, SETUP, &x2apic, &fast, &s->synic, &enforce, &debugger, &smm, &exits,
-		   &nested, &s->without[0], &s->without[1], &s->without[2]) != 11)
+	if (sscanf(line, SETUP, &x2apic, &fast, &s->synic, &enforce, &debugger, &shown, &smm,
+		   &exits, &nested, &s->without[0], &s->without[1], &s->without[2]) != 12)
 		return "the first line is no setup";
 	s->x2apic = x2apic;
 	s->fast = fast;
 	s->enforce = enforce;
 	s->debugger = debugger;
+	s->shown = shown;
 	s->smm = smm;
 	s->exits = exits;
 	s->nested = nested;

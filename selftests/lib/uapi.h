@@ -29,6 +29,9 @@ typedef int64_t s64;
 #define KVM_CAP_X86_APIC_BUS_CYCLES_NS 237
 #endif
 
+/* A flag of KVM_HYPERV_EVENTFD that only the module has. */
+#define EOM_EVENT 0x80000000u
+
 /* Leaves. */
 #define HV_LEAF_VENDOR	      0x40000000u
 #define HV_LEAF_INTERFACE     0x40000001u
