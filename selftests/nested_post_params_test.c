@@ -151,6 +151,54 @@ TEST(direct_flush_permits_nothing_without_the_parameter)
 	end(&w);
 }
 
+/* --- which rule permits --------------------------------------------------- */
+
+static void assert_posts(u32 all, u32 inter_partition, u32 direct)
+{
+	ASSERT_EQ(module_posts("all"), all);
+	ASSERT_EQ(module_posts("with InterPartitionCommunication"), inter_partition);
+	ASSERT_EQ(module_posts("with direct flush"), direct);
+}
+
+/* Each of all_answered() and all_reflected() makes three posts. */
+TEST(posts_are_counted_by_rule)
+{
+	struct world w;
+
+	load("");
+	w = post_world_start(NOT_DIRECT, 0);
+	all_reflected(&w, 0, "bit 31 clear");
+	assert_posts(0, 0, 0);
+	all_reflected(&w, HV_CTL_NESTED, "neither");
+	assert_posts(3, 0, 0);
+	permit(&w, 0, PERMITTED);
+	all_answered(&w, "permitted");
+	assert_posts(6, 3, 0);
+	post_world_free(&w);
+	/* That of a VP that has ended counts still. */
+	assert_posts(6, 3, 0);
+	module_unload();
+
+	/* From the first post on, an entry tells of direct flush. */
+	load("");
+	w = post_world_start(DIRECT, 0);
+	reflected(&w, L2_SIGNAL_FAST, CONN, "direct flush only");
+	permit(&w, 1, PERMITTED);
+	all_answered(&w, "both");
+	ASSERT_EQ(module_posts("with InterPartitionCommunication"), 3);
+	ASSERT(module_posts("with direct flush") >= 3, "an entry does not tell");
+	end(&w);
+
+	load(DIRECT_PARAM);
+	w = post_world_start(DIRECT, 0);
+	all_answered(&w, "direct flush only");
+	assert_posts(3, 0, 3);
+	permit(&w, 1, PERMITTED);
+	all_answered(&w, "both");
+	assert_posts(6, 3, 6);
+	end(&w);
+}
+
 /* --- nested_posts_plain=1 ------------------------------------------------- */
 
 /* L1 gets all three forms without the mark, and all else as L2 made them. */

@@ -37,4 +37,7 @@ void khv_counts_add(struct khv_counts *sum, const struct khv_counts *add)
 	sum->clean_msr_bitmaps += READ_ONCE(add->clean_msr_bitmaps);
 	sum->hc_xmm += READ_ONCE(add->hc_xmm);
 	sum->hc_unknown += READ_ONCE(add->hc_unknown);
+	sum->posts += READ_ONCE(add->posts);
+	sum->posts_inter_partition += READ_ONCE(add->posts_inter_partition);
+	sum->posts_direct += READ_ONCE(add->posts_direct);
 }

@@ -39,9 +39,29 @@ static unsigned long *post_control(struct kvm_vcpu *vcpu)
 	return khv_nested_is_post(*control) && khv_nested_last_exit_is_call(vcpu) ? control : NULL;
 }
 
-bool khv_nested_post_is_ours(struct kvm_vcpu *vcpu)
+/* Count by which rule L1 permits a post: which one Windows follows under KVM is not known. */
+static void count_post(struct kvm_vcpu *vcpu)
 {
-	return post_control(vcpu) && khv_nested_may_post(vcpu);
+	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	struct khv_vp_assist assist;
+
+	vp->counts.posts++;
+	if (khv_nested_read_assist(vcpu, &assist) &&
+	    (assist.nested_hypercall_controls & KHV_ASSIST_INTER_PARTITION))
+		vp->counts.posts_inter_partition++;
+	if (khv_nested_is_direct(vp))
+		vp->counts.posts_direct++;
+	/* Have later entries look whether L2 has direct flush. */
+	vp->l2.direct_used = true;
+}
+
+bool khv_nested_post_is_ours(struct kvm_vcpu *vcpu, bool count)
+{
+	if (!post_control(vcpu))
+		return false;
+	if (count)
+		count_post(vcpu);
+	return khv_nested_may_post(vcpu);
 }
 
 void khv_nested_do_unmark_post(struct kvm_vcpu *vcpu)

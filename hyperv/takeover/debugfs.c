@@ -157,6 +157,25 @@ static int rows_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(rows);
 
+static int posts_show(struct seq_file *m, void *unused)
+{
+	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);
+	u64 shown;
+
+	if (!counts)
+		return -ENOMEM;
+	collect(counts, &shown);
+
+	seq_printf(m, "%-32s %12s\n", "posts of nested guests to L0", "calls");
+	seq_printf(m, "%-32s %12llu\n", "all", counts->posts);
+	seq_printf(m, "%-32s %12llu\n", "with InterPartitionCommunication",
+		   counts->posts_inter_partition);
+	seq_printf(m, "%-32s %12llu\n", "with direct flush", counts->posts_direct);
+	kfree(counts);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(posts);
+
 static int hooks_show(struct seq_file *m, void *unused)
 {
 	int i, cpu;
@@ -208,6 +227,7 @@ void khv_debugfs_init(void)
 	root = debugfs_create_dir("kvm-hyperv", NULL);
 	debugfs_create_file("enlightenments", 0400, root, NULL, &enlightenments_fops);
 	debugfs_create_file("rows", 0400, root, NULL, &rows_fops);
+	debugfs_create_file("posts", 0400, root, NULL, &posts_fops);
 	debugfs_create_file("hooks", 0400, root, NULL, &hooks_fops);
 	debugfs_create_file("vms", 0400, root, NULL, &vms_fops);
 }

@@ -368,7 +368,7 @@ bool khv_hook_kvm_cpuid(struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32
 bool khv_hook_nested_vmx_reflect_vmexit(struct kvm_vcpu *vcpu)
 {
 	/* KVM's handler of the exit calls khv_hook_kvm_hv_hypercall(). */
-	if (khv_nested_call_is_ours(vcpu))
+	if (khv_nested_call_is_ours(vcpu, true))
 		return false;
 	khv_nested_unmark_post(vcpu);
 	return khv_orig_nested_vmx_reflect_vmexit(vcpu);
@@ -380,7 +380,7 @@ int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 	 * KVM's handler of the exit calls khv_hook_kvm_hv_hypercall() or
 	 * khv_hook_vmmcall_interception().
 	 */
-	if (khv_nested_call_is_ours(vcpu))
+	if (khv_nested_call_is_ours(vcpu, true))
 		return KHV_NESTED_EXIT_HOST;
 	khv_nested_unmark_post(vcpu);
 	return khv_orig_nested_svm_exit_special(vcpu);
@@ -389,7 +389,7 @@ int khv_hook_nested_svm_exit_special(struct kvm_vcpu *vcpu)
 /* A KVM whose handler has this name answers #UD to every hypercall of an L2 except flushes. */
 int khv_hook_vmmcall_interception(struct kvm_vcpu *vcpu)
 {
-	if (!khv_in_l2(vcpu) || !khv_nested_call_is_ours(vcpu))
+	if (!khv_in_l2(vcpu) || !khv_nested_call_is_ours(vcpu, false))
 		return khv_orig_vmmcall_interception(vcpu);
 	return khv_hypercall(vcpu);
 }

@@ -47,6 +47,9 @@ enum khv_fast_result {
  * @clean_msr_bitmaps: nested VM-Entries at which L1 declares its MSR bitmap unchanged
  * @hc_xmm: hypercalls that carried XMM input
  * @hc_unknown: hypercalls without a row
+ * @posts: posts of an L2 that are marked for L0
+ * @posts_inter_partition: those that HypercallControls permitted
+ * @posts_direct: those whose L2 had direct flush; the first one of a VP may be missing
  *
  * Written by the VP's thread only; read without a lock for reports.
  */
@@ -63,6 +66,9 @@ struct khv_counts {
 	u64 clean_msr_bitmaps;
 	u64 hc_xmm;
 	u64 hc_unknown;
+	u64 posts;
+	u64 posts_inter_partition;
+	u64 posts_direct;
 };
 
 /**

@@ -84,10 +84,11 @@ bool khv_nested_call_has_row(struct kvm_vcpu *vcpu);
 /**
  * khv_nested_post_is_ours() - is this exit of an L2 a post marked for L0 that L1 permits?
  * @vcpu: a vCPU in guest mode
+ * @count: count the post; once for each exit
  *
  * Return: true if so. Context: the vCPU's thread, may sleep.
  */
-bool khv_nested_post_is_ours(struct kvm_vcpu *vcpu);
+bool khv_nested_post_is_ours(struct kvm_vcpu *vcpu, bool count);
 
 /* May this be the control word of HvPostMessage or HvSignalEvent that a guest marks for L0? */
 static inline bool khv_nested_is_post(u64 control)
@@ -99,12 +100,13 @@ static inline bool khv_nested_is_post(u64 control)
 /**
  * khv_nested_call_is_ours() - is this exit of an L2 a hypercall that the module answers?
  * @vcpu: a vCPU of an owned VM
+ * @count: count it if it is a post; once for each exit
  *
  * Return: true if its L1 asked for direct flush and the call's row has KHV_L2, unless KVM decides
  * that itself, or if the call is marked for L0, its row has KHV_L2_POST and L1 permits it. Context:
  * the vCPU's thread, in guest mode, may sleep.
  */
-static inline bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu)
+static inline bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu, bool count)
 {
 	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	const unsigned long *regs = vcpu->arch.regs;
@@ -116,7 +118,7 @@ static inline bool khv_nested_call_is_ours(struct kvm_vcpu *vcpu)
 	/* Nearly no exit has a control word in the register of either convention. */
 	return unlikely(khv_nested_is_post(regs[VCPU_REGS_RCX]) ||
 			khv_nested_is_post(regs[VCPU_REGS_RAX])) &&
-	       khv_nested_post_is_ours(vcpu);
+	       khv_nested_post_is_ours(vcpu, count);
 }
 
 /**

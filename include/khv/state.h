@@ -169,7 +169,7 @@ struct khv_vm {
  * @vp_id: the VP within that VM
  * @unknown: user space restored the nested guest, and its identity is not known yet
  * @direct: L1 enabled direct flush: the module answers its flush hypercalls
- * @direct_used: the module has answered a hypercall of an L2 on this VP since its creation, or
+ * @direct_used: on this VP the module has answered a hypercall of an L2 or met a post, or
  *	nested_posts_direct= needs to know of direct flush before the first call
  *
  * TLFS chapter "Nested Virtualization", "Direct Virtual Flush".

@@ -201,6 +201,11 @@ unsigned long long module_count(const char *name)
 	return last_number(MODULE_DEBUGFS "/rows", name);
 }
 
+unsigned long long module_posts(const char *name)
+{
+	return last_number(MODULE_DEBUGFS "/posts", name);
+}
+
 unsigned long long module_uses(const char *name)
 {
 	return last_number(MODULE_DEBUGFS "/enlightenments", name);

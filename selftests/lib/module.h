@@ -44,6 +44,8 @@ void module_expect_refs(long refs);
 unsigned int module_vms_created(void);
 /* The last number of the line of debugfs' rows that begins with @name. */
 unsigned long long module_count(const char *name);
+/* The number of the line of debugfs' posts that begins with @name. */
+unsigned long long module_posts(const char *name);
 /* Uses of an enlightenment, by the name of QEMU's flag and a blank. */
 unsigned long long module_uses(const char *name);
 
