@@ -92,10 +92,15 @@ static void not_enforced_all_allowed(struct kunit *test)
 	struct khv_cpuid shown = { .present = true }, nothing = shown, cpuid = everything();
 	struct khv_gate gate;
 
-	shown.reg[F_EAX] = 1U << 10;
+	u64 hidden = 1ULL << KHV_MSR_ROW_GUEST_IDLE |
+		     1ULL << KHV_MSR_ROW_STIME_UNHALTED_TIMER_CONFIG |
+		     1ULL << KHV_MSR_ROW_STIME_UNHALTED_TIMER_COUNT;
+
+	shown.reg[F_EAX] = 1U << 10 | 1U << 3;
+	shown.reg[F_EDX] = 1U << 23;
 	expect_open(test, &shown, false);
 	khv_gate_compute(&gate, &nothing, false);
-	KUNIT_EXPECT_EQ(test, gate.msr, all(KHV_NR_MSR_ROWS) & ~(1ULL << KHV_MSR_ROW_GUEST_IDLE));
+	KUNIT_EXPECT_EQ(test, gate.msr, all(KHV_NR_MSR_ROWS) & ~hidden);
 	KUNIT_EXPECT_EQ(test, gate.hc, all(KHV_NR_HC_ROWS));
 	expect_open(test, &cpuid, false);
 	expect_open(test, &cpuid, true);
@@ -230,6 +235,8 @@ static const struct need msr_needs[] = {
 	N(0x40000106, "REENLIGHTENMENT_CONTROL", F_EAX, 13),
 	N(0x40000107, "TSC_EMULATION_CONTROL", F_EAX, 13),
 	N(0x40000108, "TSC_EMULATION_STATUS", F_EAX, 13),
+	{ 0x40000114, F_EAX, 3, F_EDX, 23, "STIME_UNHALTED_TIMER_CONFIG" },
+	{ 0x40000115, F_EAX, 3, F_EDX, 23, "STIME_UNHALTED_TIMER_COUNT" },
 	N(0x40000118, "TSC_INVARIANT_CONTROL", F_EAX, 15),
 };
 

@@ -28,6 +28,8 @@
 #define MAX_RESULTS		160
 #define FASTPATH		"/sys/module/kvm_hyperv/parameters/fastpath"
 #define USE_HCALLS		BIT64(2)
+#define UNHALTED_ENABLE		BIT64(8)
+#define LONG_PERIOD		REF_MS(3600 * 1000)
 /* Entries of a list behind the header and @banks of a set. */
 #define LIST_MAX(header, banks) ((PAGE_SIZE - (header)) / 8 - (banks))
 
@@ -185,9 +187,15 @@ static void debugger_by_calls(void)
 	wrmsr(HV_X64_MSR_SYNDBG_OPTIONS, USE_HCALLS);
 }
 
+static void unhalted_period_is_long(void)
+{
+	wrmsr(HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT, LONG_PERIOD);
+}
+
 /* What the accesses have left behind. */
 static void restore(void)
 {
+	wrmsr(HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG, 0);
 	no_message();
 	wrmsr(HV_X64_MSR_TSC_EMULATION_CONTROL, 0);
 	wrmsr(HV_X64_MSR_HYPERCALL, 0);
@@ -368,6 +376,11 @@ static struct access writes[] = {
 	WRITE(REENLIGHTENMENT_CONTROL, PLAIN, .value = { VECTOR, 1 << 16 | VECTOR }),
 	WRITE(TSC_EMULATION_CONTROL, PLAIN, .input = "0, was 1", .prepare = clock_is_frozen),
 	WRITE(TSC_EMULATION_STATUS, PLAIN),
+	WRITE(STIME_UNHALTED_TIMER_CONFIG, SLOTS, .input = "runs anew",
+	      .prepare = unhalted_period_is_long,
+	      .value = { UNHALTED_ENABLE | VECTOR, UNHALTED_ENABLE | VECTOR }),
+	WRITE(STIME_UNHALTED_TIMER_COUNT, SLOTS, .input = "runs anew",
+	      .value = { LONG_PERIOD, LONG_PERIOD }),
 	WRITE(TSC_INVARIANT_CONTROL, PLAIN, .value = { 1, 1 }),
 	/* More than 16 entries are a flush of all: both are here. */
 	CALL(FLUSH_SPACE, MANY, "all", flush_of_all, 0),

@@ -68,8 +68,8 @@ static bool msr_row_valid(unsigned int row)
 	/* The fast path checks neither. */
 	if ((r->flags & KHV_MSR_ATOMIC_WR) && (r->flags & (KHV_MSR_RO | KHV_MSR_OVERLAY)))
 		return false;
-	/* Nothing answers its writes. */
-	if ((r->flags & KHV_MSR_SHOWN) && (~r->flags & (KHV_MSR_RO | KHV_MSR_UNROUTED)))
+	/* What stock KVM has, it does not hide. */
+	if ((r->flags & KHV_MSR_SHOWN) && !(r->flags & KHV_MSR_UNROUTED))
 		return false;
 	if (row && r->first <= khv_msrs[row - 1].first)
 		return false;

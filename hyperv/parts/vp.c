@@ -85,8 +85,7 @@ struct kvm_vcpu *khv_next_target(struct kvm *kvm, struct khv_targets *targets)
 	return NULL;
 }
 
-/* CPU time of the VP's thread inside KVM_RUN: guest time, and kernel time on the guest's behalf. */
-static u64 runtime_100ns(const struct khv_vcpu *vp)
+u64 khv_vp_runtime(const struct khv_vcpu *vp)
 {
 	u64 ns;
 
@@ -101,13 +100,13 @@ static u64 runtime_100ns(const struct khv_vcpu *vp)
 
 enum khv_msr_result khv_msr_vp_runtime_read(struct khv_msr_access *a)
 {
-	a->data = a->vp->runtime_base + runtime_100ns(a->vp);
+	a->data = a->vp->runtime_base + khv_vp_runtime(a->vp);
 	return KHV_MSR_OK;
 }
 
 enum khv_msr_result khv_msr_vp_runtime_write(struct khv_msr_access *a)
 {
-	a->vp->runtime_base = a->data - runtime_100ns(a->vp);
+	a->vp->runtime_base = a->data - khv_vp_runtime(a->vp);
 	return KHV_MSR_OK;
 }
 

@@ -195,10 +195,10 @@ static enum khv_msr_result write_row(struct khv_msr_access *a)
 	}
 	/*
 	 * Accept and ignore a write by user space to a register without a write handler, for save
-	 * and restore.
+	 * and restore. No VMM saves one that stock KVM does not have.
 	 */
 	if (!khv_msr_ops[a->row].write)
-		return KHV_MSR_OK;
+		return row->flags & KHV_MSR_SHOWN ? KHV_MSR_FAULT : KHV_MSR_OK;
 	if (row->flags & KHV_MSR_OVERLAY)
 		return write_overlay(a);
 	return khv_msr_ops[a->row].write(a);

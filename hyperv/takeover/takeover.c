@@ -32,6 +32,7 @@
 #include "khv/synic.h"
 #include "khv/takeover.h"
 #include "khv/tlbflush.h"
+#include "khv/unhalted.h"
 #include "khv/vm.h"
 #include "khv/vp.h"
 
@@ -180,8 +181,10 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 		__kvm_make_request(khv_flush_all(vcpu), vcpu);
 	khv_tlbflush_process(vcpu);
 	khv_stimer_process(vcpu);
-	if (to_khv_vcpu(vcpu))
+	if (to_khv_vcpu(vcpu)) {
 		khv_reenlighten(to_khv_vcpu(vcpu));
+		khv_unhalted_process(to_khv_vcpu(vcpu));
+	}
 }
 
 /* KVM processes requests only before VM-Entry: do so before a halt, too. */
@@ -333,8 +336,7 @@ int khv_hook_kvm_pmu_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 {
 	if (!khv_msr_is_shown(vcpu, msr->index))
 		return khv_orig_kvm_pmu_set_msr(vcpu, msr);
-	/* Read-only; and no VMM has saved it. */
-	return 1;
+	return khv_msr_write(vcpu, msr->index, msr->data, msr->host_initiated);
 }
 
 int khv_hook_kvm_get_msr_common(struct kvm_vcpu *vcpu, struct msr_data *msr)

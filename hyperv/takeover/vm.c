@@ -13,6 +13,7 @@
 #include "khv/stimer.h"
 #include "khv/synic.h"
 #include "khv/tlbflush.h"
+#include "khv/unhalted.h"
 #include "khv/vm.h"
 #include "khv/vp.h"
 
@@ -133,6 +134,7 @@ int khv_vcpu_create(struct kvm_vcpu *vcpu)
 	khv_nested_init(vp);
 	khv_synic_init(vp);
 	khv_stimer_init(vp);
+	khv_unhalted_init(vp);
 	khv_vp_init(vp);
 
 	publish(vcpu, vp);
@@ -160,6 +162,7 @@ void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 		return;
 
 	khv_stimer_uninit(vp);
+	khv_unhalted_uninit(vp);
 
 	mutex_lock(&vp->vm->vps_lock);
 	list_del(&vp->link);

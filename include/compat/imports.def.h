@@ -40,6 +40,7 @@ KHV_IMPORT(KVM, void, kvm_vcpu_kick, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, int, kvm_apic_set_irq,
 	   (struct kvm_vcpu *vcpu, struct kvm_lapic_irq *irq, struct dest_map *dest_map),
 	   (vcpu, irq, dest_map))
+KHV_IMPORT(KVM, void, kvm_inject_nmi, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, int, kvm_hv_vapic_msr_read, (struct kvm_vcpu *vcpu, u32 reg, u64 *data),
 	   (vcpu, reg, data))
 KHV_IMPORT(KVM, int, kvm_hv_vapic_msr_write, (struct kvm_vcpu *vcpu, u32 reg, u64 data),

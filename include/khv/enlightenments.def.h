@@ -41,6 +41,10 @@ KHV_ENLIGHTENMENT(STIMER, "hv-stimer",
 KHV_ENLIGHTENMENT(STIMER_DIRECT, "hv-stimer-direct",
 		  .offer = { KHV_PRIV(FEATURES_EDX, STIMER_DIRECT) },
 		  .cond = KHV_COND_LAPIC)
+/* QEMU has no flag for it: the module parameter features_edx shows it to guests. */
+KHV_ENLIGHTENMENT(UNHALTED_TIMER, "hv-unhalted-timer",
+		  .offer = { KHV_PRIV(FEATURES_EDX, UNHALTED_TIMER) },
+		  .cond = KHV_COND_LAPIC)
 KHV_ENLIGHTENMENT(TLBFLUSH, "hv-tlbflush",
 		  .offer = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH),
 			     KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })

@@ -196,6 +196,22 @@ struct khv_gpa_flush {
 };
 
 /**
+ * struct khv_unhalted - the synthetic time-unhalted timer of a VP
+ * @config: HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG
+ * @period: HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT, in units of 100 ns
+ * @begin: khv_vp_runtime() when the current period began
+ * @timer: wakes up the VP's thread when the period may be over
+ *
+ * Under vcpu->mutex, but for @timer.
+ */
+struct khv_unhalted {
+	u64 config;
+	u64 period;
+	u64 begin;
+	struct hrtimer timer;
+};
+
+/**
  * struct khv_msr_access - one access to a synthetic MSR
  * @vcpu: vCPU whose register is accessed; its mutex is held
  * @vp: the vCPU's VP
@@ -247,6 +263,7 @@ struct khv_msr_access {
  * @idle: the VP has read HV_X64_MSR_GUEST_IDLE in this KVM_RUN, and is halted by that if it is
  *	halted at all and has not run since @idle_since; VP's thread only
  * @idle_since: guest's TSC when KVM had last run the VP
+ * @unhalted: see &struct khv_unhalted
  * @eom_event: signalled by an EOM of the guest, or NULL; changed under hv_lock, used under RCU
  * @apic_waits: an expiry waits for the local APIC to be enabled; VP's thread only
  * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG is requested and has not reached user space; VP's thread
@@ -287,6 +304,7 @@ struct khv_vcpu {
 	u64 stimer_rush_end[HV_SYNIC_STIMER_COUNT];
 	bool idle;
 	u64 idle_since;
+	struct khv_unhalted unhalted;
 	struct eventfd_ctx __rcu *eom_event;
 	bool apic_waits;
 	bool syndbg_exit;

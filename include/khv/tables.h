@@ -128,8 +128,8 @@ struct khv_enl_row {
  *	guests set them
  * @KHV_MSR_OVERLAY: the register lays a page over guest memory, below the hypercall page
  * @KHV_MSR_SHOWN: a guest needs the privileges even without KVM_CAP_HYPERV_ENFORCE_CPUID: stock KVM
- *	has no such register, so no guest relies on one that it is not shown. Read-only, for user
- *	space, too
+ *	has no such register, so no guest relies on one that it is not shown. With KHV_MSR_RO it is
+ *	read-only for user space, too
  */
 enum khv_msr_flags {
 	KHV_MSR_RO = BIT(0),

@@ -29,6 +29,16 @@ void khv_vp_run_begin(struct khv_vcpu *vp);
 void khv_vp_run_end(struct khv_vcpu *vp);
 
 /**
+ * khv_vp_runtime() - CPU time of the VP's thread inside KVM_RUN
+ * @vp: the VP
+ *
+ * Guest time, and kernel time on the guest's behalf; not the time that the VP is halted.
+ *
+ * Return: in units of 100 ns, since the VP was created. Context: the VP's thread.
+ */
+u64 khv_vp_runtime(const struct khv_vcpu *vp);
+
+/**
  * khv_vp_claim() - enter a VP in the table of VP indices
  * @vp: the VP, with stock.vp_index set
  *

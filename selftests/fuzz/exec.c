@@ -179,6 +179,7 @@ static void set_cpuid(struct fuzz_vm *f, bool evmcs)
 	cpuid_assign(&f->v->cpuid, HV_S_KERNEL_DEBUG, f->setup.debugger);
 	cpuid_assign(&f->v->cpuid, HV_F_HYPERCALL_LOCK, true);
 	cpuid_assign(&f->v->cpuid, HV_F_GUEST_IDLE, f->setup.shown);
+	cpuid_assign(&f->v->cpuid, HV_F_UNHALTED_TIMER, f->setup.shown);
 	for (i = 0; i < FUZZ_WITHOUT; i++)
 		if (f->setup.without[i])
 			take_bit(f, fuzz_cpuid_bits[f->setup.without[i]]);

@@ -131,7 +131,7 @@ struct fuzz_setup {
 	u32 synic; /* 0: without SynIC, else KVM_CAP_HYPERV_SYNIC(2) */
 	bool enforce;
 	bool debugger; /* CPUID has the debugger's leaves */
-	bool shown;    /* CPUID has what stock does not know: GUEST_IDLE */
+	bool shown;    /* CPUID has what stock does not know */
 	bool smm;      /* there is SMRAM, so that an SMI returns */
 	bool exits;    /* accesses that the MSR filter denies go to user space */
 	enum fuzz_nested nested;

@@ -172,6 +172,9 @@ u64 fuzz_msr_value(struct fuzz_random *r, u32 msr)
 	case HV_X64_MSR_CRASH_CTL:
 		return PICK(r, 0, HV_CRASH_NOTIFY, HV_CRASH_MESSAGE,
 			    HV_CRASH_NOTIFY | HV_CRASH_MESSAGE, 1, ~0ULL);
+	case HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT:
+		/* More than a day: stock has none of its interrupts. */
+		return chance(r, 20) ? 0 : fuzz_edge(r) | BIT64(40);
 	case HV_X64_MSR_TSC_INVARIANT_CONTROL:
 		return PICK(r, 0, 1, 1, 2, 3, ~0ULL);
 	default:
