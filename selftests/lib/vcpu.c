@@ -160,9 +160,11 @@ static void dump_interrupts(struct vcpu *v)
 
 	if (ioctl(v->fd, KVM_GET_MP_STATE, &mp) < 0 || ioctl(v->fd, KVM_GET_VCPU_EVENTS, &e) < 0)
 		return;
-	printf("#  mp_state %u, injected %u (0x%x), shadow %u, exception %u (%u), nmi %u %u\n",
-	       mp.mp_state, e.interrupt.injected, e.interrupt.nr, e.interrupt.shadow,
-	       e.exception.injected, e.exception.nr, e.nmi.injected, e.nmi.pending);
+	printf("#  mp_state %u, injected %u (0x%x), shadow %u, exception %u (%u)\n", mp.mp_state,
+	       e.interrupt.injected, e.interrupt.nr, e.interrupt.shadow, e.exception.injected,
+	       e.exception.nr);
+	printf("#  nmi: injected %u pending %u masked %u\n", e.nmi.injected, e.nmi.pending,
+	       e.nmi.masked);
 	if (ioctl(v->fd, KVM_GET_LAPIC, &apic) < 0)
 		return;
 	memcpy(&tpr, apic.regs + APIC_TPR, sizeof(tpr));
