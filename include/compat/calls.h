@@ -27,6 +27,28 @@ static inline void khv_vcpu_kick(struct kvm_vcpu *vcpu)
 #endif
 }
 
+/*
+ * The guest's own RDMSR and WRMSR, behind the MSR filter. Return: 0; otherwise the guest would get
+ * #GP, or user space the access.
+ */
+static inline int khv_guest_rdmsr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
+{
+#ifdef KHV_HAVE_GET_MSR
+	return khv_kvm_get_msr(vcpu, msr, data);
+#else
+	return khv___kvm_emulate_msr_read(vcpu, msr, data);
+#endif
+}
+
+static inline int khv_guest_wrmsr(struct kvm_vcpu *vcpu, u32 msr, u64 data)
+{
+#ifdef KHV_HAVE_GET_MSR
+	return khv_kvm_set_msr(vcpu, msr, data);
+#else
+	return khv___kvm_emulate_msr_write(vcpu, msr, data);
+#endif
+}
+
 /* Flush the translation of one address. Intel only, where KVM never flushes more. */
 static inline void khv_flush_gva(struct kvm_vcpu *vcpu, gva_t gva)
 {

@@ -84,6 +84,7 @@ KHV_FIELD(KVM, kvm_vcpu, arch.rip)
 KHV_FIELD(KVM, kvm_vcpu, arch.regs_avail)
 KHV_FIELD(KVM, kvm_vcpu, arch.regs_dirty)
 KHV_FIELD(KVM, kvm_vcpu, arch.cr0)
+KHV_FIELD(KVM, kvm_vcpu, arch.cr2)
 KHV_FIELD(KVM, kvm_vcpu, arch.cr3)
 KHV_FIELD(KVM, kvm_vcpu, arch.cr4)
 KHV_FIELD(KVM, kvm_vcpu, arch.efer)
@@ -280,10 +281,18 @@ KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RBX)
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RSI)
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RDI)
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_R8)
+KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RSP)
+KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_R15)
 #ifdef KHV_HAVE_ARCH_RIP
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REG_RIP)
+KHV_CONSTANT(KVM, kvm_reg, VCPU_REG_CR0)
+KHV_CONSTANT(KVM, kvm_reg, VCPU_REG_CR3)
+KHV_CONSTANT(KVM, kvm_reg, VCPU_REG_CR4)
 #else
 KHV_CONSTANT(KVM, kvm_reg, VCPU_REGS_RIP)
+KHV_CONSTANT(KVM, kvm_reg, VCPU_EXREG_CR0)
+KHV_CONSTANT(KVM, kvm_reg, VCPU_EXREG_CR3)
+KHV_CONSTANT(KVM, kvm_reg, VCPU_EXREG_CR4)
 #endif
 #if !defined(KHV_HAVE_IOAPIC_OPTION) || IS_ENABLED(CONFIG_KVM_IOAPIC)
 KHV_CONSTANT(KVM, kvm_irqchip_mode, KVM_IRQCHIP_KERNEL)
@@ -299,6 +308,10 @@ KHV_FIELD(KVM, kvm_x86_ops, flush_tlb_guest)
 KHV_FIELD(KVM, kvm_x86_ops, deliver_interrupt)
 KHV_FIELD(KVM, kvm_x86_ops, patch_hypercall)
 KHV_FIELD(KVM, kvm_x86_ops, get_exit_info)
+KHV_FIELD(KVM, kvm_x86_ops, cache_reg)
+KHV_FIELD(KVM, kvm_x86_ops, get_segment)
+KHV_FIELD(KVM, kvm_x86_ops, get_idt)
+KHV_FIELD(KVM, kvm_x86_ops, get_gdt)
 #ifndef KHV_HAVE_NESTED_OPS
 KHV_FIELD(KVM, kvm_x86_ops, nested_ops)
 #endif
@@ -341,6 +354,11 @@ KHV_OPERATION(KVM, kvm_x86_ops, patch_hypercall, "void (struct kvm_vcpu *, unsig
 KHV_OPERATION(KVM, kvm_x86_ops, update_cr8_intercept, "void (struct kvm_vcpu *, int, int)")
 KHV_OPERATION(KVM, kvm_x86_ops, get_exit_info,
 	      "void (struct kvm_vcpu *, u32 *, u64 *, u64 *, u32 *, u32 *)")
+KHV_OPERATION(KVM, kvm_x86_ops, cache_reg, "void (struct kvm_vcpu *, enum kvm_reg)")
+KHV_OPERATION(KVM, kvm_x86_ops, get_segment,
+	      "void (struct kvm_vcpu *, struct kvm_segment *, int)")
+KHV_OPERATION(KVM, kvm_x86_ops, get_idt, "void (struct kvm_vcpu *, struct desc_ptr *)")
+KHV_OPERATION(KVM, kvm_x86_ops, get_gdt, "void (struct kvm_vcpu *, struct desc_ptr *)")
 KHV_OPERATION(KVM, kvm_x86_nested_ops, get_evmcs_version, "u16 (struct kvm_vcpu *)")
 #ifdef KHV_HAVE_TRANSLATE_OP
 KHV_OPERATION(KVM, kvm_x86_nested_ops, translate_nested_gpa,

@@ -29,6 +29,23 @@ KHV_IMPORT(KVM, int, kvm_vcpu_read_guest_atomic,
 	   (vcpu, gpa, data, len))
 KHV_IMPORT(KVM, bool, kvm_msr_allowed, (struct kvm_vcpu *vcpu, u32 index, u32 type),
 	   (vcpu, index, type))
+#ifdef KHV_HAVE_GET_MSR
+KHV_IMPORT(KVM, int, kvm_get_msr, (struct kvm_vcpu *vcpu, u32 index, u64 *data),
+	   (vcpu, index, data))
+KHV_IMPORT(KVM, int, kvm_set_msr, (struct kvm_vcpu *vcpu, u32 index, u64 data),
+	   (vcpu, index, data))
+#else
+KHV_IMPORT(KVM, int, __kvm_emulate_msr_read, (struct kvm_vcpu *vcpu, u32 index, u64 *data),
+	   (vcpu, index, data))
+KHV_IMPORT(KVM, int, __kvm_emulate_msr_write, (struct kvm_vcpu *vcpu, u32 index, u64 data),
+	   (vcpu, index, data))
+#endif
+/* Its hook answers this call, too. */
+KHV_IMPORT(KVM, bool, kvm_cpuid,
+	   (struct kvm_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx, bool exact_only),
+	   (vcpu, eax, ebx, ecx, edx, exact_only))
+KHV_IMPORT(KVM, unsigned long, kvm_get_rflags, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT(KVM, unsigned long, kvm_get_cr8, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, unsigned long, kvm_get_linear_rip, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, u64, kvm_scale_tsc, (u64 tsc, u64 ratio), (tsc, ratio))
 KHV_IMPORT(KVM, u64, get_kvmclock_ns, (struct kvm *kvm), (kvm))

@@ -62,6 +62,18 @@ static __always_inline void khv_set_cached_rip(struct kvm_vcpu *vcpu, unsigned l
 #endif
 }
 
+/*
+ * A register that the vendor module may leave in the VMCS until it is read. Its cache_reg() also
+ * marks the register as available.
+ */
+#ifdef KHV_HAVE_ARCH_RIP
+#define KHV_LAZY_REG(_name)	   VCPU_REG_##_name
+#define KHV_AVAILABLE(_vcpu, _reg) test_bit(_reg, (_vcpu)->arch.regs_avail)
+#else
+#define KHV_LAZY_REG(_name)	   VCPU_EXREG_##_name
+#define KHV_AVAILABLE(_vcpu, _reg) ((_vcpu)->arch.regs_avail & BIT(_reg))
+#endif
+
 /* How guest page tables are walked: their format, and the address of the first table. */
 #ifdef KHV_HAVE_PAGEWALK
 #define KHV_WALK_OF(_mmu) ((_mmu)->w)
