@@ -88,9 +88,17 @@ static u64 good(const struct khv_hc_row *row)
 	return row->code | (row->flags & KHV_REP ? REPS(1) : 0);
 }
 
-static u32 room(const struct khv_hc_row *row)
+/* Does the fast form of so many reps, with so many units of variable header, fit the registers? */
+static bool fits_fast(const struct khv_hc_row *row, bool lm, u32 reps, u32 units)
 {
-	return row->flags & KHV_XMM ? 112 : 16;
+	u32 len = row->hdr + 8 * units + reps * row->rep, out = row->out + reps * row->rep_out;
+
+	if (!(row->flags & KHV_FAST) || (out && !lm))
+		return false;
+	/* Output begins behind the register pairs that the input takes. */
+	if (out)
+		len = (len + 15) / 16 * 16 + out;
+	return len <= (row->flags & KHV_XMM ? 112 : 16);
 }
 
 static void decode_registers(struct kunit *test)
@@ -181,8 +189,7 @@ static void row_well_formed(struct kunit *test)
 	if (any_form(test, row))
 		return;
 	for (lm = 0; lm <= 1; lm++) {
-		u32 min = row->hdr + row->rep;
-		bool fits = row->flags & KHV_FAST && min <= room(row);
+		bool fits = fits_fast(row, lm, row->rep ? 1 : 0, 0);
 
 		KUNIT_EXPECT_EQ(test, check(row, lm, good(row), 0x1000), ST_SUCCESS);
 		KUNIT_EXPECT_EQ_MSG(test, check(row, lm, good(row) | FAST, 0x1000),
@@ -227,6 +234,9 @@ static void row_reps(struct kunit *test)
 			u64 base = row->code | (fast ? FAST : 0);
 			u32 max = row->rep ? (4096 - row->hdr) / row->rep : 0;
 
+			if (row->rep_out && max > 4096 / row->rep_out)
+				max = 4096 / row->rep_out;
+
 			if (!(row->flags & KHV_REP)) {
 				KUNIT_EXPECT_EQ(test, at(base | REPS(1)), ST_INPUT);
 				KUNIT_EXPECT_EQ(test, at(base | START(1)), ST_INPUT);
@@ -240,7 +250,8 @@ static void row_reps(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, at(base | REPS(2) | START(3)), ST_INPUT);
 			KUNIT_EXPECT_EQ(test, at(base | REPS(1) | START(0xfff)), ST_INPUT);
 			/* A call that goes on from the middle is well formed (K3). */
-			KUNIT_EXPECT_EQ(test, at(base | REPS(2) | START(1)), ST_SUCCESS);
+			KUNIT_EXPECT_EQ(test, at(base | REPS(2) | START(1)),
+					!fast || fits_fast(row, lm, 2, 0) ? ST_SUCCESS : ST_INPUT);
 			if (fast)
 				continue;
 			KUNIT_EXPECT_EQ(test, at(base | REPS(max) | START(max - 1)), ST_SUCCESS);
@@ -263,12 +274,11 @@ static void row_variable_header(struct kunit *test)
 			u64 base = good(row) | (fast ? FAST : 0);
 
 			for (n = 1; n <= 0x3ff; n++) {
-				u32 len = row->hdr + row->rep + n * 8;
-				bool fits = row->flags & KHV_FAST && len <= room(row);
+				bool fits = fits_fast(row, lm, row->rep ? 1 : 0, n);
 				u16 want;
 
-				/* A VP set has 64 banks. */
-				if (!(row->flags & KHV_VARHDR) || n > 64)
+				/* A VP set has 64 banks; its mask of them may count, too. */
+				if (!(row->flags & KHV_VARHDR) || n > (row->code == 0x7e ? 65 : 64))
 					want = ST_INPUT;
 				else if (fast)
 					want = fits ? ST_SUCCESS : ST_INPUT;
@@ -290,12 +300,12 @@ static void row_fast_room(struct kunit *test)
 
 	if (!(row->flags & KHV_REP) || !(row->flags & KHV_FAST)) {
 		/* Nothing grows: the fixed part fits or the row has no fast form. */
-		KUNIT_EXPECT_TRUE(test, !(row->flags & KHV_FAST) || row->hdr <= room(row));
+		KUNIT_EXPECT_TRUE(test, !(row->flags & KHV_FAST) || fits_fast(row, true, 0, 0));
 		return;
 	}
 	for (lm = 0; lm <= 1; lm++) {
 		for (n = 1; n <= 0xfff; n++) {
-			u16 want = row->hdr + n * row->rep <= room(row) ? ST_SUCCESS : ST_INPUT;
+			u16 want = fits_fast(row, lm, n, 0) ? ST_SUCCESS : ST_INPUT;
 
 			KUNIT_ASSERT_EQ_MSG(test, at(row->code | FAST | REPS(n)), want, "%u reps",
 					    n);
@@ -336,7 +346,59 @@ static void row_input_len(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, khv_hcall_input_len(&hc, row), row->hdr + 8184 + 4095 * row->rep);
 }
 
-/* No row has output in registers yet; what the form of one would be. */
+/* Of each element: room for the whole list, wherever the call starts in it. */
+static void output_of_elements(struct kunit *test)
+{
+	const struct khv_hc_row *row = &khv_hcs[KHV_HC_ROW_GET_VP_REGISTERS];
+	u32 n;
+
+	/* 16 bytes and 4 of input for each, and 16 of output behind the next 16. */
+	for (n = 1; n <= 4; n++)
+		KUNIT_EXPECT_EQ(test, check(row, true, FAST | REPS(n), 1), ST_SUCCESS);
+	KUNIT_EXPECT_EQ(test, check(row, true, FAST | REPS(5), 1), ST_INPUT);
+	KUNIT_EXPECT_EQ(test, check(row, true, FAST | REPS(5) | START(4), 1), ST_INPUT);
+	KUNIT_EXPECT_EQ(test, check(row, false, FAST | REPS(1), 1), ST_INPUT);
+	row = &khv_hcs[KHV_HC_ROW_GET_VP_INDEX_FROM_APIC_ID];
+	KUNIT_EXPECT_EQ(test, check(row, true, FAST | REPS(12), 1), ST_SUCCESS);
+	KUNIT_EXPECT_EQ(test, check(row, true, FAST | REPS(13), 1), ST_INPUT);
+	row = &khv_hcs[KHV_HC_ROW_GET_VP_CPUID_VALUES];
+	KUNIT_EXPECT_EQ(test, check(row, true, FAST | REPS(3), 1), ST_SUCCESS);
+	KUNIT_EXPECT_EQ(test, check(row, true, FAST | REPS(4), 1), ST_INPUT);
+}
+
+static void output_of_elements_in_memory(struct kunit *test)
+{
+	const struct khv_hc_row *row = &khv_hcs[KHV_HC_ROW_GET_VP_REGISTERS];
+	static const struct {
+		u64 control, in, out;
+		u16 status;
+	} calls[] = {
+		{ REPS(256), 0x1000, 0x3000, ST_SUCCESS },
+		{ REPS(257), 0x1000, 0x3000, ST_ALIGNMENT },
+		{ REPS(2), 0x1000, 0x3fe0, ST_SUCCESS },
+		{ REPS(2), 0x1000, 0x3fe8, ST_ALIGNMENT },
+		{ REPS(2) | START(1), 0x1000, 0x3fe8, ST_ALIGNMENT },
+		{ REPS(1), 0x1000, 0x3004, ST_ALIGNMENT },
+		{ REPS(2), 0x1000, 0x1018, ST_SUCCESS },
+		{ REPS(3), 0x1000, 0x1018, ST_INPUT },
+		{ REPS(2), 0x1020, 0x1000, ST_SUCCESS },
+		{ REPS(3), 0x1020, 0x1000, ST_INPUT },
+		{ REPS(3) | START(2), 0x1020, 0x1000, ST_INPUT },
+	};
+	struct khv_hcall hc;
+	unsigned int i;
+	int lm;
+
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		for (lm = 0; lm <= 1; lm++) {
+			make(&hc, lm, calls[i].control, calls[i].in, calls[i].out);
+			KUNIT_EXPECT_EQ_MSG(test, khv_hcall_check(&hc, row), calls[i].status,
+					    "call %u", i);
+		}
+	}
+}
+
+/* Output of the call as a whole: no row has it yet. */
 static void output(struct kunit *test)
 {
 	const struct khv_hc_row row = { .hdr = 8, .out = 16, .flags = KHV_FAST | KHV_XMM };
@@ -377,6 +439,8 @@ static struct kunit_case decode_cases[] = {
 	KUNIT_CASE(decode_registers),
 	KUNIT_CASE(decode_fields),
 	KUNIT_CASE(output),
+	KUNIT_CASE(output_of_elements),
+	KUNIT_CASE(output_of_elements_in_memory),
 	KUNIT_CASE(result_value),
 	KUNIT_CASE(unknown_code),
 	KUNIT_CASE_PARAM(row_well_formed, hc_gen_params),

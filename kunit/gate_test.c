@@ -5,6 +5,7 @@
  * the wrong one is seen.
  */
 #include <kunit/test.h>
+#include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/string.h>
 
@@ -61,6 +62,7 @@ static void expect_shut(struct kunit *test, const struct khv_cpuid *cpuid, bool 
 	KUNIT_EXPECT_EQ(test, gate.msr, 0);
 	KUNIT_EXPECT_EQ(test, gate.hc, 0);
 	KUNIT_EXPECT_FALSE(test, gate.xmm);
+	KUNIT_EXPECT_FALSE(test, gate.fast_output);
 	KUNIT_EXPECT_FALSE(test, gate.lock);
 	KUNIT_EXPECT_FALSE(test, gate.ext_ranges);
 }
@@ -73,6 +75,7 @@ static void expect_open(struct kunit *test, const struct khv_cpuid *cpuid, bool 
 	KUNIT_EXPECT_EQ(test, gate.msr, all(KHV_NR_MSR_ROWS));
 	KUNIT_EXPECT_EQ(test, gate.hc, all(KHV_NR_HC_ROWS));
 	KUNIT_EXPECT_TRUE(test, gate.xmm);
+	KUNIT_EXPECT_TRUE(test, gate.fast_output);
 	KUNIT_EXPECT_TRUE(test, gate.lock);
 	KUNIT_EXPECT_TRUE(test, gate.ext_ranges);
 }
@@ -106,7 +109,12 @@ static void not_enforced_all_allowed(struct kunit *test)
 	expect_open(test, &cpuid, true);
 }
 
-/* All that remains without a single bit are the calls that ask the debugger first. */
+/* Hidden calls of which the TLFS names no privilege. */
+static const u64 free_calls = 1ULL << KHV_HC_ROW_RETARGET_DEVICE_INTERRUPT |
+			      1ULL << KHV_HC_ROW_GET_VP_INDEX_FROM_APIC_ID |
+			      1ULL << KHV_HC_ROW_GET_VP_CPUID_VALUES;
+
+/* All that remains beside these without a single bit are the calls that ask the debugger first. */
 static void enforced_nothing_shown(struct kunit *test)
 {
 	struct khv_cpuid cpuid = { .present = true };
@@ -116,16 +124,17 @@ static void enforced_nothing_shown(struct kunit *test)
 
 	khv_gate_compute(&gate, &cpuid, true);
 	KUNIT_EXPECT_EQ(test, gate.msr, 0);
-	KUNIT_EXPECT_EQ(test, gate.hc, debug);
+	KUNIT_EXPECT_EQ(test, gate.hc, debug | free_calls);
 	KUNIT_EXPECT_FALSE(test, gate.xmm);
+	KUNIT_EXPECT_FALSE(test, gate.fast_output);
 	KUNIT_EXPECT_FALSE(test, gate.lock);
 
 	cpuid.reg[S_EAX] = 1U << 1;
 	khv_gate_compute(&gate, &cpuid, true);
-	KUNIT_EXPECT_EQ(test, gate.hc, 0);
+	KUNIT_EXPECT_EQ(test, gate.hc, free_calls);
 	cpuid.reg[F_EBX] = 1U << 11;
 	khv_gate_compute(&gate, &cpuid, true);
-	KUNIT_EXPECT_EQ(test, gate.hc, debug);
+	KUNIT_EXPECT_EQ(test, gate.hc, debug | free_calls);
 }
 
 static void single_bits(struct kunit *test)
@@ -146,6 +155,16 @@ static void single_bits(struct kunit *test)
 	khv_gate_compute(&gate, &cpuid, true);
 	KUNIT_EXPECT_FALSE(test, gate.lock);
 	KUNIT_EXPECT_TRUE(test, gate.ext_ranges);
+	/* Output takes the feature and the privilege. */
+	cpuid.reg[F_EDX] = 1U << 15;
+	khv_gate_compute(&gate, &cpuid, true);
+	KUNIT_EXPECT_FALSE(test, gate.fast_output);
+	cpuid.reg[F_EBX] = 1U << 19;
+	khv_gate_compute(&gate, &cpuid, true);
+	KUNIT_EXPECT_TRUE(test, gate.fast_output);
+	cpuid.reg[F_EDX] = 0;
+	khv_gate_compute(&gate, &cpuid, true);
+	KUNIT_EXPECT_FALSE(test, gate.fast_output);
 }
 
 static void priv_held(struct kunit *test)
@@ -248,6 +267,8 @@ static const struct need hc_needs[] = {
 	{ 0x0013, H_EAX, 2, H_EAX, 11, "FLUSH_VIRTUAL_ADDRESS_SPACE_EX" },
 	{ 0x0014, H_EAX, 2, H_EAX, 11, "FLUSH_VIRTUAL_ADDRESS_LIST_EX" },
 	{ 0x0015, H_EAX, 10, H_EAX, 11, "SEND_IPI_EX" },
+	N(0x0050, "GET_VP_REGISTERS", F_EBX, 17),
+	N(0x0051, "SET_VP_REGISTERS", F_EBX, 17),
 	N(0x005c, "POST_MESSAGE", F_EBX, 4),
 	N(0x005d, "SIGNAL_EVENT", F_EBX, 5),
 	N(0x0069, "POST_DEBUG_DATA", F_EBX, 11),
@@ -330,9 +351,10 @@ static void row_gate(struct kunit *test, const struct need *need, unsigned int r
 
 static int suite_init(struct kunit_suite *suite)
 {
+	unsigned int len;
 	const char *bad;
 
-	return khv_tables_check(&bad);
+	return khv_hc_list("all", &len) ? -EINVAL : khv_tables_check(&bad);
 }
 
 static void msr_gate(struct kunit *test)
@@ -356,7 +378,7 @@ static void hc_gate(struct kunit *test)
 /* A new row belongs into the lists above. */
 static void every_row_is_listed(struct kunit *test)
 {
-	u64 msr = 0, hc = 0;
+	u64 msr = 0, hc = free_calls;
 	unsigned int i;
 	int row;
 

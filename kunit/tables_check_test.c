@@ -20,9 +20,16 @@
 #define khv_msr_index	    spoiled_msr_index
 #define khv_hc_index	    spoiled_hc_index
 #define khv_l2_calls_hooked spoiled_l2_calls_hooked
+#define khv_hc_listed	    spoiled_hc_listed
+#define khv_hc_list	    spoiled_list
+#define khv_enl_has_call    spoiled_enl_has_call
+#define khv_has_fast_output spoiled_has_fast_output
 #define khv_tables_check    spoiled_check
 
 int spoiled_check(char **bad);
+char *spoiled_list(char *names, unsigned int *len);
+bool spoiled_enl_has_call(unsigned int enl);
+bool spoiled_has_fast_output(void);
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdiscarded-qualifiers"
@@ -135,6 +142,20 @@ static void hc_rows(struct kunit *test)
 	SPOIL_HC(POST_MESSAGE, row->flags |= KHV_ATOMIC);
 	SPOIL_HC(RESET_DEBUG_SESSION, row->code = 0x0100);
 	SPOIL_HC(RESET_DEBUG_SESSION, row->count = 0x100);
+	/* Who needs nothing must be hidden; hidden calls are no L2's, and in the index. */
+	SPOIL_HC(GET_VP_CPUID_VALUES, row->flags &= ~KHV_HIDDEN);
+	SPOIL_HC(GET_VP_REGISTERS, row->flags |= KHV_L2);
+	SPOIL_HC(GET_VP_REGISTERS, row->flags |= KHV_L2_POST);
+	SPOIL_HC(EXT_CALL, row->flags |= KHV_HIDDEN);
+	/* Output of elements. */
+	SPOIL_HC(GET_VP_REGISTERS, row->flags &= ~KHV_EACH);
+	SPOIL_HC(GET_VP_REGISTERS, row->rep_out = KHV_OUTPUT_MAX_BYTES + 1);
+	SPOIL_HC(GET_VP_REGISTERS, row->out = 8);
+	SPOIL_HC(GET_VP_REGISTERS, row->flags |= KHV_USER_EXIT);
+	SPOIL_HC(SET_VP_REGISTERS, row->flags |= KHV_ATOMIC);
+	SPOIL_HC(FLUSH_VIRTUAL_ADDRESS_LIST, row->rep_out = 8);
+	SPOIL_HC(FLUSH_VIRTUAL_ADDRESS_SPACE, row->flags |= KHV_EACH);
+	SPOIL_HC(GET_VP_REGISTERS, row->varhdr = 8);
 	SPOIL_HC(EXT_CALL, row->code = 0x0070);
 	SPOIL_HC(EXT_CALL, row->hdr = 8);
 	SPOIL_HC(EXT_CALL, row->flags &= ~KHV_USER_EXIT);

@@ -31,9 +31,10 @@ KUNIT_ARRAY_PARAM(enl, khv_enls, enl_desc);
 
 static int suite_init(struct kunit_suite *suite)
 {
+	unsigned int len;
 	const char *bad;
 
-	return khv_tables_check(&bad);
+	return khv_hc_list("all", &len) ? -EINVAL : khv_tables_check(&bad);
 }
 
 static void tables_check_passes(struct kunit *test)
@@ -104,6 +105,87 @@ static void hc_find_every_code(struct kunit *test)
 	}
 }
 
+static u64 hidden_rows(void)
+{
+	unsigned int i;
+	u64 rows = 0;
+
+	for (i = 0; i < KHV_NR_HC_ROWS; i++)
+		rows |= khv_hcs[i].flags & KHV_HIDDEN ? BIT_ULL(i) : 0;
+	return rows;
+}
+
+/* List calls as the module parameter does: those that are hidden, and only those, depend on it. */
+static void expect_listed(struct kunit *test, const char *names, u64 rows)
+{
+	const char *bad;
+	unsigned int i, len;
+
+	KUNIT_EXPECT_TRUE_MSG(test, !khv_hc_list(names, &len), "%s", names);
+	KUNIT_EXPECT_EQ_MSG(test, khv_hc_listed, rows, "%s", names);
+	KUNIT_ASSERT_EQ(test, khv_tables_check(&bad), 0);
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		bool shown = !(khv_hcs[i].flags & KHV_HIDDEN) || (rows & BIT_ULL(i));
+
+		KUNIT_EXPECT_EQ_MSG(test, khv_hc_shown(i), shown, "%s", khv_hcs[i].name);
+		KUNIT_EXPECT_EQ_MSG(test, khv_hc_find(khv_hcs[i].code), shown ? (int)i : -1, "%s",
+				    khv_hcs[i].name);
+	}
+}
+
+static void hidden_calls(struct kunit *test)
+{
+	const u64 get = BIT_ULL(KHV_HC_ROW_GET_VP_REGISTERS);
+	const u64 apic = BIT_ULL(KHV_HC_ROW_GET_VP_INDEX_FROM_APIC_ID);
+	const u64 retarget = BIT_ULL(KHV_HC_ROW_RETARGET_DEVICE_INTERRUPT);
+
+	expect_listed(test, "", 0);
+	KUNIT_EXPECT_FALSE(test, khv_has_fast_output());
+	KUNIT_EXPECT_FALSE(test, khv_enl_has_call(KHV_ENL_VP_REGISTERS));
+	KUNIT_EXPECT_FALSE(test, khv_enl_has_call(KHV_ENL_EXTRA_CALLS));
+	KUNIT_EXPECT_TRUE(test, khv_enl_has_call(KHV_ENL_IPI));
+	/* Neither has output in a fast form. */
+	expect_listed(test, "RETARGET_DEVICE_INTERRUPT,SET_VP_REGISTERS",
+		      retarget | BIT_ULL(KHV_HC_ROW_SET_VP_REGISTERS));
+	KUNIT_EXPECT_FALSE(test, khv_has_fast_output());
+	KUNIT_EXPECT_TRUE(test, khv_enl_has_call(KHV_ENL_VP_REGISTERS));
+	expect_listed(test, "GET_VP_REGISTERS", get);
+	KUNIT_EXPECT_TRUE(test, khv_has_fast_output());
+	KUNIT_EXPECT_FALSE(test, khv_enl_has_call(KHV_ENL_EXTRA_CALLS));
+	expect_listed(test, "GET_VP_INDEX_FROM_APIC_ID,GET_VP_REGISTERS,", get | apic);
+	expect_listed(test, "all", hidden_rows());
+	expect_listed(test, "GET_VP_REGISTERS,all", hidden_rows());
+}
+
+/* Nothing is listed by a list of which one name is wrong. */
+static void names_that_are_not_hidden(struct kunit *test)
+{
+	static const struct {
+		const char *names;
+		unsigned int at, len;
+	} bad[] = {
+		{ "SEND_IPI", 0, 8 },
+		{ "GET_VP_REGISTER", 0, 15 },
+		{ "GET_VP_REGISTERS_", 0, 17 },
+		{ "get_vp_registers", 0, 16 },
+		{ "al", 0, 2 },
+		{ "alll", 0, 4 },
+		{ ",", 0, 0 },
+		{ "GET_VP_REGISTERS, all", 17, 4 },
+		{ "GET_VP_REGISTERS,,SET_VP_REGISTERS", 17, 0 },
+	};
+	unsigned int i, len;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		KUNIT_EXPECT_TRUE_MSG(test,
+				      khv_hc_list(bad[i].names, &len) == bad[i].names + bad[i].at,
+				      "%s", bad[i].names);
+		KUNIT_EXPECT_EQ(test, len, bad[i].len);
+		KUNIT_EXPECT_EQ(test, khv_hc_listed, 0);
+	}
+	suite_init(NULL);
+}
+
 static unsigned int privs(const struct khv_priv *need)
 {
 	unsigned int n = 0;
@@ -171,7 +253,8 @@ static void hc_row(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, row->name);
 	KUNIT_ASSERT_GE(test, row->count, 1);
 	KUNIT_EXPECT_LT(test, row->enl, KHV_NR_ENLS);
-	KUNIT_EXPECT_GE_MSG(test, privs(row->need), 1, "no privilege guards it");
+	if (!(row->flags & KHV_HIDDEN))
+		KUNIT_EXPECT_GE_MSG(test, privs(row->need), 1, "no privilege guards it");
 	expect_privs_valid(test, row->need);
 	if (id > 0)
 		KUNIT_EXPECT_GE(test, row->code, khv_hcs[id - 1].code + khv_hcs[id - 1].count);
@@ -187,9 +270,12 @@ static void hc_row(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, row->flags & (KHV_FAST | KHV_XMM | KHV_VARHDR | KHV_REP), 0);
 		KUNIT_EXPECT_EQ(test, row->hdr + row->rep, 0);
 	}
-	/* Input is made of 8-byte units, and one page holds it. */
+	/* A header is made of 8-byte units, an element of 4-byte ones; one page holds them. */
 	KUNIT_EXPECT_EQ(test, row->hdr % 8, 0);
-	KUNIT_EXPECT_EQ(test, row->rep % 8, 0);
+	KUNIT_EXPECT_EQ(test, row->rep % 4, 0);
+	KUNIT_EXPECT_EQ(test, row->rep_out % 4, 0);
+	if (row->rep_out)
+		KUNIT_EXPECT_TRUE(test, row->flags & KHV_EACH);
 	KUNIT_EXPECT_LE(test, row->hdr + row->rep, 4096);
 
 	KUNIT_EXPECT_EQ(test, khv_hc_find(row->code), id);
@@ -204,7 +290,7 @@ static void enl_row(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, row->name);
 	KUNIT_ASSERT_NOT_NULL(test, row->id);
 	KUNIT_EXPECT_EQ(test, strncmp(row->name, "hv-", 3), 0);
-	KUNIT_EXPECT_LE(test, row->cond, KHV_COND_NPT);
+	KUNIT_EXPECT_LE(test, row->cond, KHV_COND_FAST_OUTPUT);
 	expect_privs_valid(test, row->offer);
 	for (i = 0; &khv_enls[i] != row; i++)
 		KUNIT_EXPECT_NE_MSG(test, strcmp(row->name, khv_enls[i].name), 0,
@@ -287,11 +373,16 @@ static void hc_codes(struct kunit *test)
 		{ 0x0013, KHV_HC_ROW_FLUSH_VIRTUAL_ADDRESS_SPACE_EX },
 		{ 0x0014, KHV_HC_ROW_FLUSH_VIRTUAL_ADDRESS_LIST_EX },
 		{ 0x0015, KHV_HC_ROW_SEND_IPI_EX },
+		{ 0x0050, KHV_HC_ROW_GET_VP_REGISTERS },
+		{ 0x0051, KHV_HC_ROW_SET_VP_REGISTERS },
 		{ 0x005c, KHV_HC_ROW_POST_MESSAGE },
 		{ 0x005d, KHV_HC_ROW_SIGNAL_EVENT },
 		{ 0x0069, KHV_HC_ROW_POST_DEBUG_DATA },
 		{ 0x006a, KHV_HC_ROW_RETRIEVE_DEBUG_DATA },
 		{ 0x006b, KHV_HC_ROW_RESET_DEBUG_SESSION },
+		{ 0x007e, KHV_HC_ROW_RETARGET_DEVICE_INTERRUPT },
+		{ 0x009a, KHV_HC_ROW_GET_VP_INDEX_FROM_APIC_ID },
+		{ 0x00f4, KHV_HC_ROW_GET_VP_CPUID_VALUES },
 		{ 0x8001, KHV_HC_ROW_EXT_CALL },
 		{ 0x8041, KHV_HC_ROW_EXT_CALL },
 	};
@@ -309,6 +400,8 @@ static struct kunit_case tables_cases[] = {
 	KUNIT_CASE(tables_check_passes),
 	KUNIT_CASE(msr_find_every_number),
 	KUNIT_CASE(hc_find_every_code),
+	KUNIT_CASE(hidden_calls),
+	KUNIT_CASE(names_that_are_not_hidden),
 	KUNIT_CASE(msr_numbers),
 	KUNIT_CASE(hc_codes),
 	KUNIT_CASE_PARAM(msr_row, msr_gen_params),

@@ -243,6 +243,10 @@ static const struct call ext_calls[] = {
 static const struct call unknown_calls[] = {
 	UNKNOWN(0x0000), UNKNOWN(0x0007), UNKNOWN(0x003f), UNKNOWN(0x00ff), UNKNOWN(0x7777),
 	UNKNOWN(0x8000), UNKNOWN(0x8042), UNKNOWN(0x9000), UNKNOWN(0xffff),
+	/* Hidden without the module parameter extra_calls=. */
+	UNKNOWN(HVCALL_GET_VP_REGISTERS), UNKNOWN(HVCALL_SET_VP_REGISTERS),
+	UNKNOWN(HVCALL_RETARGET_DEVICE_INTERRUPT), UNKNOWN(HVCALL_GET_VP_INDEX_FROM_APIC_ID),
+	UNKNOWN(HVCALL_GET_VP_CPUID_VALUES),
 };
 
 /* clang-format on */

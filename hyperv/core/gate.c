@@ -44,6 +44,11 @@ static bool hc_allowed(const struct khv_cpuid *cpuid, const struct khv_hc_row *r
 void khv_gate_compute(struct khv_gate *gate, const struct khv_cpuid *cpuid, bool enforce)
 {
 	static const struct khv_priv xmm = KHV_PRIV(FEATURES_EDX, XMM_INPUT);
+	/* The feature, and the privilege. */
+	static const struct khv_priv fast_output[KHV_MAX_PRIVS] = {
+		KHV_PRIV(FEATURES_EDX, XMM_OUTPUT),
+		KHV_PRIV(FEATURES_EBX, FAST_OUTPUT),
+	};
 	static const struct khv_priv lock = KHV_PRIV(FEATURES_EDX, HYPERCALL_LOCK);
 	static const struct khv_priv ext_ranges = KHV_PRIV(FEATURES_EDX, EXT_GVA_RANGES);
 	unsigned int i;
@@ -63,6 +68,7 @@ void khv_gate_compute(struct khv_gate *gate, const struct khv_cpuid *cpuid, bool
 			gate->hc |= BIT_ULL(i);
 	}
 	gate->xmm = !enforce || khv_priv_held(cpuid, xmm);
+	gate->fast_output = !enforce || privs_held(cpuid, fast_output);
 	gate->lock = !enforce || khv_priv_held(cpuid, lock);
 	gate->ext_ranges = !enforce || khv_priv_held(cpuid, ext_ranges);
 }

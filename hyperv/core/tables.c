@@ -44,6 +44,65 @@ const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS] = {
 u8 khv_msr_index[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN] __read_mostly;
 u8 khv_hc_index[KHV_HC_SPAN] __read_mostly;
 bool khv_l2_calls_hooked __read_mostly;
+u64 khv_hc_listed __read_mostly;
+
+static u64 hidden_by_name(const char *name, unsigned int len)
+{
+	u64 found = 0;
+	unsigned int i;
+
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		if (!(khv_hcs[i].flags & KHV_HIDDEN))
+			continue;
+		if ((len == 3 && !memcmp(name, "all", 3)) ||
+		    (len == strlen(khv_hcs[i].name) && !memcmp(name, khv_hcs[i].name, len)))
+			found |= BIT_ULL(i);
+	}
+	return found;
+}
+
+const char *khv_hc_list(const char *names, unsigned int *len)
+{
+	u64 listed = 0, found;
+
+	khv_hc_listed = 0;
+	while (*names) {
+		*len = strcspn(names, ",");
+		found = hidden_by_name(names, *len);
+		if (!found)
+			return names;
+		listed |= found;
+		names += *len;
+		if (*names)
+			names++;
+	}
+	khv_hc_listed = listed;
+	return NULL;
+}
+
+bool khv_enl_has_call(unsigned int enl)
+{
+	unsigned int i;
+
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		if (khv_hcs[i].enl == enl && khv_hc_shown(i))
+			return true;
+	}
+	return false;
+}
+
+bool khv_has_fast_output(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		const struct khv_hc_row *r = &khv_hcs[i];
+
+		if ((r->flags & KHV_FAST) && (r->out || r->rep_out) && khv_hc_shown(i))
+			return true;
+	}
+	return false;
+}
 
 static bool privs_valid(const struct khv_priv *priv)
 {
@@ -98,9 +157,19 @@ static bool hc_row_valid(unsigned int row)
 
 	if (!r->count || r->enl >= KHV_NR_ENLS || !privs_valid(r->need))
 		return false;
-	if (!r->need[0].reg || r->hdr > 4096 || r->out > KHV_OUTPUT_MAX_BYTES)
+	if ((!r->need[0].reg && !(r->flags & KHV_HIDDEN)) || r->hdr > 4096 ||
+	    r->out > KHV_OUTPUT_MAX_BYTES || r->rep_out > KHV_OUTPUT_MAX_BYTES)
 		return false;
 	if (!(r->flags & KHV_REP) != !r->rep)
+		return false;
+	if ((r->varhdr && !(r->flags & KHV_VARHDR)) || (r->rep_out && !(r->flags & KHV_EACH)))
+		return false;
+	/* The driver calls the handler of each element, and writes one output for each. */
+	if ((r->flags & KHV_EACH) &&
+	    (!(r->flags & KHV_REP) || (r->flags & (KHV_USER_EXIT | KHV_ATOMIC)) || r->out))
+		return false;
+	/* What leaves such calls to L1 knows no parameter. */
+	if ((r->flags & KHV_HIDDEN) && (r->flags & (KHV_L2 | KHV_L2_POST)))
 		return false;
 	/* The module must not read an input whose form it does not check. */
 	if ((r->flags & KHV_ANY_FORM) && (!(r->flags & KHV_USER_EXIT) || r->hdr))
@@ -119,12 +188,13 @@ static bool hc_row_valid(unsigned int row)
 	if (row && r->code < khv_hcs[row - 1].code + khv_hcs[row - 1].count)
 		return false;
 	if (row == KHV_HC_ROW_EXT_CALL)
-		return r->code >= KHV_HC_SPAN;
+		return r->code >= KHV_HC_SPAN && !(r->flags & KHV_HIDDEN);
 
 	for (i = 0; i < r->count; i++) {
 		if (r->code + i >= KHV_HC_SPAN)
 			return false;
-		khv_hc_index[r->code + i] = row + 1;
+		if (khv_hc_shown(row))
+			khv_hc_index[r->code + i] = row + 1;
 	}
 	return true;
 }

@@ -25,9 +25,9 @@ static const u32 experiments[KHV_NR_CPUID_REGS] = {
 	[KHV_CPUID_HINTS_EAX] = BIT(KHV_HINTS_EAX_NESTED),
 };
 
-static bool cond_holds(enum khv_cond cond, struct kvm_vcpu *vcpu, u16 evmcs)
+static bool cond_holds(const struct khv_enl_row *enl, struct kvm_vcpu *vcpu, u16 evmcs)
 {
-	switch (cond) {
+	switch ((enum khv_cond)enl->cond) {
 	case KHV_COND_LAPIC:
 		return !vcpu || vcpu->arch.apic;
 	case KHV_COND_EVMCS:
@@ -38,6 +38,10 @@ static bool cond_holds(enum khv_cond cond, struct kvm_vcpu *vcpu, u16 evmcs)
 		return *khv_tdp_enabled;
 	case KHV_COND_NPT:
 		return *khv_tdp_enabled && khv_svm;
+	case KHV_COND_CALL:
+		return khv_enl_has_call(enl - khv_enls);
+	case KHV_COND_FAST_OUTPUT:
+		return khv_has_fast_output();
 	case KHV_COND_ALWAYS:
 		break;
 	}
@@ -51,7 +55,7 @@ static void offer(u32 *reg, struct kvm_vcpu *vcpu, u16 evmcs)
 	for (i = 0; i < KHV_NR_ENLS; i++) {
 		const struct khv_enl_row *enl = &khv_enls[i];
 
-		if (!cond_holds(enl->cond, vcpu, evmcs))
+		if (!cond_holds(enl, vcpu, evmcs))
 			continue;
 		for (j = 0; j < KHV_MAX_PRIVS && enl->offer[j].reg; j++) {
 			if (enl->offer[j].bit != KHV_WHOLE_REG)
@@ -146,6 +150,9 @@ static void note_shown(struct khv_vcpu *vp)
 		return;
 	mutex_lock(&vp->vm->vps_lock);
 	for (i = 0; i < KHV_NR_ENLS; i++) {
+		/* Nothing shows an enlightenment without bits but that it is there. */
+		if (!khv_enls[i].offer[0].reg && !cond_holds(&khv_enls[i], vp->stock.vcpu, 0))
+			continue;
 		if (khv_priv_held(&vp->cpuid, khv_enls[i].offer[0]))
 			vp->vm->shown |= BIT_ULL(i);
 	}

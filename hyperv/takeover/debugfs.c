@@ -144,10 +144,13 @@ static int rows_show(struct seq_file *m, void *unused)
 			   writes(counts, i), counts->msr_read_fast[i], counts->msr_write_fast[i]);
 	seq_printf(m, "\n%-32s %-10s %-6s %12s %12s\n", "hypercall", "code", "atomic", "calls",
 		   "fast");
-	for (i = 0; i < KHV_NR_HC_ROWS; i++)
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		if (!khv_hc_shown(i))
+			continue;
 		seq_printf(m, "%-32s 0x%04x     %-6s %12llu %12llu\n", khv_hcs[i].name,
 			   khv_hcs[i].code, khv_hcs[i].flags & KHV_ATOMIC ? "w" : "-",
 			   calls(counts, i), counts->hc_fast[i]);
+	}
 	seq_printf(m, "%-32s %-10s %-6s %12llu\n", "(no row)", "", "", counts->hc_unknown);
 	seq_printf(m, "\n%-32s %-10s %-6s %12s\n", "exits in the fast path", "", "", "exits");
 	for (i = 0; i < KHV_NR_FAST_RESULTS; i++)

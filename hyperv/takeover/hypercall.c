@@ -8,6 +8,7 @@
 
 #include "compat/kvm.h"
 #include "khv/drivers.h"
+#include "khv/extended.h"
 #include "khv/handlers.h"
 #include "khv/nested.h"
 #include "khv/port.h"
@@ -63,14 +64,18 @@ static int khv_complete(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u64 r
 	return khv_kvm_skip_emulated_instruction(vcpu);
 }
 
-/* Write the output of a successful call: to memory, or to the registers after its input. */
-static u16 put_output(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
+/*
+ * Write output at an offset from where that of the call begins: in memory, or in the registers
+ * after its input.
+ */
+static u16 put_output(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u32 offset)
 {
-	u32 at = khv_fast_output_at(hc->input_len), in_regs = 0;
+	u32 at = khv_fast_output_at(hc->input_len) + offset, in_regs = 0;
 	unsigned long *regs = vcpu->arch.regs;
 
 	if (!hc->fast)
-		return khv_kvm_write_guest(vcpu->kvm, hc->out, hc->output, hc->output_len) ?
+		return khv_kvm_write_guest(vcpu->kvm, hc->out + offset, hc->output,
+					   hc->output_len) ?
 			       HV_STATUS_INVALID_HYPERCALL_INPUT :
 			       HV_STATUS_SUCCESS;
 	if (!at) {
@@ -86,17 +91,12 @@ static u16 put_output(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 	return HV_STATUS_SUCCESS;
 }
 
-/*
- * User space that does not implement HvExtCallQueryCapabilities has no extended hypercalls: tell
- * the guest so. Guests call it although CPUID does not offer it (D24).
- */
-static u64 no_capabilities(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+/* User space does not know the call: the module may have to tell the guest of it. */
+static u64 answer_for_user(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
-	if (hc->out % sizeof(u64))
-		return HV_STATUS_INVALID_ALIGNMENT;
-	hc->output_len = sizeof(u64);
-	memset(hc->output, 0, hc->output_len);
-	return put_output(vcpu, hc);
+	u16 status = khv_ext_call_unknown(hc);
+
+	return status ?: put_output(vcpu, hc, 0);
 }
 
 static int complete_from_user(struct kvm_vcpu *vcpu)
@@ -104,9 +104,8 @@ static int complete_from_user(struct kvm_vcpu *vcpu)
 	struct khv_hcall *hc = &to_khv_vcpu(vcpu)->hcall;
 	u64 result = READ_ONCE(vcpu->run->hyperv.u.hcall.result);
 
-	if (hc->code == HV_EXT_CALL_QUERY_CAPABILITIES &&
-	    result == HV_STATUS_INVALID_HYPERCALL_CODE)
-		result = no_capabilities(vcpu, hc);
+	if (result == HV_STATUS_INVALID_HYPERCALL_CODE)
+		result = answer_for_user(vcpu, hc);
 	return khv_complete(vcpu, hc, result);
 }
 
@@ -126,6 +125,30 @@ static int exit_to_user(struct kvm_vcpu *vcpu, const struct khv_hcall *hc)
 	exit->u.hcall.result = HV_STATUS_INVALID_HYPERCALL_CODE;
 	vcpu->arch.complete_userspace_io = complete_from_user;
 	return 0;
+}
+
+/* Call the handler, of a row with KHV_EACH for each element that is left. */
+static u16 handle(struct kvm_vcpu *vcpu, struct khv_hcall *hc, int id)
+{
+	const struct khv_hc_row *row = &khv_hcs[id];
+	u16 status = HV_STATUS_SUCCESS;
+
+	if (!(row->flags & KHV_EACH)) {
+		status = khv_hc_handlers[id](vcpu, hc);
+		if (!status && hc->output_len)
+			status = put_output(vcpu, hc, 0);
+		return status;
+	}
+	hc->output_len = row->rep_out;
+	while (!status && hc->reps_done < hc->rep_count) {
+		status = khv_hc_handlers[id](vcpu, hc);
+		if (!status && hc->output_len)
+			status = put_output(vcpu, hc, hc->reps_done * row->rep_out);
+		if (!status)
+			hc->reps_done++;
+		cond_resched();
+	}
+	return status;
 }
 
 /* May the module answer this call of an L2? */
@@ -183,8 +206,9 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		goto done;
 	}
 	/* As on stock, do not test whether this call really has input in XMM registers. */
-	if (row && hc->fast && (row->flags & KHV_XMM) && !vp->gate.xmm &&
-	    !(hc->control & KHV_CTL_RSVDZ))
+	if (row && hc->fast && !(hc->control & KHV_CTL_RSVDZ) &&
+	    (((row->flags & KHV_XMM) && !vp->gate.xmm) ||
+	     ((row->out || row->rep_out) && !vp->gate.fast_output)))
 		return queue_ud(vcpu);
 	status = khv_hcall_check(hc, row);
 	if (status)
@@ -194,11 +218,9 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 		hc->reps_done = hc->rep_start;
 	status = gather(vcpu, hc, row);
 	if (!status)
-		status = khv_hc_handlers[id](vcpu, hc);
+		status = handle(vcpu, hc, id);
 	if (status == KHV_STATUS_TO_USER)
 		return exit_to_user(vcpu, hc);
-	if (!status && hc->output_len)
-		status = put_output(vcpu, hc);
 	if (hc->l2 && !status && (row->flags & KHV_L2)) {
 		vp->counts.hc_l2++;
 		if (!khv_nested_tlb_locked(vcpu, &locked)) {
@@ -222,10 +244,4 @@ u16 khv_hc_notify_long_spin_wait(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 								       HV_STATUS_SUCCESS;
 	khv_kvm_vcpu_on_spin(vcpu, true);
 	return HV_STATUS_SUCCESS;
-}
-
-/* The exit to user space passes two parameters only, so refuse input in further registers. */
-u16 khv_hc_ext_call(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
-{
-	return hc->fast ? HV_STATUS_INVALID_PARAMETER : KHV_STATUS_TO_USER;
 }

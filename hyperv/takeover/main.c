@@ -23,6 +23,7 @@
 #include "khv/debugfs.h"
 #include "khv/drivers.h"
 #include "khv/events.h"
+#include "khv/extra_calls.h"
 #include "khv/fastpath.h"
 #include "khv/hooks.h"
 #include "khv/nested.h"
@@ -255,6 +256,9 @@ static int __init check(void)
 		       UTS_RELEASE, utsname()->release, utsname()->release);
 		return -ENOEXEC;
 	}
+	ret = khv_extra_calls_init();
+	if (ret)
+		return ret;
 	ret = khv_tables_check(&row) ?: khv_msr_check(&row);
 	if (ret) {
 		pr_err("table row %s is not valid (order, overlap, flags or privileges); correct include/khv/*.def.h and build again\n",

@@ -94,6 +94,16 @@ KHV_ENLIGHTENMENT(XMM_INPUT, "hv-xmm-input",
 		  .offer = { KHV_PRIV(FEATURES_EDX, XMM_INPUT) })
 KHV_ENLIGHTENMENT(EXT_HYPERCALLS, "hv-ext-hypercalls",
 		  .offer = { KHV_PRIV(FEATURES_EBX, EXTENDED_HYPERCALLS) })
+/* QEMU has no flags for these: the module parameter extra_calls lists calls that belong to them. */
+KHV_ENLIGHTENMENT(VP_REGISTERS, "hv-vp-registers",
+		  .offer = { KHV_PRIV(FEATURES_EBX, VP_REGISTERS) },
+		  .cond = KHV_COND_CALL)
+KHV_ENLIGHTENMENT(XMM_OUTPUT, "hv-xmm-output",
+		  .offer = { KHV_PRIV(FEATURES_EDX, XMM_OUTPUT),
+			     KHV_PRIV(FEATURES_EBX, FAST_OUTPUT) },
+		  .cond = KHV_COND_FAST_OUTPUT)
+KHV_ENLIGHTENMENT(EXTRA_CALLS, "hv-extra-calls",
+		  .cond = KHV_COND_CALL)
 KHV_ENLIGHTENMENT(SYNDBG, "hv-syndbg",
 		  .offer = { KHV_PRIV(FEATURES_EDX, DEBUG_MSRS),
 			     KHV_PRIV(FEATURES_EDX, GUEST_DEBUGGING),

@@ -38,16 +38,19 @@ struct khv_call_regs {
  * @rep_count: number of reps, 0 for a simple call
  * @rep_start: index of the first rep to do, below @rep_count
  * @reps_done: set by a rep handler to the absolute index after the last rep done; 0 for a simple
- *	call and for one that is refused for its form
+ *	call and for one that is refused for its form. With KHV_EACH, set by the driver to the
+ *	index of the element that the handler has to do
  * @fast: fast call: input in registers
  * @longmode: 64-bit calling convention
  * @atomic: called in the fast path: a handler that would have to sleep, wait or exit to user space
  *	returns KHV_STATUS_SLOW, and the slow path calls it again
  * @l2: made by a nested guest: the VPs it names are those of the nested guest's VM
  * @input_len: number of valid bytes in @input
- * @output_len: number of bytes of @output that the handler produced: what the row declares, or 0
+ * @output_len: number of bytes of @output that the handler produced: what the row declares, or 0;
+ *	with KHV_EACH, set by the driver
  * @input: input block; guest memory is read once only
- * @output: output block, given to the guest if the call succeeds
+ * @output: output block, given to the guest if the call succeeds; with KHV_EACH, that of the
+ *	element
  */
 struct khv_hcall {
 	u64 control;
@@ -126,6 +129,18 @@ u16 khv_hcall_check(const struct khv_hcall *hc, const struct khv_hc_row *row);
 static inline u32 khv_hcall_input_len(const struct khv_hcall *hc, const struct khv_hc_row *row)
 {
 	return row->hdr + hc->varhdr * sizeof(u64) + hc->rep_count * row->rep;
+}
+
+/**
+ * khv_hcall_output_len() - number of bytes of output that a call has room for
+ * @hc: decoded call
+ * @row: its row
+ *
+ * Return: size of the output, with that of all rep elements, in bytes. Context: any.
+ */
+static inline u32 khv_hcall_output_len(const struct khv_hcall *hc, const struct khv_hc_row *row)
+{
+	return row->out + hc->rep_count * row->rep_out;
 }
 
 /**

@@ -87,6 +87,8 @@ enum khv_answer {
  * @KHV_COND_NO_SMT: SMT impossible on this host
  * @KHV_COND_TDP: guests run on EPT or NPT
  * @KHV_COND_NPT: guests run on NPT
+ * @KHV_COND_CALL: a call that belongs to the enlightenment is not hidden
+ * @KHV_COND_FAST_OUTPUT: a call that has output in its fast form is not hidden
  */
 enum khv_cond {
 	KHV_COND_ALWAYS,
@@ -95,6 +97,8 @@ enum khv_cond {
 	KHV_COND_NO_SMT,
 	KHV_COND_TDP,
 	KHV_COND_NPT,
+	KHV_COND_CALL,
+	KHV_COND_FAST_OUTPUT,
 };
 
 /**
@@ -180,6 +184,10 @@ struct khv_msr_row {
  * @KHV_NEED_ANY: one of the privileges suffices
  * @KHV_ATOMIC: may be answered in the fast path, fast or in memory, see &enum khv_msr_flags; not
  *	for a call with output
+ * @KHV_HIDDEN: no KVM has the call: its code is unknown unless the module parameter extra_calls=
+ *	lists the row. The row may need no privilege
+ * @KHV_EACH: the handler does one rep element, that of index &khv_hcall.reps_done, and is called
+ *	for each one until it fails
  */
 enum khv_hc_flags {
 	KHV_FAST = BIT(0),
@@ -193,6 +201,8 @@ enum khv_hc_flags {
 	KHV_L2 = BIT(8),
 	KHV_NEED_ANY = BIT(9),
 	KHV_L2_POST = BIT(10),
+	KHV_HIDDEN = BIT(11),
+	KHV_EACH = BIT(12),
 };
 
 /**
@@ -205,6 +215,9 @@ enum khv_hc_flags {
  * @hdr: bytes of fixed input header, 0 to 4096
  * @rep: bytes of one rep element, 0 for a simple hypercall
  * @out: bytes of output, 0 to KHV_OUTPUT_MAX_BYTES
+ * @rep_out: bytes of output of one rep element, 0 to KHV_OUTPUT_MAX_BYTES; needs KHV_EACH. Element
+ *	i lies at i * rep_out, and is written once it is done, whatever becomes of the next one
+ * @varhdr: most units of a variable header; 0: KHV_MAX_BANKS. Needs KHV_VARHDR
  * @need: privileges required under KVM_CAP_HYPERV_ENFORCE_CPUID; all of them, but see KHV_NEED_ANY
  */
 struct khv_hc_row {
@@ -216,6 +229,8 @@ struct khv_hc_row {
 	u16 hdr;
 	u16 rep;
 	u16 out;
+	u16 rep_out;
+	u16 varhdr;
 	struct khv_priv need[KHV_MAX_PRIVS];
 };
 
@@ -243,6 +258,17 @@ enum khv_hc_id {
 extern const struct khv_enl_row khv_enls[KHV_NR_ENLS];
 extern const struct khv_msr_row khv_msrs[KHV_NR_MSR_ROWS];
 extern const struct khv_hc_row khv_hcs[KHV_NR_HC_ROWS];
+
+/**
+ * khv_hc_list() - list hidden calls, so that they have their codes
+ * @names: names of rows with KHV_HIDDEN, separated by commas; "all" is all of them
+ * @len: set to the length of the name at the returned pointer
+ *
+ * Call before khv_tables_check(). Replaces the list of an earlier call. Context: any, no lock.
+ *
+ * Return: NULL, or the first name in @names that no hidden row has; nothing is listed then.
+ */
+const char *khv_hc_list(const char *names, unsigned int *len);
 
 /**
  * khv_tables_check() - check the rows and build the look-up indices
@@ -276,6 +302,35 @@ extern u8 khv_hc_index[KHV_HC_SPAN];
  * flushes. Written by khv_tables_check() only.
  */
 extern bool khv_l2_calls_hooked;
+
+/* The hidden calls that are listed, one bit for each row. Written by khv_hc_list() only. */
+extern u64 khv_hc_listed;
+
+/**
+ * khv_hc_shown() - does the row have its call code?
+ * @row: &enum khv_hc_id
+ *
+ * Return: false for a hidden call that is not listed. Context: any, no lock.
+ */
+static inline bool khv_hc_shown(int row)
+{
+	return !(khv_hcs[row].flags & KHV_HIDDEN) || (khv_hc_listed & BIT_ULL(row));
+}
+
+/**
+ * khv_enl_has_call() - is there a call of an enlightenment that is not hidden?
+ * @enl: &enum khv_enl
+ *
+ * Return: true if so. Context: any, no lock, after khv_hc_list().
+ */
+bool khv_enl_has_call(unsigned int enl);
+
+/**
+ * khv_has_fast_output() - is there a call with output in its fast form that is not hidden?
+ *
+ * Return: true if so. Context: any, no lock, after khv_hc_list().
+ */
+bool khv_has_fast_output(void);
 
 /**
  * khv_msr_find() - look up the row of an MSR
@@ -318,6 +373,7 @@ static inline int khv_hc_find(u16 code)
  * @msr: bit set: the MSR row is allowed
  * @hc: bit set: the hypercall row is allowed
  * @xmm: XMM fast input is allowed
+ * @fast_output: output of fast calls is allowed
  * @lock: the Locked bit of HV_X64_MSR_HYPERCALL is allowed
  * @ext_ranges: HV_FLUSH_USE_EXTENDED_RANGE_FORMAT is allowed
  *
@@ -327,6 +383,7 @@ struct khv_gate {
 	u64 msr;
 	u64 hc;
 	bool xmm;
+	bool fast_output;
 	bool lock;
 	bool ext_ranges;
 };

@@ -22,6 +22,11 @@
 #define HV_STATUS_ACCESS_DENIED		  0x0006
 #endif
 
+/* Statuses that no header of all kernels has. */
+#define KHV_STATUS_INVALID_PARTITION_ID	  0x000d
+#define KHV_STATUS_INVALID_VP_INDEX	  0x000e
+#define KHV_STATUS_INVALID_REGISTER_VALUE 0x0050
+
 /* Hypercall input value, "Hypercall Inputs". */
 #define KHV_CTL_CODE	  GENMASK_ULL(15, 0)
 #define KHV_CTL_FAST	  BIT_ULL(16)
@@ -42,7 +47,7 @@
 #define KHV_FAST_MAX_BYTES   (KHV_FAST_REGS_BYTES + KHV_FAST_XMM_BYTES)
 /* An input block in memory lies within one page. */
 #define KHV_INPUT_MAX_BYTES  4096
-/* No hypercall has more output than fits in registers. */
+/* The output of a call, or of one rep element, fits in registers. */
 #define KHV_OUTPUT_MAX_BYTES KHV_FAST_MAX_BYTES
 
 /* HV_X64_MSR_HYPERCALL, "Establishing the Hypercall Interface". */
@@ -122,6 +127,8 @@ enum khv_cpuid_bits {
 	KHV_FEATURES_EBX_POST_MESSAGES = 4,
 	KHV_FEATURES_EBX_SIGNAL_EVENTS = 5,
 	KHV_FEATURES_EBX_DEBUGGING = 11,
+	KHV_FEATURES_EBX_VP_REGISTERS = 17,
+	KHV_FEATURES_EBX_FAST_OUTPUT = 19,
 	KHV_FEATURES_EBX_EXTENDED_HYPERCALLS = 20,
 
 	KHV_FEATURES_EDX_GUEST_DEBUGGING = 1,
@@ -131,6 +138,7 @@ enum khv_cpuid_bits {
 	KHV_FEATURES_EDX_GUEST_CRASH = 10,
 	KHV_FEATURES_EDX_DEBUG_MSRS = 11,
 	KHV_FEATURES_EDX_EXT_GVA_RANGES = 14,
+	KHV_FEATURES_EDX_XMM_OUTPUT = 15,
 	KHV_FEATURES_EDX_HYPERCALL_LOCK = 18,
 	KHV_FEATURES_EDX_STIMER_DIRECT = 19,
 	KHV_FEATURES_EDX_UNHALTED_TIMER = 23,
@@ -157,6 +165,7 @@ enum khv_cpuid_bits {
 /* HV_VP_SET, "Virtual Processor Sets". */
 #define KHV_VP_SET_SPARSE_4K 0
 #define KHV_VP_SET_ALL	     1
+#define KHV_MAX_BANKS	     64
 
 struct khv_vp_set {
 	u64 format;
@@ -267,6 +276,102 @@ static_assert(sizeof(struct khv_vmcb_identity) == 24);
 
 /* HV_X64_MSR_SYNDBG_OPTIONS. */
 #define KHV_SYNDBG_USE_HCALLS BIT_ULL(2)
+
+/* A call's own partition and VP, "Partitions" and "Virtual Processors". */
+#define KHV_PARTITION_SELF U64_MAX
+#define KHV_VP_INDEX_SELF  0xfffffffeU
+
+/* HV_INPUT_VTL. Without the second, the VTL is that of the caller. */
+#define KHV_INPUT_VTL	  GENMASK(3, 0)
+#define KHV_INPUT_USE_VTL BIT(4)
+
+/* Does an HV_INPUT_VTL name the only VTL that there is? */
+static inline bool khv_vtl_is_0(u8 input_vtl)
+{
+	return !(input_vtl & ~KHV_INPUT_USE_VTL);
+}
+
+/* Does an input name the VP that makes the call, whose index is @own? */
+static inline bool khv_vp_is_self(u32 own, u32 vp_index)
+{
+	return vp_index == KHV_VP_INDEX_SELF || vp_index == own;
+}
+
+/* Input of HvGetVpRegisters and HvSetVpRegisters, "Virtual Processors". */
+struct khv_vp_registers_input {
+	u64 partition_id;
+	u32 vp_index;
+	u8 input_vtl;
+	u8 rsvdz[3];
+};
+
+struct khv_get_vp_registers_input {
+	struct khv_vp_registers_input vp;
+	u32 names[];
+};
+
+/* HV_REGISTER_VALUE, and HV_REGISTER_ASSOC. */
+struct khv_register_value {
+	u64 low;
+	u64 high;
+};
+
+struct khv_register_assoc {
+	u32 name;
+	u32 rsvdz;
+	u64 rsvdz2;
+	struct khv_register_value value;
+};
+
+struct khv_set_vp_registers_input {
+	struct khv_vp_registers_input vp;
+	struct khv_register_assoc registers[];
+};
+
+/* HV_X64_SEGMENT_REGISTER and HV_X64_TABLE_REGISTER, two values of registers. */
+struct khv_segment_register {
+	u64 base;
+	u32 limit;
+	u16 selector;
+	u16 attributes;
+};
+
+struct khv_table_register {
+	u16 pad[3];
+	u16 limit;
+	u64 base;
+};
+
+static_assert(sizeof(struct khv_vp_registers_input) == 16);
+static_assert(sizeof(struct khv_register_assoc) == 32);
+static_assert(sizeof(struct khv_segment_register) == sizeof(struct khv_register_value));
+static_assert(sizeof(struct khv_table_register) == sizeof(struct khv_register_value));
+
+/* Input of HvCallGetVpIndexFromApicId. Only the VTL is significant of its word. */
+struct khv_vp_index_input {
+	u64 partition_id;
+	u8 target_vtl;
+	u8 pad[7];
+	u32 apic_ids[];
+};
+
+/* Input of HvCallGetVpCpuidValues. */
+struct khv_cpuid_values_input {
+	u64 partition_id;
+	u32 vp_index;
+	u32 flags;
+	u64 rsvdz;
+	struct {
+		u32 leaf;
+		u32 subleaf;
+	} leaves[];
+};
+
+/* UseVpXfemXss and ApplyRegisteredIntercepts. */
+#define KHV_CPUID_VALUES_FLAGS GENMASK(1, 0)
+
+static_assert(sizeof(struct khv_vp_index_input) == 16);
+static_assert(sizeof(struct khv_cpuid_values_input) == 24);
 
 /* HvPostMessage's input, "Messages". */
 struct khv_post_message_input {

@@ -80,6 +80,17 @@ static void call_input(struct fuzz_random *r, u32 code, u64 *w, u64 *reps, u64 *
 		w[0] = below(r, FUZZ_EVENTFDS + 2);
 		w[0] |= chance(r, 10) ? BIT64(24 + below(r, 40)) : 0;
 		break;
+	case HVCALL_GET_VP_REGISTERS:
+	case HVCALL_SET_VP_REGISTERS:
+	case HVCALL_GET_VP_INDEX_FROM_APIC_ID:
+	case HVCALL_GET_VP_CPUID_VALUES:
+		/* What a guest passes for itself, then names, APIC ids or leaves. */
+		w[0] = ~0ULL;
+		w[1] = 0xfffffffe;
+		for (i = 2; i < FUZZ_INPUT_WORDS; i++)
+			w[i] = PICK(r, 0, 1, 0x40000003, 0x90003, 0x000a0000000a0010ULL, ~0ULL);
+		*reps = below(r, 5);
+		break;
 	case 0xaf: /* HvFlushGuestPhysicalAddressSpace, and -List */
 	case 0xb0:
 		w[0] = fuzz_edge(r);

@@ -88,6 +88,7 @@ static void read_module(void)
 			.rep = r->flags & KHV_REP,
 			.user = r->flags & KHV_USER_EXIT,
 			.any_form = r->flags & KHV_ANY_FORM,
+			.hidden = r->flags & KHV_HIDDEN,
 			.hdr = r->hdr,
 			.element = r->rep,
 		};

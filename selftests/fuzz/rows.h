@@ -19,6 +19,7 @@ struct fuzz_row {
 	bool read_only, restore_any;
 	/* calls; bytes of header and of one element */
 	bool fast, xmm, varhdr, rep, user, any_form;
+	bool hidden; /* unknown without the module parameter extra_calls= */
 	unsigned int hdr, element;
 };
 

@@ -74,14 +74,23 @@ const struct fuzz_row fuzz_tlfs_calls[] = {
 	CALL(FLUSH_LIST_EX, .hdr = 32, .element = 8, .fast = true, .xmm = true, .varhdr = true,
 	     .rep = true),
 	CALL(SEND_IPI_EX, .hdr = 24, .fast = true, .xmm = true, .varhdr = true),
+	CALL(GET_VP_REGISTERS, .hdr = 16, .element = 4, .fast = true, .xmm = true, .rep = true,
+	     .hidden = true),
+	CALL(SET_VP_REGISTERS, .hdr = 16, .element = 32, .fast = true, .xmm = true, .rep = true,
+	     .hidden = true),
 	CALL(POST_MESSAGE, .hdr = 256, .user = true),
 	CALL(SIGNAL_EVENT, .hdr = 8, .fast = true, .user = true),
 	/* User space reads the pages that these name. */
 	CALL(POST_DEBUG_DATA, .fast = true, .user = true),
 	CALL(RETRIEVE_DEBUG_DATA, .fast = true, .user = true),
 	CALL(RESET_DEBUG_SESSION, .fast = true, .user = true),
+	CALL(RETARGET_DEVICE_INTERRUPT, .hdr = 56, .varhdr = true, .user = true, .hidden = true),
+	CALL(GET_VP_INDEX_FROM_APIC_ID, .hdr = 16, .element = 4, .fast = true, .xmm = true,
+	     .rep = true, .hidden = true),
 	CALL(FLUSH_GPA_SPACE, .hdr = 16, .fast = true),
 	CALL(FLUSH_GPA_LIST, .hdr = 16, .element = 8, .fast = true, .xmm = true, .rep = true),
+	CALL(GET_VP_CPUID_VALUES, .hdr = 24, .element = 8, .fast = true, .xmm = true, .rep = true,
+	     .hidden = true),
 	/* HvExtCallQueryCapabilities, and a call for each bit of its result. */
 	{ .first = HVCALL_EXT_QUERY_CAPABILITIES,
 	  .count = 65,
@@ -98,7 +107,7 @@ static bool same(const struct fuzz_row *a, const struct fuzz_row *b)
 	       a->read_only == b->read_only && a->restore_any == b->restore_any &&
 	       a->fast == b->fast && a->xmm == b->xmm && a->varhdr == b->varhdr &&
 	       a->rep == b->rep && a->user == b->user && a->any_form == b->any_form &&
-	       a->hdr == b->hdr && a->element == b->element;
+	       a->hidden == b->hidden && a->hdr == b->hdr && a->element == b->element;
 }
 
 /* A row of the module that the table here does not have is a prototype's: it is not compared. */
