@@ -166,6 +166,56 @@ static void next_sequence_is_never_invalid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, khv_ref_next_sequence(0xffffffff), 1);
 }
 
+static void frequency_of_a_scale(struct kunit *test)
+{
+	const struct frequency *f = test->param_value;
+	u64 scale = khv_ref_scale(f->hz), back = khv_ref_frequency(scale);
+	struct khv_pvclock clock = clock_of(f->hz);
+	struct khv_ref_params p;
+
+	KUNIT_EXPECT_GE(test, back, f->hz - 1);
+	KUNIT_EXPECT_LE(test, back, f->hz + 1);
+	/* The page's own, by KVM's pair, is that of the same frequency to 1 Hz in 2^30. */
+	KUNIT_ASSERT_TRUE(test, khv_ref_params_compute(&p, &clock));
+	KUNIT_EXPECT_LE(test, p.scale, scale);
+	KUNIT_EXPECT_LE(test, scale - p.scale, scale >> 29);
+}
+
+/* The guest writes to its page what it likes: no quotient may be too large for the CPU. */
+static void scales_of_no_frequency(struct kunit *test)
+{
+	static const u64 bad[] = { 0, 1, 10000000, ~0U };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		KUNIT_EXPECT_EQ(test, khv_ref_frequency(bad[i]), 0);
+	KUNIT_EXPECT_EQ(test, khv_ref_frequency(1ULL << 32), 42949672959999999ULL);
+	KUNIT_EXPECT_EQ(test, khv_ref_frequency(~0ULL), 10000000);
+	KUNIT_EXPECT_EQ(test, khv_ref_scale(0), 0);
+	KUNIT_EXPECT_EQ(test, khv_ref_scale(10000000), 0);
+	KUNIT_EXPECT_NE(test, khv_ref_scale(10000001), 0);
+}
+
+/* A second has as many ticks as the frequency says, up to 1 in 2^31. */
+static void ticks_of_a_second(struct kunit *test)
+{
+	static const u32 khz[] = { 1, 1000, 999999, 1000000, 1000001, 2200000, 3893123, ~0U };
+	struct khv_cycles cycles;
+	u64 ns, hz;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(khz); i++) {
+		cycles = khv_cycles_compute(khz[i]);
+		hz = (u64)khz[i] * 1000;
+		KUNIT_EXPECT_GE(test, cycles.mul, 1U << 31);
+		ns = cycles.shift < 0 ? GHZ >> -cycles.shift : GHZ << cycles.shift;
+		ns = mul_u64_u64_shr(ns, cycles.mul, 32);
+		KUNIT_EXPECT_LE(test, ns, hz);
+		/* What the shift drops of the time, too. */
+		KUNIT_EXPECT_LE(test, hz - ns, (hz >> 31) + 2);
+	}
+}
+
 static struct kunit_case refclock_cases[] = {
 	KUNIT_CASE_PARAM(rate_follows_the_frequency, frequency_gen_params),
 	KUNIT_CASE(offset_of_both_signs),
@@ -175,6 +225,9 @@ static struct kunit_case refclock_cases[] = {
 	KUNIT_CASE(tsc_that_wraps),
 	KUNIT_CASE(tsc_near_its_end),
 	KUNIT_CASE(next_sequence_is_never_invalid),
+	KUNIT_CASE_PARAM(frequency_of_a_scale, frequency_gen_params),
+	KUNIT_CASE(scales_of_no_frequency),
+	KUNIT_CASE(ticks_of_a_second),
 	{},
 };
 

@@ -7,7 +7,9 @@
 
 #include "khv/refclock.h"
 
-#define NS_PER_TICK 100
+#define NS_PER_TICK	 100
+#define NS_PER_SECOND	 1000000000ULL
+#define TICKS_PER_SECOND (NS_PER_SECOND / NS_PER_TICK)
 
 bool khv_ref_params_compute(struct khv_ref_params *p, const struct khv_pvclock *clock)
 {
@@ -31,6 +33,35 @@ bool khv_ref_params_compute(struct khv_ref_params *p, const struct khv_pvclock *
 u64 khv_ref_at(const struct khv_ref_params *p, u64 tsc)
 {
 	return mul_u64_u64_shr(tsc, p->scale, 64) + p->offset;
+}
+
+u64 khv_ref_frequency(u64 scale)
+{
+	/* The quotient must fit into 64 bits: the CPU faults otherwise. */
+	if (!(scale >> 32))
+		return 0;
+	return mul_u64_u64_div_u64(~0ULL, TICKS_PER_SECOND, scale);
+}
+
+u64 khv_ref_scale(u64 hz)
+{
+	if (hz <= TICKS_PER_SECOND)
+		return 0;
+	return mul_u64_u64_div_u64(~0ULL, TICKS_PER_SECOND, hz);
+}
+
+struct khv_cycles khv_cycles_compute(u32 khz)
+{
+	u64 hz = (u64)khz * 1000, base = NS_PER_SECOND;
+	struct khv_cycles cycles = {};
+
+	/* Have hz / base in [1/2, 1), so that mul has all of its 32 bits. */
+	for (; hz >= base; base <<= 1)
+		cycles.shift++;
+	for (; hz < base / 2; hz <<= 1)
+		cycles.shift--;
+	cycles.mul = mul_u64_u64_div_u64(hz, 1ULL << 32, base);
+	return cycles;
 }
 
 u32 khv_ref_next_sequence(u32 sequence)

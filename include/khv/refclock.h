@@ -54,6 +54,43 @@ bool khv_ref_params_compute(struct khv_ref_params *p, const struct khv_pvclock *
 u64 khv_ref_at(const struct khv_ref_params *p, u64 tsc);
 
 /**
+ * khv_ref_frequency() - tell the TSC's frequency by the scale of a reference TSC page
+ * @scale: any number: the page is guest memory
+ *
+ * Return: in Hz, to 1 Hz; 0 if it is 2^32 times the reference time's or more. Context: any.
+ */
+u64 khv_ref_frequency(u64 scale);
+
+/**
+ * khv_ref_scale() - compute the scale of a reference TSC page
+ * @hz: frequency of the TSC, in Hz
+ *
+ * Return: &khv_ref_params.scale, rounded down; 0 if the TSC is not faster than the reference time,
+ * so that there is none. Context: any.
+ */
+u64 khv_ref_scale(u64 hz);
+
+/**
+ * struct khv_cycles - conversion of time to TSC ticks
+ * @mul: ticks per shifted ns, as a fraction of 2^32; at least 2^31
+ * @shift: left shift of ns before multiplying, -31 to 31
+ *
+ * As KVM has it in virtual_tsc_mult and virtual_tsc_shift of struct kvm_vcpu_arch.
+ */
+struct khv_cycles {
+	u32 mul;
+	s8 shift;
+};
+
+/**
+ * khv_cycles_compute() - derive a conversion of time to TSC ticks
+ * @khz: frequency of the TSC, in kHz; not 0
+ *
+ * Return: the conversion. Context: any.
+ */
+struct khv_cycles khv_cycles_compute(u32 khz);
+
+/**
  * khv_ref_wrapped() - has a TSC wrapped around?
  * @origin: guest TSC when the conversion to reference time was found
  * @tsc: guest TSC, at most 2^63 ticks away from @origin

@@ -35,4 +35,14 @@ static inline u64 mul_u64_u32_div(u64 a, u32 b, u32 divisor)
 	return (u64)((__uint128_t)a * b / divisor);
 }
 
+static inline u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 divisor)
+{
+	__uint128_t quotient = (__uint128_t)a * b / divisor;
+
+	/* The kernel's divides by one instruction, which faults. */
+	if (quotient >> 64)
+		__builtin_trap();
+	return (u64)quotient;
+}
+
 #endif
