@@ -222,7 +222,9 @@ int khv_imports_find(void (*report)(const char *name, const char *why))
 	    !khv_x86_ops->flush_tlb_gva || !khv_x86_ops->flush_tlb_guest ||
 	    !khv_x86_ops->deliver_interrupt || !khv_x86_ops->patch_hypercall ||
 	    !khv_x86_ops->get_exit_info || !khv_x86_ops->cache_reg || !khv_x86_ops->get_segment ||
-	    !khv_x86_ops->get_idt || !khv_x86_ops->get_gdt || !khv_nested_ops) {
+	    !khv_x86_ops->get_idt || !khv_x86_ops->get_gdt || !khv_x86_ops->get_l2_tsc_offset ||
+	    !khv_x86_ops->get_l2_tsc_multiplier || !khv_x86_ops->write_tsc_offset ||
+	    !khv_x86_ops->write_tsc_multiplier || !khv_nested_ops) {
 		report("kvm_x86_ops", "it lacks functions of the vendor module");
 		return missing + 1;
 	}

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY, HV_X64_MSR_TSC_INVARIANT_CONTROL and
- * HV_X64_MSR_TSC_EMULATION_STATUS. The reference time is in reftime.c. TLFS chapters "Timers",
- * "Partition Properties" and "Nested Virtualization".
+ * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY and HV_X64_MSR_TSC_INVARIANT_CONTROL. The
+ * reference time is in reftime.c. TLFS chapters "Timers" and "Partition Properties".
  */
 #include <linux/kvm_host.h>
 #include <linux/math64.h>
@@ -11,10 +10,11 @@
 #include "khv/cpuid.h"
 #include "khv/handlers.h"
 #include "khv/state.h"
+#include "khv/tsc_rate.h"
 
 enum khv_msr_result khv_msr_tsc_frequency_read(struct khv_msr_access *a)
 {
-	a->data = (u64)a->vcpu->arch.virtual_tsc_khz * 1000;
+	a->data = (u64)khv_tsc_khz(a->vp) * 1000;
 	return KHV_MSR_OK;
 }
 
@@ -59,13 +59,4 @@ bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp)
 	static const struct khv_priv priv = KHV_PRIV(FEATURES_EAX, TSC_INVARIANT);
 
 	return khv_priv_held(&vp->cpuid, priv) && !READ_ONCE(*tsc_invariant(vp->vm));
-}
-
-enum khv_msr_result khv_msr_tsc_emulation_status_write(struct khv_msr_access *a)
-{
-	/* Only the hypervisor starts emulation; the guest ends it by writing 0. */
-	if (a->data && !a->host)
-		return KHV_MSR_FAULT;
-	WRITE_ONCE(a->vcpu->kvm->arch.hyperv.hv_tsc_emulation_status, a->data);
-	return KHV_MSR_OK;
 }

@@ -12,6 +12,7 @@
 #include "khv/handlers.h"
 #include "khv/port.h"
 #include "khv/reenlighten.h"
+#include "khv/tsc_rate.h"
 #include "khv/vp.h"
 
 enum khv_msr_result khv_msr_reenlightenment_control_write(struct khv_msr_access *a)
@@ -28,6 +29,8 @@ enum khv_msr_result khv_msr_reenlightenment_control_write(struct khv_msr_access 
 	 */
 	if (a->host || !enable)
 		WRITE_ONCE(a->vm->restored, a->host && enable);
+	if (a->host)
+		khv_tsc_rate_restored(a->vm, enable);
 	if (a->host || !READ_ONCE(a->vm->restored))
 		return KHV_MSR_OK;
 	/* The guest moves an interrupt that waits: the new target may be in the guest. */

@@ -9,11 +9,28 @@
 #include "khv/port.h"
 #include "khv/reftime.h"
 #include "khv/state.h"
+#include "khv/tsc_rate.h"
 
 void khv_reftime_vm_init(struct khv_vm *vm)
 {
 	vm->refclock.source.master.offset = vm->kvm->arch.kvmclock_offset;
 	seqcount_mutex_init(&vm->refclock.seq, &vm->kvm->arch.hyperv.hv_lock);
+}
+
+/* The vCPU's TSC by its own parameters, or by those that it has yet to follow. */
+u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
+{
+	const struct khv_vcpu *vp =
+		container_of(READ_ONCE(vcpu->arch.hyperv), struct khv_vcpu, stock);
+	const struct khv_tsc_rate *rate = &to_khv_vm(vcpu->kvm)->tsc_rate;
+	u64 ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
+	u64 offset = READ_ONCE(vcpu->arch.l1_tsc_offset);
+
+	if (vp && khv_tsc_rate_pending(vp) && khv_tsc_rate_applies(vp)) {
+		ratio = rate->ratio;
+		offset += rate->moved - vp->tsc_moved;
+	}
+	return khv_kvm_scale_tsc(tsc, ratio) + offset;
 }
 
 /* Reference time by @source at the host's @tsc, which was just read. */

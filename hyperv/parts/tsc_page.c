@@ -464,6 +464,50 @@ static bool give_up(struct kvm_vcpu *vcpu)
 	return clock->source.adopted && set_source(vcpu, &kvm_clock);
 }
 
+u64 khv_reftime_frozen_scale(struct kvm_vcpu *vcpu)
+{
+	const struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+
+	lockdep_assert_held(&vcpu->kvm->arch.hyperv.hv_lock);
+	if (!clock->source.adopted || !frozen(clock, &vcpu->kvm->arch.hyperv))
+		return 0;
+	return clock->source.params.scale;
+}
+
+void khv_reftime_change_rate(struct kvm_vcpu *vcpu, u64 from, u64 ratio, u64 scale)
+{
+	struct khv_tsc_rate *rate = &to_khv_vm(vcpu->kvm)->tsc_rate;
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+	struct khv_ref_source *source = &clock->source;
+	struct kvm *kvm = vcpu->kvm;
+	unsigned long flags;
+	u64 tsc, now;
+
+	lockdep_assert_held(&kvm->arch.hyperv.hv_lock);
+	/* A VP has it written before it enters the guest: user space may yet restore the memory. */
+	if (scale && clock->page != KHV_TSC_PAGE_OFF)
+		WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
+	/* As in set_source(). */
+	local_irq_save(flags);
+	write_seqcount_begin(&clock->seq);
+	tsc = rdtsc_ordered();
+	now = khv_ref_source_read(source, vcpu, tsc);
+	rate->moved += khv_kvm_scale_tsc(tsc, from) - khv_kvm_scale_tsc(tsc, ratio);
+	rate->ratio = ratio;
+	/* Without a frozen page the VPs find another source, once all have the same rate. */
+	if (scale && frozen(clock, &kvm->arch.hyperv)) {
+		source->valid = true;
+		source->adopted = true;
+		source->origin = 0;
+		source->params.scale = scale;
+		source->params.offset = 0;
+		source->params.offset =
+			now - khv_ref_at(&source->params, khv_guest_tsc(tsc, khv_first_vcpu(vcpu)));
+	}
+	write_seqcount_end(&clock->seq);
+	local_irq_restore(flags);
+}
+
 enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)
 {
 	if (a->atomic && !khv_ref_time_at_hand(a->vcpu))

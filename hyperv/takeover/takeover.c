@@ -32,6 +32,7 @@
 #include "khv/synic.h"
 #include "khv/takeover.h"
 #include "khv/tlbflush.h"
+#include "khv/tsc_rate.h"
 #include "khv/unhalted.h"
 #include "khv/vm.h"
 #include "khv/vp.h"
@@ -180,6 +181,9 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 	if (!to_khv_vcpu(vcpu))
 		__kvm_make_request(khv_flush_all(vcpu), vcpu);
 	khv_tlbflush_process(vcpu);
+	/* Before the timers are looked at, and before the guest is told that it was restored. */
+	if (to_khv_vcpu(vcpu))
+		khv_tsc_rate_follow(to_khv_vcpu(vcpu), false);
 	khv_stimer_process(vcpu);
 	if (to_khv_vcpu(vcpu)) {
 		khv_reenlighten(to_khv_vcpu(vcpu));
@@ -190,6 +194,7 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 /* KVM processes requests only before VM-Entry: do so before a halt, too. */
 static void look_before_halt(struct kvm_vcpu *vcpu)
 {
+	khv_tsc_rate_follow(to_khv_vcpu(vcpu), true);
 	khv_reenlighten(to_khv_vcpu(vcpu));
 	khv_stimer_halt(vcpu);
 }
@@ -311,10 +316,12 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	khv_nested_run_begin(vp);
 	khv_idle_run_begin(vp);
 	khv_reenlighten_soon(vp);
+	khv_tsc_rate_run_begin(vp);
 	khv_vp_run_begin(vp);
 	ret = khv_orig_kvm_arch_vcpu_ioctl_run(vcpu);
 	khv_idle_run_end(vp);
 	khv_syndbg_run_end(vp);
+	khv_tsc_rate_run_end(vp);
 	khv_reftime_run_end(vp);
 	khv_vp_run_end(vp);
 	return ret;

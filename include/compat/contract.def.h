@@ -106,8 +106,12 @@ KHV_FIELD(KVM, kvm_vcpu, arch.apf.halted)
 KHV_FIELD(KVM, kvm_vcpu, arch.pv.pv_unhalted)
 KHV_FIELD(KVM, kvm_vcpu, arch.mp_state)
 KHV_FIELD(KVM, kvm_vcpu, arch.virtual_tsc_khz)
+KHV_FIELD(KVM, kvm_vcpu, arch.virtual_tsc_mult)
+KHV_FIELD(KVM, kvm_vcpu, arch.virtual_tsc_shift)
 KHV_FIELD(KVM, kvm_vcpu, arch.l1_tsc_offset)
+KHV_FIELD(KVM, kvm_vcpu, arch.tsc_offset)
 KHV_FIELD(KVM, kvm_vcpu, arch.l1_tsc_scaling_ratio)
+KHV_FIELD(KVM, kvm_vcpu, arch.tsc_scaling_ratio)
 KHV_FIELD(KVM, kvm_vcpu, arch.tsc_catchup)
 KHV_FIELD(KVM, kvm_vcpu, arch.last_vmentry_cpu)
 KHV_FIELD(KVM, kvm_vcpu, arch.guest_state_protected)
@@ -312,6 +316,10 @@ KHV_FIELD(KVM, kvm_x86_ops, cache_reg)
 KHV_FIELD(KVM, kvm_x86_ops, get_segment)
 KHV_FIELD(KVM, kvm_x86_ops, get_idt)
 KHV_FIELD(KVM, kvm_x86_ops, get_gdt)
+KHV_FIELD(KVM, kvm_x86_ops, get_l2_tsc_offset)
+KHV_FIELD(KVM, kvm_x86_ops, get_l2_tsc_multiplier)
+KHV_FIELD(KVM, kvm_x86_ops, write_tsc_offset)
+KHV_FIELD(KVM, kvm_x86_ops, write_tsc_multiplier)
 #ifndef KHV_HAVE_NESTED_OPS
 KHV_FIELD(KVM, kvm_x86_ops, nested_ops)
 #endif
@@ -359,6 +367,15 @@ KHV_OPERATION(KVM, kvm_x86_ops, get_segment,
 	      "void (struct kvm_vcpu *, struct kvm_segment *, int)")
 KHV_OPERATION(KVM, kvm_x86_ops, get_idt, "void (struct kvm_vcpu *, struct desc_ptr *)")
 KHV_OPERATION(KVM, kvm_x86_ops, get_gdt, "void (struct kvm_vcpu *, struct desc_ptr *)")
+KHV_OPERATION(KVM, kvm_x86_ops, get_l2_tsc_offset, "u64 (struct kvm_vcpu *)")
+KHV_OPERATION(KVM, kvm_x86_ops, get_l2_tsc_multiplier, "u64 (struct kvm_vcpu *)")
+#ifdef KHV_HAVE_WRITE_TSC_VALUE
+KHV_OPERATION(KVM, kvm_x86_ops, write_tsc_offset, "void (struct kvm_vcpu *, u64)")
+KHV_OPERATION(KVM, kvm_x86_ops, write_tsc_multiplier, "void (struct kvm_vcpu *, u64)")
+#else
+KHV_OPERATION(KVM, kvm_x86_ops, write_tsc_offset, "void (struct kvm_vcpu *)")
+KHV_OPERATION(KVM, kvm_x86_ops, write_tsc_multiplier, "void (struct kvm_vcpu *)")
+#endif
 KHV_OPERATION(KVM, kvm_x86_nested_ops, get_evmcs_version, "u16 (struct kvm_vcpu *)")
 #ifdef KHV_HAVE_TRANSLATE_OP
 KHV_OPERATION(KVM, kvm_x86_nested_ops, translate_nested_gpa,

@@ -48,6 +48,15 @@ KHV_IMPORT(KVM, unsigned long, kvm_get_rflags, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, unsigned long, kvm_get_cr8, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, unsigned long, kvm_get_linear_rip, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, u64, kvm_scale_tsc, (u64 tsc, u64 ratio), (tsc, ratio))
+KHV_IMPORT(KVM, u64, kvm_calc_nested_tsc_offset,
+	   (u64 l1_offset, u64 l2_offset, u64 l2_multiplier), (l1_offset, l2_offset, l2_multiplier))
+KHV_IMPORT(KVM, u64, kvm_calc_nested_tsc_multiplier, (u64 l1_multiplier, u64 l2_multiplier),
+	   (l1_multiplier, l2_multiplier))
+KHV_IMPORT(KVM, int, kvm_vm_ioctl_check_extension, (struct kvm *kvm, long ext), (kvm, ext))
+KHV_IMPORT(KVM, u64, kvm_get_lapic_tscdeadline_msr, (struct kvm_vcpu *vcpu), (vcpu))
+KHV_IMPORT(KVM, void, kvm_set_lapic_tscdeadline_msr, (struct kvm_vcpu *vcpu, u64 data),
+	   (vcpu, data))
+KHV_IMPORT(KVM, void, kvm_lapic_switch_to_sw_timer, (struct kvm_vcpu *vcpu), (vcpu))
 KHV_IMPORT(KVM, u64, get_kvmclock_ns, (struct kvm *kvm), (kvm))
 #ifdef KHV_HAVE_TDX
 KHV_IMPORT(KVM, void, __kvm_vcpu_kick, (struct kvm_vcpu *vcpu, bool wait), (vcpu, wait))

@@ -97,7 +97,6 @@ KHV_MSR(CRASH_P, 0x40000100, WORDS(VM, crash_p), .count = 5, .flags = KHV_MSR_VM
 KHV_MSR(CRASH_CTL, 0x40000105, HANDLERS(crash_ctl), .flags = KHV_MSR_VM | KHV_MSR_ATOMIC_RD,
 	.enl = KHV_ENL_CRASH,
 	.need = { KHV_PRIV(FEATURES_EDX, GUEST_CRASH) })
-/* The TSC is not emulated: D13. */
 KHV_MSR(REENLIGHTENMENT_CONTROL, 0x40000106,
 	WRITER(reenlightenment_control, KVM, arch.hyperv.hv_reenlightenment_control),
 	.flags = KHV_MSR_VM | KHV_MSR_ATOMIC | KHV_MSR_RESTORE_ANY,

@@ -79,13 +79,11 @@ static inline const struct kvm_vcpu *khv_first_vcpu(const struct kvm_vcpu *vcpu)
  * @tsc: reading of RDTSC on the host, in ticks
  * @vcpu: any vCPU of an owned VM
  *
- * Return: the TSC that the vCPU's guest reads, outside of its L2. Context: any.
+ * Return: the TSC that the vCPU's guest reads, outside of its L2, or will once it has followed a
+ * change of the rate. Context: any; a caller that holds no lock must be in a read section of the
+ * clock's seqcount.
  */
-static inline u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
-{
-	return khv_kvm_scale_tsc(tsc, READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio)) +
-	       READ_ONCE(vcpu->arch.l1_tsc_offset);
-}
+u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu);
 
 /**
  * khv_ref_source_tsc() - convert the host's TSC to the one that a source counts by
@@ -155,6 +153,28 @@ void khv_reftime_update(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
  * Context: vcpu->mutex and kvm->srcu held; may sleep.
  */
 void khv_reftime_adopt(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_reftime_frozen_scale() - does the reference time follow from a frozen page?
+ * @vcpu: any vCPU of an owned VM
+ *
+ * Return: the page's scale, or 0. Context: hv_lock held.
+ */
+u64 khv_reftime_frozen_scale(struct kvm_vcpu *vcpu);
+
+/**
+ * khv_reftime_change_rate() - change the rate of all TSCs, and what the page tells of it
+ * @vcpu: a vCPU of an owned VM
+ * @from: ratio of the TSCs to the host's, as KVM scales it
+ * @ratio: the new one
+ * @scale: the scale of a reference TSC page for the new rate, which a page that is frozen gets; 0
+ *	if it is the one that it has
+ *
+ * TSCs and reference time go on from one instant. The VPs follow in their own threads.
+ *
+ * Context: hv_lock and kvm->srcu held; no VP is in the guest, nor enters it until it has followed.
+ */
+void khv_reftime_change_rate(struct kvm_vcpu *vcpu, u64 from, u64 ratio, u64 scale);
 
 /**
  * khv_reftime_run_begin() - have KVM update its clock where it does not do so by itself

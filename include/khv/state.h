@@ -117,6 +117,33 @@ struct khv_refclock {
 };
 
 /**
+ * struct khv_tsc_rate - the rate of the TSC of a restored VM, while it keeps that of before
+ * @generation: changes with each restore, and with the rate: a VP whose own differs must look
+ *	before it enters the guest; read without a lock
+ * @restored: user space has restored the VM, and no VP has looked at its rate since
+ * @kept: the VPs have the rate of before: InProgress
+ * @khz: rate that the VPs must have, in kHz
+ * @kept_khz: rate of before, in kHz, also when it is not kept any more; else 0; read without a lock
+ * @native_khz: rate that user space has left or set, in kHz; read without a lock
+ * @native_ratio: the same as a ratio to the host's TSC
+ * @ratio: ratio that the VPs must have; 0 until a rate was kept
+ * @moved: what the changes of the rate have added to the offset of each VP's TSC in all
+ *
+ * Written under hv_lock; @ratio and @moved in the write sections of &khv_refclock.seq as well.
+ */
+struct khv_tsc_rate {
+	u32 generation;
+	bool restored;
+	bool kept;
+	u32 khz;
+	u32 kept_khz;
+	u32 native_khz;
+	u64 native_ratio;
+	u64 ratio;
+	u64 moved;
+};
+
+/**
  * struct khv_vm - an owned VM
  * @kvm: KVM's structure of it, which points here while the VM lives
  * @link: entry of khv_vms, under khv_vms_lock
@@ -134,6 +161,7 @@ struct khv_refclock {
  * @crash_notice: value that the guest last wrote to HV_X64_MSR_CRASH_CTL, or 0, without a lock
  * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL; written under hv_lock, read without a lock
  * @refclock: see &struct khv_refclock
+ * @tsc_rate: see &struct khv_tsc_rate
  * @restored: user space has restored the VM, and the guest must be told by the reenlightenment
  *	interrupt; without a lock
  * @preempted: number of VPs whose thread is runnable inside KVM_RUN but has no CPU
@@ -157,6 +185,7 @@ struct khv_vm {
 	u64 crash_notice;
 	u64 tsc_invariant;
 	struct khv_refclock refclock;
+	struct khv_tsc_rate tsc_rate;
 	bool restored;
 	atomic_t preempted;
 	struct khv_vcpu *by_index[KVM_MAX_VCPUS];
@@ -255,6 +284,12 @@ struct khv_msr_access {
  *	VP_RUNTIME
  * @tsc_ratio: TSC scaling ratio of the vCPU at its last KVM_RUN; VP's thread only
  * @tsc_offset: TSC offset of the vCPU at the end of its last KVM_RUN; VP's thread only
+ * @tsc_generation: &khv_tsc_rate.generation that the VP has followed; written under hv_lock
+ * @tsc_given: ratio that the VP's TSC was last given by &khv_tsc_rate; 0: it has user space's;
+ *	written under hv_lock
+ * @tsc_unwritten: the hardware has another TSC yet, under vcpu->mutex
+ * @tsc_moved: &khv_tsc_rate.moved that its TSC has in it; written under hv_lock, in a write section
+ *	of &khv_refclock.seq
  * @stimers_started: timers that run, one bit each; written by the VP's thread only
  * @stimers_due: timers that the VP's thread must process, one bit each; any context sets bits
  * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, or was not
@@ -298,6 +333,10 @@ struct khv_vcpu {
 	u64 runtime_base;
 	u64 tsc_ratio;
 	u64 tsc_offset;
+	u32 tsc_generation;
+	u64 tsc_given;
+	bool tsc_unwritten;
+	u64 tsc_moved;
 	unsigned long stimers_started;
 	unsigned long stimers_due;
 	u8 stimer_rush[HV_SYNIC_STIMER_COUNT];

@@ -728,6 +728,26 @@ static bool d13_told(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	       (d->a ^ d->b) == BIT64(sh->told % 32) && (d->b & BIT64(sh->told % 32));
 }
 
+/*
+ * The rate of a frozen page is kept after a restore, where the host can scale the TSC: registers
+ * and page tell of it, and the TSC of stock runs at another one.
+ */
+static bool d69(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+{
+	u32 offset, msr = register_of(o, d);
+	int page;
+
+	if (!sh->rate_kept)
+		return false;
+	if (msr == HV_X64_MSR_TSC_EMULATION_STATUS || msr == HV_X64_MSR_TSC_FREQUENCY)
+		return true;
+	page = page_word(sh, o, d, &offset);
+	if (page >= 0)
+		return page == tsc_page(sh) && offset < FUZZ_TSC_PAGE_SIZE;
+	return d->what == FUZZ_OF_RESULT &&
+	       (o->kind == FUZZ_TIME || o->kind == FUZZ_TSC || o->kind == FUZZ_TIMER);
+}
+
 /* A clock that stands still, for its scale is 0: the guest waits for a timer without an end. */
 static bool d13_still(struct fuzz_shadow *sh, const struct fuzz_op *o,
 		      const struct fuzz_difference *d)
@@ -1430,6 +1450,7 @@ static struct {
 	{ "D13", d13_told, true, false, 0, 0 },
 	{ "D13", d13_let_go, false, false, 0, 0 },
 	{ "D13", d13_restored, false, false, 0, 0 },
+	{ "D69", d69, false, false, 0, 0 },
 	{ "D39", d39, false, false, 0, 0 },
 	{ "D16", d16_assist, true, false, 0, 0 },
 	/* clang-format on */

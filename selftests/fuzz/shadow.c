@@ -727,6 +727,10 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		sh->assist_set = true;
 	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REENLIGHTENMENT_CONTROL)
 		sh->told = o->w[1] & BIT64(16) ? o->w[1] & 0xff : 0;
+	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REENLIGHTENMENT_CONTROL)
+		sh->restored_vm = o->w[1] & BIT64(16);
+	if (sh->restored_vm && !sh->rate_kept && fuzz_tsc_is_frozen(sh))
+		sh->rate_kept = fuzz_scales_tsc(sh);
 	if (o->l1 || o->kind == FUZZ_NESTED) {
 		sh->restored_l2 = false;
 		sh->assist_set = false;
