@@ -262,7 +262,8 @@ u32 fuzz_ppr(const struct fuzz_state *s)
 
 /*
  * KVM computes the PPR when it looks for interrupts, which an exception makes it do, too, and a
- * guest with a TPR shadow writes CR8 without an exit: until then user space reads an older one.
+ * guest with a TPR shadow writes CR8, and the TPR of an x2APIC, without an exit: until then user
+ * space reads an older one.
  */
 static bool is_older_ppr(struct run *r)
 {

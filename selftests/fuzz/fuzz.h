@@ -448,7 +448,7 @@ struct fuzz_shadow {
 	u64 icr2[2];	   /* and that of the APIC in xAPIC mode */
 	u64 debug_status;  /* SYNDBG_STATUS of the module */
 	u64 shown_status;  /* the same, before the operation */
-	bool cr8;	   /* the guest has written CR8 since the PPRs were equal */
+	bool cr8; /* the guest has written CR8, or the TPR by MSR, since the PPRs were equal */
 	bool enforce;
 	bool apic_off;
 	bool rate;	    /* user space has given the TSC another rate */

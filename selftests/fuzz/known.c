@@ -772,10 +772,10 @@ static bool offers(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct
 	*id = "D61";
 	if (o->w[0] == HV_LEAF_FEATURES && !d->index)
 		return more == BIT64(10);
-	/* The Locked bit, of D2, and that there are the registers of D61 and D71. */
+	/* The Locked bit, of D2, and that there is the register of D61. */
 	*id = "D2";
 	if (o->w[0] == HV_LEAF_FEATURES && d->index == 1)
-		return more == (BIT64(32 + 18) | BIT64(32 + 5) | BIT64(32 + 23));
+		return more == (BIT64(32 + 18) | BIT64(32 + 5));
 	*id = "D37";
 	return o->w[0] == HV_LEAF_NESTED && !d->index &&
 	       !(more & ~(BIT64(18) | BIT64(22) | BIT64(32)));
@@ -1105,7 +1105,7 @@ static bool d61(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	return register_of(o, d) == HV_X64_MSR_GUEST_IDLE;
 }
 
-static bool d71(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
+static bool d70(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d)
 {
 	u32 msr = register_of(o, d);
 
@@ -1433,7 +1433,7 @@ static struct {
 	{ "D61", d61, false, false, 0, 0 },
 	{ "D62", d62, true, false, 0, 0 },
 	{ "D64", d64, false, false, 0, 0 },
-	{ "D71", d71, false, false, 0, 0 },
+	{ "D70", d70, false, false, 0, 0 },
 	{ "D16", d16_eoi, true, false, 0, 0 },
 	{ "D1", d1_direct, true, false, 0, 0 },
 	{ "D16", d16_told, false, false, 0, 0 },
@@ -1465,7 +1465,7 @@ static struct {
 	u64 seen, cuts;
 } several[] = {
 	{ "a register that differs already", tainted, false, true, 0, 0 },
-	{ "what is offered (D2, D37, D38, D61, D71)", offers, false, true, 0, 0 },
+	{ "what is offered (D2, D37, D38, D61)", offers, false, true, 0, 0 },
 	{ "reserved bits (D13, D18)", reserved, false, true, 0, 0 },
 	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D48, D53), ICR (D52)", by_one,
 	  true, false, 0, 0 },

@@ -757,7 +757,8 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 	if (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_ICR)
 		note_icr(sh, o->w[2]);
 	sh->eois += out[1].irqs + (o->kind == FUZZ_APIC && o->w[0] && o->w[1] == APIC_EOI);
-	sh->cr8 |= o->kind == FUZZ_CR && o->w[0] == 8;
+	sh->cr8 |= (o->kind == FUZZ_CR && o->w[0] == 8) ||
+		   (o->kind == FUZZ_APIC && sh->s->setup.x2apic && o->w[0] && o->w[1] == APIC_TPR);
 	/* Stock takes each step of the TSC (D48), the module that of a frozen page. */
 	for (side = 0; side < 2 && o->kind == FUZZ_TSC; side++)
 		sh->steps[side] |= out[side].result != FUZZ_TIME_NONE &&
