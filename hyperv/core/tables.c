@@ -127,7 +127,7 @@ static bool msr_row_valid(unsigned int row)
 	/* The fast path checks neither. */
 	if ((r->flags & KHV_MSR_ATOMIC_WR) && (r->flags & (KHV_MSR_RO | KHV_MSR_OVERLAY)))
 		return false;
-	/* What stock KVM has, it does not hide. */
+	/* Only a register that no KVM has may be hidden. */
 	if ((r->flags & KHV_MSR_SHOWN) && !(r->flags & KHV_MSR_UNROUTED))
 		return false;
 	if (row && r->first <= khv_msrs[row - 1].first)
@@ -168,7 +168,7 @@ static bool hc_row_valid(unsigned int row)
 	if ((r->flags & KHV_EACH) &&
 	    (!(r->flags & KHV_REP) || (r->flags & (KHV_USER_EXIT | KHV_ATOMIC)) || r->out))
 		return false;
-	/* What leaves such calls to L1 knows no parameter. */
+	/* What decides whose call of an L2 it is does not look at extra_calls=. */
 	if ((r->flags & KHV_HIDDEN) && (r->flags & (KHV_L2 | KHV_L2_POST)))
 		return false;
 	/* The module must not read an input whose form it does not check. */

@@ -18,7 +18,7 @@ static u32 apic_id(const struct kvm_vcpu *vcpu)
 {
 	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
 
-	if (!apic || (READ_ONCE(vcpu->arch.apic_base) & X2APIC_ENABLE))
+	if (!apic || apic->vcpu != vcpu || (READ_ONCE(vcpu->arch.apic_base) & X2APIC_ENABLE))
 		return vcpu->vcpu_id;
 	return READ_ONCE(*khv_lapic_reg(apic, APIC_ID)) >> 24;
 }
@@ -48,6 +48,7 @@ static u32 vp_index(struct kvm_vcpu *vcpu)
 u16 khv_hc_get_vp_index_from_apic_id(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	const struct khv_vp_index_input *in = (const void *)hc->input;
+	const u32 *id = khv_element(hc, in->apic_ids, sizeof(*id));
 	struct kvm_vcpu *found;
 	u32 index;
 
@@ -55,7 +56,7 @@ u16 khv_hc_get_vp_index_from_apic_id(struct kvm_vcpu *vcpu, struct khv_hcall *hc
 		return KHV_STATUS_INVALID_PARTITION_ID;
 	if (!khv_vtl_is_0(in->target_vtl))
 		return HV_STATUS_INVALID_PARAMETER;
-	found = find_by_apic_id(vcpu->kvm, in->apic_ids[hc->reps_done]);
+	found = find_by_apic_id(vcpu->kvm, *id);
 	if (!found)
 		return HV_STATUS_INVALID_PARAMETER;
 	index = vp_index(found);
@@ -67,7 +68,8 @@ u16 khv_hc_get_vp_index_from_apic_id(struct kvm_vcpu *vcpu, struct khv_hcall *hc
 u16 khv_hc_get_vp_cpuid_values(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	const struct khv_cpuid_values_input *in = (const void *)hc->input;
-	u32 reg[4] = { in->leaves[hc->reps_done].leaf, 0, in->leaves[hc->reps_done].subleaf, 0 };
+	const struct khv_cpuid_leaf *leaf = khv_element(hc, in->leaves, sizeof(*leaf));
+	u32 reg[4] = { leaf->leaf, 0, leaf->subleaf, 0 };
 
 	if (in->partition_id != KHV_PARTITION_SELF)
 		return KHV_STATUS_INVALID_PARTITION_ID;

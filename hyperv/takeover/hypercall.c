@@ -5,6 +5,7 @@
  * path, answer_call(), write the result.
  */
 #include <linux/kvm_host.h>
+#include <linux/sched/signal.h>
 
 #include "compat/kvm.h"
 #include "khv/drivers.h"
@@ -85,6 +86,8 @@ static u16 put_output(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u32 off
 			memcpy(&regs[VCPU_REGS_R8], hc->output + 8, in_regs - 8);
 		at = KHV_FAST_REGS_BYTES;
 	}
+	/* Where khv_hcall_check() is mispredicted, it lies behind the registers. */
+	at = array_index_nospec(at, KHV_FAST_MAX_BYTES);
 	if (hc->output_len > in_regs)
 		khv_write_xmm(at - KHV_FAST_REGS_BYTES, hc->output + in_regs,
 			      hc->output_len - in_regs);
@@ -147,6 +150,9 @@ static u16 handle(struct kvm_vcpu *vcpu, struct khv_hcall *hc, int id)
 		if (!status)
 			hc->reps_done++;
 		cond_resched();
+		/* The guest goes on with the rest: the result tells it how much is done. */
+		if (signal_pending(current))
+			break;
 	}
 	return status;
 }
@@ -201,12 +207,14 @@ int khv_hypercall(struct kvm_vcpu *vcpu)
 	else
 		vp->counts.hc_unknown++;
 
-	if (row && !(vp->gate.hc & BIT_ULL(id))) {
+	/* The registers of a protected guest are not at hand. */
+	if (row && (!(vp->gate.hc & BIT_ULL(id)) ||
+		    ((row->flags & KHV_EACH) && vcpu->arch.guest_state_protected))) {
 		status = HV_STATUS_ACCESS_DENIED;
 		goto done;
 	}
 	/* As on stock, do not test whether this call really has input in XMM registers. */
-	if (row && hc->fast && !(hc->control & KHV_CTL_RSVDZ) &&
+	if (row && hc->fast && (row->flags & KHV_FAST) && !(hc->control & KHV_CTL_RSVDZ) &&
 	    (((row->flags & KHV_XMM) && !vp->gate.xmm) ||
 	     ((row->out || row->rep_out) && !vp->gate.fast_output)))
 		return queue_ud(vcpu);

@@ -37,7 +37,7 @@ static const struct reg_range {
 	u32 first;
 	u16 count;
 	u8 place;
-	u64 number;
+	u32 number;
 } ranges[] = {
 	{ 0x00000100, 1, LEAF, KHV_CPUID_LEAF_VERSION },
 	{ 0x00000200, 4, LEAF, KHV_CPUID_LEAF_FEATURES },
@@ -64,7 +64,8 @@ static const struct reg_range {
 	{ 0x00090002, 1, MSR, HV_X64_MSR_GUEST_OS_ID },
 	{ 0x00090003, 1, MSR, HV_X64_MSR_VP_INDEX },
 	{ 0x00090004, 1, MSR, HV_X64_MSR_TIME_REF_COUNT },
-	{ 0x00090010, 4, MSR, HV_X64_MSR_EOI },
+	/* Not EOI (0x00090010): a write may exit to an I/O APIC of user space, and cannot be read. */
+	{ 0x00090011, 3, MSR, HV_X64_MSR_ICR },
 	{ 0x00090017, 1, MSR, HV_X64_MSR_REFERENCE_TSC },
 	{ 0x000a0000, 16, MSR, HV_X64_MSR_SINT0 },
 	/* A write exits to user space before the guest goes on: a second one would overwrite it. */
@@ -72,6 +73,8 @@ static const struct reg_range {
 	{ 0x000a0011, 3, MSR_GET, HV_X64_MSR_SVERSION },
 	{ 0x000a0014, 1, MSR, HV_X64_MSR_EOM },
 	{ 0x000b0000, 8, MSR, HV_X64_MSR_STIMER0_CONFIG },
+	/* HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG and _COUNT */
+	{ 0x000b0100, 2, MSR, 0x40000114 },
 	/* VTL 0 is active, and the only one that is enabled. */
 	{ 0x000d0003, 1, CONSTANT, BIT(16) },
 	{ 0x000d0004, 1, CONSTANT, BIT(0) },
@@ -79,7 +82,7 @@ static const struct reg_range {
 };
 
 static_assert(HV_X64_MSR_APIC_FREQUENCY - HV_X64_MSR_TSC_FREQUENCY == 1);
-static_assert(HV_X64_MSR_VP_ASSIST_PAGE - HV_X64_MSR_EOI == 3);
+static_assert(HV_X64_MSR_VP_ASSIST_PAGE - HV_X64_MSR_ICR == 2);
 static_assert(HV_X64_MSR_SIMP - HV_X64_MSR_SVERSION == 2);
 static_assert(HV_X64_MSR_STIMER3_COUNT - HV_X64_MSR_STIMER0_CONFIG == 7);
 static_assert(VCPU_SREG_GS - VCPU_SREG_ES == 5);
@@ -117,6 +120,8 @@ static bool msr_allowed(struct kvm_vcpu *vcpu, u32 msr, u32 type)
 
 	if (row >= 0 && !(to_khv_vcpu(vcpu)->gate.msr & BIT_ULL(row)))
 		return false;
+	if (row >= 0 && (khv_msrs[row].flags & KHV_MSR_SHOWN) && !khv_msr_is_shown(vcpu, msr))
+		return false;
 	return khv_kvm_msr_allowed(vcpu, msr, type);
 }
 
@@ -137,7 +142,8 @@ static void read_leaf(struct kvm_vcpu *vcpu, u32 leaf, struct khv_register_value
 {
 	u32 reg[4] = { leaf };
 
-	khv_kvm_cpuid(vcpu, &reg[0], &reg[1], &reg[2], &reg[3], false);
+	/* A leaf that does not exist reads 0, not as the last one that does. */
+	khv_kvm_cpuid(vcpu, &reg[0], &reg[1], &reg[2], &reg[3], true);
 	memcpy(value, reg, sizeof(reg));
 }
 
@@ -207,11 +213,12 @@ static u16 read_register(struct kvm_vcpu *vcpu, u32 name, struct khv_register_va
 u16 khv_hc_get_vp_registers(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	const struct khv_get_vp_registers_input *in = (const void *)hc->input;
+	const u32 *name = khv_element(hc, in->names, sizeof(*name));
 	struct khv_register_value value = {};
 	u16 status;
 
 	status = check_vp(vcpu, &in->vp, HV_STATUS_ACCESS_DENIED) ?:
-			 read_register(vcpu, in->names[hc->reps_done], &value);
+			 read_register(vcpu, *name, &value);
 	memcpy(hc->output, &value, sizeof(value));
 	return status;
 }
@@ -234,7 +241,7 @@ static u16 set_msr(struct kvm_vcpu *vcpu, u32 msr, u64 value)
 u16 khv_hc_set_vp_registers(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	const struct khv_set_vp_registers_input *in = (const void *)hc->input;
-	const struct khv_register_assoc *reg = &in->registers[hc->reps_done];
+	const struct khv_register_assoc *reg = khv_element(hc, in->registers, sizeof(*reg));
 	const struct reg_range *range;
 	u16 status;
 	u32 number;

@@ -28,8 +28,8 @@ static inline void khv_vcpu_kick(struct kvm_vcpu *vcpu)
 }
 
 /*
- * The guest's own RDMSR and WRMSR, behind the MSR filter. Return: 0; otherwise the guest would get
- * #GP, or user space the access.
+ * The guest's own RDMSR and WRMSR without the MSR filter: call khv_kvm_msr_allowed() first. Return:
+ * 0; otherwise the guest would get #GP, or user space the access.
  */
 static inline int khv_guest_rdmsr(struct kvm_vcpu *vcpu, u32 msr, u64 *data)
 {

@@ -144,6 +144,23 @@ static inline u32 khv_hcall_output_len(const struct khv_hcall *hc, const struct 
 }
 
 /**
+ * khv_element() - find the element that the handler of a row with KHV_EACH has to do
+ * @hc: decoded call
+ * @list: the list of elements in its input
+ * @size: bytes of an element
+ *
+ * Masked: where khv_hcall_check() is mispredicted, the element lies behind the input.
+ *
+ * Return: the element. Context: any.
+ */
+static inline const void *khv_element(const struct khv_hcall *hc, const void *list, size_t size)
+{
+	size_t at = (const u8 *)list - hc->input + hc->reps_done * size;
+
+	return &hc->input[array_index_nospec(at, sizeof(hc->input))];
+}
+
+/**
  * khv_fast_output_at() - offset of the output of a fast call
  * @input_len: number of bytes of its input
  *

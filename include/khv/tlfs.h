@@ -289,7 +289,8 @@ static_assert(sizeof(struct khv_vmcb_identity) == 24);
 /* Does an HV_INPUT_VTL name the only VTL that there is? */
 static inline bool khv_vtl_is_0(u8 input_vtl)
 {
-	return !(input_vtl & ~KHV_INPUT_USE_VTL);
+	return !(input_vtl & ~(KHV_INPUT_VTL | KHV_INPUT_USE_VTL)) &&
+	       !((input_vtl & KHV_INPUT_USE_VTL) && (input_vtl & KHV_INPUT_VTL));
 }
 
 /* Does an input name the VP that makes the call, whose index is @own? */
@@ -362,7 +363,7 @@ struct khv_cpuid_values_input {
 	u32 vp_index;
 	u32 flags;
 	u64 rsvdz;
-	struct {
+	struct khv_cpuid_leaf {
 		u32 leaf;
 		u32 subleaf;
 	} leaves[];
