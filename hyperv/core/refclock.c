@@ -55,6 +55,8 @@ struct khv_cycles khv_cycles_compute(u32 khz)
 	u64 hz = (u64)khz * 1000, base = NS_PER_SECOND;
 	struct khv_cycles cycles = {};
 
+	if (!hz)
+		return cycles;
 	/* Have hz / base in [1/2, 1), so that mul has all of its 32 bits. */
 	for (; hz >= base; base <<= 1)
 		cycles.shift++;

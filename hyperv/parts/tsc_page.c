@@ -16,6 +16,7 @@
 #include "khv/reftime.h"
 #include "khv/state.h"
 #include "khv/stimer.h"
+#include "khv/tsc_rate.h"
 
 /* Ignore a step of the clock up to 1 us: timers that are armed stay within that error. */
 #define STEP_TICKS 10
@@ -478,6 +479,7 @@ void khv_reftime_change_rate(struct kvm_vcpu *vcpu, u64 from, u64 ratio, u64 sca
 {
 	struct khv_tsc_rate *rate = &to_khv_vm(vcpu->kvm)->tsc_rate;
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+	struct khv_vcpu *first = to_khv_vcpu(kvm_get_vcpu(vcpu->kvm, 0) ?: vcpu);
 	struct khv_ref_source *source = &clock->source;
 	struct kvm *kvm = vcpu->kvm;
 	unsigned long flags;
@@ -494,8 +496,11 @@ void khv_reftime_change_rate(struct kvm_vcpu *vcpu, u64 from, u64 ratio, u64 sca
 	now = khv_ref_source_read(source, vcpu, tsc);
 	rate->moved += khv_kvm_scale_tsc(tsc, from) - khv_kvm_scale_tsc(tsc, ratio);
 	rate->ratio = ratio;
-	/* Without a frozen page the VPs find another source, once all have the same rate. */
-	if (scale && frozen(clock, &kvm->arch.hyperv)) {
+	/*
+	 * Without a frozen page the VPs find another source, once all have the same rate. Where
+	 * user space has set VP 0's rate, that does not change.
+	 */
+	if (scale && frozen(clock, &kvm->arch.hyperv) && first && khv_tsc_rate_applies(first)) {
 		source->valid = true;
 		source->adopted = true;
 		source->origin = 0;

@@ -22,9 +22,9 @@
 #include "khv/reftime.h"
 #include "khv/tsc_rate.h"
 
-/* A rate of before that the host's exceeds, or is exceeded by, more than so often is not kept. */
+/* Keep no rate more than 16 times the host's, or less than a 16th. */
 #define MAX_FACTOR 16
-/* KVM does not scale a TSC either that differs by no more than 1 in so many: 250 ppm. */
+/* Ignore a difference of up to 1 / 4000, which is 250 ppm, as KVM does. */
 #define TOLERANCE  4000
 
 /* Bits of a ratio behind the point: Intel SDM "TSC multiplier", AMD APM "TSC Ratio MSR". */
@@ -90,7 +90,7 @@ static void apply(struct khv_vcpu *vp)
 		WRITE_ONCE(vcpu->arch.l1_tsc_scaling_ratio, rate->ratio);
 		WRITE_ONCE(vcpu->arch.l1_tsc_offset,
 			   vcpu->arch.l1_tsc_offset + rate->moved - vp->tsc_moved);
-		vp->tsc_given = rate->ratio;
+		WRITE_ONCE(vp->tsc_given, rate->ratio);
 	}
 	vp->tsc_moved = rate->moved;
 	write_seqcount_end(&clock->seq);
@@ -163,18 +163,27 @@ static bool one_rate(struct khv_vcpu *vp)
 static void take_native(struct khv_vcpu *vp)
 {
 	struct khv_tsc_rate *rate = &vp->vm->tsc_rate;
+	struct khv_refclock *clock = &vp->vm->refclock;
 	struct kvm_vcpu *vcpu;
 	struct khv_vcpu *other;
-	unsigned long i;
+	unsigned long flags, i;
 
 	kvm_for_each_vcpu(i, vcpu, vp->vm->kvm) {
 		other = to_khv_vcpu(vcpu);
 		/* User space has set the rate itself since the module last gave one. */
-		if (other && !khv_tsc_rate_applies(other))
-			other->tsc_given = 0;
+		if (other && !khv_tsc_rate_applies(other)) {
+			WRITE_ONCE(other->tsc_given, 0);
+			WRITE_ONCE(other->tsc_moved, rate->moved);
+		}
 		cond_resched();
 	}
+	/* khv_guest_tsc() must not take the ratio of an earlier change for the one to come. */
+	local_irq_save(flags);
+	write_seqcount_begin(&clock->seq);
 	rate->native_ratio = vp->stock.vcpu->arch.l1_tsc_scaling_ratio;
+	rate->ratio = rate->native_ratio;
+	write_seqcount_end(&clock->seq);
+	local_irq_restore(flags);
 	WRITE_ONCE(rate->native_khz, vp->stock.vcpu->arch.virtual_tsc_khz);
 }
 
@@ -192,8 +201,11 @@ static u64 rate_of_before(struct kvm_vcpu *vcpu, u64 ratio)
 	return (hz > now ? hz - now : now - hz) > now / TOLERANCE ? hz : 0;
 }
 
-/* Look once after a restore, under hv_lock. The VP itself has followed. */
-static void look(struct khv_vcpu *vp)
+/*
+ * Look once after a restore, under hv_lock. The VP itself has followed. Return: true if the VPs
+ * have a rate to follow.
+ */
+static bool look(struct khv_vcpu *vp)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	struct kvm_hv *hv = &vcpu->kvm->arch.hyperv;
@@ -202,11 +214,17 @@ static void look(struct khv_vcpu *vp)
 	u64 hz;
 
 	rate->restored = false;
+	/* User space has set another rate than the one that was kept. */
+	if (!khv_tsc_rate_applies(vp))
+		WRITE_ONCE(rate->kept, false);
+	/* The VPs' TSCs move by what one CPU's TSC tells. */
+	if (check_tsc_unstable())
+		return false;
 	/* To let go, a page that stays frozen needs a scale of the native rate. */
 	hz = rate_of_before(vcpu, from);
 	if (!hz || !khv_ref_scale(khv_kvm_scale_tsc(host_hz(), from)) ||
 	    khv_kvm_vm_ioctl_check_extension(vcpu->kvm, KVM_CAP_TSC_CONTROL) <= 0 || !one_rate(vp))
-		return;
+		return false;
 	if (!rate->kept)
 		take_native(vp);
 	WRITE_ONCE(rate->kept_khz, div_u64(hz + 500, 1000));
@@ -214,9 +232,10 @@ static void look(struct khv_vcpu *vp)
 	       0);
 	WRITE_ONCE(rate->kept, true);
 	WRITE_ONCE(hv->hv_tsc_emulation_status, KHV_TSC_EMULATION_IN_PROGRESS);
+	return true;
 }
 
-/* Give the hardware what KVM's functions would for a TSC that user space changes. */
+/* Mirrors kvm_vcpu_write_tsc_multiplier() and kvm_vcpu_write_tsc_offset(). */
 static void write_tsc(struct kvm_vcpu *vcpu)
 {
 	u64 multiplier;
@@ -254,7 +273,7 @@ void khv_tsc_rate_follow(struct khv_vcpu *vp, bool halts)
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	struct mutex *lock = &vcpu->kvm->arch.hyperv.hv_lock;
 	struct khv_tsc_rate *rate = &vp->vm->tsc_rate;
-	bool changed;
+	bool changed, kept = false;
 	int idx;
 
 	if (likely(!khv_tsc_rate_pending(vp)))
@@ -266,7 +285,7 @@ void khv_tsc_rate_follow(struct khv_vcpu *vp, bool halts)
 	mutex_lock(lock);
 	apply(vp);
 	if (rate->restored)
-		look(vp);
+		kept = look(vp);
 	WRITE_ONCE(vp->tsc_generation, rate->generation);
 	mutex_unlock(lock);
 	changed = vp->tsc_unwritten;
@@ -278,6 +297,8 @@ void khv_tsc_rate_follow(struct khv_vcpu *vp, bool halts)
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 	if (changed)
 		rearm_deadline(vcpu, halts);
+	if (kept)
+		wake_vps(vcpu->kvm);
 }
 
 void khv_tsc_rate_run_end(struct khv_vcpu *vp)
@@ -329,9 +350,10 @@ enum khv_msr_result khv_msr_tsc_emulation_status_write(struct khv_msr_access *a)
 	/* Only the hypervisor starts emulation; the guest ends it by writing 0. */
 	if (a->data && !a->host)
 		return KHV_MSR_FAULT;
-	if (!a->data && READ_ONCE(a->vm->tsc_rate.kept)) {
-		if (a->atomic)
-			return KHV_MSR_SLOW;
+	/* In the fast path: who keeps a rate has this VP leave the guest, and so waits for it. */
+	if (a->atomic && !a->data && READ_ONCE(a->vm->tsc_rate.kept))
+		return KHV_MSR_SLOW;
+	if (!a->data && !a->atomic) {
 		let_go(a->vp);
 		return KHV_MSR_OK;
 	}

@@ -54,7 +54,7 @@ static inline bool khv_tsc_rate_applies(const struct khv_vcpu *vp)
 	const struct khv_tsc_rate *rate = &vp->vm->tsc_rate;
 
 	return rate->ratio && READ_ONCE(vp->stock.vcpu->arch.l1_tsc_scaling_ratio) ==
-				      (vp->tsc_given ?: rate->native_ratio);
+				      (READ_ONCE(vp->tsc_given) ?: rate->native_ratio);
 }
 
 /**
@@ -90,7 +90,7 @@ static inline u32 khv_tsc_khz(const struct khv_vcpu *vp)
 	const struct khv_tsc_rate *rate = &vp->vm->tsc_rate;
 	u32 khz = READ_ONCE(vp->stock.vcpu->arch.virtual_tsc_khz);
 
-	if (unlikely(khz == READ_ONCE(rate->kept_khz)) &&
+	if (unlikely(khz == READ_ONCE(rate->kept_khz)) && khv_tsc_rate_applies(vp) &&
 	    (READ_ONCE(rate->kept) || khv_tsc_rate_pending(vp)))
 		return READ_ONCE(rate->native_khz);
 	return khz;
