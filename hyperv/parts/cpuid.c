@@ -30,6 +30,9 @@ static bool cond_holds(const struct khv_enl_row *enl, struct kvm_vcpu *vcpu, u16
 	switch ((enum khv_cond)enl->cond) {
 	case KHV_COND_LAPIC:
 		return !vcpu || vcpu->arch.apic;
+	case KHV_COND_ASKED:
+		return (!vcpu || vcpu->arch.apic) &&
+		       (khv_added_cpuid[enl->offer[0].reg] & BIT(enl->offer[0].bit));
 	case KHV_COND_EVMCS:
 		return evmcs;
 	case KHV_COND_NO_SMT:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG and _COUNT: an interrupt or NMI after each period that the
- * VP has run for, halts not counted. Its clock is that of HV_X64_MSR_VP_RUNTIME. TLFS chapter
- * "Timers", "Synthetic Time-Unhalted Timer".
+ * VP has run for, without the time that its thread sleeps in a halt. Its clock is that of
+ * HV_X64_MSR_VP_RUNTIME. TLFS chapter "Timers", "Synthetic Time-Unhalted Timer".
  */
 #include <linux/bitfield.h>
 #include <linux/kvm_host.h>
@@ -36,7 +36,7 @@ static enum hrtimer_restart fired(struct hrtimer *timer)
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 
 	kvm_make_request(KHV_REQ_PROCESS, vcpu);
-	/* The clock of a halted VP stands still. */
+	/* The clock of a halted VP stands still, and was looked at before the halt. */
 	if (!kvm_vcpu_is_blocking(vcpu))
 		khv_vcpu_kick(vcpu);
 	return HRTIMER_NORESTART;
@@ -80,18 +80,28 @@ static void expire(struct khv_vcpu *vp)
 void khv_unhalted_process(struct khv_vcpu *vp)
 {
 	struct khv_unhalted *t = &vp->unhalted;
-	u64 run;
+	u64 period, run;
 
-	if (likely(!is_running(t)) || hrtimer_is_queued(&t->timer))
+	if (likely(!is_running(t)))
 		return;
+	/*
+	 * VMMs do not know the registers, so that a reset leaves them alone: do not send the
+	 * interrupts of the guest of before to the next one.
+	 */
+	if (!vp->vm->kvm->arch.hyperv.hv_guest_os_id) {
+		t->config &= ~KHV_UNHALTED_ENABLE;
+		return;
+	}
+	period = max_t(u64, t->period, SOONEST);
 	run = khv_vp_runtime(vp) - t->begin;
-	if (run >= t->period) {
+	if (run >= period) {
 		expire(vp);
 		/* Periods that are over together have one interrupt. */
-		t->begin += run - run % t->period;
-		run %= t->period;
+		t->begin += run - run % period;
+		run %= period;
 	}
-	arm(t, t->period - run);
+	if (!hrtimer_is_queued(&t->timer))
+		arm(t, period - run);
 }
 
 void khv_unhalted_init(struct khv_vcpu *vp)

@@ -41,10 +41,13 @@ KHV_ENLIGHTENMENT(STIMER, "hv-stimer",
 KHV_ENLIGHTENMENT(STIMER_DIRECT, "hv-stimer-direct",
 		  .offer = { KHV_PRIV(FEATURES_EDX, STIMER_DIRECT) },
 		  .cond = KHV_COND_LAPIC)
-/* QEMU has no flag for it: the module parameter features_edx shows it to guests. */
+/*
+ * QEMU has no flag for it: the module parameter features_edx shows it to guests. No VMM saves its
+ * registers, so do not offer it to one that shows all that is offered.
+ */
 KHV_ENLIGHTENMENT(UNHALTED_TIMER, "hv-unhalted-timer",
 		  .offer = { KHV_PRIV(FEATURES_EDX, UNHALTED_TIMER) },
-		  .cond = KHV_COND_LAPIC)
+		  .cond = KHV_COND_ASKED)
 KHV_ENLIGHTENMENT(TLBFLUSH, "hv-tlbflush",
 		  .offer = { KHV_PRIV(HINTS_EAX, REMOTE_TLB_FLUSH),
 			     KHV_PRIV(HINTS_EAX, EX_PROCESSOR_MASKS) })

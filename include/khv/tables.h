@@ -87,6 +87,7 @@ enum khv_answer {
  * @KHV_COND_NO_SMT: SMT impossible on this host
  * @KHV_COND_TDP: guests run on EPT or NPT
  * @KHV_COND_NPT: guests run on NPT
+ * @KHV_COND_ASKED: an in-kernel local APIC, and a module parameter names the first of its bits
  * @KHV_COND_CALL: a call that belongs to the enlightenment is not hidden
  * @KHV_COND_FAST_OUTPUT: a call that has output in its fast form is not hidden
  */
@@ -97,6 +98,7 @@ enum khv_cond {
 	KHV_COND_NO_SMT,
 	KHV_COND_TDP,
 	KHV_COND_NPT,
+	KHV_COND_ASKED,
 	KHV_COND_CALL,
 	KHV_COND_FAST_OUTPUT,
 };

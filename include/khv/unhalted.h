@@ -25,7 +25,7 @@ void khv_unhalted_uninit(struct khv_vcpu *vp);
  *
  * TLFS chapter "Timers", "Synthetic Time-Unhalted Timer".
  *
- * Context: the VP's thread before it enters the guest, kvm->srcu held; may sleep.
+ * Context: the VP's thread before it enters the guest or halts, kvm->srcu held; may sleep.
  */
 void khv_unhalted_process(struct khv_vcpu *vp);
 

@@ -32,7 +32,7 @@ void khv_vp_run_end(struct khv_vcpu *vp);
  * khv_vp_runtime() - CPU time of the VP's thread inside KVM_RUN
  * @vp: the VP
  *
- * Guest time, and kernel time on the guest's behalf; not the time that the VP is halted.
+ * Guest time, and kernel time on the guest's behalf; of a halt only what KVM polls.
  *
  * Return: in units of 100 ns, since the VP was created. Context: the VP's thread.
  */
