@@ -508,6 +508,50 @@ TEST_KNOWN(restore_into_the_same_vm, "K13")
 	vm_free(vm);
 }
 
+/* User space sets a third rate, which the guest's letting go does not take back. */
+TEST_KNOWN(user_space_sets_another_rate_meanwhile, "K13")
+{
+	struct saved s;
+	struct vm *vm;
+
+	source_at(150, &s);
+	vm = restore(&s);
+	in_progress(vm);
+	set_khz(vm, old_khz / 10 * 11);
+	last_time = 0;
+	latest_tsc = 0;
+	write_in_guest(vm->vcpus[0], STATUS, 0);
+	/* The time is what the page tells, whose scale stays. */
+	ASSERT(ref_page.scale == s.page.scale, "the scale is another");
+	runs_at(vm, old_khz);
+	ASSERT_EQ(looks[0].status, 0);
+	ASSERT_EQ(khz_of(vm->vcpus[0]), old_khz / 10 * 11);
+	vm_free(vm);
+}
+
+/* As a VMM does that resets the rate, too. The VM is in progress when it begins. */
+TEST_KNOWN(restore_into_the_same_vm_with_its_rate, "K13")
+{
+	struct saved s;
+	struct vm *vm;
+	u32 i;
+
+	source_at(150, &s);
+	vm = restore(&s);
+	in_progress(vm);
+	s.status = 1;
+	for (i = 0; i < 3; i++) {
+		last_time = 0;
+		latest_tsc = 0;
+		set_khz(vm, native_khz);
+		load(vm, &s);
+		in_progress(vm);
+	}
+	let_go(vm->vcpus[0]);
+	native(vm);
+	vm_free(vm);
+}
+
 TEST_KNOWN(user_space_ends_it, "K13")
 {
 	struct saved s;

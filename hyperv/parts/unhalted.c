@@ -65,7 +65,7 @@ static void expire(struct khv_vcpu *vp)
 	u8 vector = FIELD_GET(KHV_UNHALTED_VECTOR, vp->unhalted.config);
 	const u8 expired = 1;
 
-	/* Before the interrupt, whose handler reads it. A page that is not there has no such field. */
+	/* Before the interrupt, whose handler reads it. Without a page there is no such field. */
 	if (vp->stock.hv_vapic & KHV_VP_ASSIST_ENABLE)
 		khv_kvm_write_guest(vcpu->kvm,
 				    (vp->stock.hv_vapic & KHV_PAGE_GPFN) +

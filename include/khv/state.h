@@ -129,8 +129,8 @@ struct khv_refclock {
  * @ratio: ratio that the VPs must have; 0 until a rate was kept
  * @moved: what the changes of the rate have added to the offset of each VP's TSC in all
  *
- * Written under hv_lock; @native_ratio, @ratio and @moved in the write sections of &khv_refclock.seq
- * as well.
+ * Written under hv_lock; @native_ratio, @ratio and @moved in write sections of &khv_refclock.seq as
+ * well.
  */
 struct khv_tsc_rate {
 	u32 generation;
