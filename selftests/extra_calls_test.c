@@ -239,7 +239,7 @@ TEST(index_of_an_apic_id)
 	in->ids[0] = 0x100; /* not cut to 8 bits */
 	ASSERT_EQ(extra_slow(&w, APIC_IDS(1)), HV_STATUS_INVALID_PARAMETER);
 	in->ids[0] = 0;
-	in->vtl = 1;
+	in->vtl = 0x11;
 	ASSERT_EQ(extra_slow(&w, APIC_IDS(1)), HV_STATUS_INVALID_PARAMETER);
 	in->vtl = 0;
 	in->partition = 0;

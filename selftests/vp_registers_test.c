@@ -506,9 +506,8 @@ TEST(only_the_caller_itself)
 		{ { PARTITION_SELF, VP_SELF, 0x11, { 0 } },
 		  HV_STATUS_INVALID_PARAMETER,
 		  HV_STATUS_INVALID_PARAMETER },
-		{ { PARTITION_SELF, VP_SELF, 1, { 0 } },
-		  HV_STATUS_INVALID_PARAMETER,
-		  HV_STATUS_INVALID_PARAMETER },
+		/* Without UseTargetVtl it is the caller's, whatever stands there. */
+		{ { PARTITION_SELF, VP_SELF, 1, { 0 } }, 0, 0 },
 		{ { PARTITION_SELF, VP_SELF, 0x20, { 0 } },
 		  HV_STATUS_INVALID_PARAMETER,
 		  HV_STATUS_INVALID_PARAMETER },
