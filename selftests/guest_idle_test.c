@@ -547,6 +547,13 @@ static void by_ipi(struct vm *vm)
 	send_by_vp_0(vm, ICR_ASSERT | VEC);
 }
 
+/* Bochs 2.7 keeps NMIs masked for the next VP: emulator-faults.rst. 3.0 has APICv. */
+static void require_nmis(void)
+{
+	if (!host_is_amd() && !host_has_apicv())
+		ktap_skip("no APICv: may be Bochs 2.7, which keeps NMIs masked");
+}
+
 static void by_nmi(struct vm *vm)
 {
 	send_by_vp_0(vm, ICR_NMI);
@@ -593,6 +600,8 @@ static void woken(void (*entry)(void), void (*wake)(struct vm *vm))
 
 static void taken_behind(enum irqs how, u32 vector, void (*wake)(struct vm *vm))
 {
+	if (vector == NMI_VECTOR)
+		require_nmis();
 	irqs = how;
 	expected = vector;
 	woken(idles_until_taken, wake);
@@ -780,6 +789,7 @@ static void stays_halted(enum irqs how, void (*wake)(struct vm *vm))
 {
 	struct vm *vm;
 
+	require_nmis();
 	irqs = how;
 	pending_first = !wake;
 	/* With one pending this is the sleep in HLT already. */
