@@ -64,7 +64,7 @@ static const struct reg_range {
 	{ 0x00090002, 1, MSR, HV_X64_MSR_GUEST_OS_ID },
 	{ 0x00090003, 1, MSR, HV_X64_MSR_VP_INDEX },
 	{ 0x00090004, 1, MSR, HV_X64_MSR_TIME_REF_COUNT },
-	/* Not EOI (0x00090010): it has no value, and a write may exit to an I/O APIC of user space. */
+	/* Not EOI: it has no value, and a write may exit to an I/O APIC of user space. */
 	{ 0x00090011, 3, MSR, HV_X64_MSR_ICR },
 	{ 0x00090017, 1, MSR, HV_X64_MSR_REFERENCE_TSC },
 	{ 0x000a0000, 16, MSR, HV_X64_MSR_SINT0 },
