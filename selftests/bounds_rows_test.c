@@ -635,6 +635,8 @@ TEST(every_row)
 	ktap_timeout(280);
 	vm = synic_vm(1);
 	vcpu_set_bit(vm->vcpus[0], HV_S_KERNEL_DEBUG, true);
+	/* Offered by a parameter only. */
+	vcpu_set_bit(vm->vcpus[0], HV_F_UNHALTED_TIMER, true);
 	pages[0] = vm_alloc(vm, PAGE_SIZE);
 	pages[1] = vm_alloc(vm, PAGE_SIZE);
 	add_idle(vm, WIDE);
