@@ -799,7 +799,7 @@ void fuzz_shadow_begin(struct fuzz_shadow *sh)
 void fuzz_shadow_look(struct fuzz_shadow *sh)
 {
 	int hypercall = fuzz_msr_index(HV_X64_MSR_HYPERCALL);
-	u32 i, n = fuzz_nr_msrs();
+	u32 i, n = fuzz_nr_msrs(), ppr;
 
 	for (i = 0; i < n; i++) {
 		sh->msr[0][i] = sh->f[0]->state.msr[i];
@@ -814,7 +814,10 @@ void fuzz_shadow_look(struct fuzz_shadow *sh)
 	sh->met = sh->entered;
 	note_roles(sh);
 	look_at_slots(sh);
-	if (sh->f[0]->state.apic[APIC_PPR / 16] == sh->f[1]->state.apic[APIC_PPR / 16])
+	ppr = sh->f[0]->state.apic[APIC_PPR / 16];
+	/* Both may be older ones. */
+	if (ppr == sh->f[1]->state.apic[APIC_PPR / 16] &&
+	    !((ppr ^ fuzz_ppr(&sh->f[0]->state)) & 0xf0))
 		sh->cr8 = false;
 	sh->apic_off = !(sh->f[0]->state.apic[APIC_SPIV / 16] & 0x100);
 }
