@@ -11,6 +11,7 @@
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
+#include "compat/calls.h"
 #include "compat/kvm.h"
 #include "khv/port.h"
 
@@ -206,6 +207,18 @@ bool khv_read_guest_nofault(struct kvm_vcpu *vcpu, struct gfn_to_hva_cache *page
 /* No-op: the IPI itself forces the VM-Exit. */
 static void left_guest(void *unused)
 {
+}
+
+void khv_request_all(struct kvm *kvm, unsigned int req)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		__kvm_make_request(req, vcpu);
+		khv_vcpu_kick(vcpu);
+		cond_resched();
+	}
 }
 
 void khv_kick_wait(const struct khv_kick *kick)

@@ -420,19 +420,6 @@ void khv_reftime_renew_begin(struct kvm_vcpu *vcpu, gpa_t gpa, bool host)
 	smp_wmb();
 }
 
-/* Have KVM call khv_reftime_update() on each vCPU before it enters the guest. */
-static void renew_before_entry(struct kvm *kvm)
-{
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
-		khv_vcpu_kick(vcpu);
-		cond_resched();
-	}
-}
-
 void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa, bool host)
 {
 	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
@@ -444,8 +431,9 @@ void khv_reftime_renew_end(struct kvm_vcpu *vcpu, gpa_t gpa, bool host)
 		validate_page(vcpu->kvm, clock);
 	if (clock->page != KHV_TSC_PAGE_STALE)
 		return;
+	/* KVM calls khv_reftime_update() on each vCPU before it enters the guest. */
 	if (host)
-		renew_before_entry(vcpu->kvm);
+		khv_request_all(vcpu->kvm, KVM_REQ_CLOCK_UPDATE);
 	else
 		kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
@@ -552,7 +540,7 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 		kvm_make_request(KVM_REQ_MASTERCLOCK_UPDATE, a->vcpu);
 	/* Until then a restored page is that of another clock: no VP may read it. */
 	if (enable && stale && a->host)
-		renew_before_entry(a->vcpu->kvm);
+		khv_request_all(a->vcpu->kvm, KVM_REQ_CLOCK_UPDATE);
 	/*
 	 * The clock by which deadlines were computed may have changed. A restored page is adopted
 	 * before the timers are looked at, because KVM answers the requests above first.
@@ -586,7 +574,7 @@ enum khv_msr_result khv_msr_tsc_emulation_control_write(struct khv_msr_access *a
 	/* A VP must not go on with its page beside another clock for longer than the kick takes. */
 	if (clock->page != KHV_TSC_PAGE_OFF) {
 		WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
-		renew_before_entry(a->vcpu->kvm);
+		khv_request_all(a->vcpu->kvm, KVM_REQ_CLOCK_UPDATE);
 	}
 	mutex_unlock(&hv->hv_lock);
 	if (stepped)

@@ -54,19 +54,6 @@ static void stop_vps(struct khv_vcpu *vp)
 	preempt_enable();
 }
 
-/* A VP that is halted has its timers armed by the rate of before. */
-static void wake_vps(struct kvm *kvm)
-{
-	struct kvm_vcpu *vcpu;
-	unsigned long i;
-
-	kvm_for_each_vcpu(i, vcpu, kvm) {
-		kvm_make_request(KVM_REQ_UNBLOCK, vcpu);
-		khv_vcpu_kick(vcpu);
-		cond_resched();
-	}
-}
-
 /*
  * Change the VP's TSC, under hv_lock and vcpu->mutex, as far as KVM knows it: write_tsc() gives it
  * to the hardware.
@@ -297,8 +284,9 @@ void khv_tsc_rate_follow(struct khv_vcpu *vp, bool halts)
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 	if (changed)
 		rearm_deadline(vcpu, halts);
+	/* A VP that is halted has its timers armed by the rate of before. */
 	if (kept)
-		wake_vps(vcpu->kvm);
+		khv_request_all(vcpu->kvm, KVM_REQ_UNBLOCK);
 }
 
 void khv_tsc_rate_run_end(struct khv_vcpu *vp)
@@ -341,8 +329,9 @@ static void let_go(struct khv_vcpu *vp)
 	}
 	WRITE_ONCE(hv->hv_tsc_emulation_status, 0);
 	mutex_unlock(&hv->hv_lock);
+	/* As in khv_tsc_rate_follow(). */
 	if (kept)
-		wake_vps(vp->vm->kvm);
+		khv_request_all(vp->vm->kvm, KVM_REQ_UNBLOCK);
 }
 
 enum khv_msr_result khv_msr_tsc_emulation_status_write(struct khv_msr_access *a)

@@ -193,6 +193,15 @@ static inline void khv_kick_resched(struct khv_kick *kick)
 }
 
 /**
+ * khv_request_all() - have all vCPUs honour a request before they run guest code again
+ * @kvm: an owned VM
+ * @req: KVM_REQ_*; KVM_REQ_UNBLOCK has a halted one look again at what may wake it
+ *
+ * Does not wait for them. Context: may sleep.
+ */
+void khv_request_all(struct kvm *kvm, unsigned int req);
+
+/**
  * khv_read_guest() - read guest memory; never SMRAM, even for a vCPU in SMM
  * @vcpu: running vCPU, kvm->srcu held
  * @page: cache of the page's host address; set @page->gpa to INVALID_GPA at first
