@@ -45,11 +45,9 @@ static bool ask_all(const struct kvm *kvm, bool l2)
 static bool is_target(struct kvm_vcpu *caller, struct kvm_vcpu *vcpu, const struct khv_vpset *set,
 		      bool l2)
 {
-	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-
 	if (l2)
 		return khv_nested_is_target(caller, vcpu, set);
-	return khv_vpset_has(set, vp ? READ_ONCE(vp->stock.vp_index) : vcpu->vcpu_idx);
+	return khv_vpset_has(set, khv_vp_index(vcpu));
 }
 
 /*

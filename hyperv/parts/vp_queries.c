@@ -12,6 +12,7 @@
 #include "khv/hcall.h"
 #include "khv/imports.h"
 #include "khv/state.h"
+#include "khv/vp.h"
 
 /* The id to which other VPs send interrupts. Without a local APIC here, that of user space. */
 static u32 apic_id(const struct kvm_vcpu *vcpu)
@@ -38,13 +39,6 @@ static struct kvm_vcpu *find_by_apic_id(struct kvm *kvm, u32 id)
 	return NULL;
 }
 
-static u32 vp_index(struct kvm_vcpu *vcpu)
-{
-	struct khv_vcpu *vp = to_khv_vcpu(vcpu);
-
-	return vp ? READ_ONCE(vp->stock.vp_index) : vcpu->vcpu_idx;
-}
-
 u16 khv_hc_get_vp_index_from_apic_id(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 {
 	const struct khv_vp_index_input *in = (const void *)hc->input;
@@ -59,7 +53,7 @@ u16 khv_hc_get_vp_index_from_apic_id(struct kvm_vcpu *vcpu, struct khv_hcall *hc
 	found = find_by_apic_id(vcpu->kvm, *id);
 	if (!found)
 		return HV_STATUS_INVALID_PARAMETER;
-	index = vp_index(found);
+	index = khv_vp_index(found);
 	memcpy(hc->output, &index, sizeof(index));
 	return HV_STATUS_SUCCESS;
 }
@@ -73,7 +67,7 @@ u16 khv_hc_get_vp_cpuid_values(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
 
 	if (in->partition_id != KHV_PARTITION_SELF)
 		return KHV_STATUS_INVALID_PARTITION_ID;
-	if (!khv_vp_is_self(vp_index(vcpu), in->vp_index))
+	if (!khv_vp_is_self(khv_vp_index(vcpu), in->vp_index))
 		return KHV_STATUS_INVALID_VP_INDEX;
 	if ((in->flags & ~KHV_CPUID_VALUES_FLAGS) || in->rsvdz)
 		return HV_STATUS_INVALID_PARAMETER;

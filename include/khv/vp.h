@@ -59,6 +59,19 @@ void khv_vp_claim(struct khv_vcpu *vp);
 void khv_vp_disclaim(struct khv_vcpu *vp, u32 vp_index);
 
 /**
+ * khv_vp_index() - VP index of a vCPU
+ * @vcpu: a vCPU of an owned VM, with a VP or without
+ *
+ * Return: HV_X64_MSR_VP_INDEX. Context: any; user space may change it.
+ */
+static inline u32 khv_vp_index(struct kvm_vcpu *vcpu)
+{
+	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+
+	return vp ? READ_ONCE(vp->stock.vp_index) : vcpu->vcpu_idx;
+}
+
+/**
  * khv_vp_by_index() - look up a VP by its VP index
  * @kvm: an owned VM
  * @vp_index: HV_X64_MSR_VP_INDEX
