@@ -222,11 +222,6 @@ GUEST_CODE(is_restored)
 
 /* --- host ----------------------------------------------------------------- */
 
-static void count_nmi(struct guest_frame *f)
-{
-	guest_irq_count_no_eoi(f);
-}
-
 static void set_bits(struct vm *vm, bool privilege, bool availability)
 {
 	struct vcpu *v = vm->vcpus[0];
@@ -243,7 +238,7 @@ static struct vm *create(void)
 	memset(&assist, 0, sizeof(assist));
 	guest_irq_handlers[VEC] = guest_irq_count;
 	guest_irq_handlers[WAKE] = guest_irq_count;
-	guest_irq_handlers[NMI_VECTOR] = count_nmi;
+	guest_irq_handlers[NMI_VECTOR] = guest_irq_count_no_eoi;
 	set_bits(vm, true, true);
 	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_GUEST_OS_ID, OS_ID);
 	return vm;

@@ -104,6 +104,18 @@ void khv_unhalted_process(struct khv_vcpu *vp)
 		arm(t, period - run);
 }
 
+void khv_unhalted_halt(struct khv_vcpu *vp)
+{
+	struct kvm *kvm = vp->vm->kvm;
+	int idx;
+
+	if (likely(!is_running(&vp->unhalted)))
+		return;
+	idx = srcu_read_lock(&kvm->srcu);
+	khv_unhalted_process(vp);
+	srcu_read_unlock(&kvm->srcu, idx);
+}
+
 void khv_unhalted_init(struct khv_vcpu *vp)
 {
 	khv_hrtimer_setup(&vp->unhalted.timer, fired, CLOCK_MONOTONIC, HRTIMER_MODE_REL);

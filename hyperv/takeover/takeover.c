@@ -194,10 +194,7 @@ void khv_hook_kvm_hv_process_stimers(struct kvm_vcpu *vcpu)
 /* KVM processes requests only before VM-Entry: do so before a halt, too. */
 static void look_before_halt(struct kvm_vcpu *vcpu)
 {
-	int idx = srcu_read_lock(&vcpu->kvm->srcu);
-
-	khv_unhalted_process(to_khv_vcpu(vcpu));
-	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+	khv_unhalted_halt(to_khv_vcpu(vcpu));
 	khv_tsc_rate_follow(to_khv_vcpu(vcpu), true);
 	khv_reenlighten(to_khv_vcpu(vcpu));
 	khv_stimer_halt(vcpu);

@@ -25,8 +25,16 @@ void khv_unhalted_uninit(struct khv_vcpu *vp);
  *
  * TLFS chapter "Timers", "Synthetic Time-Unhalted Timer".
  *
- * Context: the VP's thread before it enters the guest or halts, kvm->srcu held; may sleep.
+ * Context: the VP's thread before it enters the guest, kvm->srcu held; may sleep.
  */
 void khv_unhalted_process(struct khv_vcpu *vp);
+
+/**
+ * khv_unhalted_halt() - send the interrupt before a halt
+ * @vp: the VP
+ *
+ * Context: the VP's thread before it halts; may sleep.
+ */
+void khv_unhalted_halt(struct khv_vcpu *vp);
 
 #endif
