@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "apic.h"
+#include "nested.h"
 #include "refclock.h"
 
 #define CONTROL	    HV_X64_MSR_REENLIGHTENMENT_CONTROL
@@ -706,6 +707,82 @@ TEST_KNOWN(toggled_by_two_vps, "K13")
 	vcpu_entry(vm->vcpus[1], looks_on);
 	last_time = 0;
 	native(vm);
+	vm_free(vm);
+}
+
+/* --- an L2 with a TSC of its own ------------------------------------------- */
+
+#define L2_OFFSET      (5ULL << 32)
+#define L2_TIMES       2
+#define TSC_MULT_SHIFT 48
+
+static volatile struct tsc_page l2_page;
+static volatile u64 l2_tsc;
+
+GUEST_CODE(l1_with_an_l2_of_another_tsc)
+{
+	struct nested *n = this_cpu()->nested;
+
+	nested_init(n);
+	vmcs_write(n, VMCS_TSC_OFFSET, L2_OFFSET);
+	vmcs_write(n, VMCS_TSC_MULT, (u64)L2_TIMES << TSC_MULT_SHIFT);
+	nested_loop(n);
+}
+
+/* Guest, L2. */
+static u64 look_from_l2(u64 arg)
+{
+	(void)arg;
+	l2_page.sequence = ref_page.sequence;
+	l2_page.scale = ref_page.scale;
+	l2_page.offset = ref_page.offset;
+	l2_tsc = rdtsc();
+	return 0;
+}
+
+/* The time of L2's TSC is one that VP 0 has not passed, and comes to next. */
+static void l2_is_in_time(struct vm *vm, struct nested *n)
+{
+	struct guest_op op = { .op = OP_CALL, .arg0 = (u64)(uintptr_t)look_from_l2 };
+	u64 tsc, time;
+
+	look(vm->vcpus[0]);
+	vcpu_op(vm->vcpus[1], n->l2, op);
+	tsc = (l2_tsc - L2_OFFSET) / L2_TIMES;
+	time = (u64)((__uint128_t)tsc * l2_page.scale >> 64) + l2_page.offset;
+	ASSERT(l2_page.sequence, "no page");
+	ASSERT(time + SLACK_TICKS >= last_time, "VP 0 has seen %llu, then L2 %llu",
+	       (unsigned long long)last_time, (unsigned long long)time);
+	look(vm->vcpus[0]);
+	ASSERT(time <= looks[0].before + SLACK_TICKS, "L2 %llu, then VP 0 %llu",
+	       (unsigned long long)time, (unsigned long long)looks[0].before);
+}
+
+TEST_KNOWN(l2_of_its_own_offset_and_rate, "K13")
+{
+	struct nested *n;
+	struct saved s;
+	struct vm *vm;
+
+	if (host_is_amd())
+		ktap_skip("the multiplier of L2 is set as on VMX");
+	source_at(150, &s);
+	vm = restore(&s);
+	n = nested_create(vm->vcpus[1], NESTED_PAGING, 4);
+	n->controls = PROC_TSC_OFFSET;
+	n->controls2 = PROC2_TSC_SCALING;
+	vcpu_entry(vm->vcpus[1], l1_with_an_l2_of_another_tsc);
+	look(vm->vcpus[0]);
+	ASSERT_KNOWN(looks[0].status == 1, "STATUS %llu", (unsigned long long)looks[0].status);
+	nested_start(vm->vcpus[1]);
+	l2_is_in_time(vm, n);
+	let_go(vm->vcpus[0]);
+	l2_is_in_time(vm, n);
+	/* L1 has its own TSC again after an exit, and L2 its after an entry. */
+	nested_reenter(vm->vcpus[1]);
+	l2_is_in_time(vm, n);
+	ASSERT_EQ(nested_l1_op(vm->vcpus[1], OP_RD(STATUS)).result, 0);
+	ASSERT_EQ(looks[0].status, 0);
 	vm_free(vm);
 }
 
