@@ -209,7 +209,7 @@ static struct passed count(void)
 
 	for (int i = 0; i < ncpu; i++) {
 		all.timers[i] = timers[i];
-		all.interrupts[i] = timer_interrupts(i);
+		all.interrupts[i] = interrupts("HVS:", i);
 	}
 	return all;
 }
@@ -243,6 +243,7 @@ void move_check(void)
 	struct timespec ms = { .tv_nsec = 10000000 };
 	struct passed begin = count(), now;
 	uint64_t end = now_ns() + STUCK_NS;
+	unsigned long told = 0;
 
 	do {
 		nanosleep(&ms, NULL);
@@ -252,6 +253,9 @@ void move_check(void)
 	       least(&begin, &now) < MIN_PASSED ? "STUCK" : "MOVED",
 	       (unsigned long long)(now.rounds - begin.rounds),
 	       (unsigned long long)(now.replaced - begin.replaced));
+	for (int i = 0; i < ncpu; i++)
+		told += interrupts("HRE:", i);
+	printf(" told of a new TSC %lu times,", told);
 	for (int i = 0; i < ncpu; i++)
 		printf(" cpu%d timers %llu, interrupts %llu%s", i,
 		       (unsigned long long)(now.timers[i] - begin.timers[i]),

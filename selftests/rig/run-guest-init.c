@@ -174,8 +174,7 @@ static void say_interrupts(void)
 	fclose(f);
 }
 
-/* Interrupts of the synthetic timer that a CPU took. */
-unsigned long timer_interrupts(int cpu)
+unsigned long interrupts(const char *row, int cpu)
 {
 	char line[512], *p;
 	unsigned long n = 0;
@@ -184,10 +183,10 @@ unsigned long timer_interrupts(int cpu)
 	if (!f)
 		die("/proc/interrupts");
 	while (fgets(line, sizeof(line), f)) {
-		p = strstr(line, "HVS:");
+		p = strstr(line, row);
 		if (!p)
 			continue;
-		for (p += 4; cpu >= 0; cpu--)
+		for (p += strlen(row); cpu >= 0; cpu--)
 			n = strtoul(p, &p, 10);
 		break;
 	}
@@ -211,7 +210,7 @@ static void say_timers(int cpu)
 		 cpu);
 	read_line(path, name, sizeof(name));
 
-	before = timer_interrupts(cpu);
+	before = interrupts("HVS:", cpu);
 	start = now_ns();
 	due = start;
 	for (int i = 0; i < TIMERS; i++) {
@@ -224,7 +223,7 @@ static void say_timers(int cpu)
 	}
 	printf("KHV-TIMER cpu%d %s: %d timers of %llu us asked, took %llu us, ", cpu, name, TIMERS,
 	       TIMER_NS / 1000, (unsigned long long)(now_ns() - start) / 1000);
-	printf("%lu early, %lu interrupts\n", early, timer_interrupts(cpu) - before);
+	printf("%lu early, %lu interrupts\n", early, interrupts("HVS:", cpu) - before);
 }
 
 int main(void)

@@ -12,7 +12,8 @@ void die(const char *what);
 void pin(int cpu);
 void connect_vmbus(void);
 uint64_t now_ns(void);
-unsigned long timer_interrupts(int cpu);
+/* Interrupts of a row of /proc/interrupts, "HVS:", that a CPU took. */
+unsigned long interrupts(const char *row, int cpu);
 
 /* Wake-ups across CPUs and shoot-downs of mappings, one each @rest_ns, until busy_end(). */
 void busy_begin(int cpus, long rest_ns);

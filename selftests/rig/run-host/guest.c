@@ -6,12 +6,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -39,6 +41,27 @@ struct qemu guest;
 const char *guest_append = "";
 static char line[4096];
 static size_t line_len;
+
+/* Put the frequency of the host's TSC where @arg asks for it. */
+static char *with_tsc_frequency(char *arg)
+{
+	static char with[1024];
+	static const char mark[] = "@host@";
+	char *at = strstr(arg, mark);
+	int kvm, vm, khz;
+
+	if (!at)
+		return arg;
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	khz = ioctl(vm, KVM_GET_TSC_KHZ, 0);
+	if (khz <= 0)
+		fail("KVM_GET_TSC_KHZ: %d", khz);
+	close(vm);
+	close(kvm);
+	snprintf(with, sizeof(with), "%.*s%d000%s", (int)(at - arg), arg, khz, at + strlen(mark));
+	return with;
+}
 
 /* @incoming: where QEMU gets its guest from, else NULL. */
 static void start_qemu(struct qemu *qemu, const char *incoming)
@@ -69,6 +92,8 @@ static void start_qemu(struct qemu *qemu, const char *incoming)
 	for (p = argv[n = 0]; p; p = argv[++n]) {
 		if (!strcmp(p, "-monitor")) {
 			argv[n + 1] = monitor;
+		} else if (!strcmp(p, "-cpu")) {
+			argv[n + 1] = with_tsc_frequency(argv[n + 1]);
 		} else if (!strcmp(p, "-append")) {
 			snprintf(append, sizeof(append), "%s%s", argv[n + 1], guest_append);
 			argv[n + 1] = append;
