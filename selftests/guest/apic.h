@@ -9,6 +9,7 @@
 #include "guest.h"
 
 #define APIC_BASE     0xfee00000UL
+#define APIC_ID	      0x20
 #define APIC_TPR      0x80
 #define APIC_PPR      0xa0
 #define APIC_EOI      0xb0

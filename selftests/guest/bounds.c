@@ -29,6 +29,8 @@ void add_idle(struct vm *vm, u32 size)
 		       "CPUID of vCPU %u: %s", i, strerror(errno));
 		ASSERT(!ioctl(idle[i], KVM_GET_LAPIC, &lapic), "LAPIC: %s", strerror(errno));
 		*(u32 *)&lapic.regs[APIC_SPIV] = APIC_SPIV_ON;
+		if (i == WIDE - 1)
+			*(u32 *)&lapic.regs[APIC_ID] = (u32)LAST_APIC_ID << 24;
 		ASSERT(!ioctl(idle[i], KVM_SET_LAPIC, &lapic), "LAPIC: %s", strerror(errno));
 	}
 }

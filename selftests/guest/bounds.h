@@ -5,12 +5,14 @@
 
 #include "vm.h"
 
-#define WIDE	    1024 /* vCPUs */
-#define CONNECTIONS 4096
-#define CONN_LAST   0xffffff
-#define VECTOR	    0x60
-#define ALL_BANKS   ~0ULL
-#define FULL_SLOT   0x12345678
+#define WIDE	     1024 /* vCPUs */
+#define CONNECTIONS  4096
+#define CONN_LAST    0xffffff
+#define VECTOR	     0x60
+#define ALL_BANKS    ~0ULL
+#define FULL_SLOT    0x12345678
+/* Of the last of WIDE vCPUs alone. */
+#define LAST_APIC_ID 0xff
 
 /* File descriptors of idle vCPUs, by their place in the VM. */
 extern int idle[WIDE];
