@@ -459,6 +459,7 @@ struct fuzz_shadow {
 	u32 told; /* vector of a reenlightenment interrupt, user space restored its register */
 	bool restored_vm;	    /* user space restored an enabled REENLIGHTENMENT_CONTROL */
 	bool rate_kept;		    /* and the module may keep the rate of the TSC, D69 */
+	bool rate_over;		    /* and the guest has let go of it */
 	bool restored_tsc;	    /* stock has taken for its clock what lay in a frozen page */
 	u32 let_go;		    /* page + 1 that was frozen, and is not any more */
 	bool clock_set;		    /* user space has set the clock, the guest not run since */

@@ -749,7 +749,7 @@ static bool d69(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fu
 	if (!sh->rate_kept)
 		return false;
 	if (msr == HV_X64_MSR_TSC_EMULATION_STATUS || msr == HV_X64_MSR_TSC_FREQUENCY)
-		return true;
+		return !sh->rate_over;
 	page = page_word(sh, o, d, &offset);
 	if (page >= 0)
 		return page == tsc_page(sh) && offset < FUZZ_TSC_PAGE_SIZE;

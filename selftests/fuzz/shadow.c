@@ -725,10 +725,15 @@ void fuzz_shadow_op(struct fuzz_shadow *sh, const struct fuzz_op *o, const struc
 		sh->restored_l2 = sh->s->setup.nested && !out[1].ret;
 	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_VP_ASSIST_PAGE)
 		sh->assist_set = true;
-	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REENLIGHTENMENT_CONTROL)
+	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REENLIGHTENMENT_CONTROL) {
 		sh->told = o->w[1] & BIT64(16) ? o->w[1] & 0xff : 0;
-	if (o->kind == FUZZ_SET_MSR && o->w[0] == HV_X64_MSR_REENLIGHTENMENT_CONTROL)
 		sh->restored_vm = o->w[1] & BIT64(16);
+		sh->rate_over = false;
+	}
+	/* A WRMSR of the guest: the module has looked at the rate before that entry. */
+	if (o->kind == FUZZ_WRMSR && o->w[0] == HV_X64_MSR_TSC_EMULATION_STATUS && !o->w[1] &&
+	    !out[1].vector && !out[1].nr_exits)
+		sh->rate_over = true;
 	if (sh->restored_vm && !sh->rate_kept && fuzz_tsc_is_frozen(sh))
 		sh->rate_kept = fuzz_scales_tsc(sh);
 	if (o->l1 || o->kind == FUZZ_NESTED) {
