@@ -950,6 +950,10 @@ static bool d16_served(struct fuzz_shadow *sh, const struct fuzz_op *o,
 				return true;
 		return false;
 	}
+	/* Stock takes the timer's interrupts that the module holds back. */
+	if (d->what == FUZZ_OF_RESULT && o->kind == FUZZ_TIMER)
+		return !((d->a | d->b) & FUZZ_TIMER_EARLY) && d->a > d->b &&
+		       is_polled_auto_from(sh, (u32)o->w[3] & 0xf0);
 	if ((d->what != FUZZ_OF_APIC && (d->what != FUZZ_OF_RESULT || o->kind != FUZZ_APIC)) ||
 	    reg < APIC_ISR || reg >= APIC_ISR + 0x80)
 		return false;
