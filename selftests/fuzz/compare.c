@@ -111,6 +111,12 @@ static bool check_time(struct run *r, u32 at, u32 row, const struct fuzz_out out
 		/* A guest that has ended may not have come to this operation. */
 		if (!now && r->f[side]->ended)
 			continue;
+		/*
+		 * A frozen page may tell a negative time once KVM has scaled the TSC: take the
+		 * first reading as it is.
+		 */
+		if (!row && !*last && r->sh.rate && r->frozen[side])
+			*last = now;
 		/* VP_RUNTIME goes on from what user space has set, and from its end at 0. */
 		if (((s64)(now - *last) < 0 || (!row && !now && !r->sh.restored_tsc)) &&
 		    differs(r, FUZZ_OF_TIME, at, side, 0, *last, now))
