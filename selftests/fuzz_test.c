@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "lib/rows.h"
 #include "module.h"
 #include "several.h"
 
@@ -209,6 +210,38 @@ TEST(module_is_like_stock)
 	       "%u known differences that are seen often were not", missing);
 	/* A short run does not get everywhere, nor one that mostly varies what it has. */
 	ASSERT(!n || options.steer || options.ops < LONG_OPS, "%u outcomes were not reached", n);
+}
+
+/*
+ * Calls that stock does not have: the module beside itself, where they give the same and are
+ * followed by the same. What they are to give, extra_calls_test and its neighbours say.
+ */
+TEST(hidden_calls_are_deterministic)
+{
+	const enum fuzz_who who[2] = { FUZZ_MODULE, FUZZ_MODULE };
+	u32 i, bad, hidden = 0;
+
+	if (options.replay)
+		ktap_skip("one stream is replayed");
+	module_start_clean();
+	fuzz_rows_init();
+	ktap_timeout(3600 * 24);
+	module_load_with("extra_calls=all");
+	bad = run_streams(who, options.ops / SAME_SHARE, false);
+	for (i = 0; i < fuzz_nr_call_rows; i++) {
+		const struct fuzz_row *row = fuzz_call_row(i);
+
+		if (!row->hidden)
+			continue;
+		hidden++;
+		ktap_log("%s: %llu calls", row->name,
+			 (unsigned long long)row_counts(row->first).writes);
+		ASSERT(row_counts(row->first).writes || options.ops < DEFAULT_OPS, "%s: no call",
+		       row->name);
+	}
+	module_unload();
+	ASSERT(hidden, "no call is hidden");
+	ASSERT(!bad, "%u streams differ", bad);
 }
 
 /* Several VPs at once, on the module: what must hold whatever the order (fuzz/several.c). */

@@ -16,7 +16,7 @@ bool fuzz_look_at_call(const struct fuzz_op *o, struct fuzz_call *c)
 	c->varhdr = control >> 17 & 0x3ff;
 	c->reps = control >> 32 & 0xfff;
 	c->start = control >> 48 & 0xfff;
-	/* The module has no parameters here: a hidden call is as unknown to it as to stock. */
+	/* Beside stock the module has no parameters: to both a hidden call is unknown. */
 	c->row = row < 0 || fuzz_call_row((u32)row)->hidden ? NULL : fuzz_call_row((u32)row);
 	if (c->row)
 		c->len = c->row->hdr + c->varhdr * 8 + c->reps * c->row->element;

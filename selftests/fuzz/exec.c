@@ -163,8 +163,9 @@ static void take_bit(struct fuzz_vm *f, u64 bit)
 }
 
 /*
- * Both VMs of a stream show the same: what stock offers, without what the stream does without. More
- * is offered to a vCPU with the enlightened VMCS (@evmcs).
+ * Both VMs of a stream show the same: what the first one was offered (stock, if the two differ),
+ * without what the stream does without. More is offered to a vCPU with the enlightened VMCS
+ * (@evmcs).
  */
 static void set_cpuid(struct fuzz_vm *f, bool evmcs)
 {
@@ -172,7 +173,7 @@ static void set_cpuid(struct fuzz_vm *f, bool evmcs)
 	u32 i;
 
 	if (!offered[evmcs].nent) {
-		ASSERT(f->who == FUZZ_STOCK, "the first VM must be stock's");
+		ASSERT(f == &sides[0], "the first VM has to tell what is offered");
 		offered[evmcs] = f->v->cpuid;
 	}
 	f->v->cpuid = offered[evmcs];

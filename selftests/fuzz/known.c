@@ -1495,8 +1495,8 @@ struct fuzz_known fuzz_known(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	struct fuzz_known known = { NULL, false };
 	u32 i;
 
-	/* Stock beside stock has none, but when the ticks of a short period come, and how many. */
-	if (sh->f[1]->who == FUZZ_STOCK) {
+	/* Beside itself each has none, but when the ticks of a short period come, and how many. */
+	if (sh->f[0]->who == sh->f[1]->who) {
 		int n = by_which(sh, o, d);
 
 		known.cut = (n >= 0 && sh->raises[n].short_period) || ticks(sh, o, d, &known.id);
