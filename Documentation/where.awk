@@ -12,7 +12,7 @@ function number(text) {
 	return tolower(text)
 }
 
-# MSRs: HANDLERS(x), READER(x), WORD(where, member), WORDS(where, member) or WRITER(x, where, member); calls: x.
+# MSRs: HANDLERS(x), READER(x), STORED(where), STORED_ARRAY(where, n) or WRITER(x, where, member); calls: x.
 function add_row(line,    part, access, member, more) {
 	sub(/^[A-Z_]*\(/, "", line)
 	if (line ~ /,$/ && split(line, part, ",") == 3 && (getline more) > 0)
@@ -22,14 +22,20 @@ function add_row(line,    part, access, member, more) {
 	row_of_number[number(part[2])] = part[1]
 	access = part[3]
 	gsub(/[ \t]|\(.*/, "", access)
-	member = access ~ /^WORDS?$/ ? part[4] : access == "WRITER" ? part[5] : ""
-	gsub(/[()]/, "", member)
-	sub(/^[ \t]*WORDS?\(/, "", part[3])
-	word_of[part[1]] = member
-	struct_of[part[1]] = structs[part[access ~ /^WORDS?$/ ? 3 : 4]]
-	sub(/^[ \t]*[A-Z]+\(/, "", part[3])
+	# What is in the parentheses, without the access.
+	sub(/^[ \t]*[A-Z_]+\(/, "", part[3])
 	gsub(/[ )].*/, "", part[3])
-	ops[part[1]] = access ~ /^WORDS?$/ ? "" : part[3]
+	if (access ~ /^STORED/) {
+		word_of[part[1]] = "stored." part[1]
+		struct_of[part[1]] = structs[part[3]]
+		return
+	}
+	ops[part[1]] = part[3]
+	if (access == "WRITER") {
+		gsub(/[()]/, "", part[5])
+		word_of[part[1]] = part[5]
+		struct_of[part[1]] = structs[part[4]]
+	}
 }
 
 function base(path) {

@@ -22,13 +22,18 @@
 #define KHV_STRUCT_VP  struct khv_vcpu
 
 /* Place and size of the word, or array of words, of each row that has one. */
-#define AT(_type, _m)			     offsetof(_type, _m), sizeof_field(_type, _m)
-#define KHV_AT_HANDLERS(_x)		     0, 0
-#define KHV_AT_READER(_x)		     0, 0
-#define KHV_AT_WORD(_where, _m)		     AT(KHV_STRUCT_##_where, _m)
-#define KHV_AT_WORDS(_where, _m)	     AT(KHV_STRUCT_##_where, _m)
-#define KHV_AT_WRITER(_x, _where, _m)	     AT(KHV_STRUCT_##_where, _m)
-#define KHV_MSR(_name, _first, _access, ...) [KHV_MSR_ROW_##_name] = { KHV_AT_##_access },
+#define AT(_type, _m) offsetof(_type, _m), sizeof_field(_type, _m)
+#define KHV_NO_NAME(_name)
+#define KHV_NO_WORD(_name)		     0, 0
+#define KHV_STORED_VM(_name)		     AT(struct khv_vm, stored._name)
+#define KHV_STORED_VP(_name)		     AT(struct khv_vcpu, stored._name)
+/* Each is followed by the name of its row in parentheses. */
+#define KHV_AT_HANDLERS(_x)		     KHV_NO_WORD
+#define KHV_AT_READER(_x)		     KHV_NO_WORD
+#define KHV_AT_STORED(_where)		     KHV_STORED_##_where
+#define KHV_AT_STORED_ARRAY(_where, _n)	     KHV_STORED_##_where
+#define KHV_AT_WRITER(_x, _where, _m)	     AT(KHV_STRUCT_##_where, _m) KHV_NO_NAME
+#define KHV_MSR(_name, _first, _access, ...) [KHV_MSR_ROW_##_name] = { KHV_AT_##_access(_name) },
 static const struct {
 	u32 at;
 	u32 size;
@@ -63,12 +68,13 @@ KHV_WORD_OPS(KVM, word, a->vcpu->kvm)
 KHV_WORD_OPS(VM, word, a->vm)
 KHV_WORD_OPS(VP, word, a->vp)
 KHV_WORD_OPS(array_VM, word_of_array, a->vm)
+KHV_WORD_OPS(array_VP, word_of_array, a->vp)
 
 #define KHV_OPS(_r, _w)			     ((struct khv_msr_ops){ .read = (_r), .write = (_w) })
 #define KHV_OPS_HANDLERS(_x)		     KHV_OPS(khv_msr_##_x##_read, khv_msr_##_x##_write)
 #define KHV_OPS_READER(_x)		     KHV_OPS(khv_msr_##_x##_read, NULL)
-#define KHV_OPS_WORD(_where, _member)	     KHV_OPS(read_##_where, write_##_where)
-#define KHV_OPS_WORDS(_where, _member)	     KHV_OPS(read_array_##_where, write_array_##_where)
+#define KHV_OPS_STORED(_where)		     KHV_OPS(read_##_where, write_##_where)
+#define KHV_OPS_STORED_ARRAY(_where, _n)     KHV_OPS(read_array_##_where, write_array_##_where)
 #define KHV_OPS_WRITER(_x, _where, _member)  KHV_OPS(read_##_where, khv_msr_##_x##_write)
 #define KHV_MSR(_name, _first, _access, ...) [KHV_MSR_ROW_##_name] = KHV_OPS_##_access,
 const struct khv_msr_ops khv_msr_ops[KHV_NR_MSR_ROWS] = {
@@ -110,8 +116,8 @@ static_assert(FIRST_TSC_INVARIANT_CONTROL == HV_X64_MSR_TSC_INVARIANT_CONTROL);
 
 static bool write_is_plain(khv_msr_fn write)
 {
-	return write == write_KVM || write == write_VM || write == write_VP ||
-	       write == write_array_VM;
+	return write == write_VM || write == write_VP || write == write_array_VM ||
+	       write == write_array_VP;
 }
 
 int khv_msr_check(const char **bad)
@@ -119,7 +125,9 @@ int khv_msr_check(const char **bad)
 	int i;
 
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
-		bool array = khv_msr_ops[i].read == read_array_VM, many = khv_msrs[i].count > 1;
+		khv_msr_fn read = khv_msr_ops[i].read;
+		bool array = read == read_array_VM || read == read_array_VP;
+		bool many = khv_msrs[i].count > 1;
 
 		*bad = khv_msrs[i].name;
 		if (!words[i].size)

@@ -37,8 +37,8 @@ typedef enum khv_msr_result (*khv_msr_fn)(struct khv_msr_access *a);
 #define KHV_DECLARE_HANDLERS(_x)                                           \
 	enum khv_msr_result khv_msr_##_x##_read(struct khv_msr_access *a); \
 	enum khv_msr_result khv_msr_##_x##_write(struct khv_msr_access *a);
-#define KHV_DECLARE_WORD(_where, _member)
-#define KHV_DECLARE_WORDS(_where, _member)
+#define KHV_DECLARE_STORED(_where)
+#define KHV_DECLARE_STORED_ARRAY(_where, _n)
 
 #define KHV_MSR(_name, _first, _access, ...) KHV_DECLARE_##_access
 #include "khv/msrs.def.h"

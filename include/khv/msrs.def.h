@@ -7,10 +7,10 @@
  * access tells how hyperv/takeover/msr.c reads and writes the register:
  *   HANDLERS(x)              khv_msr_x_read(), khv_msr_x_write()
  *   READER(x)                khv_msr_x_read(); user space may write it, without effect
- *   WORD(where, member)      a 64-bit word
- *   WORDS(where, member)     an array of .count words
+ *   STORED(where)            a 64-bit word that the row allots: member stored.<NAME> of where
+ *   STORED_ARRAY(where, n)   n words, for a row of .count n
  *   WRITER(x, where, member) the word is read, khv_msr_x_write() writes it
- * where is KVM (struct kvm), VM (struct khv_vm) or VP (struct khv_vcpu).
+ * where is VM (struct khv_vm), VP (struct khv_vcpu) or, for WRITER, KVM (struct kvm).
  */
 #ifdef KHV_MSR
 #define KHV_MSR_ATOMIC (KHV_MSR_ATOMIC_RD | KHV_MSR_ATOMIC_WR)
@@ -91,8 +91,8 @@ KHV_MSR(SYNDBG_PENDING_BUFFER, 0x400000f5, HANDLERS(syndbg), .flags = KHV_MSR_VM
 	.need = { KHV_PRIV(FEATURES_EDX, DEBUG_MSRS) })
 KHV_MSR(SYNDBG_OPTIONS, 0x400000ff, HANDLERS(syndbg), .flags = KHV_MSR_VM, .enl = KHV_ENL_SYNDBG,
 	.need = { KHV_PRIV(FEATURES_EDX, DEBUG_MSRS) })
-KHV_MSR(CRASH_P, 0x40000100, WORDS(VM, crash_p), .count = 5, .flags = KHV_MSR_VM | KHV_MSR_ATOMIC,
-	.enl = KHV_ENL_CRASH,
+KHV_MSR(CRASH_P, 0x40000100, STORED_ARRAY(VM, 5), .count = 5,
+	.flags = KHV_MSR_VM | KHV_MSR_ATOMIC, .enl = KHV_ENL_CRASH,
 	.need = { KHV_PRIV(FEATURES_EDX, GUEST_CRASH) })
 KHV_MSR(CRASH_CTL, 0x40000105, HANDLERS(crash_ctl), .flags = KHV_MSR_VM | KHV_MSR_ATOMIC_RD,
 	.enl = KHV_ENL_CRASH,

@@ -144,6 +144,32 @@ struct khv_tsc_rate {
 	u64 moved;
 };
 
+/*
+ * The words of STORED() rows, by the names of the rows: a member has no elements in the structure
+ * that is not its own. 0 in a new VM or VP, accessed without a lock.
+ */
+#define KHV_WORDS_HANDLERS(_x)		      0
+#define KHV_WORDS_READER(_x)		      0
+#define KHV_WORDS_WRITER(_x, _where, _member) 0
+#define KHV_WORDS_STORED(_where)	      KHV_IS_##_where
+#define KHV_WORDS_STORED_ARRAY(_where, _n)    (KHV_IS_##_where * (_n))
+#define KHV_MSR(_name, _first, _access, ...)  u64 _name[KHV_WORDS_##_access];
+#define KHV_IS_VM			      1
+#define KHV_IS_VP			      0
+struct khv_vm_words {
+#include "khv/msrs.def.h"
+};
+#undef KHV_IS_VM
+#undef KHV_IS_VP
+#define KHV_IS_VM 0
+#define KHV_IS_VP 1
+struct khv_vp_words {
+#include "khv/msrs.def.h"
+};
+#undef KHV_IS_VM
+#undef KHV_IS_VP
+#undef KHV_MSR
+
 /**
  * struct khv_vm - an owned VM
  * @kvm: KVM's structure of it, which points here while the VM lives
@@ -157,7 +183,7 @@ struct khv_tsc_rate {
  * @shown: enlightenments that the CPUID of its VPs has ever shown, one bit each, for reports
  * @ended: counts of destroyed VPs
  * @hypercall_page: overlay of HV_X64_MSR_HYPERCALL, under kvm->arch.hyperv.hv_lock
- * @crash_p: HV_X64_MSR_CRASH_P0 to P4; single words, accessed without a lock
+ * @stored: words of registers, as HV_X64_MSR_CRASH_P0 to P4; single words, accessed without a lock
  * @crash_ctl: value that the guest reads from HV_X64_MSR_CRASH_CTL, without a lock
  * @crash_notice: value that the guest last wrote to HV_X64_MSR_CRASH_CTL, or 0, without a lock
  * @tsc_invariant: HV_X64_MSR_TSC_INVARIANT_CONTROL; written under hv_lock, read without a lock
@@ -181,7 +207,7 @@ struct khv_vm {
 	u64 shown;
 	struct khv_counts ended;
 	struct khv_overlay hypercall_page;
-	u64 crash_p[5];
+	struct khv_vm_words stored;
 	u64 crash_ctl;
 	u64 crash_notice;
 	u64 tsc_invariant;
@@ -300,6 +326,7 @@ struct khv_msr_access {
  *	halted at all and has not run since @idle_since; VP's thread only
  * @idle_since: guest's TSC when KVM had last run the VP
  * @unhalted: see &struct khv_unhalted
+ * @stored: words of registers; single words, accessed without a lock
  * @eom_event: signalled by an EOM of the guest, or NULL; changed under hv_lock, used under RCU
  * @apic_waits: an expiry waits for the local APIC to be enabled; VP's thread only
  * @syndbg_exit: KVM_EXIT_HYPERV_SYNDBG is requested and has not reached user space; VP's thread
@@ -345,6 +372,7 @@ struct khv_vcpu {
 	bool idle;
 	u64 idle_since;
 	struct khv_unhalted unhalted;
+	struct khv_vp_words stored;
 	struct eventfd_ctx __rcu *eom_event;
 	bool apic_waits;
 	bool syndbg_exit;
