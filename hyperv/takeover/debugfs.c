@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reports under /sys/kernel/debug/kvm-hyperv/: the hooks, the usage of each row, the enlightenments
- * that guests were shown and who answers them, and the VMs. Read-only. Takes khv_vms_lock, which no
- * hot path takes.
+ * Reports under /sys/kernel/debug/kvm-hyperv/: the hooks, each row and its usage, the
+ * enlightenments that guests were shown and who answers them, and the VMs. Read-only. Takes
+ * khv_vms_lock, which no hot path takes.
  */
 #include <linux/debugfs.h>
 #include <linux/kvm_host.h>
@@ -160,6 +160,76 @@ static int rows_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(rows);
 
+static const char *const cpuid_reg[KHV_NR_CPUID_REGS] = {
+	[KHV_CPUID_FEATURES_EAX] = "3.EAX", [KHV_CPUID_FEATURES_EBX] = "3.EBX",
+	[KHV_CPUID_FEATURES_EDX] = "3.EDX", [KHV_CPUID_HINTS_EAX] = "4.EAX",
+	[KHV_CPUID_HINTS_EBX] = "4.EBX",    [KHV_CPUID_NESTED_EAX] = "A.EAX",
+	[KHV_CPUID_NESTED_EBX] = "A.EBX",   [KHV_CPUID_SYNDBG_EAX] = "82.EAX",
+};
+
+/* Names of flags, by their bits. */
+static const char *const msr_flag[] = { "ro",		"vm",	       "unrouted", "atomic-read",
+					"atomic-write", "restore-any", "overlay",  "shown" };
+static const char *const hc_flag[] = { "fast",	    "xmm",	"varhdr", "rep", "need-if-syndbg",
+				       "user-exit", "any-form", "atomic", "l2",	 "need-any",
+				       "l2-post",   "hidden",	"each" };
+
+static void show_flags(struct seq_file *m, const char *const *names, unsigned int nr, u32 flags)
+{
+	const char *comma = "";
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		if (!(flags & BIT(i)))
+			continue;
+		seq_printf(m, "%s%s", comma, names[i]);
+		comma = ",";
+	}
+	seq_puts(m, *comma ? " " : "- ");
+}
+
+/* The registers of khv_cpuid_reg are named by leaf; a whole register has no bit. */
+static void show_needs(struct seq_file *m, const struct khv_priv *need)
+{
+	unsigned int i;
+
+	for (i = 0; i < KHV_MAX_PRIVS && need[i].reg; i++) {
+		seq_printf(m, "%s%s", i ? "," : "", cpuid_reg[need[i].reg]);
+		if (need[i].bit != KHV_WHOLE_REG)
+			seq_printf(m, ".%u", need[i].bit);
+	}
+	seq_puts(m, i ? "\n" : "-\n");
+}
+
+/* What the rows say of themselves: selftests look there for rows that they do not know. */
+static int tables_show(struct seq_file *m, void *unused)
+{
+	int i;
+
+	seq_puts(m, "register number count stride reserved enlightenment flags needs\n");
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		const struct khv_msr_row *r = &khv_msrs[i];
+
+		seq_printf(m, "%s 0x%08x %u %u 0x%llx %s ", r->name, r->first, r->count, r->stride,
+			   r->reserved, khv_enls[r->enl].name);
+		show_flags(m, msr_flag, ARRAY_SIZE(msr_flag), r->flags);
+		show_needs(m, r->need);
+	}
+	seq_puts(m, "hypercall code count input rep output rep-output enlightenment flags needs\n");
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		const struct khv_hc_row *r = &khv_hcs[i];
+
+		if (!khv_hc_shown(i))
+			continue;
+		seq_printf(m, "%s 0x%04x %u %u %u %u %u %s ", r->name, r->code, r->count, r->hdr,
+			   r->rep, r->out, r->rep_out, khv_enls[r->enl].name);
+		show_flags(m, hc_flag, ARRAY_SIZE(hc_flag), r->flags);
+		show_needs(m, r->need);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(tables);
+
 static int posts_show(struct seq_file *m, void *unused)
 {
 	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);
@@ -230,6 +300,7 @@ void khv_debugfs_init(void)
 	root = debugfs_create_dir("kvm-hyperv", NULL);
 	debugfs_create_file("enlightenments", 0400, root, NULL, &enlightenments_fops);
 	debugfs_create_file("rows", 0400, root, NULL, &rows_fops);
+	debugfs_create_file("tables", 0400, root, NULL, &tables_fops);
 	debugfs_create_file("posts", 0400, root, NULL, &posts_fops);
 	debugfs_create_file("hooks", 0400, root, NULL, &hooks_fops);
 	debugfs_create_file("vms", 0400, root, NULL, &vms_fops);

@@ -371,6 +371,32 @@ static inline int khv_hc_find(u16 code)
 }
 
 /**
+ * khv_msr_name() - name of the row of an MSR
+ * @msr: MSR number
+ *
+ * Return: the name, empty without a row. Context: any, no lock.
+ */
+static inline const char *khv_msr_name(u32 msr)
+{
+	int row = khv_msr_find(msr);
+
+	return row < 0 ? "" : khv_msrs[row].name;
+}
+
+/**
+ * khv_hc_name() - name of the row of a hypercall
+ * @code: call code
+ *
+ * Return: the name, empty without a row. Context: any, no lock.
+ */
+static inline const char *khv_hc_name(u16 code)
+{
+	int row = khv_hc_find(code);
+
+	return row < 0 ? "" : khv_hcs[row].name;
+}
+
+/**
  * struct khv_gate - rows and features that a VP may use, derived from its CPUID
  * @msr: bit set: the MSR row is allowed
  * @hc: bit set: the hypercall row is allowed

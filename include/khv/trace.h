@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Tracepoints, in tracefs under events/kvm_hyperv/. One event per MSR access; khv_msr tells guest
- * from user space.
+ * from user space. "row" is the name of the row, empty for a number without one.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM kvm_hyperv
@@ -12,6 +12,9 @@
 #include <linux/tracepoint.h>
 
 #include "khv/hcall.h"
+#include "khv/tables.h"
+
+#define KHV_TRACE_NAME 40 /* longer than any name */
 
 TRACE_EVENT(khv_msr,
 	TP_PROTO(int vcpu_id, u32 msr, u64 data, bool write, bool host, int fault),
@@ -23,6 +26,7 @@ TRACE_EVENT(khv_msr,
 		__field(bool, write)
 		__field(bool, host)
 		__field(bool, fault)
+		__array(char, row, KHV_TRACE_NAME)
 	),
 	TP_fast_assign(
 		__entry->vcpu_id = vcpu_id;
@@ -31,10 +35,11 @@ TRACE_EVENT(khv_msr,
 		__entry->write = write;
 		__entry->host = host;
 		__entry->fault = fault;
+		strscpy(__entry->row, khv_msr_name(msr), KHV_TRACE_NAME);
 	),
-	TP_printk("vcpu %d %s 0x%x 0x%llx%s%s", __entry->vcpu_id,
+	TP_printk("vcpu %d %s 0x%x 0x%llx%s%s %s", __entry->vcpu_id,
 		  __entry->write ? "wrmsr" : "rdmsr", __entry->msr, __entry->data,
-		  __entry->host ? " host" : "", __entry->fault ? " fault" : "")
+		  __entry->host ? " host" : "", __entry->fault ? " fault" : "", __entry->row)
 );
 
 TRACE_EVENT(khv_hypercall,
@@ -45,15 +50,18 @@ TRACE_EVENT(khv_hypercall,
 		__field(u64, control)
 		__field(u64, in)
 		__field(u64, out)
+		__array(char, row, KHV_TRACE_NAME)
 	),
 	TP_fast_assign(
 		__entry->vcpu_id = vcpu_id;
 		__entry->control = hc->control;
 		__entry->in = hc->in;
 		__entry->out = hc->out;
+		strscpy(__entry->row, khv_hc_name(hc->code), KHV_TRACE_NAME);
 	),
-	TP_printk("vcpu %d code 0x%llx control 0x%llx in 0x%llx out 0x%llx", __entry->vcpu_id,
-		  __entry->control & KHV_CTL_CODE, __entry->control, __entry->in, __entry->out)
+	TP_printk("vcpu %d code 0x%llx control 0x%llx in 0x%llx out 0x%llx %s", __entry->vcpu_id,
+		  __entry->control & KHV_CTL_CODE, __entry->control, __entry->in, __entry->out,
+		  __entry->row)
 );
 
 TRACE_EVENT(khv_hypercall_done,
