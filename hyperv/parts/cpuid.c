@@ -25,14 +25,19 @@ static const u32 experiments[KHV_NR_CPUID_REGS] = {
 	[KHV_CPUID_HINTS_EAX] = BIT(KHV_HINTS_EAX_NESTED),
 };
 
+bool khv_enl_is_asked(const struct khv_enl_row *enl)
+{
+	if (enl->cond == KHV_COND_CALL)
+		return khv_enl_has_call(enl - khv_enls);
+	return enl->cond != KHV_COND_ASKED ||
+	       (khv_added_cpuid[enl->offer[0].reg] & BIT(enl->offer[0].bit));
+}
+
 static bool cond_holds(const struct khv_enl_row *enl, struct kvm_vcpu *vcpu, u16 evmcs)
 {
+	if (!khv_enl_is_asked(enl) || (khv_enl_needs_lapic(enl) && vcpu && !vcpu->arch.apic))
+		return false;
 	switch ((enum khv_cond)enl->cond) {
-	case KHV_COND_LAPIC:
-		return !vcpu || vcpu->arch.apic;
-	case KHV_COND_ASKED:
-		return (!vcpu || vcpu->arch.apic) &&
-		       (khv_added_cpuid[enl->offer[0].reg] & BIT(enl->offer[0].bit));
 	case KHV_COND_EVMCS:
 		return evmcs;
 	case KHV_COND_NO_SMT:
@@ -41,11 +46,12 @@ static bool cond_holds(const struct khv_enl_row *enl, struct kvm_vcpu *vcpu, u16
 		return *khv_tdp_enabled;
 	case KHV_COND_NPT:
 		return *khv_tdp_enabled && khv_svm;
-	case KHV_COND_CALL:
-		return khv_enl_has_call(enl - khv_enls);
 	case KHV_COND_FAST_OUTPUT:
 		return khv_has_fast_output();
 	case KHV_COND_ALWAYS:
+	case KHV_COND_LAPIC:
+	case KHV_COND_ASKED:
+	case KHV_COND_CALL:
 		break;
 	}
 	return true;

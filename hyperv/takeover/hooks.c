@@ -53,6 +53,18 @@ static bool any_unrouted(void)
 	return false;
 }
 
+/* Is there a row that KVM_GET_MSR_INDEX_LIST must name, besides what KVM names? */
+static bool any_listed(void)
+{
+	int i;
+
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		if (khv_msr_is_listed(i))
+			return true;
+	}
+	return false;
+}
+
 /* khv_hook_wanted() of a function that may not exist. */
 static bool needed(enum khv_hook_id id)
 {
@@ -64,6 +76,8 @@ static bool needed(enum khv_hook_id id)
 	case KHV_HOOK_kvm_get_msr_common:
 	case KHV_HOOK_kvm_set_msr_common:
 		return any_unrouted();
+	case KHV_HOOK_kvm_arch_dev_ioctl:
+		return any_listed();
 	case KHV_HOOK_nested_svm_vmrun:
 		return khv_l2_calls_hooked;
 	case KHV_HOOK_kvm_cpuid:

@@ -8,6 +8,7 @@
 
 #include <linux/kvm_host.h>
 #include <linux/nospec.h>
+#include <linux/uaccess.h>
 
 #include "compat/tlfs.h"
 #include "khv/drivers.h"
@@ -235,4 +236,31 @@ int khv_msr_write(struct kvm_vcpu *vcpu, u32 msr, u64 data, bool host)
 		ret = write_row(&a);
 	trace_khv_msr(vcpu->vcpu_id, msr, data, true, host, ret);
 	return ret != KHV_MSR_OK;
+}
+
+int khv_msr_list_complete(struct kvm_msr_list __user *list, u32 room)
+{
+	u32 __user *to;
+	u32 nr, total;
+	int row, i;
+
+	if (get_user(nr, &list->nmsrs))
+		return -EFAULT;
+	total = nr;
+	for (row = 0; row < KHV_NR_MSR_ROWS; row++)
+		total += khv_msr_is_listed(row) ? khv_msrs[row].count : 0;
+	if (put_user(total, &list->nmsrs))
+		return -EFAULT;
+	if (room < total)
+		return -E2BIG;
+	to = list->indices + nr;
+	for (row = 0; row < KHV_NR_MSR_ROWS; row++) {
+		if (!khv_msr_is_listed(row))
+			continue;
+		for (i = 0; i < khv_msrs[row].count; i++) {
+			if (put_user(khv_msrs[row].first + i * khv_msrs[row].stride, to++))
+				return -EFAULT;
+		}
+	}
+	return 0;
 }

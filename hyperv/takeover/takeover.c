@@ -4,7 +4,7 @@
  * and passes all others on to KVM without a frame of this module on the stack, so that rmmod need
  * not wait for KVM's VMs. Calls for an owned VM may leave a frame, because the VM holds a reference
  * on the module. Two exceptions: creation and destruction of a VM run under khv_inflight, and the
- * system ioctl KVM_GET_SUPPORTED_HV_CPUID takes a reference itself.
+ * system ioctls KVM_GET_SUPPORTED_HV_CPUID and KVM_GET_MSR_INDEX_LIST take a reference themselves.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -172,6 +172,28 @@ int khv_hook_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 
 	if (!vcpu)
 		module_put(THIS_MODULE);
+	return ret;
+}
+
+/* A system ioctl, as above. */
+bool khv_asks_kvm_arch_dev_ioctl(struct file *filp, unsigned int ioctl)
+{
+	return ioctl == KVM_GET_MSR_INDEX_LIST && READ_ONCE(khv_takeover) &&
+	       try_module_get(THIS_MODULE);
+}
+
+long khv_hook_kvm_arch_dev_ioctl(struct file *filp, unsigned int ioctl, unsigned long arg)
+{
+	struct kvm_msr_list __user *list = (void __user *)arg;
+	long ret = -EFAULT;
+	u32 room;
+
+	/* Before KVM writes its number there. */
+	if (!get_user(room, &list->nmsrs))
+		ret = khv_orig_kvm_arch_dev_ioctl(filp, ioctl, arg);
+	if (!ret || ret == -E2BIG)
+		ret = khv_msr_list_complete(list, room);
+	module_put(THIS_MODULE);
 	return ret;
 }
 

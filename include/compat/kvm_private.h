@@ -257,6 +257,10 @@ KHV_HOOK(KVM, KVM, void, kvm_hv_setup_tsc_page,
 KHV_HOOK(KVM, ASK, long, kvm_arch_vm_ioctl,
 	 (struct file *filp, unsigned int ioctl, unsigned long arg), (filp, ioctl, arg),
 	 "timers of halted VPs would not follow KVM_SET_CLOCK, and KVM_GET_CLOCK would lag")
+/* Only while a row is to be named, see khv_msr_is_listed(). */
+KHV_HOOK(KVM, ASK, long, kvm_arch_dev_ioctl,
+	 (struct file *filp, unsigned int ioctl, unsigned long arg), (filp, ioctl, arg),
+	 "user space could not learn which registers of the module to save")
 KHV_HOOK_TO(KVM, KVM, int, kvm_vm_ioctl_hv_eventfd,
 	 (struct kvm *kvm, struct kvm_hyperv_eventfd *args),
 	 (kvm, args), khv_connection_eventfd,

@@ -20,6 +20,14 @@ extern u32 khv_added_cpuid[KHV_NR_CPUID_REGS];
 bool khv_cpuid_adds(void);
 
 /**
+ * khv_enl_is_asked() - may guests be shown an enlightenment, as far as module parameters go?
+ * @enl: the row
+ *
+ * Return: false if it waits for a parameter that does not name it. Context: from module load on.
+ */
+bool khv_enl_is_asked(const struct khv_enl_row *enl);
+
+/**
  * khv_cpuid_addable() - the bits of a register that a module parameter may add
  * @which: the register
  *

@@ -3,6 +3,7 @@
 #ifndef KHV_DRIVERS_H
 #define KHV_DRIVERS_H
 
+#include "khv/cpuid.h"
 #include "khv/state.h"
 #include "khv/tables.h"
 
@@ -40,7 +41,7 @@ static inline bool khv_msr_is_unrouted(u32 msr)
  * KVM_CAP_X86_USER_SPACE_MSR decide.
  *
  * Return: true if the row has KHV_MSR_SHOWN, the guest's CPUID shows it, and the VM has a local
- * APIC in the kernel, by which alone KVM learns of interrupts. Context: the vCPU's thread.
+ * APIC in the kernel if the enlightenment needs one. Context: the vCPU's thread.
  */
 static inline bool khv_msr_is_shown(struct kvm_vcpu *vcpu, u32 msr)
 {
@@ -48,8 +49,33 @@ static inline bool khv_msr_is_shown(struct kvm_vcpu *vcpu, u32 msr)
 	int row = khv_msr_find(msr);
 
 	return row >= 0 && (khv_msrs[row].flags & KHV_MSR_SHOWN) && vp &&
-	       (vp->gate.msr & BIT_ULL(row)) && vcpu->arch.apic;
+	       (vp->gate.msr & BIT_ULL(row)) &&
+	       (vcpu->arch.apic || !khv_enl_needs_lapic(&khv_enls[khv_msrs[row].enl]));
 }
+
+/**
+ * khv_msr_is_listed() - does the module add a row to KVM_GET_MSR_INDEX_LIST?
+ * @row: &enum khv_msr_id
+ *
+ * A VMM that saves what KVM names then saves it as well. Only a register that no KVM has, that user
+ * space can write, and that guests may be shown: without a module parameter the list is KVM's own.
+ *
+ * Return: true if so. Context: any, from module load on.
+ */
+static inline bool khv_msr_is_listed(int row)
+{
+	return (khv_msrs[row].flags & (KHV_MSR_SHOWN | KHV_MSR_RO)) == KHV_MSR_SHOWN &&
+	       khv_enl_is_asked(&khv_enls[khv_msrs[row].enl]);
+}
+
+/**
+ * khv_msr_list_complete() - add rows to what KVM_GET_MSR_INDEX_LIST has returned
+ * @list: user space's list, with KVM's numbers
+ * @room: how many numbers fit into it
+ *
+ * Return: 0, -E2BIG with the number of all registers in @list, -EFAULT. Context: may sleep.
+ */
+int khv_msr_list_complete(struct kvm_msr_list __user *list, u32 room);
 
 /**
  * khv_msr_read() - handle RDMSR and KVM_GET_MSRS in an owned VM

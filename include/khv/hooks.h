@@ -29,6 +29,7 @@
  */
 bool khv_asks_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu);
 bool khv_asks_kvm_arch_vm_ioctl(struct file *filp, unsigned int ioctl);
+bool khv_asks_kvm_arch_dev_ioctl(struct file *filp, unsigned int ioctl);
 bool khv_asks_nested_evmcs_check_controls(struct vmcs12 *vmcs12);
 
 #define KHV_HOOK(_mod, _owner, _ret, _name, _params, _args, _why) KHV_HOOK_##_name,

@@ -236,6 +236,19 @@ struct khv_hc_row {
 	struct khv_priv need[KHV_MAX_PRIVS];
 };
 
+/**
+ * khv_enl_needs_lapic() - is the enlightenment there only with a local APIC in the kernel?
+ * @enl: the row
+ *
+ * KVM learns of interrupts by it alone.
+ *
+ * Return: true if so. Context: any.
+ */
+static inline bool khv_enl_needs_lapic(const struct khv_enl_row *enl)
+{
+	return enl->cond == KHV_COND_LAPIC || enl->cond == KHV_COND_ASKED;
+}
+
 #define KHV_ENLIGHTENMENT(_id, _name, ...) KHV_ENL_##_id,
 enum khv_enl {
 #include "khv/enlightenments.def.h"

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_GET_MSR_INDEX_LIST: KVM's own list, but for a register that no KVM has and that a module
+ * parameter shows to guests: the time-unhalted timer's two. Loads the module itself.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "module.h"
+#include "tracefs.h"
+#include "vm.h"
+
+#define CONFIG	 HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG
+#define COUNT	 HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT
+#define SHOW	 "features_edx=0x800000"
+#define TAKEOVER "/sys/module/kvm_hyperv/parameters/takeover"
+
+struct list {
+	struct kvm_msr_list hdr;
+	u32 msrs[1024];
+};
+
+static int __get_list(struct list *l, u32 room)
+{
+	l->hdr.nmsrs = room;
+	return ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, l) ? -errno : 0;
+}
+
+static void get_list(struct list *l)
+{
+	int r;
+
+	memset(l, 0, sizeof(*l));
+	r = __get_list(l, ARRAY_SIZE(l->msrs));
+	ASSERT(!r, "KVM_GET_MSR_INDEX_LIST: %s", strerror(-r));
+}
+
+static void expect_same(const struct list *a, const struct list *b)
+{
+	ASSERT_EQ(a->hdr.nmsrs, b->hdr.nmsrs);
+	ASSERT(!memcmp(a, b, sizeof(*a)), "the lists differ");
+}
+
+static struct list stock, now;
+
+TEST(is_kvms_own_without_a_parameter)
+{
+	require_module_file();
+	get_list(&stock);
+	module_load();
+	get_list(&now);
+	expect_same(&stock, &now);
+	/* GUEST_IDLE is read-only: there is nothing to save. */
+	module_unload();
+	module_load_with("features_eax=0x400");
+	get_list(&now);
+	expect_same(&stock, &now);
+	module_unload();
+	get_list(&now);
+	expect_same(&stock, &now);
+}
+
+TEST(has_what_a_parameter_shows)
+{
+	u32 n;
+
+	require_module_file();
+	get_list(&stock);
+	module_load_with(SHOW);
+	get_list(&now);
+	n = stock.hdr.nmsrs;
+	ASSERT_EQ(now.hdr.nmsrs, n + 2);
+	ASSERT(!memcmp(now.msrs, stock.msrs, n * sizeof(u32)), "KVM's own numbers have changed");
+	ASSERT_EQ(now.msrs[n], CONFIG);
+	ASSERT_EQ(now.msrs[n + 1], COUNT);
+	ASSERT_EQ(now.msrs[n + 2], 0);
+	/* VMs of then on are KVM's own, and so is their list. */
+	file_must_write(TAKEOVER, "0");
+	get_list(&now);
+	expect_same(&stock, &now);
+	ASSERT_EQ(module_refs(), 0);
+	module_unload();
+	get_list(&now);
+	expect_same(&stock, &now);
+}
+
+TEST(tells_how_many_there_are)
+{
+	static struct list before;
+	u32 n;
+
+	require_module_file();
+	get_list(&stock);
+	n = stock.hdr.nmsrs;
+	module_load_with(SHOW);
+	ASSERT_EQ(-__get_list(&now, 0), E2BIG);
+	ASSERT_EQ(now.hdr.nmsrs, n + 2);
+	/* Room for KVM's only, and for one more. */
+	ASSERT_EQ(-__get_list(&now, n), E2BIG);
+	ASSERT_EQ(now.hdr.nmsrs, n + 2);
+	memset(&before, 0x55, sizeof(before));
+	now = before;
+	ASSERT_EQ(-__get_list(&now, n + 1), E2BIG);
+	ASSERT_EQ(now.hdr.nmsrs, n + 2);
+	ASSERT_EQ(now.msrs[n], before.msrs[n]);
+	ASSERT_EQ(__get_list(&now, n + 2), 0);
+	ASSERT_EQ(now.msrs[n + 1], COUNT);
+	ASSERT_EQ(now.msrs[n + 2], before.msrs[n + 2]);
+	ASSERT(ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, NULL) && errno == EFAULT, "no list at all");
+	ASSERT(ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, ~0UL << 12) && errno == EFAULT,
+	       "the kernel's memory");
+	ASSERT_EQ(module_refs(), 0);
+	module_unload();
+}
+
+static void save_and_restore(struct vcpu *from, struct vcpu *to)
+{
+	u64 value;
+	u32 i;
+
+	get_list(&now);
+	for (i = 0; i < now.hdr.nmsrs; i++) {
+		/* Not every vCPU has all that is named. */
+		if ((now.msrs[i] & 0xfffff000) == 0x40000000 &&
+		    __vcpu_get_msr(from, now.msrs[i], &value) == 1)
+			__vcpu_set_msr(to, now.msrs[i], value);
+	}
+}
+
+/* A VMM that saves what is named, as Cloud Hypervisor does. */
+TEST(a_vmm_migrates_what_is_named)
+{
+	u64 period = 3600ULL * 10000000;
+	struct vm *vm, *target;
+
+	require_module_file();
+	module_load_with(SHOW);
+	vm = vm_create(1, 0);
+	target = vm_create(1, 0);
+	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_GUEST_OS_ID, 0x8100000000000001ULL);
+	vcpu_set_msr(vm->vcpus[0], COUNT, period);
+	vcpu_set_msr(vm->vcpus[0], CONFIG, 0x171);
+	save_and_restore(vm->vcpus[0], target->vcpus[0]);
+	ASSERT_EQ(vcpu_get_msr(target->vcpus[0], COUNT), period);
+	ASSERT_EQ(vcpu_get_msr(target->vcpus[0], CONFIG), 0x171);
+	vm_free(target);
+	vm_free(vm);
+	module_unload();
+}
+
+TEST(stock_does_not_name_them)
+{
+	u32 i;
+
+	if (module_loaded())
+		ktap_skip("the module is loaded");
+	get_list(&stock);
+	for (i = 0; i < stock.hdr.nmsrs; i++)
+		ASSERT(stock.msrs[i] != CONFIG && stock.msrs[i] != COUNT, "0x%x", stock.msrs[i]);
+}
+
+int main(int argc, char **argv)
+{
+	return module_ktap_main(argc, argv);
+}
