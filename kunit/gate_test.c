@@ -2,7 +2,8 @@
 /*
  * KVM_CAP_HYPERV_ENFORCE_CPUID: every row with and without each of its privileges. The privileges
  * that the TLFS and KVM ask for are written out here once more, by leaf and bit, so that a row with
- * the wrong one is seen.
+ * the wrong one is seen. A row that is not written out here, a prototype's, is tested by its own
+ * columns, and named.
  */
 #include <kunit/test.h>
 #include <linux/errno.h>
@@ -19,6 +20,34 @@
 #define H_EAX  KHV_CPUID_HINTS_EAX
 #define H_EBX  KHV_CPUID_HINTS_EBX
 #define S_EAX  KHV_CPUID_SYNDBG_EAX
+
+/* Rows that the lists below do not have, one bit each. */
+static u64 unlisted_msrs(void);
+static u64 unlisted_hcs(void);
+
+/* Of these, rows that a guest must be shown in any case; calls that need nothing, or a debugger. */
+static u64 unlisted_shown(void)
+{
+	u64 rows = 0;
+	unsigned int i;
+
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
+		rows |= khv_msrs[i].flags & KHV_MSR_SHOWN ? 1ULL << i : 0;
+	return rows & unlisted_msrs();
+}
+
+static u64 unlisted_free(bool debugger)
+{
+	u64 rows = 0;
+	unsigned int i;
+
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		if (!khv_hcs[i].need[0].reg ||
+		    (!debugger && (khv_hcs[i].flags & KHV_NEED_IF_SYNDBG)))
+			rows |= 1ULL << i;
+	}
+	return rows & unlisted_hcs();
+}
 
 /* A guest that is shown everything: every bit, and a spinlock retry count that means something. */
 static struct khv_cpuid everything(void)
@@ -101,9 +130,11 @@ static void not_enforced_all_allowed(struct kunit *test)
 
 	shown.reg[F_EAX] = 1U << 10 | 1U << 3;
 	shown.reg[F_EDX] = 1U << 23;
-	expect_open(test, &shown, false);
+	khv_gate_compute(&gate, &shown, false);
+	KUNIT_EXPECT_EQ(test, gate.msr | unlisted_shown(), all(KHV_NR_MSR_ROWS));
+	KUNIT_EXPECT_EQ(test, gate.hc, all(KHV_NR_HC_ROWS));
 	khv_gate_compute(&gate, &nothing, false);
-	KUNIT_EXPECT_EQ(test, gate.msr, all(KHV_NR_MSR_ROWS) & ~hidden);
+	KUNIT_EXPECT_EQ(test, gate.msr, all(KHV_NR_MSR_ROWS) & ~hidden & ~unlisted_shown());
 	KUNIT_EXPECT_EQ(test, gate.hc, all(KHV_NR_HC_ROWS));
 	expect_open(test, &cpuid, false);
 	expect_open(test, &cpuid, true);
@@ -124,17 +155,17 @@ static void enforced_nothing_shown(struct kunit *test)
 
 	khv_gate_compute(&gate, &cpuid, true);
 	KUNIT_EXPECT_EQ(test, gate.msr, 0);
-	KUNIT_EXPECT_EQ(test, gate.hc, debug | free_calls);
+	KUNIT_EXPECT_EQ(test, gate.hc, debug | free_calls | unlisted_free(false));
 	KUNIT_EXPECT_FALSE(test, gate.xmm);
 	KUNIT_EXPECT_FALSE(test, gate.fast_output);
 	KUNIT_EXPECT_FALSE(test, gate.lock);
 
 	cpuid.reg[S_EAX] = 1U << 1;
 	khv_gate_compute(&gate, &cpuid, true);
-	KUNIT_EXPECT_EQ(test, gate.hc, free_calls);
+	KUNIT_EXPECT_EQ(test, gate.hc, free_calls | unlisted_free(true));
 	cpuid.reg[F_EBX] = 1U << 11;
 	khv_gate_compute(&gate, &cpuid, true);
-	KUNIT_EXPECT_EQ(test, gate.hc, debug | free_calls);
+	KUNIT_EXPECT_EQ(test, gate.hc & ~unlisted_hcs(), debug | free_calls);
 }
 
 static void single_bits(struct kunit *test)
@@ -375,34 +406,89 @@ static void hc_gate(struct kunit *test)
 	row_gate(test, need, row, hc_allowed_by, khv_hcs[row].flags & KHV_NEED_IF_SYNDBG);
 }
 
-/* A new row belongs into the lists above. */
-static void every_row_is_listed(struct kunit *test)
+static u64 bit_of(int row)
 {
-	u64 msr = 0, hc = free_calls;
-	unsigned int i;
-	int row;
+	return row < 0 ? 0 : 1ULL << row;
+}
 
-	for (i = 0; i < ARRAY_SIZE(msr_needs); i++) {
-		row = khv_msr_find(msr_needs[i].number);
-		KUNIT_ASSERT_GE(test, row, 0);
-		msr |= 1ULL << row;
+static u64 unlisted_msrs(void)
+{
+	u64 listed = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(msr_needs); i++)
+		listed |= bit_of(khv_msr_find(msr_needs[i].number));
+	return all(KHV_NR_MSR_ROWS) & ~listed;
+}
+
+static u64 unlisted_hcs(void)
+{
+	u64 listed = free_calls;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(hc_needs); i++)
+		listed |= bit_of(khv_hc_find(hc_needs[i].number));
+	for (i = 0; i < ARRAY_SIZE(hc_needs_any); i++)
+		listed |= bit_of(khv_hc_find(hc_needs_any[i].number));
+	return all(KHV_NR_HC_ROWS) & ~listed;
+}
+
+/* The rows that are not listed, by their own columns: with all, and without each that they need. */
+static void own_gate(struct kunit *test, const char *name, const struct khv_priv *need, bool any,
+		     unsigned int row, bool (*allowed)(const struct khv_cpuid *, unsigned int))
+{
+	struct khv_cpuid none = everything(), all_needs = { .present = true }, cpuid;
+	unsigned int i;
+
+	kunit_info(test, "%s is not in the list: taken from the module\n", name);
+	all_needs.reg[S_EAX] = 1U << 1;
+	for (i = 0; i < KHV_MAX_PRIVS && need[i].reg; i++) {
+		hide(&none, need[i].reg, need[i].bit);
+		show(&all_needs, need[i].reg, need[i].bit);
 	}
-	for (i = 0; i < ARRAY_SIZE(hc_needs); i++) {
-		row = khv_hc_find(hc_needs[i].number);
-		KUNIT_ASSERT_GE(test, row, 0);
-		hc |= 1ULL << row;
+	KUNIT_EXPECT_TRUE_MSG(test, allowed(&all_needs, row), "%s: denied with what it needs",
+			      name);
+	KUNIT_EXPECT_EQ_MSG(test, allowed(&none, row), !i, "%s: with all but what it needs", name);
+	while (i--) {
+		cpuid = any ? none : everything();
+		if (any)
+			show(&cpuid, need[i].reg, need[i].bit);
+		else
+			hide(&cpuid, need[i].reg, need[i].bit);
+		KUNIT_EXPECT_EQ_MSG(test, allowed(&cpuid, row), any, "%s: need %u alone", name, i);
 	}
-	for (i = 0; i < ARRAY_SIZE(hc_needs_any); i++) {
-		row = khv_hc_find(hc_needs_any[i].number);
-		KUNIT_ASSERT_GE(test, row, 0);
-		hc |= 1ULL << row;
+}
+
+static void rows_that_are_not_listed(struct kunit *test)
+{
+	u64 msrs = unlisted_msrs(), hcs = unlisted_hcs();
+	unsigned int i;
+
+	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
+		if (msrs >> i & 1)
+			own_gate(test, khv_msrs[i].name, khv_msrs[i].need, false, i, msr_allowed);
 	}
-	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
-		KUNIT_EXPECT_TRUE_MSG(test, msr >> i & 1, "MSR row %s is not listed",
-				      khv_msrs[i].name);
-	for (i = 0; i < KHV_NR_HC_ROWS; i++)
-		KUNIT_EXPECT_TRUE_MSG(test, hc >> i & 1, "hypercall row %s is not listed",
-				      khv_hcs[i].name);
+	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
+		if (hcs >> i & 1)
+			own_gate(test, khv_hcs[i].name, khv_hcs[i].need,
+				 khv_hcs[i].flags & KHV_NEED_ANY, i, hc_allowed_by);
+	}
+}
+
+/* What the lists have must be there: a row that is lost is not taken for one that is new. */
+static void every_listed_row_exists(struct kunit *test)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(msr_needs); i++)
+		KUNIT_EXPECT_GE_MSG(test, khv_msr_find(msr_needs[i].number), 0, "%s",
+				    msr_needs[i].name);
+	for (i = 0; i < ARRAY_SIZE(hc_needs); i++)
+		KUNIT_EXPECT_GE_MSG(test, khv_hc_find(hc_needs[i].number), 0, "%s",
+				    hc_needs[i].name);
+	for (i = 0; i < ARRAY_SIZE(hc_needs_any); i++)
+		KUNIT_EXPECT_GE_MSG(test, khv_hc_find(hc_needs_any[i].number), 0, "%s",
+				    hc_needs_any[i].name);
 }
 
 static struct kunit_case gate_cases[] = {
@@ -413,7 +499,8 @@ static struct kunit_case gate_cases[] = {
 	KUNIT_CASE(single_bits),
 	KUNIT_CASE(priv_held),
 	KUNIT_CASE(whole_register),
-	KUNIT_CASE(every_row_is_listed),
+	KUNIT_CASE(rows_that_are_not_listed),
+	KUNIT_CASE(every_listed_row_exists),
 	KUNIT_CASE_PARAM(msr_gate, msr_gen_params),
 	KUNIT_CASE_PARAM(hc_gate, hc_gen_params),
 	{},

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "enforce.h"
+#include "tables.h"
 
 /* A sentinel for the one privilege that is a number: 4.EBX. */
 #define NEED_SPIN 1ULL
@@ -330,4 +331,76 @@ TEST(xmm_form_with_bit)
 TEST(xmm_form_without_bit_is_ud)
 {
 	check_xmm(false);
+}
+
+/* --- rows of the module that are not in the list ------------------------------------- */
+
+static bool in_list(u32 code)
+{
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(hcalls); i++) {
+		if (code == (hcalls[i].control & CODE_MASK))
+			return true;
+	}
+	return false;
+}
+
+/* The gate comes before the form: with a wrong form no handler says anything. */
+static void expect_table_call(struct vcpu *v, const struct table_row *r, bool allowed,
+			      const char *what)
+{
+	struct ops_page *p;
+	u32 i;
+
+	vcpu_set_cpuid(v);
+	p = vcpu_ops_init(v, 1);
+	for (i = 0; i < r->count; i++) {
+		struct guest_op o = vcpu_op(v, p, OP_HC((r->number + i) | BIT64(60), 0, 0));
+
+		ASSERT(!o.vector && o.result == (allowed ? HV_STATUS_INVALID_HYPERCALL_INPUT :
+							   HV_STATUS_ACCESS_DENIED),
+		       "%s %s: vector %u, result 0x%llx", r->name, what, o.vector,
+		       (unsigned long long)o.result);
+	}
+}
+
+static void check_table_call(const struct table_row *r)
+{
+	struct vm *vm = enforcing_vm(3 + MAX_NEEDS);
+	struct vcpu **v = vm->vcpus;
+	u32 i;
+
+	cpuid_all_off(v[0], true);
+	table_show(v[0], r, true);
+	expect_table_call(v[0], r, true, "with only its bits");
+	/* A hidden call may need nothing. */
+	if (r->needs[0]) {
+		table_show(v[1], r, false);
+		expect_table_call(v[1], r, false, "with all but its bits");
+	}
+	table_show(v[2], r, false);
+	vcpu_enforce_cpuid(v[2], false);
+	expect_table_call(v[2], r, true, "without enforcement");
+	for (i = 0; i < MAX_NEEDS && r->needs[i]; i++) {
+		bool any = table_flag(r, "need-any");
+
+		/* Of which one is enough, or must not be missing. */
+		table_show(v[3 + i], r, !any);
+		table_show_one(v[3 + i], r, i, any);
+		expect_table_call(v[3 + i], r, any,
+				  any ? "with one of its bits" : "without one of its bits");
+	}
+	vm_free(vm);
+}
+
+TEST(rows_that_are_not_listed)
+{
+	static struct table_row rows[MAX_TABLE_ROWS];
+	u32 n = table_unlisted(rows, true, in_list), i;
+
+	if (!module_loaded())
+		ktap_skip("the rows are the module's");
+	for (i = 0; i < n; i++)
+		check_table_call(&rows[i]);
 }

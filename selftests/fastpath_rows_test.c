@@ -14,6 +14,7 @@
 #include "irqfd.h"
 #include "module.h"
 #include "synic.h"
+#include "tables.h"
 #include "tracefs.h"
 
 TEST(registers_are_answered_at_once)
@@ -118,9 +119,28 @@ static const struct register_call {
 	{ HVCALL_SIGNAL_EVENT, 1, { CONN } },
 };
 
-static struct guest_op register_call(const struct row *r, struct xmm_block *xmm)
+/* A row that is not in the list: input of zeros, one element. What it answers is not known. */
+static struct guest_op call_of_row(const struct row *r, struct xmm_block *xmm)
+{
+	static struct table_row rows[MAX_TABLE_ROWS];
+	u32 i, nr = table_rows(rows);
+
+	for (i = 0; i < nr && (!rows[i].call || rows[i].number != r->number); i++)
+		;
+	ASSERT(i < nr, "%s is not in tables", r->name);
+	ktap_log("%s: not in the list: taken from the module", r->name);
+	memset(xmm, 0, sizeof(*xmm));
+	return (struct guest_op){ .op = OP_HYPERCALL_XMM,
+				  .arg0 = r->number | HV_CTL_FAST |
+					  HV_CTL_REP(table_flag(&rows[i], "rep") ? 1ULL : 0),
+				  .xmm = xmm };
+}
+
+static struct guest_op register_call(const struct row *r, struct xmm_block *xmm, bool *listed)
 {
 	const struct register_call *c;
+
+	*listed = true;
 
 	for (c = register_calls; c < register_calls + ARRAY_SIZE(register_calls); c++) {
 		if ((c->control & 0xffff) != r->number)
@@ -133,10 +153,12 @@ static struct guest_op register_call(const struct row *r, struct xmm_block *xmm)
 					  .arg2 = c->block[1],
 					  .xmm = xmm };
 	}
-	FAIL("%s is atomic, but this test does not know how to make that call", r->name);
+	*listed = false;
+	return call_of_row(r, xmm);
 }
 
-static void touch(struct vcpu *v, struct ops_page *p, struct guest_op op, const char *name)
+static void touch(struct vcpu *v, struct ops_page *p, struct guest_op op, const char *name,
+		  bool succeeds)
 {
 	u32 i;
 
@@ -146,7 +168,7 @@ static void touch(struct vcpu *v, struct ops_page *p, struct guest_op op, const 
 	for (i = 0; i < TRIES; i++) {
 		ASSERT(!p->ops[i].vector && !p->ops[i].exits, "%s: vector %u, %u exits", name,
 		       p->ops[i].vector, p->ops[i].exits);
-		if (op.op == OP_HYPERCALL_XMM)
+		if (op.op == OP_HYPERCALL_XMM && succeeds)
 			ASSERT(!(p->ops[i].result & 0xffff), "%s: status 0x%llx", name,
 			       (unsigned long long)p->ops[i].result);
 	}
@@ -161,6 +183,7 @@ TEST(every_atomic_row_is_answered_at_once)
 	struct xmm_block *xmm;
 	struct vcpu *v;
 	struct vm *vm;
+	bool listed;
 
 	if (!module_loaded())
 		ktap_skip("the rows are the module's");
@@ -178,11 +201,14 @@ TEST(every_atomic_row_is_answered_at_once)
 
 		atomic += r->read + r->write;
 		if (r->read)
-			touch(v, p, OP_RD(r->number), r->name);
-		if (r->call && r->write)
-			touch(v, p, register_call(r, xmm), r->name);
-		else if (r->write)
-			touch(v, p, OP_WR(r->number, write_value(r->number)), r->name);
+			touch(v, p, OP_RD(r->number), r->name, true);
+		if (r->call && r->write) {
+			struct guest_op op = register_call(r, xmm, &listed);
+
+			touch(v, p, op, r->name, listed);
+		} else if (r->write) {
+			touch(v, p, OP_WR(r->number, write_value(r->number)), r->name, true);
+		}
 	}
 	ASSERT(atomic, "debugfs does not tell which rows are atomic");
 	ktap_log("%u atomic reads, writes and calls of %u rows", atomic, nr);

@@ -121,6 +121,9 @@ static bool call_can(const struct fuzz_row *row, u32 what)
 
 	if (what == CALL_CPL3 || what == CALL_32_BIT)
 		return true;
+	/* Nobody says what it does. */
+	if (row->is_new)
+		return false;
 	if (row->hidden)
 		return what < CALL_OTHER && (statuses[what] == HV_STATUS_INVALID_HYPERCALL_CODE ||
 					     statuses[what] == HV_STATUS_INVALID_HYPERCALL_INPUT);

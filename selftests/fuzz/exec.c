@@ -162,6 +162,20 @@ static void take_bit(struct fuzz_vm *f, u64 bit)
 		cpuid_assign(&f->v->cpuid, bit, false);
 }
 
+/* What a row needs that stock does not know. */
+static void show_new(struct fuzz_vm *f, const struct fuzz_row *row)
+{
+	u32 i;
+
+	if (!row->is_new || !f->setup.shown)
+		return;
+	for (i = 0; i < row->nr_needs; i++)
+		cpuid_assign(&f->v->cpuid,
+			     (u64)row->needs[i].leaf << 32 | row->needs[i].reg << 8 |
+				     row->needs[i].bit,
+			     true);
+}
+
 /*
  * Both VMs of a stream show the same: what the first one was offered (stock, if the two differ),
  * without what the stream does without. More is offered to a vCPU with the enlightened VMCS
@@ -181,6 +195,10 @@ static void set_cpuid(struct fuzz_vm *f, bool evmcs)
 	cpuid_assign(&f->v->cpuid, HV_F_HYPERCALL_LOCK, true);
 	cpuid_assign(&f->v->cpuid, HV_F_GUEST_IDLE, f->setup.shown);
 	cpuid_assign(&f->v->cpuid, HV_F_UNHALTED_TIMER, f->setup.shown);
+	for (i = 0; i < fuzz_nr_msr_rows; i++)
+		show_new(f, fuzz_msr_row(i));
+	for (i = 0; i < fuzz_nr_call_rows; i++)
+		show_new(f, fuzz_call_row(i));
 	for (i = 0; i < FUZZ_WITHOUT; i++)
 		if (f->setup.without[i])
 			take_bit(f, fuzz_cpuid_bits[f->setup.without[i]]);

@@ -179,7 +179,7 @@ struct fuzz_out {
 	struct fuzz_exit exits[FUZZ_EXITS];
 };
 
-#define FUZZ_MSRS	  80
+#define FUZZ_MSRS	  96
 #define FUZZ_APIC_WORDS	  64
 #define FUZZ_EVENTFDS	  4
 #define FUZZ_EVENTS	  (2 * FUZZ_EVENTFDS) /* of connections, then of resamplefds */

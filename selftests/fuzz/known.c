@@ -770,6 +770,63 @@ static bool d13_still(struct fuzz_shadow *sh, const struct fuzz_op *o,
 }
 
 /* The bits of CPUID that only the module offers. */
+/* The bits of rows that are not in tlfs.c, in a leaf: EAX and EBX, or ECX and EDX. */
+static u64 new_bits_of(const struct fuzz_row *row, u32 leaf, u32 half)
+{
+	u64 bits = 0;
+	u32 i;
+
+	for (i = 0; row->is_new && i < row->nr_needs; i++) {
+		if (row->needs[i].leaf == leaf && row->needs[i].reg / 2 == half)
+			bits |= BIT64(row->needs[i].reg % 2 * 32 + row->needs[i].bit);
+	}
+	return bits;
+}
+
+static u64 new_bits(u32 leaf, u32 half)
+{
+	u64 bits = 0;
+	u32 i;
+
+	for (i = 0; i < fuzz_nr_msr_rows; i++)
+		bits |= new_bits_of(fuzz_msr_row(i), leaf, half);
+	for (i = 0; i < fuzz_nr_call_rows; i++)
+		bits |= new_bits_of(fuzz_call_row(i), leaf, half);
+	return bits;
+}
+
+/* A prototype's row, which stock does not have. */
+static bool new_row(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		    const struct fuzz_difference *d, const char **id)
+{
+	int row = fuzz_find_msr(register_of(o, d));
+	struct fuzz_call c;
+
+	(void)sh;
+	*id = "new row";
+	if (row >= 0 && fuzz_msr_row((u32)row)->is_new)
+		return true;
+	return fuzz_look_at_call(o, &c) && c.row && c.row->is_new;
+}
+
+/* The module may answer an L2's call of such a row, which stock gives to L1. */
+static bool new_exit(struct fuzz_shadow *sh, const struct fuzz_op *o,
+		     const struct fuzz_difference *d, const char **id)
+{
+	struct fuzz_call c;
+	u32 i;
+
+	(void)o;
+	*id = "new row";
+	for (i = 0; d->what == FUZZ_OF_NESTED && i <= d->at; i++) {
+		const struct fuzz_op *op = &sh->s->ops[i];
+
+		if (fuzz_in_l2(sh, op) && fuzz_look_at_call(op, &c) && c.row && c.row->is_new)
+			return true;
+	}
+	return false;
+}
+
 static bool offers(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
 		   const char **id)
 {
@@ -778,6 +835,10 @@ static bool offers(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct
 	(void)sh;
 	if (o->kind != FUZZ_OFFERED || d->what != FUZZ_OF_RESULT || (d->a & more))
 		return false;
+	*id = "new row";
+	more &= ~new_bits((u32)o->w[0], d->index);
+	if (!more)
+		return true;
 	*id = "D61";
 	if (o->w[0] == HV_LEAF_FEATURES && !d->index)
 		return more == BIT64(10);
@@ -1480,6 +1541,8 @@ static struct {
 } several[] = {
 	{ "a register that differs already", tainted, false, true, 0, 0 },
 	{ "what is offered (D2, D37, D38, D61)", offers, false, true, 0, 0 },
+	{ "a row that is not in tlfs.c", new_row, false, false, 0, 0 },
+	{ "exits of L2 after a call that is not in tlfs.c", new_exit, true, false, 0, 0 },
 	{ "reserved bits (D13, D18)", reserved, false, true, 0, 0 },
 	{ "an expiry that cannot be signalled (D12, D16, D17, D18, D48, D53), ICR (D52)", by_one,
 	  true, false, 0, 0 },

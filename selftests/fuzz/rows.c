@@ -54,7 +54,30 @@ static struct fuzz_row merge(const struct fuzz_row *row, const struct fuzz_row *
 	struct fuzz_row merged = tlfs ? *tlfs : *row;
 
 	merged.name = row->name;
+	merged.is_new = !tlfs;
 	return merged;
+}
+
+static void add_needs(struct fuzz_row *row, const struct khv_priv *need)
+{
+	static const struct {
+		unsigned int leaf, reg;
+	} of[KHV_NR_CPUID_REGS] = {
+		[KHV_CPUID_FEATURES_EAX] = { 0x40000003, 0 },
+		[KHV_CPUID_FEATURES_EBX] = { 0x40000003, 1 },
+		[KHV_CPUID_FEATURES_EDX] = { 0x40000003, 3 },
+		[KHV_CPUID_HINTS_EAX] = { 0x40000004, 0 },
+		[KHV_CPUID_NESTED_EAX] = { 0x4000000a, 0 },
+		[KHV_CPUID_NESTED_EBX] = { 0x4000000a, 1 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < KHV_MAX_PRIVS && of[need[i].reg].leaf; i++) {
+		row->needs[i].leaf = of[need[i].reg].leaf;
+		row->needs[i].reg = of[need[i].reg].reg;
+		row->needs[i].bit = need[i].bit;
+		row->nr_needs++;
+	}
 }
 
 static void read_module(void)
@@ -73,6 +96,7 @@ static void read_module(void)
 			.read_only = r->flags & KHV_MSR_RO,
 			.restore_any = r->flags & KHV_MSR_RESTORE_ANY,
 		};
+		add_needs(&module_msrs[i], r->need);
 	}
 	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
 		const struct khv_hc_row *r = &khv_hcs[i];
@@ -92,6 +116,7 @@ static void read_module(void)
 			.hdr = r->hdr,
 			.element = r->rep,
 		};
+		add_needs(&module_calls[i], r->need);
 	}
 }
 

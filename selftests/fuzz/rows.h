@@ -21,6 +21,12 @@ struct fuzz_row {
 	bool fast, xmm, varhdr, rep, user, any_form;
 	bool hidden; /* unknown without the module parameter extra_calls= */
 	unsigned int hdr, element;
+	/* Not in tlfs.c, a prototype's: stock does not have it, nor is known what it answers. */
+	bool is_new;
+	unsigned int nr_needs; /* of such a row: CPUID leaf, register in the order of EAX, bit */
+	struct {
+		unsigned int leaf, reg, bit;
+	} needs[4];
 };
 
 /* The TLFS's rows, by number. */

@@ -47,6 +47,7 @@ const struct fuzz_row fuzz_tlfs_msrs[] = {
 	MSRS(STIMER0_CONFIG, 4, .stride = 2, .reserved = BITS(15, 13) | BITS(63, 20),
 	     .restore_any = true),
 	MSRS(STIMER0_COUNT, 4, .stride = 2),
+	MSR(GUEST_IDLE, .read_only = true),
 	MSR(SYNDBG_CONTROL),
 	MSR(SYNDBG_STATUS),
 	MSR(SYNDBG_SEND_BUFFER),
@@ -59,6 +60,9 @@ const struct fuzz_row fuzz_tlfs_msrs[] = {
 	MSR(REENLIGHTENMENT_CONTROL, .reserved = BITS(15, 8) | BITS(31, 17), .restore_any = true),
 	MSR(TSC_EMULATION_CONTROL, .reserved = BITS(63, 1), .restore_any = true),
 	MSR(TSC_EMULATION_STATUS, .reserved = BITS(63, 1), .restore_any = true),
+	/* Vector, Enabled (8). */
+	MSR(STIME_UNHALTED_TIMER_CONFIG, .reserved = BITS(63, 9)),
+	MSR(STIME_UNHALTED_TIMER_COUNT),
 	MSR(TSC_INVARIANT_CONTROL, .reserved = BITS(63, 1)),
 };
 const unsigned int fuzz_nr_tlfs_msrs = ARRAY_SIZE(fuzz_tlfs_msrs);
