@@ -135,22 +135,43 @@ khv_build_helper() {
 	printf '%s\n' "$out"
 }
 
-# khv_build_prototype KERNEL: build the module with the example of Documentation/prototyping.rst; print
+# khv_prototype_sources DIR: make DIR a copy of the sources with the examples of Documentation/prototyping.rst.
+khv_prototype_sources() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	cp -a "$KHV_TOP/Kbuild" "$KHV_TOP/Makefile" "$KHV_TOP/hyperv" "$KHV_TOP/include" "$KHV_TOP/kunit" \
+		"$KHV_TOP/selftests" "$KHV_TOP/Documentation" "$1/"
+	khv_quiet build-prototype patch -d "$1" -p1 -i "$KHV_TOP/selftests/prototype/nested.patch" ||
+		khv_die "selftests/prototype/nested.patch does not apply: make it again from this tree"
+	khv_quiet build-prototype "$KHV_TOP/selftests/prototype/add-rows" "$1" ||
+		khv_die "selftests/prototype/add-rows does not find its places: bring it up to date with this tree"
+}
+
+# khv_build_prototype KERNEL: build the module with the examples of Documentation/prototyping.rst; print
 # the path of its kvm-hyperv.ko.
 khv_build_prototype() {
 	local kernel=$1 dir
 
 	dir=$KHV_CACHE/build/prototype-$(basename "$kernel")
 	mkdir -p "$dir"
-	rm -rf "$dir.src"
-	mkdir "$dir.src"
-	cp -a "$KHV_TOP/Kbuild" "$KHV_TOP/Makefile" "$KHV_TOP/hyperv" "$KHV_TOP/include" "$dir.src/"
-	khv_quiet build-prototype patch -d "$dir.src" -p1 -i "$KHV_TOP/selftests/prototype/nested.patch" ||
-		khv_die "selftests/prototype/nested.patch does not apply: make it again from this tree"
-	rsync -rlp --checksum "$dir.src/" "$dir/"
+	khv_prototype_sources "$dir.src"
+	rsync -rlp --checksum "$dir.src/Kbuild" "$dir.src/Makefile" "$dir.src/hyperv" "$dir.src/include" "$dir/"
 	khv_quiet build-prototype khv_make "$kernel" "$dir" -j"$KHV_JOBS" modules ||
 		khv_die "the prototype does not build for $(basename "$kernel")"
 	printf '%s\n' "$dir/kvm-hyperv.ko"
+}
+
+# khv_build_prototype_fuzz: build the fuzzer, whose rows are the module's, from the same sources; print
+# its path.
+khv_build_prototype_fuzz() {
+	local out=$KHV_CACHE/build/prototype-fuzz
+
+	khv_prototype_sources "$out.src"
+	mkdir -p "$out/src"
+	rsync -rlp --checksum "$out.src/hyperv" "$out.src/include" "$out.src/kunit" "$out.src/selftests" "$out/src/"
+	khv_quiet build-prototype make -C "$out/src/selftests" -j"$KHV_JOBS" O="$out" "$out/fuzz_test" ||
+		khv_die "the fuzzer does not build with the rows of the prototype"
+	printf '%s\n' "$out/fuzz_test"
 }
 
 # khv_build_init: build PID 1 of the hosts.

@@ -120,6 +120,7 @@ host_modules() {
 		cp "$(khv_build_helper "$KERNEL" coverage)/khv-coverage.ko" "$root/modules/"
 	m=$KHV_LOGS/prototype-$(basename "$KERNEL")
 	[ ! -e "$m" ] || cp "$(cat "$m")" "$root/modules/prototype.ko"
+	[ ! -e "$m" ] || strip -o "$root/modules/prototype-fuzz" "$(cat "$KHV_LOGS/prototype-fuzz")"
 	for m in kvm-hyperv other altered moved khv-floor prototype; do
 		[ -e "$root/modules/$m.ko" ] || continue
 		objcopy --strip-debug "$root/modules/$m.ko"
@@ -149,6 +150,12 @@ host_needs() {
 			;;
 		esac
 	done <"$dir/needs"
+	# It runs these on its own module.
+	if [ -e "$root/bin/prototype_test" ]; then
+		for name in enforce_cpuid_msrs_test enforce_cpuid_calls_test hypercall_matrix_form_test fastpath_rows_test; do
+			[ -e "$root/bin/$name" ] || strip -o "$root/bin/$name" "$(cat "$KHV_LOGS/own")/$name"
+		done
+	fi
 	[ -z "${KHV_GIVEN_FILE:-}" ] || cp "$KHV_GIVEN_FILE" "$root/etc/given"
 	[ -z "$shell" ] || host_shell "$shell"
 	[ -z "$tracers" ] || host_tracers "$tracers"
