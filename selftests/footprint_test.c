@@ -35,18 +35,25 @@ static void require_module(void)
 
 /* --- files ------------------------------------------------------------------------- */
 
-/* Call @what for each file of a folder; returns how many. */
+/* Call @what for each file of a folder and of those in it; returns how many. */
 static u32 each_file(int folder, void (*what)(int folder, const char *name))
 {
 	DIR *d = fdopendir(dup(folder));
 	struct dirent *e;
 	u32 n = 0;
+	int inner;
 
 	ASSERT(d, "fdopendir: %s", strerror(errno));
 	rewinddir(d);
 	while ((e = readdir(d)) != NULL) {
 		if (e->d_name[0] == '.')
 			continue;
+		inner = openat(folder, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (inner >= 0) {
+			n += each_file(inner, what);
+			close(inner);
+			continue;
+		}
 		what(folder, e->d_name);
 		n++;
 	}
@@ -88,9 +95,11 @@ TEST(files_are_roots)
 {
 	static const char *const folders[] = { MODULE_DEBUGFS, PARAMETERS };
 	int fd[ARRAY_SIZE(folders)];
+	struct vm *vm;
 	u32 i;
 
 	require_module();
+	vm = vm_create(1, 0);
 	for (i = 0; i < ARRAY_SIZE(folders); i++) {
 		fd[i] = open_folder(folders[i]);
 		ASSERT(each_file(fd[i], is_roots) >= 4, "%s", folders[i]);
@@ -98,6 +107,7 @@ TEST(files_are_roots)
 	ASSERT(!setgid(NOBODY) && !setuid(NOBODY), "setuid: %s", strerror(errno));
 	for (i = 0; i < ARRAY_SIZE(folders); i++)
 		ASSERT(each_file(fd[i], refuses_nobody) >= 4, "%s", folders[i]);
+	vm_free(vm);
 }
 
 /* --- texts ------------------------------------------------------------------------- */

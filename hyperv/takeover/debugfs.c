@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reports under /sys/kernel/debug/kvm-hyperv/: the hooks, each row and its usage, the
- * enlightenments that guests were shown and who answers them, and the VMs. Read-only. Takes
+ * Reports under /sys/kernel/debug/kvm-hyperv/: the hooks, what the rows say of themselves, and the
+ * VMs; debugfs_rows.c has what is counted, debugfs_vm.c the folder of each VM. Read-only. Takes
  * khv_vms_lock, which no hot path takes.
  */
 #include <linux/debugfs.h>
@@ -12,153 +12,14 @@
 #include "khv/debugfs.h"
 #include "khv/hooks.h"
 #include "khv/state.h"
+#include "khv/takeover.h"
+
+#include "debugfs.h"
 
 static struct dentry *root;
 
-static const char *const answer_name[] = {
-	[KHV_ANSWER_MODULE] = "module",
-	[KHV_ANSWER_STOCK] = "stock",
-};
-
-static const char *const fast_result[KHV_NR_FAST_RESULTS] = {
-	[KHV_FAST_OK] = "answered",
-	[KHV_FAST_STATE] = "slow: stepped, SMM, hidden, PMU",
-	[KHV_FAST_FILTER] = "slow: MSR filter",
-	[KHV_FAST_TRACED] = "slow: kvm_msr or kvm_exit traced",
-	[KHV_FAST_ROW] = "slow: row is not atomic",
-	[KHV_FAST_FORM] = "slow: call in memory",
-	[KHV_FAST_REFUSED] = "slow: faults or is denied",
-	[KHV_FAST_SLOW] = "slow: has to wait",
-	[KHV_FAST_SKIP] = "slow: instruction not at hand",
-	[KHV_FAST_PMU] = "slow: PMU counts",
-};
-
-/* Accesses to a row that may be answered in the fast path. */
-static const char *msr_atomic(const struct khv_msr_row *row)
-{
-	static const char *const name[] = { "-", "r", "w", "rw" };
-
-	return name[!!(row->flags & KHV_MSR_ATOMIC_RD) + 2 * !!(row->flags & KHV_MSR_ATOMIC_WR)];
-}
-
-/* Sum over the VMs that exist and those that are destroyed. */
-static void collect(struct khv_counts *counts, u64 *shown)
-{
-	struct khv_vm *vm;
-	struct khv_vcpu *vp;
-
-	mutex_lock(&khv_vms_lock);
-	khv_counts_add(counts, &khv_ended_counts);
-	*shown = khv_ended_shown;
-	list_for_each_entry(vm, &khv_vms, link) {
-		mutex_lock(&vm->vps_lock);
-		khv_counts_add(counts, &vm->ended);
-		*shown |= vm->shown;
-		list_for_each_entry(vp, &vm->vps, link)
-			khv_counts_add(counts, &vp->counts);
-		mutex_unlock(&vm->vps_lock);
-	}
-	mutex_unlock(&khv_vms_lock);
-}
-
-static u64 reads(const struct khv_counts *c, int row)
-{
-	return c->msr_read[row] + c->msr_read_fast[row];
-}
-
-static u64 writes(const struct khv_counts *c, int row)
-{
-	return c->msr_write[row] + c->msr_write_fast[row];
-}
-
-static u64 calls(const struct khv_counts *c, int row)
-{
-	return c->hc[row] + c->hc_fast[row];
-}
-
-/* Number of uses of an enlightenment's rows, or of its own counter. */
-static u64 count_enl(unsigned int enl, const struct khv_counts *counts)
-{
-	u64 uses = 0;
-	int i;
-
-	switch (enl) {
-	case KHV_ENL_XMM_INPUT:
-		return counts->hc_xmm;
-	case KHV_ENL_TLBFLUSH_DIRECT:
-		return counts->hc_l2;
-	case KHV_ENL_EVMCS:
-		return counts->evmcs_entries;
-	case KHV_ENL_EMSR_BITMAP:
-		return counts->clean_msr_bitmaps;
-	}
-	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
-		if (khv_msrs[i].enl == enl)
-			uses += reads(counts, i) + writes(counts, i);
-	}
-	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
-		if (khv_hcs[i].enl == enl)
-			uses += calls(counts, i);
-	}
-	return uses;
-}
-
-static int enlightenments_show(struct seq_file *m, void *unused)
-{
-	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);
-	u64 uses, shown;
-	int i;
-
-	if (!counts)
-		return -ENOMEM;
-	collect(counts, &shown);
-
-	seq_printf(m, "%-28s %-10s %-11s %-5s %12s\n", "enlightenment", "answered", "advertised",
-		   "used", "uses");
-	for (i = 0; i < KHV_NR_ENLS; i++) {
-		uses = count_enl(i, counts);
-		seq_printf(m, "%-28s %-10s %-11s %-5s %12llu\n", khv_enls[i].name,
-			   answer_name[khv_enls[i].answer], shown & BIT_ULL(i) ? "yes" : "no",
-			   uses ? "yes" : "-", uses);
-	}
-	kfree(counts);
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(enlightenments);
-
-static int rows_show(struct seq_file *m, void *unused)
-{
-	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);
-	u64 shown;
-	int i;
-
-	if (!counts)
-		return -ENOMEM;
-	collect(counts, &shown);
-
-	seq_printf(m, "%-32s %-10s %-6s %12s %12s %12s %12s\n", "msr", "number", "atomic", "reads",
-		   "writes", "fast-reads", "fast-writes");
-	for (i = 0; i < KHV_NR_MSR_ROWS; i++)
-		seq_printf(m, "%-32s 0x%08x %-6s %12llu %12llu %12llu %12llu\n", khv_msrs[i].name,
-			   khv_msrs[i].first, msr_atomic(&khv_msrs[i]), reads(counts, i),
-			   writes(counts, i), counts->msr_read_fast[i], counts->msr_write_fast[i]);
-	seq_printf(m, "\n%-32s %-10s %-6s %12s %12s\n", "hypercall", "code", "atomic", "calls",
-		   "fast");
-	for (i = 0; i < KHV_NR_HC_ROWS; i++) {
-		if (!khv_hc_shown(i))
-			continue;
-		seq_printf(m, "%-32s 0x%04x     %-6s %12llu %12llu\n", khv_hcs[i].name,
-			   khv_hcs[i].code, khv_hcs[i].flags & KHV_ATOMIC ? "w" : "-",
-			   calls(counts, i), counts->hc_fast[i]);
-	}
-	seq_printf(m, "%-32s %-10s %-6s %12llu\n", "(no row)", "", "", counts->hc_unknown);
-	seq_printf(m, "\n%-32s %-10s %-6s %12s\n", "exits in the fast path", "", "", "exits");
-	for (i = 0; i < KHV_NR_FAST_RESULTS; i++)
-		seq_printf(m, "%-32s %-10s %-6s %12llu\n", fast_result[i], "", "", counts->fast[i]);
-	kfree(counts);
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(rows);
+DEFINE_SHOW_ATTRIBUTE(khv_enlightenments);
+DEFINE_SHOW_ATTRIBUTE(khv_rows);
 
 static const char *const cpuid_reg[KHV_NR_CPUID_REGS] = {
 	[KHV_CPUID_FEATURES_EAX] = "3.EAX", [KHV_CPUID_FEATURES_EBX] = "3.EBX",
@@ -237,7 +98,7 @@ static int posts_show(struct seq_file *m, void *unused)
 
 	if (!counts)
 		return -ENOMEM;
-	collect(counts, &shown);
+	khv_counts_collect(NULL, counts, &shown);
 
 	seq_printf(m, "%-32s %12s\n", "posts of nested guests to L0", "calls");
 	seq_printf(m, "%-32s %12llu\n", "all", counts->posts);
@@ -278,8 +139,8 @@ static int vms_show(struct seq_file *m, void *unused)
 
 	mutex_lock(&khv_vms_lock);
 	seq_printf(m, "created %u\n", khv_vms_created);
-	seq_printf(m, "%-6s %-8s %-6s %-18s %-18s\n", "vm", "pid", "vps", "guest-os-id",
-		   "hypercall");
+	seq_printf(m, "%-6s %-8s %-6s %-18s %-18s %s\n", "vm", "pid", "vps", "guest-os-id",
+		   "hypercall", "process");
 	list_for_each_entry(vm, &khv_vms, link) {
 		unsigned int vps = 0;
 
@@ -287,23 +148,43 @@ static int vms_show(struct seq_file *m, void *unused)
 		list_for_each_entry(vp, &vm->vps, link)
 			vps++;
 		mutex_unlock(&vm->vps_lock);
-		seq_printf(m, "%-6u %-8d %-6u 0x%016llx 0x%016llx\n", vm->id, vm->pid, vps,
-			   vm->kvm->arch.hyperv.hv_guest_os_id, vm->kvm->arch.hyperv.hv_hypercall);
+		seq_printf(m, "%-6u %-8d %-6u 0x%016llx 0x%016llx %d\n", vm->id, vm->pid, vps,
+			   vm->kvm->arch.hyperv.hv_guest_os_id, vm->kvm->arch.hyperv.hv_hypercall,
+			   vm->process);
 	}
 	mutex_unlock(&khv_vms_lock);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(vms);
 
+static int left_show(struct seq_file *m, void *unused)
+{
+	static const char *const why[KHV_NR_LEFT] = {
+		[KHV_LEFT_TAKEOVER] = "takeover was 0",
+		[KHV_LEFT_PROTECTED] = "protected",
+		[KHV_LEFT_MEMORY] = "out of memory",
+		[KHV_LEFT_UNLOADING] = "module on its way out",
+	};
+	int i;
+
+	seq_printf(m, "%-32s %12s\n", "left to KVM since the load", "vms");
+	for (i = 0; i < KHV_NR_LEFT; i++)
+		seq_printf(m, "%-32s %12u\n", why[i], atomic_read(&khv_left[i]));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(left);
+
 void khv_debugfs_init(void)
 {
 	root = debugfs_create_dir("kvm-hyperv", NULL);
-	debugfs_create_file("enlightenments", 0400, root, NULL, &enlightenments_fops);
-	debugfs_create_file("rows", 0400, root, NULL, &rows_fops);
+	khv_debugfs_vms_init(root);
+	debugfs_create_file("enlightenments", 0400, root, NULL, &khv_enlightenments_fops);
+	debugfs_create_file("rows", 0400, root, NULL, &khv_rows_fops);
 	debugfs_create_file("tables", 0400, root, NULL, &tables_fops);
 	debugfs_create_file("posts", 0400, root, NULL, &posts_fops);
 	debugfs_create_file("hooks", 0400, root, NULL, &hooks_fops);
 	debugfs_create_file("vms", 0400, root, NULL, &vms_fops);
+	debugfs_create_file("left", 0400, root, NULL, &left_fops);
 }
 
 void khv_debugfs_exit(void)

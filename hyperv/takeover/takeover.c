@@ -77,19 +77,40 @@ void khv_takeover_drain(void)
 #include "compat/kvm_private.h"
 #undef KHV_HOOK
 
+atomic_t khv_left[KHV_NR_LEFT];
+
+/* Return: why the VM stays with KVM, or KHV_NR_LEFT if it is owned from now on. */
+static enum khv_left take_over(struct kvm *kvm)
+{
+	int ret;
+
+	if (!READ_ONCE(khv_hooked))
+		return KHV_LEFT_UNLOADING;
+	if (!READ_ONCE(khv_takeover))
+		return KHV_LEFT_TAKEOVER;
+	if (khv_is_protected(kvm))
+		return KHV_LEFT_PROTECTED;
+	ret = khv_vm_create(kvm);
+	if (!ret)
+		return KHV_NR_LEFT;
+	if (ret != -ENOMEM)
+		return KHV_LEFT_UNLOADING;
+	pr_warn_ratelimited("out of memory: a new VM stays with KVM\n");
+	return KHV_LEFT_MEMORY;
+}
+
 void khv_hook_kvm_hv_init_vm(struct kvm *kvm)
 {
 	int idx = srcu_read_lock(&khv_inflight);
-	int ret;
+	enum khv_left why;
 
 	khv_orig_kvm_hv_init_vm(kvm);
-	if (READ_ONCE(khv_takeover) && READ_ONCE(khv_hooked) && !khv_is_protected(kvm)) {
+	why = take_over(kvm);
+	if (why == KHV_NR_LEFT) {
 		this_cpu_inc(khv_hook_hits.ours[KHV_HOOK_kvm_hv_init_vm]);
-		ret = khv_vm_create(kvm);
-		if (ret == -ENOMEM)
-			pr_warn_ratelimited("out of memory: a new VM stays with KVM\n");
 	} else {
 		this_cpu_inc(khv_hook_hits.passed[KHV_HOOK_kvm_hv_init_vm]);
+		atomic_inc(&khv_left[why]);
 	}
 	srcu_read_unlock(&khv_inflight, idx);
 }

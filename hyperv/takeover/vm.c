@@ -6,6 +6,7 @@
 
 #include "khv/connection.h"
 #include "khv/crash.h"
+#include "khv/debugfs.h"
 #include "khv/identity.h"
 #include "khv/nested.h"
 #include "khv/reftime.h"
@@ -32,6 +33,7 @@ int khv_vm_create(struct kvm *kvm)
 	}
 	vm->kvm = kvm;
 	vm->pid = current->pid;
+	vm->process = current->tgid;
 	mutex_init(&vm->vps_lock);
 	INIT_LIST_HEAD(&vm->vps);
 	INIT_LIST_HEAD(&vm->aside);
@@ -45,6 +47,8 @@ int khv_vm_create(struct kvm *kvm)
 
 	/* No barrier needed: the VM is not visible to any other thread yet. */
 	WRITE_ONCE(kvm->arch.hyperv.hv_crash_ctl, (u64)vm);
+	/* Who opens one of its files finds a VM that is owned. */
+	khv_debugfs_vm_create(vm);
 	return 0;
 }
 
@@ -52,6 +56,7 @@ void khv_vm_destroy(struct kvm *kvm)
 {
 	struct khv_vm *vm = to_khv_vm(kvm);
 
+	khv_debugfs_vm_remove(vm);
 	mutex_lock(&khv_vms_lock);
 	WARN_ON_ONCE(!list_empty(&vm->vps) || !list_empty(&vm->aside));
 	list_del(&vm->link);
@@ -158,6 +163,12 @@ void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 {
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu) ?: find_aside(vcpu);
 
+	/*
+	 * If the VM ends, nobody may look at its vCPUs from here on. A vCPU whose creation fails
+	 * has no VP yet, and leaves the others alone.
+	 */
+	if (!refcount_read(&vcpu->kvm->users_count))
+		khv_debugfs_vm_remove(to_khv_vm(vcpu->kvm));
 	if (!vp)
 		return;
 

@@ -124,6 +124,7 @@ KHV_FIELD(KVM, kvm_dirty_ring, soft_limit)
 
 KHV_FIELD(KVM, kvm, vcpu_array)
 KHV_FIELD(KVM, kvm, online_vcpus)
+KHV_FIELD(KVM, kvm, users_count)
 KHV_FIELD(KVM, kvm, memslots)
 KHV_FIELD(KVM, kvm, srcu)
 KHV_FIELD(KVM, kvm, irq_srcu)

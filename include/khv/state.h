@@ -180,6 +180,8 @@ struct khv_vp_words {
  * @aside: states of VPs that are put aside, see khv_vcpu_put_aside()
  * @id: serial number since module load, for reports
  * @pid: thread that created it, for reports
+ * @process: process of that thread, for reports
+ * @folder: its folder in debugfs, see khv_debugfs_vm_create()
  * @shown: enlightenments that the CPUID of its VPs has ever shown, one bit each, for reports
  * @ended: counts of destroyed VPs
  * @hypercall_page: overlay of HV_X64_MSR_HYPERCALL, under kvm->arch.hyperv.hv_lock
@@ -204,6 +206,8 @@ struct khv_vm {
 	struct list_head aside;
 	u32 id;
 	pid_t pid;
+	pid_t process;
+	struct dentry *folder;
 	u64 shown;
 	struct khv_counts ended;
 	struct khv_overlay hypercall_page;
