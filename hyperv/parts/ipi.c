@@ -8,6 +8,7 @@
 #include "khv/apic.h"
 #include "khv/handlers.h"
 #include "khv/hcall.h"
+#include "khv/trace.h"
 #include "khv/vp.h"
 #include "khv/vpset.h"
 
@@ -51,6 +52,7 @@ static u16 send_set(struct kvm_vcpu *caller, const struct khv_hcall *hc,
 		if (!hc->atomic)
 			cond_resched();
 	}
+	trace_khv_targets(caller->vcpu_id, hc->code, vector, set);
 	return HV_STATUS_SUCCESS;
 }
 

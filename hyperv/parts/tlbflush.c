@@ -13,6 +13,7 @@
 #include "khv/port.h"
 #include "khv/state.h"
 #include "khv/tlbflush.h"
+#include "khv/trace.h"
 #include "khv/vp.h"
 #include "khv/vpset.h"
 
@@ -177,6 +178,7 @@ static u16 flush(struct kvm_vcpu *vcpu, struct khv_hcall *hc, u64 flags,
 		flush_set(vcpu, set, &what, hc->l2);
 	}
 	hc->reps_done = hc->rep_count;
+	trace_khv_targets(vcpu->vcpu_id, hc->code, 0, set);
 	return HV_STATUS_SUCCESS;
 }
 

@@ -145,7 +145,7 @@ static __always_inline enum khv_fast_result answer_call(struct kvm_vcpu *vcpu, s
 		vp->counts.hc_xmm++;
 	result = khv_hcall_result(hc, status);
 	trace_khv_hypercall(vcpu->vcpu_id, hc);
-	trace_khv_hypercall_done(vcpu->vcpu_id, hc->code, result);
+	trace_khv_hypercall_done(vcpu->vcpu_id, hc, result);
 	khv_set_result(vcpu, longmode, result);
 	++vcpu->stat.hypercalls;
 	return KHV_FAST_OK;

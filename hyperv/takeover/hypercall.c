@@ -59,7 +59,7 @@ static u16 gather(struct kvm_vcpu *vcpu, struct khv_hcall *hc, const struct khv_
 
 static int khv_complete(struct kvm_vcpu *vcpu, const struct khv_hcall *hc, u64 result)
 {
-	trace_khv_hypercall_done(vcpu->vcpu_id, hc->code, result);
+	trace_khv_hypercall_done(vcpu->vcpu_id, hc, result);
 	khv_set_result(vcpu, hc->longmode, result);
 	++vcpu->stat.hypercalls;
 	return khv_kvm_skip_emulated_instruction(vcpu);

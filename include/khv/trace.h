@@ -13,6 +13,7 @@
 
 #include "khv/hcall.h"
 #include "khv/tables.h"
+#include "khv/vpset.h"
 
 #define KHV_TRACE_NAME 40 /* longer than any name */
 
@@ -51,6 +52,7 @@ TRACE_EVENT(khv_hypercall,
 		__field(u64, in)
 		__field(u64, out)
 		__array(char, row, KHV_TRACE_NAME)
+		__field(bool, fastpath)
 	),
 	TP_fast_assign(
 		__entry->vcpu_id = vcpu_id;
@@ -58,27 +60,58 @@ TRACE_EVENT(khv_hypercall,
 		__entry->in = hc->in;
 		__entry->out = hc->out;
 		strscpy(__entry->row, khv_hc_name(hc->code), KHV_TRACE_NAME);
+		__entry->fastpath = hc->atomic;
 	),
-	TP_printk("vcpu %d code 0x%llx control 0x%llx in 0x%llx out 0x%llx %s", __entry->vcpu_id,
+	TP_printk("vcpu %d code 0x%llx control 0x%llx in 0x%llx out 0x%llx %s%s", __entry->vcpu_id,
 		  __entry->control & KHV_CTL_CODE, __entry->control, __entry->in, __entry->out,
-		  __entry->row)
+		  __entry->row, __entry->fastpath ? " fastpath" : "")
 );
 
 TRACE_EVENT(khv_hypercall_done,
-	TP_PROTO(int vcpu_id, u16 code, u64 result),
-	TP_ARGS(vcpu_id, code, result),
+	TP_PROTO(int vcpu_id, const struct khv_hcall *hc, u64 result),
+	TP_ARGS(vcpu_id, hc, result),
 	TP_STRUCT__entry(
 		__field(int, vcpu_id)
 		__field(u16, code)
 		__field(u64, result)
+		__field(bool, fastpath)
+	),
+	TP_fast_assign(
+		__entry->vcpu_id = vcpu_id;
+		__entry->code = hc->code;
+		__entry->result = result;
+		__entry->fastpath = hc->atomic;
+	),
+	TP_printk("vcpu %d code 0x%x result 0x%llx%s", __entry->vcpu_id, __entry->code,
+		  __entry->result, __entry->fastpath ? " fastpath" : "")
+);
+
+/* Whom a flush or an IPI that is done went to: all VPs, or @banks of 64, the first one by @mask. */
+TRACE_EVENT(khv_targets,
+	TP_PROTO(int vcpu_id, u16 code, u32 vector, const struct khv_vpset *set),
+	TP_ARGS(vcpu_id, code, vector, set),
+	TP_STRUCT__entry(
+		__field(int, vcpu_id)
+		__field(u16, code)
+		__field(u32, vector)
+		__field(bool, all)
+		__field(u64, banks)
+		__field(u32, first)
+		__field(u64, mask)
 	),
 	TP_fast_assign(
 		__entry->vcpu_id = vcpu_id;
 		__entry->code = code;
-		__entry->result = result;
+		__entry->vector = vector;
+		__entry->all = set->all;
+		/* A plain mask has no banks. */
+		__entry->banks = set->all ? 0 : set->banks ?: !!set->vps;
+		__entry->first = !set->all && set->banks ? __ffs64(set->banks) * VPS_PER_BANK : 0;
+		__entry->mask = set->all ? 0 : set->banks ? *set->contents : set->vps;
 	),
-	TP_printk("vcpu %d code 0x%x result 0x%llx", __entry->vcpu_id, __entry->code,
-		  __entry->result)
+	TP_printk("vcpu %d code 0x%x vector 0x%x to %s banks 0x%llx first %u mask 0x%llx",
+		  __entry->vcpu_id, __entry->code, __entry->vector,
+		  __entry->all ? "all" : "some", __entry->banks, __entry->first, __entry->mask)
 );
 
 TRACE_EVENT(khv_stimer,

@@ -239,6 +239,7 @@ host_commands() {
 				print runs[i]
 			print "exit $failed"
 		}' "$KHV_RIG/doc-commands.list" >"$root/bin/$1"
+	cp "$KHV_TOP"/packaging/bpftrace/*.bt "$root/bin/"
 	chmod +x "$root/bin/$1"
 	cp "$root/bin/$1" "$dir/"
 }
