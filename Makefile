@@ -35,7 +35,8 @@ modules: sources
 help:
 	@echo 'Build, with KDIR=<kernel build folder> (of the running kernel) and O=<folder> (here):'
 	@echo '  modules          kvm-hyperv.ko (default)'
-	@echo '  install          into the modules of that kernel, with depmod; INSTALL_MOD_PATH=<root>'
+	@echo '  install          into the modules of that kernel, with depmod, and the tool kvm-hyperv into'
+	@echo '                   /usr/sbin; INSTALL_MOD_PATH=<root>'
 	@echo '  uninstall        takes it out again'
 	@echo '  clangd           compile_commands.json for clangd, from a build of the module'
 	@echo '  clean            what was built'
@@ -76,11 +77,13 @@ DEPMOD = depmod -a $(if $(ROOT),-b $(ROOT)) $(RELEASE)
 install: modules
 	+$(KBUILD) modules_install
 	$(DEPMOD)
+	$(TOP)/packaging/install-tool '$(ROOT)'
 
 uninstall:
 	@[ -n $(RELEASE) ] || { echo "no headers in $(KDIR): say RELEASE=<what uname -r says on that kernel>" >&2; exit 1; }
 	rm -f $(ROOT)/lib/modules/$(RELEASE)/{updates,extra}/kvm-hyperv.ko*
 	$(DEPMOD)
+	$(TOP)/packaging/install-tool --remove '$(ROOT)'
 
 uninstall: SHELL := /bin/bash
 

@@ -2,10 +2,12 @@
 /*
  * Guests that make exits without end, one vCPU of each kind on each CPU, for whoever pulls the host
  * from under them: rig/init/ leaves a boot while they run. Prints "ready" once all of them do.
- * Judges nothing; ends when it is killed.
+ * Judges nothing; ends when it is killed. With "--idle" as its last argument the VMs are there, and
+ * none of them runs; other arguments are for those who look at its command line.
  */
 #include <sched.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vm.h"
@@ -46,17 +48,18 @@ static void *run(void *vcpu)
 	return NULL;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static void (*const entry[])(void) = { reads, mixes };
 	u32 cpus = (u32)sysconf(_SC_NPROCESSORS_ONLN), i, n;
+	bool idle = !strcmp(argv[argc - 1], "--idle");
 	cpu_set_t set;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (n = 0; n < ARRAY_SIZE(entry); n++) {
 		struct vm *vm = vm_create(cpus, 0);
 
-		for (i = 0; i < cpus; i++) {
+		for (i = 0; i < cpus && !idle; i++) {
 			struct vcpu *v = vm->vcpus[i];
 
 			vcpu_entry(v, entry[n]);
@@ -67,7 +70,7 @@ int main(void)
 		}
 	}
 	for (n = 0; n < ARRAY_SIZE(entry); n++) {
-		for (i = 0; i < cpus; i++) {
+		for (i = 0; i < cpus && !idle; i++) {
 			while (rounds[n][i] < ROUNDS)
 				sched_yield();
 		}

@@ -8,7 +8,8 @@
 khv_libraries() {
 	local root=$1 program file
 
-	program=$(find "$root/bin" -type f -perm -u+x -print -quit)
+	# A script has none.
+	program=$(find "$root/bin" -type f -perm -u+x -exec grep -qa '^.ELF' {} ';' -print -quit)
 	[ -n "$program" ] || return 0
 	{
 		ldd "$program" | grep -o '/[^ ]*'

@@ -86,6 +86,7 @@ boot_host() {
 	# What the children took of the processor; "times" itself must not run in a subshell.
 	times >"$dir/times"
 	judge_leave "$dir"
+	judge_tool "$dir"
 	title="== $host ($(cat "$KERNEL/release"), $(($(date +%s) - start)) s, $(awk 'END { print $1 }' "$dir/times") of CPU)"
 
 	judge "$host" "$title" "$died"
@@ -129,7 +130,7 @@ host_modules() {
 
 # What the plan of boot_host needs: programs, and modules of the kernel's own.
 host_needs() {
-	local kind name file shell='' tracers=''
+	local kind name file shell='' tracers='' tool=''
 
 	while read -r kind name; do
 		case $kind in
@@ -144,6 +145,7 @@ host_needs() {
 			;;
 		shell) shell=$name ;;
 		tracers) tracers=$name ;;
+		tool) tool=$name ;;
 		upstream-*)
 			mkdir -p "$root/bin/$kind"
 			cp "$(cat "$KHV_LOGS/$kind")/$name" "$root/bin/$kind/"
@@ -159,6 +161,7 @@ host_needs() {
 	[ -z "${KHV_GIVEN_FILE:-}" ] || cp "$KHV_GIVEN_FILE" "$root/etc/given"
 	[ -z "$shell" ] || host_shell "$shell"
 	[ -z "$tracers" ] || host_tracers "$tracers"
+	[ -z "$tool" ] || host_tool "$tool"
 }
 
 # host_tools TOOL...: tools of this machine for boot_host, with their libraries.
@@ -190,9 +193,53 @@ host_shell() {
 	host_commands "$1" host
 }
 
+# host_tool NAME: packaging/kvm-hyperv for boot_host, busybox to run it, and the program NAME, which tests it.
+host_tool() {
+	local busybox applet
+
+	busybox=$(command -v busybox) || khv_die "busybox is not there: apt-get install busybox-static"
+	mkdir -p "$root/busybox"
+	cp "$busybox" "$root/busybox/busybox"
+	for applet in $("$busybox" --list); do
+		[ "$applet" = busybox ] || ln -s busybox "$root/busybox/$applet"
+	done
+	sed '1s|/bin/sh|/busybox/sh|' "$KHV_TOP/packaging/kvm-hyperv" >"$root/busybox/kvm-hyperv"
+	chmod +x "$root/busybox/kvm-hyperv"
+	cp "$KHV_RIG/tool-commands" "$root/bin/$1"
+}
+
+# judge_tool DIR: what the tool said as JSON, by a parser.
+judge_tool() {
+	local dir=$1 id json=$1/status.json
+
+	id=$(sed -n 's/^after\t\(.*\)-json\t.*/\1/p' "$dir/plan")
+	[ -n "$id" ] || return 0
+	tr -d '\r\000' <"$dir/results" | sed -n 's/^| JSON //p' | grep -v -x -e BEGIN -e END >"$json" || true
+	{
+		echo "@ phase after"
+		echo "@ start $id-json"
+		if python3 - "$json" 2>"$dir/json-error" <<-'PY'; then
+			import json, sys
+			d = json.load(open(sys.argv[1]))
+			ours = [v for v in d["vms"] if v["guest"] == 'new "one"']
+			assert len(ours) == 2 and len(d["stock_vms"]) == 4, d
+			assert all("hv-vpindex" in v["shown"] for v in ours)
+			assert d["takeover"] and d["hooks"]["replaced"] == d["hooks"]["in_place"] > 20
+			assert d["exits_per_second"] > 0 and 0 < d["fast_percent"] <= 100
+			assert {r["name"]: r["reads_per_second"] for r in d["rows"]}["VP_INDEX"] > 0
+		PY
+			echo "@ done $id-json ok 0"
+		else
+			sed 's/^/| /' "$dir/json-error"
+			echo "@ done $id-json error:no_JSON,_or_not_what_was_there 0"
+		fi
+	} >>"$dir/results"
+}
+
 # host_tracers NAME: the same for the "trace" rows and the tools that they name.
 host_tracers() {
 	host_tools grep bpftrace perf trace-cmd
+	cp "$KHV_TOP"/packaging/bpftrace/*.bt "$root/bin/"
 	host_commands "$1" trace
 }
 
@@ -239,7 +286,6 @@ host_commands() {
 				print runs[i]
 			print "exit $failed"
 		}' "$KHV_RIG/doc-commands.list" >"$root/bin/$1"
-	cp "$KHV_TOP"/packaging/bpftrace/*.bt "$root/bin/"
 	chmod +x "$root/bin/$1"
 	cp "$root/bin/$1" "$dir/"
 }

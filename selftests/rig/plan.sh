@@ -224,6 +224,13 @@ plan_row() {
 		plan_need shell "$name"
 		plan_add after "$name" own pass yes "" "run $name $rest $name"
 		;;
+	tool)
+		have_module || return 0
+		plan_need tool "$name"
+		plan_need own spin
+		plan_add after "$name" own pass yes "" "run $name $rest $name"
+		printf 'after\t%s-json\tstep\tok\tyes\t\n' "$name" >>"$dir/plan"
+		;;
 	tracers)
 		have_module || return 0
 		plan_need tracers "$name"
