@@ -42,6 +42,9 @@ help:
 	@echo '  clean            what was built'
 	@echo '  check-kernel     does KVM have the structures and functions that the module expects?'
 	@echo '                   KERNEL=<root>: of a kernel that is unpacked there, not installed'
+	@echo 'Pack, into O=<folder> (build):'
+	@echo '  dist             kvm-hyperv-<version>.tar.xz of the tracked files, the same bytes each time'
+	@echo '  deb              packages for the Debian that this machine has, from that tarball'
 	@echo 'On a fresh Debian 12 or 13, as root; the hosts are emulated:'
 	@echo '  run              a real guest on a stock host with the module, and what it used'
 	@echo '  test             all tests; HOSTS="amd-6.12 ..." TESTS="stimer_* ..." for some'
@@ -97,6 +100,9 @@ clean:
 		-not -path '*/.git/*' -delete
 	@rm -rf $(TOP)/selftests/build
 
+dist deb:
+	@$(TOP)/packaging/$@ $(if $(filter command line,$(origin O)),$(OUT),$(TOP)/build)
+
 test run check bench results fuzz:
 	@$(TOP)/selftests/rig/$@
 
@@ -110,7 +116,7 @@ test-all:
 	@$(TOP)/selftests/rig/check kernels docs charged
 	@KHV_LONG=1 KHV_MINUTES=0 $(TOP)/selftests/rig/test
 
-.PHONY: modules help sources install uninstall clean test test-all run check check-commits bench fuzz coverage clangd results check-kernel
+.PHONY: modules help sources install uninstall clean dist deb test test-all run check check-commits bench fuzz coverage clangd results check-kernel
 
 # Reference documentation from the tables, as on a KVM that has everything, and from the sources.
 WHERE = awk -f $(TOP)/Documentation/where.awk -v kind=$(1) $(TOP)/include/khv/*.def.h \

@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 #
 # Debian 12 and 13 below the cache, with their kernels: roots to work in, and that Debian itself on the AMD
-# host. debian-test sources it after lib.sh and calls debian_contained and debian_begin first. It needs
-# root. Its cases use root, the Debian of a suite; release, a kernel in it; VERSION, the module's; scratch, a folder
+# host. debian-test and package-test source it after lib.sh and call debian_contained and debian_begin first. It needs
+# root. Their cases use root, the Debian of a suite; release, a kernel in it; VERSION, the module's; scratch, a folder
 # on the file system of the cache.
 
 # shellcheck disable=SC2034
@@ -127,6 +127,25 @@ debian_root_locked() {
 		root_apt "$suite" "$tmp/dkms" dkms
 		printf '%s\n' "$releases" >"$tmp/releases"
 		mv "$tmp" "$dir"
+	fi
+	printf '%s\n' "$dir"
+}
+
+# debian_variant SUITE NAME BASE PACKAGE...: the folder of a further root NAME of the suite, which is BASE with PACKAGEs.
+debian_variant() { khv_locked "debian-$1" debian_variant_locked "$@"; }
+
+debian_variant_locked() {
+	local suite=$1 dir key
+
+	# The packages are those of the day; others are another root.
+	key=$(cksum <<<"${*:3}" | cut -d' ' -f1)
+	dir=$(debian_root_locked "$suite")/$2-$key
+	if [ ! -d "$dir" ]; then
+		rm -rf "$dir.tmp"
+		cp -al "$(dirname "$dir")/$3" "$dir.tmp"
+		khv_say "installing ${*:4} in a Debian of $suite"
+		root_apt "$suite" "$dir.tmp" "${@:4}"
+		mv "$dir.tmp" "$dir"
 	fi
 	printf '%s\n' "$dir"
 }
