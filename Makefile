@@ -58,6 +58,7 @@ help:
 	@echo '  check            style, documents and builds; selftests/rig/check names the parts'
 	@echo '  check-commits    each commit of RANGE=origin..HEAD builds; check does so, too, with RANGE='
 	@echo '  docs             Documentation/msrs.rst and hypercalls.rst from the tables'
+	@echo '  html man         the documents as pages, by docutils, in O=<folder> (~/.cache/kvm-hyperv/docs)'
 
 # The kernel's make builds an external module beside its sources: O= gets a copy of them.
 sources:
@@ -131,4 +132,10 @@ docs:
 	{ $$gen hypercalls && $(call WHERE,HYPERCALL); } >$(TOP)/Documentation/hypercalls.rst; \
 	rc=$$?; rm -f $$gen; exit $$rc
 
-.PHONY: docs
+# Not in the tree: without O= they go where the rig keeps what it has made.
+PAGES := $(if $(filter $(TOP),$(OUT)),$(or $(KHV_CACHE),$(HOME)/.cache/kvm-hyperv)/docs,$(OUT))
+
+html man:
+	@$(TOP)/selftests/rig/publish-docs $(TOP) $@ $(PAGES)/$@
+
+.PHONY: docs html man
