@@ -327,7 +327,8 @@ static void vcpu_default_cpuid(struct vcpu *v)
 		t->nent += hv->nent;
 		free(hv);
 	}
-	vcpu_set_cpuid(v);
+	if (!(v->vm->flags & VM_NO_CPUID))
+		vcpu_set_cpuid(v);
 }
 
 struct vcpu *vm_add_vcpu(struct vm *vm)

@@ -33,6 +33,7 @@
 #define VM_DIRTY_RING 8 /* dirty logging of all memory, into rings of VM_RING_ENTRIES */
 /* PAUSE has no exit: an emulated CPU then lets the other one go on, else at its next tick. */
 #define VM_FREE_PAUSE 16
+#define VM_NO_CPUID   32 /* no KVM_SET_CPUID2 yet: the table alone is filled in */
 
 #define VM_RING_ENTRIES 1024
 
