@@ -177,3 +177,8 @@ khv_release() { sed -n 's/^VERSION_CODENAME=//p' /etc/os-release; }
 
 # khv_bochs3: the root of Bochs 3.0, which has APICv and NRIPS; Debian 12's 2.7 has neither.
 khv_bochs3() { khv_root trixie bochs bochs-term bochsbios vgabios; }
+
+# khv_libvirt: a root with Debian 13's libvirt and QEMU.
+khv_libvirt() {
+	khv_root trixie libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients busybox-static qemu-system-x86
+}
