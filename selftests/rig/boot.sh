@@ -97,6 +97,9 @@ khv_emulate() {
 	esac
 }
 
+# The arguments of an AMD host's kernel.
+khv_amd_arguments() { echo "console=ttyS0 panic=-1 mitigations=off loglevel=5 tsc=reliable no_timer_check"; }
+
 # khv_boot_amd KERNEL INITRD DIR SECONDS [qemu arguments]: the AMD host. Console in DIR/console,
 # results in DIR/results. KHV_APPEND adds kernel arguments, KHV_CPUS processors (2). no_timer_check:
 # on a busy machine the emulated timer may be too late for the kernel's check at boot.
@@ -111,7 +114,7 @@ khv_boot_amd() {
 		-cpu max,+svm,+npt -smp "${KHV_CPUS:-2}" -m "${KHV_MEMORY:-2048}" -display none -monitor none \
 		-no-reboot -net none -serial "file:$dir/console" -serial "file:$dir/results" \
 		-kernel "$kernel/vmlinuz" -initrd "$initrd" \
-		-append "console=ttyS0 panic=-1 mitigations=off loglevel=5 tsc=reliable no_timer_check ${KHV_APPEND:-}" "$@"
+		-append "$(khv_amd_arguments) ${KHV_APPEND:-}" "$@"
 }
 
 # khv_preload NAME VARIABLE WORDS COMMAND...: build run-NAME.c, an object that patches the running emulator

@@ -287,6 +287,54 @@ boot() {
 	[ "${KHV_EMULATORS:-}" != 1 ] || wait
 }
 
+# boot_secure RELEASE KIND [CERTIFICATE]: the same with Secure Boot, by OVMF with Microsoft's keys, Debian's shim and
+# GRUB, and the kernel's own signature; CERTIFICATE is a machine owner key to enrol.
+boot_secure() {
+	local dir=$KHV_LOGS/debian-$1-$2 firmware fix qemu emulators
+
+	firmware=$(khv_root bookworm ovmf shim-signed grub-efi-amd64-signed)
+	khv_need_packages mtools
+	mkdir -p "$dir"
+	: >"$dir/results"
+	: >"$dir/console"
+	if [ -n "${3:-}" ]; then
+		/usr/bin/python3 "$KHV_RIG/enrol-mok" "$firmware/usr/share/OVMF/OVMF_VARS_4M.ms.fd" "$3" "$dir/vars.fd"
+	else
+		cp "$firmware/usr/share/OVMF/OVMF_VARS_4M.ms.fd" "$dir/vars.fd"
+	fi
+	cat >"$dir/grub.cfg" <<-CFG
+		linux /vmlinuz $(khv_amd_arguments) root=/dev/vda rw init=/khv-init khv=$2
+		initrd /initrd
+		boot
+	CFG
+	truncate -s 256M "$dir/esp"
+	mformat -i "$dir/esp" -F :: &&
+		mmd -i "$dir/esp" ::/EFI ::/EFI/BOOT ::/EFI/debian &&
+		mcopy -i "$dir/esp" "$firmware/usr/lib/shim/shimx64.efi.signed" ::/EFI/BOOT/BOOTX64.EFI &&
+		mcopy -i "$dir/esp" "$firmware/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed" ::/EFI/BOOT/grubx64.efi &&
+		mcopy -i "$dir/esp" "$dir/grub.cfg" ::/EFI/debian/grub.cfg &&
+		mcopy -i "$dir/esp" "$root/boot/vmlinuz-$1" ::/vmlinuz &&
+		mcopy -i "$dir/esp" "$root/boot/initrd.img-$1" ::/initrd || khv_die "cannot make the boot disk of a host"
+	fix=$(khv_svm_fix)
+	emulators=$(khv_emulators)
+	mapfile -t qemu < <(khv_run_in "$emulators" qemu-system-x86_64)
+	# shellcheck disable=SC2016
+	LD_PRELOAD=$fix KHV_SVM_FIX=${fix:+1} QEMU_MODULE_DIR=$emulators/usr/lib/x86_64-linux-gnu/qemu setpriv --pdeathsig KILL bash -c '
+		rig=$1 dir=$2
+		shift 2
+		. "$rig/lib.sh"
+		khv_emulate "$dir" 3000 0 "$@"
+		times >"$dir/times"' bash "$KHV_RIG" "$dir" "${qemu[@]}" -L "$emulators/usr/share/qemu" -L "$emulators/usr/share/seabios" \
+		-accel tcg,thread=single -machine q35,smm=on -cpu max,+svm,+npt -smp 2 -m 2048 -display none -monitor none \
+		-no-reboot -net none -serial "file:$dir/console" -serial "file:$dir/results" \
+		-global driver=cfi.pflash01,property=secure,value=on \
+		-drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware/usr/share/OVMF/OVMF_CODE_4M.secboot.fd" \
+		-drive "if=pflash,format=raw,unit=1,file=$dir/vars.fd" \
+		-drive "file=$scratch/disk,format=raw,if=virtio,snapshot=on" \
+		-drive "file=$dir/esp,format=raw,if=none,id=esp" -device ide-hd,drive=esp,bootindex=0 &
+	[ "${KHV_EMULATORS:-}" != 1 ] || wait
+}
+
 # judge RELEASE CASES [KIND]: the cases of that boot.
 judge() {
 	local what=$1${3:+-$3} name line
