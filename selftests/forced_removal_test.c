@@ -64,7 +64,7 @@ static void can_suspend(void)
 TEST(forced_removal_leaves_the_vms_alone)
 {
 	const struct timespec pause = { .tv_nsec = 10000000 };
-	int log = klog_open(), status = 0, go;
+	int log = klog_open(), all = klog_open(), status = 0, go;
 	long end = now_seconds() + SECONDS;
 	static struct cpuid_table offered, now;
 	struct vm *vm, *later;
@@ -76,6 +76,7 @@ TEST(forced_removal_leaves_the_vms_alone)
 	if (!module_loaded())
 		module_load();
 	lseek(log, 0, SEEK_END);
+	lseek(all, 0, SEEK_END);
 	pid = start_remover(&go);
 	vm = vm_create(1, 0);
 	ASSERT_EQ(module_refs(), 1);
@@ -90,6 +91,8 @@ TEST(forced_removal_leaves_the_vms_alone)
 		said = klog_says(log, "kvm_hyperv: in use by VM ", NULL);
 	}
 	ASSERT(said, "the log does not name it within %u s", SECONDS);
+	ASSERT(klog_says(all, "kvm_hyperv: removed by force while it has ", " users"),
+	       "the log does not say what it waits for");
 	for (i = 0; i < 1000; i++)
 		vcpu_run_sync(vm->vcpus[0], 1);
 	/* The VM is the module's as ever: so is what its vCPU may offer. */

@@ -46,7 +46,7 @@ static struct list stock, now;
 
 TEST(is_kvms_own_without_a_parameter)
 {
-	require_module_file();
+	module_start_clean();
 	get_list(&stock);
 	module_load();
 	get_list(&now);
@@ -65,7 +65,7 @@ TEST(has_what_a_parameter_shows)
 {
 	u32 n;
 
-	require_module_file();
+	module_start_clean();
 	get_list(&stock);
 	module_load_with(SHOW);
 	get_list(&now);
@@ -90,7 +90,7 @@ TEST(tells_how_many_there_are)
 	static struct list before;
 	u32 n;
 
-	require_module_file();
+	module_start_clean();
 	get_list(&stock);
 	n = stock.hdr.nmsrs;
 	module_load_with(SHOW);
@@ -134,7 +134,7 @@ TEST(a_vmm_migrates_what_is_named)
 	u64 period = 3600ULL * 10000000;
 	struct vm *vm, *target;
 
-	require_module_file();
+	module_start_clean();
 	module_load_with(SHOW);
 	vm = vm_create(1, 0);
 	target = vm_create(1, 0);

@@ -103,7 +103,7 @@ boot_host() {
 
 # The module of boot_host, its variants that must be refused, and modules that only tests insert.
 host_modules() {
-	local m
+	local m release
 
 	cp "$(cat "$KHV_LOGS/module-$host")" "$root/modules/kvm-hyperv.ko"
 	cp "$(cat "$KHV_LOGS/other-$host")" "$root/modules/other.ko"
@@ -111,6 +111,10 @@ host_modules() {
 	sed 's/kvm_vcpu_halt=0x[0-9a-f]\{8\}/kvm_vcpu_halt=0x4b485621/' "$root/modules/kvm-hyperv.ko" \
 		>"$root/modules/altered.ko"
 	khv_move_field "$root/modules/kvm-hyperv.ko" "$root/modules/moved.ko"
+	# Its own word for the release, which stands alone; the version magic, for the kernel, does not.
+	release=$(modinfo -F vermagic "$root/modules/kvm-hyperv.ko")
+	release=${release%% *}
+	LC_ALL=C sed -z "s/^${release//./\\.}\$/9${release#?}/" "$root/modules/kvm-hyperv.ko" >"$root/modules/renamed.ko"
 	m=$(cat "$KHV_LOGS/fake-$host")
 	cp "$m/kvm.ko" "$root/modules/fake-kvm.ko"
 	cp "$m/kvm-amd.ko" "$root/modules/fake-vendor.ko"
@@ -122,7 +126,7 @@ host_modules() {
 	m=$KHV_LOGS/prototype-$(basename "$KERNEL")
 	[ ! -e "$m" ] || cp "$(cat "$m")" "$root/modules/prototype.ko"
 	[ ! -e "$m" ] || strip -o "$root/modules/prototype-fuzz" "$(cat "$KHV_LOGS/prototype-fuzz")"
-	for m in kvm-hyperv other altered moved khv-floor prototype; do
+	for m in kvm-hyperv other altered moved renamed khv-floor prototype; do
 		[ -e "$root/modules/$m.ko" ] || continue
 		objcopy --strip-debug "$root/modules/$m.ko"
 	done

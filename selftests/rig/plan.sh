@@ -251,6 +251,7 @@ plan_row() {
 		other*) module=other rest=${rest#other} ;;
 		altered*) module=altered rest=${rest#altered} ;;
 		moved*) module=moved rest=${rest#moved} ;;
+		renamed*) module=renamed rest=${rest#renamed} ;;
 		esac
 		plan_add "$phase" "$name" step ok yes "$reason" "insmod $name $errno $module $rest"
 		[ -z "$reason" ] || plan_add "$phase" "$name-says" step ok yes "" "log $name-says $reason"
