@@ -24,6 +24,8 @@ static u64 *call_input;
 static u8 *code_page, *vp_page[VMM_VPS];
 /* What the guest has used, as bits of the two leaves, for the host to compare. */
 static volatile u32 used_features, used_features_edx, used_hints;
+/* What the VMM has written there, or ~0 if it has not. */
+static u64 scontrol = ~0ULL;
 
 static bool shows(u32 reg, u32 bit)
 {
@@ -204,6 +206,8 @@ static void use_all(void)
 
 GUEST_CODE(uses_what_it_is_shown)
 {
+	if (~scontrol)
+		GUEST_ASSERT_EQ(rdmsr(HV_X64_MSR_SCONTROL), scontrol);
 	use_all();
 	GUEST_SYNC(STAGE_SAVE);
 	/* Where a restored one goes on. */
@@ -306,6 +310,7 @@ static void set_up_as_openvmm(struct vm *vm)
 		show(v, &by_openvmm);
 		vcpu_set_cpuid(v);
 	}
+	scontrol = HV_SYNIC_ENABLE;
 }
 
 /* Capabilities, then CPUID, then all registers. */
@@ -326,6 +331,7 @@ static void set_up_as_qemu(struct vm *vm, bool enforce)
 		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_VP_INDEX, i);
 		vcpu_set_msr(vm->vcpus[i], HV_X64_MSR_SCONTROL, 0);
 	}
+	scontrol = 0;
 }
 
 /* --- the cases ------------------------------------------------------------ */
