@@ -261,7 +261,11 @@ TEST(cpuid_and_gate_follow)
 	v = vm->vcpus[0];
 	ASSERT_EQ(vcpu_op(v, p, OP_RD(HV_X64_MSR_SCRATCH)).vector, GP_VECTOR);
 	ASSERT_EQ(vcpu_op(v, p, OP_WR(HV_X64_MSR_SCRATCH, 1)).vector, GP_VECTOR);
-	ASSERT_EQ(__vcpu_get_msr(v, HV_X64_MSR_SCRATCH, &value), 0);
+	/* User space saves and restores it as 0, for KVM_GET_MSR_INDEX_LIST names it. */
+	ASSERT_EQ(__vcpu_get_msr(v, HV_X64_MSR_SCRATCH, &value), 1);
+	ASSERT_EQ(value, 0);
+	ASSERT_EQ(__vcpu_set_msr(v, HV_X64_MSR_SCRATCH, 0), 1);
+	ASSERT_EQ(__vcpu_set_msr(v, HV_X64_MSR_SCRATCH, 1), 0);
 	vm_free(vm);
 	vm = scratch_vm(VM_ENFORCE, false, &p);
 	v = vm->vcpus[0];

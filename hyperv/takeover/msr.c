@@ -251,7 +251,8 @@ int khv_msr_list_complete(struct kvm_msr_list __user *list, u32 room)
 		total += khv_msr_is_listed(row) ? khv_msrs[row].count : 0;
 	if (put_user(total, &list->nmsrs))
 		return -EFAULT;
-	if (room < total)
+	/* Another thread may have changed what KVM has written there. */
+	if (total < nr || room < total)
 		return -E2BIG;
 	to = list->indices + nr;
 	for (row = 0; row < KHV_NR_MSR_ROWS; row++) {

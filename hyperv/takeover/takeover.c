@@ -196,11 +196,15 @@ int khv_hook_kvm_get_hv_cpuid(struct kvm_vcpu *vcpu, struct kvm_cpuid2 *cpuid,
 	return ret;
 }
 
-/* A system ioctl, as above. */
+/*
+ * System ioctl: no VM holds the module, so take a reference. Owned VMs need the list as long as
+ * there are any; a VMM asks again to save one. Without a lock: a VM that comes or goes meanwhile
+ * belongs to another thread.
+ */
 bool khv_asks_kvm_arch_dev_ioctl(struct file *filp, unsigned int ioctl)
 {
-	return ioctl == KVM_GET_MSR_INDEX_LIST && READ_ONCE(khv_takeover) &&
-	       try_module_get(THIS_MODULE);
+	return ioctl == KVM_GET_MSR_INDEX_LIST &&
+	       (READ_ONCE(khv_takeover) || !list_empty(&khv_vms)) && try_module_get(THIS_MODULE);
 }
 
 long khv_hook_kvm_arch_dev_ioctl(struct file *filp, unsigned int ioctl, unsigned long arg)
@@ -209,7 +213,7 @@ long khv_hook_kvm_arch_dev_ioctl(struct file *filp, unsigned int ioctl, unsigned
 	long ret = -EFAULT;
 	u32 room;
 
-	/* Before KVM writes its number there. */
+	/* Read the room first: KVM overwrites nmsrs. */
 	if (!get_user(room, &list->nmsrs))
 		ret = khv_orig_kvm_arch_dev_ioctl(filp, ioctl, arg);
 	if (!ret || ret == -E2BIG)
@@ -371,22 +375,44 @@ int khv_hook_kvm_arch_vcpu_ioctl_run(struct kvm_vcpu *vcpu)
 	return ret;
 }
 
+/* Is this MSR one that the module adds to KVM_GET_MSR_INDEX_LIST? */
+static bool is_named(u32 msr)
+{
+	int row = khv_msr_find(msr);
+
+	return row >= 0 && khv_msr_is_listed(row);
+}
+
 bool khv_hook_kvm_pmu_is_valid_msr(struct kvm_vcpu *vcpu, u32 msr)
 {
-	return khv_msr_is_shown(vcpu, msr) || khv_orig_kvm_pmu_is_valid_msr(vcpu, msr);
+	return khv_msr_is_shown(vcpu, msr) || is_named(msr) ||
+	       khv_orig_kvm_pmu_is_valid_msr(vcpu, msr);
+}
+
+/*
+ * A register that the list names and this VM does not have: user space may read 0 and write 0, as
+ * kvm_do_msr_access() has it for KVM's own. For a guest it does not exist.
+ */
+static int access_named(struct msr_data *msr)
+{
+	return msr->host_initiated && !msr->data ? 0 : KHV_MSR_RET_UNSUPPORTED;
 }
 
 int khv_hook_kvm_pmu_get_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 {
-	if (!khv_msr_is_shown(vcpu, msr->index))
+	if (khv_msr_is_shown(vcpu, msr->index))
+		return khv_msr_read(vcpu, msr->index, &msr->data, msr->host_initiated);
+	if (!is_named(msr->index))
 		return khv_orig_kvm_pmu_get_msr(vcpu, msr);
-	return khv_msr_read(vcpu, msr->index, &msr->data, msr->host_initiated);
+	msr->data = 0;
+	return access_named(msr);
 }
 
 int khv_hook_kvm_pmu_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 {
 	if (!khv_msr_is_shown(vcpu, msr->index))
-		return khv_orig_kvm_pmu_set_msr(vcpu, msr);
+		return is_named(msr->index) ? access_named(msr) :
+					      khv_orig_kvm_pmu_set_msr(vcpu, msr);
 	return khv_msr_write(vcpu, msr->index, msr->data, msr->host_initiated);
 }
 

@@ -33,6 +33,9 @@
 #include <asm/posted_intr.h>
 #endif
 
+/* KVM's own KVM_MSR_RET_UNSUPPORTED: kvm.ignore_msrs decides. */
+#define KHV_MSR_RET_UNSUPPORTED 2
+
 /* Names of the modules that hooks and imports are from. */
 #define KHV_MODULE_KERNEL NULL
 #define KHV_MODULE_KVM	  "kvm"

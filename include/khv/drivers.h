@@ -4,6 +4,7 @@
 #define KHV_DRIVERS_H
 
 #include "khv/cpuid.h"
+#include "khv/handlers.h"
 #include "khv/state.h"
 #include "khv/tables.h"
 
@@ -64,7 +65,7 @@ static inline bool khv_msr_is_shown(struct kvm_vcpu *vcpu, u32 msr)
  */
 static inline bool khv_msr_is_listed(int row)
 {
-	return (khv_msrs[row].flags & (KHV_MSR_SHOWN | KHV_MSR_RO)) == KHV_MSR_SHOWN &&
+	return (khv_msrs[row].flags & KHV_MSR_SHOWN) && khv_msr_ops[row].write &&
 	       khv_enl_is_asked(&khv_enls[khv_msrs[row].enl]);
 }
 
