@@ -6,6 +6,7 @@
  */
 #include <linux/debugfs.h>
 #include <linux/kvm_host.h>
+#include <linux/log2.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -29,11 +30,31 @@ static const char *const cpuid_reg[KHV_NR_CPUID_REGS] = {
 };
 
 /* Names of flags, by their bits. */
-static const char *const msr_flag[] = { "ro",		"vm",	       "unrouted", "atomic-read",
-					"atomic-write", "restore-any", "overlay",  "shown" };
-static const char *const hc_flag[] = { "fast",	    "xmm",	"varhdr", "rep", "need-if-syndbg",
-				       "user-exit", "any-form", "atomic", "l2",	 "need-any",
-				       "l2-post",   "hidden",	"each" };
+static const char *const msr_flag[] = {
+	[ilog2(KHV_MSR_RO)] = "ro",
+	[ilog2(KHV_MSR_VM)] = "vm",
+	[ilog2(KHV_MSR_UNROUTED)] = "unrouted",
+	[ilog2(KHV_MSR_ATOMIC_RD)] = "atomic-read",
+	[ilog2(KHV_MSR_ATOMIC_WR)] = "atomic-write",
+	[ilog2(KHV_MSR_RESTORE_ANY)] = "restore-any",
+	[ilog2(KHV_MSR_OVERLAY)] = "overlay",
+	[ilog2(KHV_MSR_SHOWN)] = "shown",
+};
+static const char *const hc_flag[] = {
+	[ilog2(KHV_FAST)] = "fast",
+	[ilog2(KHV_XMM)] = "xmm",
+	[ilog2(KHV_VARHDR)] = "varhdr",
+	[ilog2(KHV_REP)] = "rep",
+	[ilog2(KHV_NEED_IF_SYNDBG)] = "need-if-syndbg",
+	[ilog2(KHV_USER_EXIT)] = "user-exit",
+	[ilog2(KHV_ANY_FORM)] = "any-form",
+	[ilog2(KHV_ATOMIC)] = "atomic",
+	[ilog2(KHV_L2)] = "l2",
+	[ilog2(KHV_NEED_ANY)] = "need-any",
+	[ilog2(KHV_L2_POST)] = "l2-post",
+	[ilog2(KHV_HIDDEN)] = "hidden",
+	[ilog2(KHV_EACH)] = "each",
+};
 
 static void show_flags(struct seq_file *m, const char *const *names, unsigned int nr, u32 flags)
 {
@@ -71,8 +92,10 @@ static int tables_show(struct seq_file *m, void *unused)
 	for (i = 0; i < KHV_NR_MSR_ROWS; i++) {
 		const struct khv_msr_row *r = &khv_msrs[i];
 
-		seq_printf(m, "%s 0x%08x %u %u 0x%llx %s ", r->name, r->first, r->count, r->stride,
-			   r->reserved, khv_enls[r->enl].name);
+		/* In halves: as one number the bits may look like an address of the kernel. */
+		seq_printf(m, "%s 0x%08x %u %u %08x:%08x %s ", r->name, r->first, r->count,
+			   r->stride, upper_32_bits(r->reserved), lower_32_bits(r->reserved),
+			   khv_enls[r->enl].name);
 		show_flags(m, msr_flag, ARRAY_SIZE(msr_flag), r->flags);
 		show_needs(m, r->need);
 	}

@@ -45,13 +45,13 @@ static void parse_needs(struct table_row *r, char *text)
 
 static bool parse(char *line, struct table_row *r)
 {
-	unsigned long long reserved;
+	u32 high, low;
 	char needs[96];
 
 	memset(r, 0, sizeof(*r));
-	if (sscanf(line, "%39s 0x%x %u %u 0x%llx %39s %95s %95s", r->name, &r->number, &r->count,
-		   &r->stride, &reserved, r->enlightenment, r->flags, needs) == 8) {
-		r->reserved = reserved;
+	if (sscanf(line, "%39s 0x%x %u %u %x:%x %39s %95s %95s", r->name, &r->number, &r->count,
+		   &r->stride, &high, &low, r->enlightenment, r->flags, needs) == 9) {
+		r->reserved = (u64)high << 32 | low;
 	} else if (sscanf(line, "%39s 0x%x %u %u %u %u %u %39s %95s %95s", r->name, &r->number,
 			  &r->count, &r->input, &r->element, &r->output, &r->element_output,
 			  r->enlightenment, r->flags, needs) == 10) {
