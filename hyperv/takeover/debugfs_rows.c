@@ -130,6 +130,7 @@ int khv_enlightenments_show(struct seq_file *m, void *unused)
 	kfree(counts);
 	return 0;
 }
+
 int khv_rows_show(struct seq_file *m, void *unused)
 {
 	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);

@@ -28,7 +28,7 @@
 #define KHV_NO_WORD(_name)		     0, 0
 #define KHV_STORED_VM(_name)		     AT(struct khv_vm, stored._name)
 #define KHV_STORED_VP(_name)		     AT(struct khv_vcpu, stored._name)
-/* Each is followed by the name of its row in parentheses. */
+/* The row's name follows as an argument. */
 #define KHV_AT_HANDLERS(_x)		     KHV_NO_WORD
 #define KHV_AT_READER(_x)		     KHV_NO_WORD
 #define KHV_AT_STORED(_where)		     KHV_STORED_##_where

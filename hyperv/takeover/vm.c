@@ -47,7 +47,7 @@ int khv_vm_create(struct kvm *kvm)
 
 	/* No barrier needed: the VM is not visible to any other thread yet. */
 	WRITE_ONCE(kvm->arch.hyperv.hv_crash_ctl, (u64)vm);
-	/* Who opens one of its files finds a VM that is owned. */
+	/* Create the files last: a reader must find an owned VM. */
 	khv_debugfs_vm_create(vm);
 	return 0;
 }
@@ -164,8 +164,8 @@ void khv_vcpu_destroy(struct kvm_vcpu *vcpu)
 	struct khv_vcpu *vp = to_khv_vcpu(vcpu) ?: find_aside(vcpu);
 
 	/*
-	 * If the VM ends, nobody may look at its vCPUs from here on. A vCPU whose creation fails
-	 * has no VP yet, and leaves the others alone.
+	 * Remove the folder before the first vCPU goes: readers use vCPUs without a lock.
+	 * users_count is 0 only when the VM ends, not when the creation of a vCPU fails.
 	 */
 	if (!refcount_read(&vcpu->kvm->users_count))
 		khv_debugfs_vm_remove(to_khv_vm(vcpu->kvm));

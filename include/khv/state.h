@@ -145,8 +145,8 @@ struct khv_tsc_rate {
 };
 
 /*
- * The words of STORED() rows, by the names of the rows: a member has no elements in the structure
- * that is not its own. 0 in a new VM or VP, accessed without a lock.
+ * The words of STORED() rows, by the names of the rows. Each struct has a member for every row;
+ * those of the other one have no elements. 0 in a new VM or VP, accessed without a lock.
  */
 #define KHV_WORDS_HANDLERS(_x)		      0
 #define KHV_WORDS_READER(_x)		      0

@@ -86,7 +86,7 @@ TRACE_EVENT(khv_hypercall_done,
 		  __entry->result, __entry->fastpath ? " fastpath" : "")
 );
 
-/* Whom a flush or an IPI that is done went to: all VPs, or @banks of 64, the first one by @mask. */
+/* Targets of a completed flush or IPI: all VPs, or @banks of 64, the first one by @mask. */
 TRACE_EVENT(khv_targets,
 	TP_PROTO(int vcpu_id, u16 code, u32 vector, const struct khv_vpset *set),
 	TP_ARGS(vcpu_id, code, vector, set),
