@@ -46,6 +46,7 @@ FNR == NR {
 	plan[++nr_plan] = key
 	plan_phase[nr_plan] = $1
 	plan_id[nr_plan] = $2
+	plan_id_of[key] = $2
 	kind[key] = $3
 	expected[key] = $4
 	counted[key] = $5
@@ -243,6 +244,22 @@ function ktap(key, what,    i, line, depth, last_depth, name, p, s, f, x, plans,
 	return (f ? f " FAILED of " p + f : p " pass") (x ? ", " x " xfail" : "") (s ? ", " s " skip" : "")
 }
 
+# A row of the module that a test's own list does not have is tested against itself alone. A prototype
+# may; this tree's rows are also stated beside the module, so that a wrong one fails. Return: such lines.
+function unlisted(key, what,    i, n, line) {
+	if (plan_id_of[key] ~ /^prototype_test(#|$)/)
+		return 0
+	for (i = 1; i <= nr_out[key]; i++) {
+		if (out[key, i] !~ /not in the list: taken from the module/)
+			continue
+		n++
+		line = out[key, i]
+		sub(/^[ #]*/, "", line)
+		fail(what, line ": add the row to the list of that test")
+	}
+	return n
+}
+
 # A program that counts as one: its exit status against the plan.
 function whole(key, what,    got, why, i, line) {
 	got = outcome[key] == "exit:0" ? "pass" : outcome[key] == "exit:4" ? "skip" : "fail"
@@ -282,6 +299,8 @@ END {
 			tail(key, 15)
 		} else if (kind[key] == "own" || kind[key] == "kunit") {
 			text = ktap(key, what)
+			if (n = unlisted(key, what))
+				text = text ", " n " FAILED of rows not listed"
 		} else if (kind[key] ~ /^upstream/) {
 			text = whole(key, what)
 		} else if (outcome[key] == "ok") {
