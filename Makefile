@@ -6,6 +6,8 @@
 #   make help        lists the targets
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
+# Of the tool; dpkg owns /usr, and kvm-hyperv-tools has it there.
+PREFIX ?= /usr/local
 TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 
 # O= is for this Makefile: the kernel's make must not take it for its own, so no variable of the
@@ -36,7 +38,7 @@ help:
 	@echo 'Build, with KDIR=<kernel build folder> (of the running kernel) and O=<folder> (here):'
 	@echo '  modules          kvm-hyperv.ko (default)'
 	@echo '  install          into the modules of that kernel, with depmod, and the tool kvm-hyperv into'
-	@echo '                   /usr/sbin; INSTALL_MOD_PATH=<root>'
+	@echo '                   PREFIX (/usr/local); INSTALL_MOD_PATH=<root>'
 	@echo '  uninstall        takes it out again'
 	@echo '  clangd           compile_commands.json for clangd, from a build of the module'
 	@echo '  clean            what was built'
@@ -81,13 +83,13 @@ DEPMOD = depmod -a $(if $(ROOT),-b $(ROOT)) $(RELEASE)
 install: modules
 	+$(KBUILD) modules_install
 	$(DEPMOD)
-	$(TOP)/packaging/install-tool '$(ROOT)'
+	$(TOP)/packaging/install-tool '$(ROOT)' '$(PREFIX)'
 
 uninstall:
 	@[ -n $(RELEASE) ] || { echo "no headers in $(KDIR): say RELEASE=<what uname -r says on that kernel>" >&2; exit 1; }
 	rm -f $(ROOT)/lib/modules/$(RELEASE)/{updates,extra}/kvm-hyperv.ko*
 	$(DEPMOD)
-	$(TOP)/packaging/install-tool --remove '$(ROOT)'
+	$(TOP)/packaging/install-tool --remove '$(ROOT)' '$(PREFIX)'
 
 uninstall: SHELL := /bin/bash
 
