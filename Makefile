@@ -15,10 +15,13 @@ TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 MAKEOVERRIDES =
 PASS := $(foreach v,CC LD NM AR OBJCOPY OBJDUMP AWK CROSS_COMPILE W C CF CHECK V LLVM ARCH KCFLAGS COVERAGE KBUILD_EXTRA_SYMBOLS,$(if $(filter command line,$(origin $v)),$v='$($v)'))
 
+# The module is built beside its sources unless O= is given; what is packed for others, and pages, go to build/ then.
 ifneq ($(filter command line,$(origin O)),)
 OUT := $(abspath $(O))
+PACK := $(OUT)
 else
 OUT := $(TOP)
+PACK := $(TOP)/build
 endif
 
 # The kernel's make takes such a path for several, and so would the removal of what was built.
@@ -41,12 +44,13 @@ help:
 	@echo '                   PREFIX (/usr/local); INSTALL_MOD_PATH=<root>'
 	@echo '  uninstall        takes it out again'
 	@echo '  clangd           compile_commands.json for clangd, from a build of the module'
-	@echo '  clean            what was built'
+	@echo '  clean            what was built, and build/'
 	@echo '  check-kernel     does KVM have the structures and functions that the module expects?'
 	@echo '                   KERNEL=<root>: of a kernel that is unpacked there, not installed'
-	@echo 'Pack, into O=<folder> (build):'
+	@echo 'Pack, into O=<folder> (build/ of this tree, which git ignores):'
 	@echo '  dist             kvm-hyperv-<version>.tar.xz of the tracked files, the same bytes each time'
 	@echo '  deb              packages for the Debian that this machine has, from that tarball'
+	@echo '  html man         the documents as pages, by docutils, in a folder html or man of that one'
 	@echo 'On a fresh Debian 12 or 13, as root; the hosts are emulated:'
 	@echo '  run              a real guest on a stock host with the module, and what it used'
 	@echo '  test             all tests; HOSTS="amd-6.12 ..." TESTS="stimer_* ..." for some'
@@ -60,7 +64,6 @@ help:
 	@echo '  check            style, documents and builds; selftests/rig/check names the parts'
 	@echo '  check-commits    each commit of RANGE=origin..HEAD builds; check does so, too, with RANGE='
 	@echo '  docs             Documentation/msrs.rst and hypercalls.rst from the tables'
-	@echo '  html man         the documents as pages, by docutils, in O=<folder> (~/.cache/kvm-hyperv/docs)'
 
 # The kernel's make builds an external module beside its sources: O= gets a copy of them.
 sources:
@@ -101,10 +104,10 @@ clean:
 	@[ -d $(KDIR) ] || find $(OUT) \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' \
 		-o -name '.*.cmd' -o -name '*.gcno' -o -name 'offsets.[hs]' -o -name '.dispatch.proved' -o -name modules.order -o -name Module.symvers \) \
 		-not -path '*/.git/*' -delete
-	@rm -rf $(TOP)/selftests/build
+	@rm -rf $(TOP)/selftests/build $(TOP)/build
 
 dist deb:
-	@$(TOP)/packaging/$@ $(if $(filter command line,$(origin O)),$(OUT),$(TOP)/build)
+	@$(TOP)/packaging/$@ $(PACK)
 
 test run check bench results fuzz:
 	@$(TOP)/selftests/rig/$@
@@ -134,10 +137,7 @@ docs:
 	{ $$gen hypercalls && $(call WHERE,HYPERCALL); } >$(TOP)/Documentation/hypercalls.rst; \
 	rc=$$?; rm -f $$gen; exit $$rc
 
-# Not in the tree: without O= they go where the rig keeps what it has made.
-PAGES := $(if $(filter $(TOP),$(OUT)),$(or $(KHV_CACHE),$(HOME)/.cache/kvm-hyperv)/docs,$(OUT))
-
 html man:
-	@$(TOP)/selftests/rig/publish-docs $(TOP) $@ $(PAGES)/$@
+	@$(TOP)/selftests/rig/publish-docs $(TOP) $@ $(PACK)/$@
 
 .PHONY: docs html man
