@@ -17,48 +17,28 @@
 #define SHOW	 "features_edx=0x800000"
 #define TAKEOVER "/sys/module/kvm_hyperv/parameters/takeover"
 
-struct list {
-	struct kvm_msr_list hdr;
-	u32 msrs[1024];
-};
-
-static int __get_list(struct list *l, u32 room)
-{
-	l->hdr.nmsrs = room;
-	return ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, l) ? -errno : 0;
-}
-
-static void get_list(struct list *l)
-{
-	int r;
-
-	memset(l, 0, sizeof(*l));
-	r = __get_list(l, ARRAY_SIZE(l->msrs));
-	ASSERT(!r, "KVM_GET_MSR_INDEX_LIST: %s", strerror(-r));
-}
-
-static void expect_same(const struct list *a, const struct list *b)
+static void expect_same(const struct named_msrs *a, const struct named_msrs *b)
 {
 	ASSERT_EQ(a->hdr.nmsrs, b->hdr.nmsrs);
 	ASSERT(!memcmp(a, b, sizeof(*a)), "the lists differ");
 }
 
-static struct list stock, now;
+static struct named_msrs stock, now;
 
 TEST(is_kvms_own_without_a_parameter)
 {
 	module_start_clean();
-	get_list(&stock);
+	kvm_msr_list(&stock);
 	module_load();
-	get_list(&now);
+	kvm_msr_list(&now);
 	expect_same(&stock, &now);
 	/* GUEST_IDLE is read-only: there is nothing to save. */
 	module_unload();
 	module_load_with("features_eax=0x400");
-	get_list(&now);
+	kvm_msr_list(&now);
 	expect_same(&stock, &now);
 	module_unload();
-	get_list(&now);
+	kvm_msr_list(&now);
 	expect_same(&stock, &now);
 }
 
@@ -70,9 +50,9 @@ TEST(has_what_a_parameter_shows)
 	u32 n;
 
 	module_start_clean();
-	get_list(&stock);
+	kvm_msr_list(&stock);
 	module_load_with(SHOW);
-	get_list(&now);
+	kvm_msr_list(&now);
 	n = stock.hdr.nmsrs;
 	ASSERT_EQ(now.hdr.nmsrs, n + 2);
 	ASSERT(!memcmp(now.msrs, stock.msrs, n * sizeof(u32)), "KVM's own numbers have changed");
@@ -93,37 +73,37 @@ TEST(has_what_a_parameter_shows)
 	ASSERT_EQ(vcpu_op(vm->vcpus[0], ops, OP_WR(CONFIG, 0)).vector, GP_VECTOR);
 	/* VMs of then on are KVM's own; this one may yet be saved. */
 	file_must_write(TAKEOVER, "0");
-	get_list(&now);
+	kvm_msr_list(&now);
 	ASSERT_EQ(now.hdr.nmsrs, n + 2);
 	vm_free(vm);
-	get_list(&now);
+	kvm_msr_list(&now);
 	expect_same(&stock, &now);
 	ASSERT_EQ(module_refs(), 0);
 	module_unload();
-	get_list(&now);
+	kvm_msr_list(&now);
 	expect_same(&stock, &now);
 }
 
 TEST(tells_how_many_there_are)
 {
-	static struct list before;
+	static struct named_msrs before;
 	u32 n;
 
 	module_start_clean();
-	get_list(&stock);
+	kvm_msr_list(&stock);
 	n = stock.hdr.nmsrs;
 	module_load_with(SHOW);
-	ASSERT_EQ(-__get_list(&now, 0), E2BIG);
+	ASSERT_EQ(-__kvm_msr_list(&now, 0), E2BIG);
 	ASSERT_EQ(now.hdr.nmsrs, n + 2);
 	/* Room for KVM's only, and for one more. */
-	ASSERT_EQ(-__get_list(&now, n), E2BIG);
+	ASSERT_EQ(-__kvm_msr_list(&now, n), E2BIG);
 	ASSERT_EQ(now.hdr.nmsrs, n + 2);
 	memset(&before, 0x55, sizeof(before));
 	now = before;
-	ASSERT_EQ(-__get_list(&now, n + 1), E2BIG);
+	ASSERT_EQ(-__kvm_msr_list(&now, n + 1), E2BIG);
 	ASSERT_EQ(now.hdr.nmsrs, n + 2);
 	ASSERT_EQ(now.msrs[n], before.msrs[n]);
-	ASSERT_EQ(__get_list(&now, n + 2), 0);
+	ASSERT_EQ(__kvm_msr_list(&now, n + 2), 0);
 	ASSERT_EQ(now.msrs[n + 1], COUNT);
 	ASSERT_EQ(now.msrs[n + 2], before.msrs[n + 2]);
 	ASSERT(ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, NULL) && errno == EFAULT, "no list at all");
@@ -138,7 +118,7 @@ static void save_and_restore(struct vcpu *from, struct vcpu *to)
 	u64 value;
 	u32 i;
 
-	get_list(&now);
+	kvm_msr_list(&now);
 	for (i = 0; i < now.hdr.nmsrs; i++) {
 		/* Not every vCPU has all that is named. */
 		if ((now.msrs[i] & 0xfffff000) == 0x40000000 &&
@@ -174,7 +154,7 @@ TEST(stock_does_not_name_them)
 
 	if (module_loaded())
 		ktap_skip("the module is loaded");
-	get_list(&stock);
+	kvm_msr_list(&stock);
 	for (i = 0; i < stock.hdr.nmsrs; i++)
 		ASSERT(stock.msrs[i] != CONFIG && stock.msrs[i] != COUNT, "0x%x", stock.msrs[i]);
 }

@@ -320,17 +320,11 @@ TEST(counts_and_trace_follow)
 	module_unload();
 }
 
-struct msr_index_list {
-	struct kvm_msr_list hdr;
-	u32 msrs[1024];
-};
-
-static u32 times_listed(struct msr_index_list *l, u32 msr)
+static u32 times_listed(struct named_msrs *l, u32 msr)
 {
 	u32 i, n = 0;
 
-	l->hdr.nmsrs = ARRAY_SIZE(l->msrs);
-	ASSERT(!ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, l), "%s", strerror(errno));
+	kvm_msr_list(l);
 	for (i = 0; i < l->hdr.nmsrs; i++)
 		n += l->msrs[i] == msr;
 	return n;
@@ -339,7 +333,7 @@ static u32 times_listed(struct msr_index_list *l, u32 msr)
 /* What a VMM saves that saves all that is named. */
 TEST(save_list_follows)
 {
-	static struct msr_index_list list;
+	static struct named_msrs list;
 	struct vm *vm, *target;
 	struct ops_page *p;
 	u64 value;

@@ -477,18 +477,14 @@ GUEST_CODE(finds_no_hyperv)
 /* Those of KVM_GET_MSR_INDEX_LIST that are Hyper-V's. */
 static u32 synthetic_msrs(struct msr_list *l)
 {
-	static struct {
-		struct kvm_msr_list hdr;
-		u32 indices[1024];
-	} named;
+	static struct named_msrs named;
 	u32 i;
 
-	named.hdr.nmsrs = ARRAY_SIZE(named.indices);
-	ASSERT_EQ(ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, &named), 0);
+	kvm_msr_list(&named);
 	memset(l, 0, sizeof(*l));
 	for (i = 0; i < named.hdr.nmsrs; i++)
-		if (named.indices[i] >> 12 == HV_X64_MSR_GUEST_OS_ID >> 12)
-			l->entries[l->hdr.nmsrs++].index = named.indices[i];
+		if (named.msrs[i] >> 12 == HV_X64_MSR_GUEST_OS_ID >> 12)
+			l->entries[l->hdr.nmsrs++].index = named.msrs[i];
 	return l->hdr.nmsrs;
 }
 

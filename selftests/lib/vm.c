@@ -134,6 +134,21 @@ int kvm_check_cap(int cap)
 	return r < 0 ? 0 : r;
 }
 
+int __kvm_msr_list(struct named_msrs *list, u32 room)
+{
+	list->hdr.nmsrs = room;
+	return ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, list) ? -errno : 0;
+}
+
+void kvm_msr_list(struct named_msrs *list)
+{
+	int r;
+
+	memset(list, 0, sizeof(*list));
+	r = __kvm_msr_list(list, MAX_NAMED_MSRS);
+	ASSERT(!r, "KVM_GET_MSR_INDEX_LIST: %s", strerror(-r));
+}
+
 int vm_check_cap(struct vm *vm, int cap)
 {
 	int r = ioctl(vm->fd, KVM_CHECK_EXTENSION, cap);

@@ -92,6 +92,17 @@ bool host_tells_next_rip(void);
 int kvm_check_cap(int cap);
 int vm_check_cap(struct vm *vm, int cap);
 
+/* What KVM_GET_MSR_INDEX_LIST says: MAX_NAMED_MSRS are more than any KVM names. */
+#define MAX_NAMED_MSRS 1024
+struct named_msrs {
+	struct kvm_msr_list hdr;
+	u32 msrs[MAX_NAMED_MSRS];
+};
+
+/* 0 or -errno, with room for @room MSRs; the other one has all that room, and zeroes the rest. */
+int __kvm_msr_list(struct named_msrs *list, u32 room);
+void kvm_msr_list(struct named_msrs *list);
+
 /* Skip the case on a host of one CPU: its vCPUs have to run at the same time. */
 void require_two_cpus(void);
 

@@ -56,31 +56,21 @@ static void all_msrs(struct msr_list *l)
 	}
 }
 
-static const struct kvm_msr_list *named_msrs(void)
-{
-	static struct {
-		struct kvm_msr_list hdr;
-		u32 indices[1024];
-	} list;
-
-	list.hdr.nmsrs = ARRAY_SIZE(list.indices);
-	ASSERT_EQ(ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, &list), 0);
-	return &list.hdr;
-}
+static struct named_msrs named;
 
 static void save_msrs(struct vcpu *v, struct msr_list *l)
 {
-	const struct kvm_msr_list *named = named_msrs();
 	u64 val;
 	u32 i;
 
+	kvm_msr_list(&named);
 	all_msrs(l);
 	ASSERT_EQ(__vcpu_ioctl(v, KVM_GET_MSRS, l), (int)l->hdr.nmsrs);
 	/* Not every vCPU has all that KVM names. */
-	for (i = 0; i < named->nmsrs; i++) {
-		if (has(l, named->indices[i]) || __vcpu_get_msr(v, named->indices[i], &val) != 1)
+	for (i = 0; i < named.hdr.nmsrs; i++) {
+		if (has(l, named.msrs[i]) || __vcpu_get_msr(v, named.msrs[i], &val) != 1)
 			continue;
-		add(l, named->indices[i]);
+		add(l, named.msrs[i]);
 		l->entries[l->hdr.nmsrs - 1].data = val;
 	}
 }
@@ -160,14 +150,14 @@ static void put_sints(const struct vp_state *vp)
 		put(vp, HV_X64_MSR_SINT(i));
 }
 
-/* What is in @named, in its order. */
-static void put_named(const struct vp_state *vp, const struct kvm_msr_list *named)
+/* What is named, in its order. */
+static void put_named(const struct vp_state *vp)
 {
 	u32 i;
 
-	for (i = 0; i < named->nmsrs; i++)
-		if (has(&vp->msrs, named->indices[i]) && !has(&out, named->indices[i]))
-			put(vp, named->indices[i]);
+	for (i = 0; i < named.hdr.nmsrs; i++)
+		if (has(&vp->msrs, named.msrs[i]) && !has(&out, named.msrs[i]))
+			put(vp, named.msrs[i]);
 }
 
 /* The vCPU's registers that are not Hyper-V's. */
@@ -290,9 +280,9 @@ static void write_as_qemu(struct vm *vm, const struct vm_state *s)
  */
 static void write_as_cloud_hypervisor(struct vm *vm, const struct vm_state *s)
 {
-	const struct kvm_msr_list *named = named_msrs();
 	u32 i;
 
+	kvm_msr_list(&named);
 	for (i = 0; i < VMM_VPS; i++) {
 		const struct vp_state *vp = &s->vps[i];
 		struct vcpu *v = vm->vcpus[i];
@@ -302,7 +292,7 @@ static void write_as_cloud_hypervisor(struct vm *vm, const struct vm_state *s)
 		vcpu_ioctl(v, KVM_SET_SREGS, (void *)&vp->sregs);
 		write_xsave(v, vp);
 		vcpu_ioctl(v, KVM_SET_LAPIC, (void *)&vp->lapic);
-		put_named(vp, named);
+		put_named(vp);
 		put_rest(vp);
 		write_msrs(v);
 		vcpu_ioctl(v, KVM_SET_VCPU_EVENTS, (void *)&vp->events);
