@@ -387,7 +387,8 @@ static void assert_used(const struct shown *s)
 }
 
 /* A new VM of the VMM goes on where the first one was saved. */
-static void restored(struct vm *vm, void (*set_up)(struct vm *vm), enum vmm order)
+static void restored(struct vm *vm, void (*set_up)(struct vm *vm), const struct shown *s,
+		     enum vmm order)
 {
 	static struct vm_state state;
 
@@ -397,7 +398,12 @@ static void restored(struct vm *vm, void (*set_up)(struct vm *vm), enum vmm orde
 	set_up(vm);
 	memcpy(vm->ram, state.ram, state.ram_used);
 	vmm_write_registers[order](vm, &state);
+	/* What is shown must be there after the restore as well. */
+	used_features = 0;
+	used_features_edx = 0;
+	used_hints = 0;
 	run_on(vm);
+	assert_used(s);
 	vm_free(vm);
 }
 
@@ -408,7 +414,7 @@ static void by_vmm(void (*set_up)(struct vm *vm), const struct shown *s, enum vm
 	set_up(vm);
 	run_to_save(vm);
 	assert_used(s);
-	restored(vm, set_up, order);
+	restored(vm, set_up, s, order);
 }
 
 TEST(cloud_hypervisor)
