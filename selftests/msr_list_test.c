@@ -4,8 +4,10 @@
  * parameter shows to guests: the time-unhalted timer's two. Loads the module itself.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "module.h"
 #include "ops.h"
@@ -109,6 +111,69 @@ TEST(tells_how_many_there_are)
 	ASSERT(ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, NULL) && errno == EFAULT, "no list at all");
 	ASSERT(ioctl(kvm_fd(), KVM_GET_MSR_INDEX_LIST, ~0UL << 12) && errno == EFAULT,
 	       "the kernel's memory");
+	ASSERT_EQ(module_refs(), 0);
+	module_unload();
+}
+
+#define RACES 20000
+
+static struct racing {
+	struct named_msrs *list;
+	u32 n;	 /* MSRs that there are */
+	u32 lie; /* a number beside 0 and n */
+	volatile bool done;
+} racing;
+
+static void *changes_nmsrs(void *unused)
+{
+	volatile u32 *nmsrs = &racing.list->hdr.nmsrs;
+
+	(void)unused;
+	while (!racing.done) {
+		*nmsrs = racing.lie;
+		*nmsrs = 0;
+		*nmsrs = racing.n;
+	}
+	return NULL;
+}
+
+/*
+ * The array ends where no memory is. As long as the thread says no more than there is room for,
+ * nothing is written behind that; if it says more, that is EFAULT, and no more than that.
+ */
+TEST(another_thread_changes_the_size)
+{
+	static const u32 mark = 0x55555555;
+	u8 *pages = mmap(NULL, 3 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			 -1, 0);
+	u32 i, lies, done = 0, small = 0, faults = 0, *end = (u32 *)(pages + 2 * PAGE_SIZE);
+	pthread_t thread;
+	int r;
+
+	ASSERT(pages != MAP_FAILED, "mmap: %s", strerror(errno));
+	ASSERT(!mprotect(end, PAGE_SIZE, PROT_NONE), "mprotect: %s", strerror(errno));
+	module_start_clean();
+	kvm_msr_list(&stock);
+	module_load_with(SHOW);
+	racing.n = stock.hdr.nmsrs + 2;
+	racing.list = (void *)(end - 1 - racing.n - 1);
+	for (lies = 0; lies < 2; lies++) {
+		racing.lie = lies ? ~0u : stock.hdr.nmsrs;
+		racing.done = false;
+		ASSERT(!pthread_create(&thread, NULL, changes_nmsrs, NULL), "pthread_create");
+		for (i = 0; i < RACES; i++) {
+			end[-1] = mark;
+			r = __kvm_msr_list(racing.list, racing.n);
+			ASSERT(!r || r == -E2BIG || (lies && r == -EFAULT), "%s", strerror(-r));
+			ASSERT(lies || end[-1] == mark, "0x%x behind the array", end[-1]);
+			done += !r;
+			small += r == -E2BIG;
+			faults += r == -EFAULT;
+		}
+		racing.done = true;
+		ASSERT(!pthread_join(thread, NULL), "pthread_join");
+	}
+	ktap_log("%u lists, %u E2BIG, %u EFAULT", done, small, faults);
 	ASSERT_EQ(module_refs(), 0);
 	module_unload();
 }
