@@ -2,7 +2,15 @@
 /*
  * IPIs by hypercall: which VPs get them, by their indices.
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "ipi.h"
+#include "tracefs.h"
+
+#define EVENTS	 TRACING "/events/kvm_hyperv/enable"
+#define FASTPATH "/sys/module/kvm_hyperv/parameters/fastpath"
+#define TRIES	 8 /* a single exit may find that it has to wait */
 
 TEST(default_indices)
 {
@@ -210,5 +218,81 @@ TEST(hot_plugged_vcpu_leaves_the_index_alone)
 	send_rows(vm, &row, 1);
 	vcpu_set_msr(vm->vcpus[4], HV_X64_MSR_VP_INDEX, 2);
 	send_rows(vm, &row, 1);
+	vm_free(vm);
+}
+
+/* --- the events ---------------------------------------------------------------------- */
+
+static char call_text[32], targets_text[128];
+
+static bool is_call(const char *line)
+{
+	return strstr(line, "khv_hypercall: ") && strstr(line, call_text);
+}
+
+static bool is_fast_call(const char *line)
+{
+	return is_call(line) && strstr(line, " fastpath");
+}
+
+static bool is_targets(const char *line)
+{
+	return strstr(line, "khv_targets: ") && strstr(line, targets_text);
+}
+
+/* The events tell @targets of a call in @form, and the path that was switched on. */
+static void expect_events(struct vm *vm, const struct row *row, enum hc_form form, bool fast,
+			  const char *targets, u64 *page)
+{
+	u32 code = form <= MASK_FAST ? HVCALL_SEND_IPI : HVCALL_SEND_IPI_EX, i, was_fast = 0;
+
+	snprintf(call_text, sizeof(call_text), "code 0x%x control", code);
+	snprintf(targets_text, sizeof(targets_text), "vcpu 0 code 0x%x vector 0x%x to %s", code,
+		 FIRST, targets);
+	file_must_write(FASTPATH, fast ? "1" : "0");
+	for (i = 0; i < TRIES && was_fast != 1; i++) {
+		trace_clear();
+		file_must_write(EVENTS, "1");
+		/* What it delivers is the other cases'. */
+		send_once(vm, 0, row, form, FIRST, page);
+		file_must_write(EVENTS, "0");
+		ASSERT_EQ(trace_count(is_call), 1);
+		ASSERT(trace_count(is_targets) == 1, "%s, %s: no \"%s\"", row->name,
+		       ipi_form_names[form], targets_text);
+		was_fast = trace_count(is_fast_call);
+		ASSERT(fast || !was_fast, "%s, %s: fast, and switched off", row->name,
+		       ipi_form_names[form]);
+	}
+	ASSERT(!fast || was_fast == 1, "%s, %s: never fast", row->name, ipi_form_names[form]);
+}
+
+TEST(events_tell_targets_and_path)
+{
+	static const struct {
+		struct row row;
+		const char *targets;
+	} cases[] = {
+		{ { "VP 3", MASKS, SPARSE, 1, { 8 }, CPU(3) }, "some banks 0x1 first 0 mask 0x8" },
+		{ { "nobody", MASKS, SPARSE, 1, { 0 }, 0 }, "some banks 0x0 first 0 mask 0x0" },
+		{ { "bank 1 alone", EX, SPARSE, BIT64(1), { BIT64(6) }, CPU(1) },
+		  "some banks 0x2 first 64 mask 0x40" },
+		{ { "all", EX, ALL, 0, { 0 }, 0xf }, "all banks 0x0 first 0 mask 0x0" },
+	};
+	struct vm *vm;
+	u32 i, form;
+	u64 *page;
+
+	if (!module_loaded())
+		ktap_skip("the events are the module's");
+	vm = vm_with_indices(spread_indices);
+	page = vm_alloc(vm, PAGE_SIZE);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		for (form = 0; form < NR_FORMS; form++) {
+			if (!(cases[i].row.forms & 1u << form))
+				continue;
+			expect_events(vm, &cases[i].row, form, false, cases[i].targets, page);
+			expect_events(vm, &cases[i].row, form, true, cases[i].targets, page);
+		}
+	}
 	vm_free(vm);
 }
