@@ -141,7 +141,6 @@ static struct guest_op register_call(const struct row *r, struct xmm_block *xmm,
 	const struct register_call *c;
 
 	*listed = true;
-
 	for (c = register_calls; c < register_calls + ARRAY_SIZE(register_calls); c++) {
 		if ((c->control & 0xffff) != r->number)
 			continue;

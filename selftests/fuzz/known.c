@@ -769,7 +769,6 @@ static bool d13_still(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	       last_exit(&sh->out[1])->reason == FUZZ_RUN_FAILED + EINTR;
 }
 
-/* The bits of CPUID that only the module offers. */
 /* The bits of rows that are not in tlfs.c, in a leaf: EAX and EBX, or ECX and EDX. */
 static u64 new_bits_of(const struct fuzz_row *row, u32 leaf, u32 half)
 {
@@ -827,6 +826,7 @@ static bool new_exit(struct fuzz_shadow *sh, const struct fuzz_op *o,
 	return false;
 }
 
+/* The bits of CPUID that only the module offers. */
 static bool offers(struct fuzz_shadow *sh, const struct fuzz_op *o, const struct fuzz_difference *d,
 		   const char **id)
 {
