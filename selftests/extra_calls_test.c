@@ -161,7 +161,7 @@ TEST(parameters_that_are_refused)
 		{ "extra_calls=all,ALL",
 		  "extra_calls=all,ALL: there is no such call as 'ALL'; use " NAMES },
 		{ "ext_capabilities=some",
-		  "ext_capabilities=some is not a number; use the bits of HvExtCallQueryCapabilities" },
+		  "=some is not a number; use the bits of HvExtCallQueryCapabilities" },
 		{ "features_ebx=0x20000",
 		  "features_ebx=0x20000: this host does not offer 0x20000;" },
 		{ "extra_calls=RETARGET_DEVICE_INTERRUPT features_ebx=0x20000",
