@@ -207,17 +207,10 @@ other_kernel() {
 
 # case NAME FUNCTION
 verdict() {
-	local name=$1 out start=$SECONDS
+	local start=$SECONDS
 
-	nr=$((nr + 1))
-	if out=$("$2" 2>&1); then
-		echo "ok $nr $name"
-	else
-		tail -n 30 <<<"$out" | sed 's/^/# /'
-		echo "not ok $nr $name"
-		failed=1
-	fi
-	khv_say "$name: $((SECONDS - start)) s"
+	khv_case "$@"
+	khv_say "$1: $((SECONDS - start)) s"
 }
 
 # ---------------------------------------------------------------------------------------------

@@ -44,6 +44,23 @@ khv_quiet() {
 	return "$rc"
 }
 
+# khv_case NAME COMMAND...: run a case of a test that prints KTAP, and print its verdict; with what COMMAND said last if
+# it failed. The test begins with nr=0 failed=0, and ends by exit $failed.
+khv_case() {
+	local name=$1 said
+
+	shift
+	nr=$((nr + 1))
+	if said=$("$@" 2>&1); then
+		echo "ok $nr $name"
+	else
+		tail -n 100 <<<"$said" | sed 's/^/# /'
+		echo "not ok $nr $name"
+		# shellcheck disable=SC2034
+		failed=1
+	fi
+}
+
 # khv_locked NAME FUNCTION ARGS...: run FUNCTION under the lock NAME of the cache, which several runs may
 # share.
 khv_locked() {
