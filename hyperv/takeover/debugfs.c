@@ -19,9 +19,6 @@
 
 static struct dentry *root;
 
-DEFINE_SHOW_ATTRIBUTE(khv_enlightenments);
-DEFINE_SHOW_ATTRIBUTE(khv_rows);
-
 static const char *const cpuid_reg[KHV_NR_CPUID_REGS] = {
 	[KHV_CPUID_FEATURES_EAX] = "3.EAX", [KHV_CPUID_FEATURES_EBX] = "3.EBX",
 	[KHV_CPUID_FEATURES_EDX] = "3.EDX", [KHV_CPUID_HINTS_EAX] = "4.EAX",
@@ -201,8 +198,7 @@ void khv_debugfs_init(void)
 {
 	root = debugfs_create_dir("kvm-hyperv", NULL);
 	khv_debugfs_vms_init(root);
-	debugfs_create_file("enlightenments", 0400, root, NULL, &khv_enlightenments_fops);
-	debugfs_create_file("rows", 0400, root, NULL, &khv_rows_fops);
+	khv_debugfs_add_counts(root, NULL);
 	debugfs_create_file("tables", 0400, root, NULL, &tables_fops);
 	debugfs_create_file("posts", 0400, root, NULL, &posts_fops);
 	debugfs_create_file("hooks", 0400, root, NULL, &hooks_fops);

@@ -7,7 +7,6 @@
 
 struct dentry;
 struct khv_vm;
-struct seq_file;
 
 /* Create the folder that has one for each VM, in that of the module. */
 void khv_debugfs_vms_init(struct dentry *root);
@@ -18,8 +17,7 @@ extern const char *const khv_fast_result[KHV_NR_FAST_RESULTS];
 /* Add up the counts of @vm, or, if it is NULL, of all VMs, also those that have ended. */
 void khv_counts_collect(struct khv_vm *vm, struct khv_counts *counts, u64 *shown);
 
-/* Of the VM that is the file's private data, or, if it is NULL, of all. */
-int khv_enlightenments_show(struct seq_file *m, void *unused);
-int khv_rows_show(struct seq_file *m, void *unused);
+/* Create the files "enlightenments" and "rows" of @vm, or, if it is NULL, of all VMs. */
+void khv_debugfs_add_counts(struct dentry *folder, struct khv_vm *vm);
 
 #endif

@@ -3,6 +3,7 @@
  * What is counted, as text: the usage of each row, and the enlightenments that guests were shown
  * and who answers them; of one VM, or of all.
  */
+#include <linux/debugfs.h>
 #include <linux/kvm_host.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -109,7 +110,7 @@ static u64 count_enl(unsigned int enl, const struct khv_counts *counts)
 	return uses;
 }
 
-int khv_enlightenments_show(struct seq_file *m, void *unused)
+static int enlightenments_show(struct seq_file *m, void *unused)
 {
 	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);
 	u64 uses, shown;
@@ -130,8 +131,9 @@ int khv_enlightenments_show(struct seq_file *m, void *unused)
 	kfree(counts);
 	return 0;
 }
+DEFINE_SHOW_ATTRIBUTE(enlightenments);
 
-int khv_rows_show(struct seq_file *m, void *unused)
+static int rows_show(struct seq_file *m, void *unused)
 {
 	struct khv_counts *counts = kzalloc(sizeof(*counts), GFP_KERNEL);
 	u64 shown;
@@ -163,4 +165,11 @@ int khv_rows_show(struct seq_file *m, void *unused)
 			   counts->fast[i]);
 	kfree(counts);
 	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(rows);
+
+void khv_debugfs_add_counts(struct dentry *folder, struct khv_vm *vm)
+{
+	debugfs_create_file("enlightenments", 0400, folder, vm, &enlightenments_fops);
+	debugfs_create_file("rows", 0400, folder, vm, &rows_fops);
 }

@@ -21,9 +21,6 @@
 
 #include "debugfs.h"
 
-DEFINE_SHOW_ATTRIBUTE(khv_enlightenments);
-DEFINE_SHOW_ATTRIBUTE(khv_rows);
-
 static struct dentry *folders;
 
 static const char *const page_name[] = {
@@ -215,8 +212,7 @@ void khv_debugfs_vm_create(struct khv_vm *vm)
 	snprintf(name, sizeof(name), "%u", vm->id);
 	vm->folder = debugfs_create_dir(name, folders);
 	debugfs_create_file("info", 0400, vm->folder, vm, &info_fops);
-	debugfs_create_file("enlightenments", 0400, vm->folder, vm, &khv_enlightenments_fops);
-	debugfs_create_file("rows", 0400, vm->folder, vm, &khv_rows_fops);
+	khv_debugfs_add_counts(vm->folder, vm);
 	debugfs_create_file("vps", 0400, vm->folder, vm, &vps_fops);
 }
 
