@@ -7,7 +7,6 @@
  * chapters "Virtual Interrupt Control" and "Virtual Processors", "VP Assist Page".
  */
 #include <linux/kvm_host.h>
-#include <linux/nospec.h>
 #include <asm/apicdef.h>
 #include <asm/kvm_para.h>
 #include <asm/vmx.h>
@@ -187,22 +186,13 @@ enum khv_msr_result khv_msr_eoi_write(struct khv_msr_access *a)
 static bool icr_send(struct kvm_vcpu *vcpu, u64 icr)
 {
 	u32 id = vcpu->arch.apic_base & X2APIC_ENABLE ? icr >> 32 : icr >> 56;
-	const struct khv_kvm_lapic *apic;
-	const struct kvm_apic_map *map;
-	bool mapped;
+	struct kvm_vcpu *target;
 
-	if (id == 0xff || id == U32_MAX)
+	if (id == 0xff || id == U32_MAX || !khv_apic_map_find(vcpu->kvm, id, &target))
 		return false;
-	rcu_read_lock();
-	map = rcu_dereference(vcpu->kvm->arch.apic_map);
-	mapped = map && id <= map->max_apic_id;
-	if (mapped) {
-		apic = (void *)map->phys_map[array_index_nospec(id, map->max_apic_id + 1)];
-		if (apic)
-			khv_apic_post(apic->vcpu, icr & APIC_VECTOR_MASK);
-	}
-	rcu_read_unlock();
-	return mapped;
+	if (target)
+		khv_apic_post(target, icr & APIC_VECTOR_MASK);
+	return true;
 }
 
 static bool xapic_mode(const struct kvm_vcpu *vcpu)

@@ -24,27 +24,13 @@ static u32 apic_id(const struct kvm_vcpu *vcpu)
 	return READ_ONCE(*khv_lapic_reg(apic, APIC_ID)) >> 24;
 }
 
-/*
- * KVM has a map of ids, but not for APICs in user space, nor once a guest has given two APICs one
- * id; and a vCPU may not be in it before it has enabled its APIC.
- */
 static struct kvm_vcpu *find_by_apic_id(struct kvm *kvm, u32 id)
 {
-	const struct khv_kvm_lapic *apic = NULL;
-	const struct kvm_apic_map *map;
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
-	rcu_read_lock();
-	map = rcu_dereference(kvm->arch.apic_map);
-	if (map && id <= map->max_apic_id)
-		apic = (void *)map->phys_map[array_index_nospec(id, map->max_apic_id + 1)];
-	/* The vCPU lives as long as its VM, whatever becomes of the map. */
-	vcpu = apic ? apic->vcpu : NULL;
-	rcu_read_unlock();
-	if (vcpu)
+	if (khv_apic_map_find(kvm, id, &vcpu) && vcpu)
 		return vcpu;
-
 	kvm_for_each_vcpu(i, vcpu, kvm) {
 		if (apic_id(vcpu) == id)
 			return vcpu;

@@ -4,8 +4,10 @@
 #define KHV_APIC_H
 
 #include <linux/kvm_host.h>
+#include <linux/nospec.h>
 #include <linux/types.h>
 
+#include "compat/kvm_hv.h"
 #include "compat/kvm_private.h"
 
 /**
@@ -31,6 +33,34 @@ static inline u32 *khv_lapic_reg(struct khv_kvm_lapic *apic, u32 reg)
 static inline bool khv_apic_enabled(const struct kvm_vcpu *vcpu, const struct khv_kvm_lapic *apic)
 {
 	return apic->sw_enabled && (vcpu->arch.apic_base & MSR_IA32_APICBASE_ENABLE);
+}
+
+/**
+ * khv_apic_map_find() - find the vCPU of an APIC id in KVM's map
+ * @kvm: the VM
+ * @id: any id; bounds are checked, under speculation too
+ * @vcpu: set to the vCPU, or to NULL if the map has none for the id
+ *
+ * KVM has no map while two APICs have one id, nor of APICs in user space. A vCPU may not be in it
+ * before it has enabled its APIC.
+ *
+ * Return: false if there is no map, or the id is beyond its end. Context: any; the vCPU lives as
+ * long as its VM.
+ */
+static inline bool khv_apic_map_find(struct kvm *kvm, u32 id, struct kvm_vcpu **vcpu)
+{
+	const struct khv_kvm_lapic *apic = NULL;
+	const struct kvm_apic_map *map;
+	bool mapped;
+
+	rcu_read_lock();
+	map = rcu_dereference(kvm->arch.apic_map);
+	mapped = map && id <= map->max_apic_id;
+	if (mapped)
+		apic = (void *)map->phys_map[array_index_nospec(id, map->max_apic_id + 1)];
+	*vcpu = apic ? apic->vcpu : NULL;
+	rcu_read_unlock();
+	return mapped;
 }
 
 /**
