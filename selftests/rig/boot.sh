@@ -72,7 +72,7 @@ khv_watch() {
 }
 
 # khv_emulate DIR SECONDS STATUS COMMAND...: run the emulator COMMAND with its output in DIR/emulator for at
-# most SECONDS of the processor's time; its host may be silent for half of them. STATUS is the status after
+# most SECONDS of the processor's time; its host may be silent for a quarter of them. STATUS is the status after
 # a power-off; write any other end to DIR/died.
 khv_emulate() {
 	local dir=$1 seconds=$2 status=$3 pid watch rc=0
@@ -80,7 +80,7 @@ khv_emulate() {
 	shift 3
 	setpriv --pdeathsig KILL prlimit --cpu="$seconds:$((seconds + 5))" -- "$@" >"$dir/emulator" 2>&1 </dev/null &
 	pid=$!
-	khv_watch "$pid" "$dir" $((seconds / 2)) &
+	khv_watch "$pid" "$dir" $((seconds / 4)) &
 	watch=$!
 	wait "$pid" || rc=$?
 	kill "$watch" 2>/dev/null || true
