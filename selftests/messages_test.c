@@ -32,20 +32,6 @@ static void says(int log, const char *text, const char *more)
 	ASSERT(klog_says(log, text, more), "the log does not say: %s", text);
 }
 
-TEST(load_names_what_it_has_done)
-{
-	int log;
-
-	begin(&log);
-	module_load();
-	says(log, "kvm_hyperv: version ", " functions replaced, owns new VMs");
-	module_unload();
-	says(log, "kvm_hyperv: unloaded; all ", " functions are restored");
-	module_load_with("takeover=0");
-	says(log, "kvm_hyperv: version ", " leaves new VMs to KVM (takeover=0)");
-	module_unload();
-}
-
 static int write_parameter(const char *path, const char *value)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC), r;
@@ -54,6 +40,35 @@ static int write_parameter(const char *path, const char *value)
 	r = write(fd, value, strlen(value)) < 0 ? -errno : 0;
 	close(fd);
 	return r;
+}
+
+/* The file of debugfs that tells of the fast path. */
+static void fast_path_is(const char *want)
+{
+	FILE *f = fopen(MODULE_DEBUGFS "/fast_path", "r");
+	char text[128] = "";
+
+	ASSERT(f, "fast_path: %s", strerror(errno));
+	ASSERT(fgets(text, sizeof(text), f), "fast_path is empty");
+	fclose(f);
+	ASSERT(!strcmp(text, want), "fast_path: %s", text);
+}
+
+TEST(load_names_what_it_has_done)
+{
+	int log;
+
+	begin(&log);
+	module_load();
+	says(log, "kvm_hyperv: version ", " functions replaced, owns new VMs");
+	fast_path_is("on\n");
+	ASSERT_EQ(write_parameter("/sys/module/kvm_hyperv/parameters/fastpath", "0"), 0);
+	fast_path_is("off: fastpath=0\n");
+	module_unload();
+	says(log, "kvm_hyperv: unloaded; all ", " functions are restored");
+	module_load_with("takeover=0");
+	says(log, "kvm_hyperv: version ", " leaves new VMs to KVM (takeover=0)");
+	module_unload();
 }
 
 TEST(wrong_values_at_run_time)
@@ -141,6 +156,7 @@ TEST(no_fast_path_is_told)
 	module_load();
 	says(log, "kvm_hyperv: no exit fast path: kvm_intel runs without unrestricted guests",
 	     NULL);
+	fast_path_is("none: kvm_intel runs without unrestricted guests\n");
 	module_unload();
 	module_remove("kvm_intel");
 	insert_kvm_intel(VENDOR_ARGS);

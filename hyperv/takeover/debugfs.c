@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 
 #include "khv/debugfs.h"
+#include "khv/fastpath.h"
 #include "khv/hooks.h"
 #include "khv/state.h"
 #include "khv/takeover.h"
@@ -194,6 +195,16 @@ static int left_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(left);
 
+static int fast_path_show(struct seq_file *m, void *unused)
+{
+	if (khv_fastpath_missing)
+		seq_printf(m, "none: %s\n", khv_fastpath_missing);
+	else
+		seq_printf(m, "%s\n", READ_ONCE(khv_fastpath) ? "on" : "off: fastpath=0");
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(fast_path);
+
 void khv_debugfs_init(void)
 {
 	root = debugfs_create_dir("kvm-hyperv", NULL);
@@ -204,6 +215,7 @@ void khv_debugfs_init(void)
 	debugfs_create_file("hooks", 0400, root, NULL, &hooks_fops);
 	debugfs_create_file("vms", 0400, root, NULL, &vms_fops);
 	debugfs_create_file("left", 0400, root, NULL, &left_fops);
+	debugfs_create_file("fast_path", 0400, root, NULL, &fast_path_fops);
 }
 
 void khv_debugfs_exit(void)

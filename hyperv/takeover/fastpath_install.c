@@ -67,13 +67,13 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why))
 }
 
 static bool installed;
+const char *khv_fastpath_missing;
 
 void khv_fastpath_install(void)
 {
-	const char *why = unsupported();
-
-	if (why) {
-		pr_info("no exit fast path: %s\n", why);
+	khv_fastpath_missing = unsupported();
+	if (khv_fastpath_missing) {
+		pr_info("no exit fast path: %s\n", khv_fastpath_missing);
 		return;
 	}
 	khv_fastpath_svm_nrips(khv_svm && *kvm_nrips);

@@ -32,6 +32,9 @@ int khv_fastpath_check(void (*report)(const char *name, const char *why));
  */
 void khv_fastpath_install(void);
 
+/* Why this host has no exit fast path, or NULL; valid from khv_fastpath_install() on. */
+extern const char *khv_fastpath_missing;
+
 /**
  * khv_fastpath_remove() - restore KVM's static call
  *
