@@ -135,6 +135,20 @@ khv_build_helper() {
 	printf '%s\n' "$out"
 }
 
+# khv_tool ROOT: put packaging/kvm-hyperv into ROOT/busybox, with the busybox that runs it.
+khv_tool() {
+	local root=$1 busybox applet
+
+	busybox=$(command -v busybox) || khv_die "busybox is not there: apt-get install busybox-static"
+	mkdir -p "$root/busybox"
+	cp "$busybox" "$root/busybox/busybox"
+	for applet in $("$busybox" --list); do
+		[ "$applet" = busybox ] || ln -s busybox "$root/busybox/$applet"
+	done
+	sed '1s|/bin/sh|/busybox/sh|' "$KHV_TOP/packaging/kvm-hyperv" >"$root/busybox/kvm-hyperv"
+	chmod +x "$root/busybox/kvm-hyperv"
+}
+
 # khv_prototype_sources DIR: make DIR a copy of the sources with the examples of Documentation/prototyping.rst.
 khv_prototype_sources() {
 	rm -rf "$1"

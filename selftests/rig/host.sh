@@ -196,16 +196,7 @@ host_shell() {
 
 # host_tool NAME: packaging/kvm-hyperv for boot_host, busybox to run it, and the program NAME, which tests it.
 host_tool() {
-	local busybox applet
-
-	busybox=$(command -v busybox) || khv_die "busybox is not there: apt-get install busybox-static"
-	mkdir -p "$root/busybox"
-	cp "$busybox" "$root/busybox/busybox"
-	for applet in $("$busybox" --list); do
-		[ "$applet" = busybox ] || ln -s busybox "$root/busybox/$applet"
-	done
-	sed '1s|/bin/sh|/busybox/sh|' "$KHV_TOP/packaging/kvm-hyperv" >"$root/busybox/kvm-hyperv"
-	chmod +x "$root/busybox/kvm-hyperv"
+	khv_tool "$root"
 	cp "$KHV_RIG/tool-commands" "$root/bin/$1"
 }
 

@@ -139,6 +139,7 @@ run_initrd() {
 	elif [ "$KHV_RUN_STOCK" = 0 ]; then
 		echo "/modules/kvm-hyperv.ko${MODULE_ARGS:+ $MODULE_ARGS}" >>"$root/etc/khv-modules"
 	fi
+	[ "$KHV_RUN_STOCK" != 0 ] || [ -n "$KHV_MEASURE" ] || khv_tool "$root"
 	cat >"$root/etc/khv-qemu"
 	pack "$root" "$dir/initrd.own"
 	cat "$(run_qemu_archive)" "$dir/initrd.own" >"$dir/initrd"
@@ -147,7 +148,7 @@ run_initrd() {
 
 # guest_args MACHINE CPUS MEMORY APPEND: QEMU's arguments in the host, one a line.
 guest_args() {
-	printf '%s\n' /usr/bin/qemu-system-x86_64 -nodefaults -no-user-config -no-reboot \
+	printf '%s\n' /usr/bin/qemu-system-x86_64 -name linux-guest -nodefaults -no-user-config -no-reboot \
 		-display none -vga none -net none \
 		-machine "$1" -accel kvm -cpu "host,kvm=off,$HV_FLAGS" -smp "$2" -m "$3" \
 		-device vmbus-bridge \

@@ -147,6 +147,10 @@ show_results() {
 	if [ "$KHV_RUN_STOCK" = 0 ]; then
 		printf '\nThe host, on every enlightenment:\n'
 		section "$dir" TABLE
+		printf '\nkvm-hyperv status, meanwhile:\n'
+		section "$dir" STATUS
+		printf '\nkvm-hyperv top:\n'
+		section "$dir" TOP
 		printf '\nThe exit fast path, on every register and call that was used:\n'
 		share "$dir" >"$dir/share"
 		sed -e '/^share /d' -e 's/^/    /' "$dir/share"

@@ -23,6 +23,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -140,6 +141,26 @@ void say_file(const char *word, const char *path)
 	fclose(f);
 }
 
+/* What the tool says of the host, and of the guest that runs. */
+static void say_tool(const char *word, char *command, char *option, char *value)
+{
+	static const char tool[] = "/busybox/kvm-hyperv", screen[] = "/tmp/screen";
+	char *const args[] = { "kvm-hyperv", command, option, value, NULL };
+	char *const env[] = { "PATH=/busybox", NULL };
+	int status, pid = fork();
+
+	if (!pid) {
+		if (freopen(screen, "w", stdout) && dup2(1, 2) == 2)
+			execve(tool, args, env);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		fail("fork: %s", strerror(errno));
+	say_file(word, screen);
+	if (status)
+		fail("kvm-hyperv %s ends with status 0x%x", command, status);
+}
+
 int main(void)
 {
 	char *phases = getenv("KHV_PHASES");
@@ -159,6 +180,7 @@ int main(void)
 	mount_at("sysfs", "/sys");
 	mount_at("tmpfs", "/tmp");
 	mount_at("debugfs", "/sys/kernel/debug");
+	mount_at("tracefs", "/sys/kernel/tracing");
 
 	/*
 	 * What the kernel complains of before this mark is the emulated machine's, not KVM's or
@@ -189,6 +211,8 @@ int main(void)
 	if (!stock) {
 		say_file("TABLE", TABLE);
 		say_file("ROW", ROWS);
+		say_tool("STATUS", "status", "--interval", "2");
+		say_tool("TOP", "top", "--count", "1");
 	}
 	say_file("ENTRIES", NESTED_RUN);
 	/* The first VM is the module's, if it is there. */
