@@ -200,6 +200,15 @@ plan_host() {
 	fi
 }
 
+# plan_has HOST PROGRAM: does the project's own program run there?
+plan_has() {
+	local dir=$KHV_LOGS/plan-$1
+
+	mkdir -p "$dir"
+	plan_host "$1" "$dir"
+	grep -qx "own $2" "$dir/needs"
+}
+
 # plan_add PHASE ID KIND EXPECTED COUNTED REASON STEP: a step, and what must come of it.
 plan_add() {
 	printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" "$5" "$6" >>"$dir/plan"
