@@ -243,6 +243,7 @@ struct need {
 	u32 number;
 	u8 reg, bit, reg2, bit2;
 	const char *name;
+	u8 reg3, bit3;
 };
 
 /* clang-format off */
@@ -305,6 +306,7 @@ static const struct need hc_needs[] = {
 	N(0x0069, "POST_DEBUG_DATA", F_EBX, 11),
 	N(0x006a, "RETRIEVE_DEBUG_DATA", F_EBX, 11),
 	N(0x006b, "RESET_DEBUG_SESSION", F_EBX, 11),
+	{ 0x0103, H_EAX, 20, F_EAX, 1, "RESTORE_PARTITION_TIME", F_EAX, 9 },
 	N(0x8001, "EXT_QUERY_CAPABILITIES", F_EBX, 20),
 	N(0x8041, "last extended call", F_EBX, 20),
 };
@@ -367,6 +369,10 @@ static void row_gate(struct kunit *test, const struct need *need, unsigned int r
 		KUNIT_EXPECT_FALSE_MSG(test, allowed(&cpuid, row), "allowed by one of two bits");
 		show(&cpuid, need->reg2, need->bit2);
 	}
+	if (need->reg3 != NO_REG) {
+		KUNIT_EXPECT_FALSE_MSG(test, allowed(&cpuid, row), "allowed by two of three bits");
+		show(&cpuid, need->reg3, need->bit3);
+	}
 	KUNIT_EXPECT_TRUE_MSG(test, allowed(&cpuid, row), "denied with what it needs");
 
 	cpuid = everything();
@@ -377,6 +383,11 @@ static void row_gate(struct kunit *test, const struct need *need, unsigned int r
 		cpuid = everything();
 		hide(&cpuid, need->reg2, need->bit2);
 		KUNIT_EXPECT_FALSE_MSG(test, allowed(&cpuid, row), "allowed without its second");
+	}
+	if (need->reg3 != NO_REG) {
+		cpuid = everything();
+		hide(&cpuid, need->reg3, need->bit3);
+		KUNIT_EXPECT_FALSE_MSG(test, allowed(&cpuid, row), "allowed without its third");
 	}
 }
 

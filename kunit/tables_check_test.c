@@ -140,7 +140,7 @@ static void hc_rows(struct kunit *test)
 	SPOIL_HC(FLUSH_VIRTUAL_ADDRESS_LIST, row->rep = 12);
 	SPOIL_HC(FLUSH_VIRTUAL_ADDRESS_SPACE_EX, row->hdr = KHV_FAST_MAX_BYTES + 8);
 	SPOIL_HC(POST_MESSAGE, row->flags |= KHV_ATOMIC);
-	SPOIL_HC(RESET_DEBUG_SESSION, row->code = 0x0100);
+	SPOIL_HC(RESET_DEBUG_SESSION, row->code = KHV_HC_SPAN);
 	SPOIL_HC(RESET_DEBUG_SESSION, row->count = 0x100);
 	/* Who needs nothing must be hidden; hidden calls are no L2's, and in the index. */
 	SPOIL_HC(GET_VP_CPUID_VALUES, row->flags &= ~KHV_HIDDEN);

@@ -15,7 +15,7 @@
 
 #define NAMES                                                                                      \
 	"GET_VP_REGISTERS, SET_VP_REGISTERS, RETARGET_DEVICE_INTERRUPT, GET_VP_INDEX_FROM_APIC_ID" \
-	", GET_VP_CPUID_VALUES, or all"
+	", GET_VP_CPUID_VALUES, RESTORE_PARTITION_TIME, or all"
 
 #define APIC_BASE_MSR 0x1bu
 #define X2APIC_ON     0xc00
@@ -27,6 +27,7 @@ static const u64 calls[] = {
 	HVCALL_RETARGET_DEVICE_INTERRUPT,
 	HVCALL_GET_VP_INDEX_FROM_APIC_ID | HV_CTL_REP(1),
 	HVCALL_GET_VP_CPUID_VALUES | HV_CTL_REP(1),
+	HVCALL_RESTORE_PARTITION_TIME,
 };
 
 /* --- the parameter -------------------------------------------------------- */
@@ -125,7 +126,8 @@ TEST(those_that_are_listed)
 	check_listed("extra_calls=RETARGET_DEVICE_INTERRUPT", 4, false, false);
 	check_listed("extra_calls=GET_VP_CPUID_VALUES,GET_VP_INDEX_FROM_APIC_ID", 8 | 16, false,
 		     true);
-	check_listed("extra_calls=all", 31, true, true);
+	check_listed("extra_calls=RESTORE_PARTITION_TIME", 32, false, false);
+	check_listed("extra_calls=all", 63, true, true);
 }
 
 /* The bits are addable only beside a call that they stand for. */

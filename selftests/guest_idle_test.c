@@ -27,14 +27,9 @@
 
 #define KNOWN_ID "D61"
 
-#define CPU_TSC_DEADLINE      CPUBIT(1u, ECX, 24)
-#define MSR_IA32_TSC_DEADLINE 0x6e0u
-#define FASTPATH	      "/sys/module/kvm_hyperv/parameters/fastpath"
+#define CPU_TSC_DEADLINE CPUBIT(1u, ECX, 24)
+#define FASTPATH	 "/sys/module/kvm_hyperv/parameters/fastpath"
 
-#define APIC_LVTT	  0x320
-#define APIC_TMICT	  0x380
-#define APIC_TDCR	  0x3e0
-#define APIC_DIVIDE_BY_1  0xb
 #define LVT_MASKED	  BIT64(16)
 #define LVT_PERIODIC	  BIT64(17)
 #define LVT_TSC_DEADLINE  BIT64(18)

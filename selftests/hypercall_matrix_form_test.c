@@ -247,7 +247,7 @@ static const struct call unknown_calls[] = {
 	/* Hidden without the module parameter extra_calls=. */
 	UNKNOWN(HVCALL_GET_VP_REGISTERS), UNKNOWN(HVCALL_SET_VP_REGISTERS),
 	UNKNOWN(HVCALL_RETARGET_DEVICE_INTERRUPT), UNKNOWN(HVCALL_GET_VP_INDEX_FROM_APIC_ID),
-	UNKNOWN(HVCALL_GET_VP_CPUID_VALUES),
+	UNKNOWN(HVCALL_GET_VP_CPUID_VALUES), UNKNOWN(HVCALL_RESTORE_PARTITION_TIME),
 };
 
 /* Calls that no KVM has: bytes of the input and of an element. */

@@ -16,12 +16,8 @@
 #define ENABLE	   BIT64(16)
 #define TARGET(vp) ((u64)(vp) << 32)
 
-#define APIC_LVTT	 0x320
-#define APIC_TMICT	 0x380
-#define APIC_TDCR	 0x3e0
-#define APIC_DIVIDE_BY_1 0xb
-#define CLOSE_MS	 300
-#define CLOSE_TICKS	 (CLOSE_MS * 1000000u) /* of KVM's APIC timer, 1 GHz */
+#define CLOSE_MS    300
+#define CLOSE_TICKS (CLOSE_MS * 1000000u) /* of KVM's APIC timer, 1 GHz */
 
 #define TELL(vp) (VEC | ENABLE | TARGET(vp))
 

@@ -23,11 +23,7 @@
 #define SPAN	    (30 * REF_PER_MS)
 #define SLACK_TICKS 100 /* 10 us */
 
-#define MSR_IA32_TSC_DEADLINE 0x6e0u
-#define APIC_LVTT	      0x320
-#define APIC_LVTT_DEADLINE    (2u << 17)
-#define CPUID_TSC_DEADLINE    BIT64(24) /* of 1.ECX */
-#define STIMER_ON	      (HV_STIMER_ENABLE | HV_STIMER_DIRECT)
+#define STIMER_ON (HV_STIMER_ENABLE | HV_STIMER_DIRECT)
 
 /* --- guest ---------------------------------------------------------------- */
 

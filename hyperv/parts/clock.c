@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY and HV_X64_MSR_TSC_INVARIANT_CONTROL. The
- * reference time is in reftime.c. TLFS chapters "Timers" and "Partition Properties".
+ * HV_X64_MSR_TSC_FREQUENCY, HV_X64_MSR_APIC_FREQUENCY, HV_X64_MSR_TSC_INVARIANT_CONTROL and
+ * HvCallRestorePartitionTime. The reference time is in reftime.c. TLFS chapters "Timers" and
+ * "Partition Properties".
  */
 #include <linux/kvm_host.h>
 #include <linux/math64.h>
@@ -9,6 +10,7 @@
 #include "compat/kvm.h"
 #include "khv/cpuid.h"
 #include "khv/handlers.h"
+#include "khv/hcall.h"
 #include "khv/state.h"
 #include "khv/tsc_rate.h"
 
@@ -59,4 +61,18 @@ bool khv_tsc_invariant_hidden(const struct khv_vcpu *vp)
 	static const struct khv_priv priv = KHV_PRIV(FEATURES_EAX, TSC_INVARIANT);
 
 	return khv_priv_held(&vp->cpuid, priv) && !READ_ONCE(*tsc_invariant(vp->vm));
+}
+
+u16 khv_hc_restore_partition_time(struct kvm_vcpu *vcpu, struct khv_hcall *hc)
+{
+	const struct khv_restore_time_input *in = (const void *)hc->input;
+
+	/* The host must not change the TSC of an isolated partition. */
+	if (vcpu->arch.guest_state_protected)
+		return HV_STATUS_ACCESS_DENIED;
+	if (in->partition_id != KHV_PARTITION_SELF)
+		return KHV_STATUS_INVALID_PARTITION_ID;
+	if (in->rsvdz)
+		return HV_STATUS_INVALID_PARAMETER;
+	return khv_tsc_restore(to_khv_vcpu(vcpu), in->reference_time, in->tsc, in->tsc_sequence);
 }

@@ -17,14 +17,29 @@ void khv_reftime_vm_init(struct khv_vm *vm)
 	seqcount_mutex_init(&vm->refclock.seq, &vm->kvm->arch.hyperv.hv_lock);
 }
 
-/* The vCPU's TSC by its own parameters, or by those that it has yet to follow. */
-u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
+u64 khv_tsc_step(const struct kvm_vcpu *vcpu)
 {
-	const struct khv_vcpu *vp =
-		container_of(READ_ONCE(vcpu->arch.hyperv), struct khv_vcpu, stock);
+	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	const struct khv_tsc_rate *rate = &to_khv_vm(vcpu->kvm)->tsc_rate;
 	u64 ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
 	u64 offset = READ_ONCE(vcpu->arch.l1_tsc_offset);
+
+	if (likely(READ_ONCE(rate->set.count) == (vp ? READ_ONCE(vp->tsc_set) : 0)))
+		return 0;
+	if (vp && khv_tsc_rate_applies(vp)) {
+		ratio = rate->set.ratio ?: ratio;
+		offset += rate->set.moved - vp->tsc_moved;
+	}
+	return rate->set.tsc - (khv_kvm_scale_tsc(rate->set.at, ratio) + offset);
+}
+
+/* The vCPU's TSC by its own parameters, or by those that it has yet to follow. */
+u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
+{
+	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
+	const struct khv_tsc_rate *rate = &to_khv_vm(vcpu->kvm)->tsc_rate;
+	u64 ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
+	u64 offset = READ_ONCE(vcpu->arch.l1_tsc_offset) + khv_tsc_step(vcpu);
 
 	if (vp && khv_tsc_rate_pending(vp) && khv_tsc_rate_applies(vp)) {
 		ratio = rate->ratio;

@@ -18,6 +18,8 @@
 #include "khv/stimer.h"
 #include "khv/tsc_rate.h"
 
+/* KVM's clock is a signed number of ns: leave half of its range for the time to come. */
+#define TIME_MAX   (BIT_ULL(62) / KHV_TICK_NS)
 /* Ignore a step of the clock up to 1 us: timers that are armed stay within that error. */
 #define STEP_TICKS 10
 
@@ -155,6 +157,8 @@ static void validate_page(struct kvm *kvm, struct khv_refclock *clock)
 	};
 	u32 sequence = khv_ref_next_sequence(clock->sequence);
 
+	if (clock->withheld)
+		return;
 	WRITE_ONCE(clock->page, KHV_TSC_PAGE_STALE);
 	WRITE_ONCE(clock->has_shown, true);
 	/*
@@ -220,6 +224,12 @@ static bool one_tsc(struct kvm_vcpu *vcpu)
 	return true;
 }
 
+/* Offset of a vCPU's TSC, or the one that it gets when it follows what the guest has set. */
+static u64 offset_of(const struct kvm_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->arch.l1_tsc_offset) + khv_tsc_step(vcpu);
+}
+
 /* Does the source agree with KVM's clock and TSC parameters? */
 static bool source_is_current(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
 {
@@ -236,8 +246,7 @@ static bool source_is_current(struct kvm_vcpu *vcpu, const struct khv_refclock *
 	return is_master_clock(kvm, &source->master) && !vcpu->arch.tsc_catchup &&
 	       vcpu->arch.l1_tsc_scaling_ratio == READ_ONCE(source->tsc_ratio) &&
 	       READ_ONCE(first->arch.l1_tsc_scaling_ratio) == READ_ONCE(source->tsc_ratio) &&
-	       READ_ONCE(first->arch.l1_tsc_offset) == READ_ONCE(source->tsc_offset) &&
-	       !khv_ref_source_wrapped(source);
+	       offset_of(first) == READ_ONCE(source->tsc_offset) && !khv_ref_source_wrapped(source);
 }
 
 static bool up_to_date(struct kvm_vcpu *vcpu, const struct khv_refclock *clock)
@@ -261,7 +270,7 @@ static void find_source(struct kvm_vcpu *vcpu, const struct pvclock_vcpu_time_in
 		return;
 	/* The vCPU's own ratio: @hv_clock is computed from it. */
 	source->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
-	source->tsc_offset = READ_ONCE(first->arch.l1_tsc_offset);
+	source->tsc_offset = offset_of(first);
 	pvclock.tsc = khv_ref_source_tsc(source, source->master.cycle);
 	pvclock.ns = source->master.kernel_ns + source->master.offset;
 	source->valid = khv_ref_params_compute(&source->params, &pvclock);
@@ -501,6 +510,74 @@ void khv_reftime_change_rate(struct kvm_vcpu *vcpu, u64 from, u64 ratio, u64 sca
 	local_irq_restore(flags);
 }
 
+bool khv_reftime_restorable(struct kvm_vcpu *vcpu, u64 time)
+{
+	const struct khv_ref_source *source = &to_khv_vm(vcpu->kvm)->refclock.source;
+	u64 ns = time * KHV_TICK_NS;
+
+	if (time > TIME_MAX)
+		return false;
+	/* KVM's clock may be another one by far. */
+	if (source->adopted)
+		ns += khv_get_kvmclock_ns(vcpu->kvm) - khv_ref_time(vcpu) * KHV_TICK_NS;
+	return ns <= TIME_MAX * KHV_TICK_NS;
+}
+
+void khv_reftime_restore(struct kvm_vcpu *vcpu, u64 time, u64 tsc, u32 sequence)
+{
+	struct khv_tsc_rate *rate = &to_khv_vm(vcpu->kvm)->tsc_rate;
+	struct khv_refclock *clock = &to_khv_vm(vcpu->kvm)->refclock;
+	struct khv_ref_source *source = &clock->source;
+	struct kvm_arch *ka = &vcpu->kvm->arch;
+	struct khv_tsc_set set = {
+		.count = rate->set.count + 1,
+		.tsc = tsc,
+		.ratio = rate->ratio,
+		.moved = rate->moved,
+	};
+	unsigned long flags;
+	u64 step;
+
+	lockdep_assert_held(&ka->hyperv.hv_lock);
+	if (clock->page != KHV_TSC_PAGE_OFF)
+		invalidate_page(vcpu->kvm, clock);
+	/* Who writes the offset of KVM's clock holds it: KVM_SET_CLOCK. */
+	raw_spin_lock_irqsave(&ka->tsc_write_lock, flags);
+	write_seqcount_begin(&clock->seq);
+	set.at = rdtsc_ordered();
+	step = time - khv_ref_source_read(source, vcpu, set.at);
+	/* The lead of the time before ends: KVM's clock is the same as the time. */
+	if (!source->adopted) {
+		if (source->master.offset == ka->kvmclock_offset)
+			step += source->ahead;
+		source->ahead = 0;
+		WRITE_ONCE(source->origin, tsc);
+	}
+	write_seqcount_begin(&ka->pvclock_sc);
+	WRITE_ONCE(ka->kvmclock_offset, ka->kvmclock_offset + step * KHV_TICK_NS);
+	write_seqcount_end(&ka->pvclock_sc);
+	WRITE_ONCE(source->master.offset, source->master.offset + step * KHV_TICK_NS);
+	rate->set = set;
+	/* Keep the rate of the conversion. */
+	WRITE_ONCE(source->tsc_offset, tsc - khv_kvm_scale_tsc(set.at, source->tsc_ratio));
+	source->params.offset = 0;
+	source->params.offset = time - khv_ref_at(&source->params, tsc);
+	write_seqcount_end(&clock->seq);
+	raw_spin_unlock_irqrestore(&ka->tsc_write_lock, flags);
+
+	/*
+	 * Take no sequence below the page's own: a VP may be in the middle of reading a page that
+	 * had it before.
+	 */
+	if (sequence > clock->sequence && khv_ref_next_sequence(sequence) != clock->sequence)
+		clock->sequence = sequence;
+	WRITE_ONCE(clock->withheld, !sequence && clock->page != KHV_TSC_PAGE_OFF);
+	WRITE_ONCE(clock->restored, false);
+	/* Any other page is written before a VP enters the guest. */
+	if (clock->page == KHV_TSC_PAGE_INVALID && source->valid && source_is_current(vcpu, clock))
+		validate_page(vcpu->kvm, clock);
+}
+
 enum khv_msr_result khv_msr_time_ref_count_read(struct khv_msr_access *a)
 {
 	if (a->atomic && !khv_ref_time_at_hand(a->vcpu))
@@ -527,6 +604,7 @@ enum khv_msr_result khv_msr_reference_tsc_write(struct khv_msr_access *a)
 	a->was = clock->covered ? 0 : hv->hv_tsc_page;
 	WRITE_ONCE(hv->hv_tsc_page, a->data);
 	WRITE_ONCE(clock->covered, false);
+	WRITE_ONCE(clock->withheld, false);
 	WRITE_ONCE(clock->page, enable ? KHV_TSC_PAGE_STALE : KHV_TSC_PAGE_OFF);
 	WRITE_ONCE(clock->restored, a->host && enable);
 	WRITE_ONCE(clock->has_shown, false);

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The rate of the TSC of a restored VM, and HV_X64_MSR_TSC_EMULATION_STATUS. A guest that has set
- * HV_X64_MSR_TSC_EMULATION_CONTROL.Enabled keeps the rate of before where the host can scale the
- * TSC, until it lets go. Only the frozen reference TSC page tells what that rate was. TLFS chapter
- * "Nested Virtualization", "Reenlightenment".
+ * The rate of the TSC of a restored VM, HV_X64_MSR_TSC_EMULATION_STATUS, and the TSC that a guest
+ * sets by HvCallRestorePartitionTime. A guest that has set HV_X64_MSR_TSC_EMULATION_CONTROL.Enabled
+ * keeps the rate of before where the host can scale the TSC, until it lets go. Only the frozen
+ * reference TSC page tells what that rate was. TLFS chapters "Nested Virtualization",
+ * "Reenlightenment", and "Hypercall Reference".
  *
- * A change of the rate: one VP takes hv_lock, makes a request of all VPs and has them leave the
- * guest, and notes the new rate and the instant. Each VP meets the request before it enters the
- * guest again, waits for hv_lock, and changes its own TSC under vcpu->mutex, where nothing else of
- * KVM changes it. That of a VP outside of KVM_RUN is changed for it.
+ * A change of the rate, or of the TSC: one VP takes hv_lock, makes a request of all VPs and has
+ * them leave the guest, and notes the new rate, or TSC, and the instant. Each VP meets the request
+ * before it enters the guest again, waits for hv_lock, and changes its own TSC under vcpu->mutex,
+ * where nothing else of KVM changes it. The TSC of a VP outside of KVM_RUN is changed for it.
  */
 #include <linux/kvm_host.h>
 #include <linux/math64.h>
 #include <linux/srcu.h>
+#include <asm/pvclock.h>
 #include <asm/tsc.h>
 
 #include "compat/calls.h"
@@ -20,12 +22,16 @@
 #include "khv/port.h"
 #include "khv/refclock.h"
 #include "khv/reftime.h"
+#include "khv/stimer.h"
+#include "khv/tlfs.h"
 #include "khv/tsc_rate.h"
 
 /* Keep no rate more than 16 times the host's, or less than a 16th. */
-#define MAX_FACTOR 16
+#define MAX_FACTOR     16
 /* Ignore a difference of up to 1 / 4000, which is 250 ppm, as KVM does. */
-#define TOLERANCE  4000
+#define TOLERANCE      4000
+/* How long to wait for ioctls of other threads, in jiffies. */
+#define SETTLE_JIFFIES 20
 
 /* Bits of a ratio behind the point: Intel SDM "TSC multiplier", AMD APM "TSC Ratio MSR". */
 static u32 ratio_bits(void)
@@ -33,18 +39,31 @@ static u32 ratio_bits(void)
 	return khv_svm ? 32 : 48;
 }
 
+static bool host_scales(struct kvm *kvm)
+{
+	return khv_kvm_vm_ioctl_check_extension(kvm, KVM_CAP_TSC_CONTROL) > 0;
+}
+
 static u64 host_hz(void)
 {
 	return (u64)tsc_khz * 1000;
 }
 
-/* Have all VPs leave the guest. Each waits for hv_lock before it enters again. */
+/* Have all VPs leave the guest, under hv_lock. Each waits for it before it enters again. */
 static void stop_vps(struct khv_vcpu *vp)
 {
+	struct khv_tsc_rate *rate = &vp->vm->tsc_rate;
 	struct khv_kick kick = { .cpus = vp->kick_cpus };
 	struct kvm_vcpu *vcpu;
 	unsigned long i;
 
+	lockdep_assert_held(&vp->vm->kvm->arch.hyperv.hv_lock);
+	WRITE_ONCE(rate->generation, rate->generation + 1);
+	/*
+	 * Before the requests: a VP that meets one must see that it has to wait. Pairs with the
+	 * barrier of kvm_check_request(), which the read in khv_tsc_rate_pending() follows.
+	 */
+	smp_wmb();
 	preempt_disable();
 	kvm_for_each_vcpu(i, vcpu, vp->vm->kvm) {
 		khv_kick_request(&kick, vcpu, KHV_REQ_PROCESS);
@@ -64,52 +83,52 @@ static void apply(struct khv_vcpu *vp)
 	const struct khv_tsc_rate *rate = &vp->vm->tsc_rate;
 	struct khv_refclock *clock = &vp->vm->refclock;
 	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
+	bool rated = khv_tsc_rate_applies(vp) &&
+		     (ratio != rate->ratio || vp->tsc_moved != rate->moved);
+	bool set = vp->tsc_set != rate->set.count;
 	struct khv_cycles cycles;
 	unsigned long flags;
-	bool changes;
+	u64 step;
 
-	changes = khv_tsc_rate_applies(vp) &&
-		  (ratio != rate->ratio || vp->tsc_moved != rate->moved);
 	/* As set_source() in tsc_page.c; pairs with the same read sections. */
 	local_irq_save(flags);
 	write_seqcount_begin(&clock->seq);
-	if (changes) {
+	step = khv_tsc_step(vcpu);
+	if (rated) {
 		WRITE_ONCE(vcpu->arch.l1_tsc_scaling_ratio, rate->ratio);
-		WRITE_ONCE(vcpu->arch.l1_tsc_offset,
-			   vcpu->arch.l1_tsc_offset + rate->moved - vp->tsc_moved);
 		WRITE_ONCE(vp->tsc_given, rate->ratio);
 	}
+	WRITE_ONCE(vcpu->arch.l1_tsc_offset,
+		   vcpu->arch.l1_tsc_offset + step + (rated ? rate->moved - vp->tsc_moved : 0));
 	vp->tsc_moved = rate->moved;
+	WRITE_ONCE(vp->tsc_set, rate->set.count);
 	write_seqcount_end(&clock->seq);
 	local_irq_restore(flags);
-	if (!changes)
-		return;
+	WRITE_ONCE(vp->tsc_applied, rate->generation);
 
-	cycles = khv_cycles_compute(rate->khz);
-	WRITE_ONCE(vcpu->arch.virtual_tsc_khz, rate->khz);
-	vcpu->arch.virtual_tsc_mult = cycles.mul;
-	vcpu->arch.virtual_tsc_shift = cycles.shift;
-	vp->tsc_unwritten = true;
+	if (set) {
+		/* As KVM does where a guest writes its TSC. */
+		vcpu->arch.ia32_tsc_adjust_msr += step;
+		/* That of before a suspend of the host, which KVM adds when it loads the vCPU. */
+		vcpu->arch.tsc_offset_adjustment = 0;
+	}
+	if (rated) {
+		cycles = khv_cycles_compute(rate->khz);
+		WRITE_ONCE(vcpu->arch.virtual_tsc_khz, rate->khz);
+		vcpu->arch.virtual_tsc_mult = cycles.mul;
+		vcpu->arch.virtual_tsc_shift = cycles.shift;
+	}
+	if (set || rated)
+		vp->tsc_unwritten = true;
 }
 
-/* Change the rate, under hv_lock and the VP's vcpu->mutex. */
-static void change(struct khv_vcpu *vp, u64 from, u64 ratio, u32 khz, u64 scale)
+/* Change the TSC of each VP that can be had, under hv_lock and @vp's vcpu->mutex. */
+static void apply_all(struct khv_vcpu *vp)
 {
-	struct khv_tsc_rate *rate = &vp->vm->tsc_rate;
 	struct kvm_vcpu *vcpu;
 	struct khv_vcpu *other;
 	unsigned long i;
 
-	lockdep_assert_held(&vp->vm->kvm->arch.hyperv.hv_lock);
-	WRITE_ONCE(rate->generation, rate->generation + 1);
-	/*
-	 * Before the requests: a VP that meets one must see that it has to wait. Pairs with the
-	 * barrier of kvm_check_request(), which the read in khv_tsc_rate_pending() follows.
-	 */
-	smp_wmb();
-	stop_vps(vp);
-	khv_reftime_change_rate(vp->stock.vcpu, from, ratio, scale);
-	rate->khz = khz;
 	apply(vp);
 	/* Those that nobody uses: user space may save or set their TSC before they run again. */
 	kvm_for_each_vcpu(i, vcpu, vp->vm->kvm) {
@@ -120,6 +139,59 @@ static void change(struct khv_vcpu *vp, u64 from, u64 ratio, u32 khz, u64 scale)
 		}
 		cond_resched();
 	}
+}
+
+/* Return: false if the thread that has the vCPU must be waited for. */
+static bool try_apply(struct khv_vcpu *vp)
+{
+	struct mutex *lock = &vp->vm->kvm->arch.hyperv.hv_lock;
+	struct kvm_vcpu *vcpu = vp->stock.vcpu;
+
+	/* Pairs with khv_tsc_rate_run_end(): a thread inside KVM_RUN sees the change. */
+	smp_mb();
+	if (READ_ONCE(vp->tsc_applied) == READ_ONCE(vp->vm->tsc_rate.generation) ||
+	    READ_ONCE(vp->tsc_runs))
+		return true;
+	if (!mutex_trylock(&vcpu->mutex))
+		return false;
+	mutex_lock(lock);
+	apply(vp);
+	mutex_unlock(lock);
+	mutex_unlock(&vcpu->mutex);
+	return true;
+}
+
+/*
+ * Wait for VPs whose threads apply_all() has met in an ioctl other than KVM_RUN: user space that
+ * saves the VM next must see one TSC. An ioctl may wait for user space, and so for this thread:
+ * give up then. Have VPs that are halted follow, too.
+ */
+static void settle(struct khv_vcpu *vp)
+{
+	struct kvm_vcpu *vcpu;
+	struct khv_vcpu *other;
+	int rounds = SETTLE_JIFFIES;
+	unsigned long i;
+
+	khv_request_all(vp->vm->kvm, KVM_REQ_UNBLOCK);
+	kvm_for_each_vcpu(i, vcpu, vp->vm->kvm) {
+		other = to_khv_vcpu(vcpu);
+		while (other && other != vp && !try_apply(other)) {
+			if (!rounds-- || fatal_signal_pending(current))
+				return;
+			schedule_timeout_uninterruptible(1);
+		}
+		cond_resched();
+	}
+}
+
+/* Change the rate, under hv_lock and the VP's vcpu->mutex. */
+static void change(struct khv_vcpu *vp, u64 from, u64 ratio, u32 khz, u64 scale)
+{
+	stop_vps(vp);
+	khv_reftime_change_rate(vp->stock.vcpu, from, ratio, scale);
+	vp->vm->tsc_rate.khz = khz;
+	apply_all(vp);
 }
 
 /* Ratio that the VP's TSC has, or has once it has followed. */
@@ -209,8 +281,8 @@ static bool look(struct khv_vcpu *vp)
 		return false;
 	/* To let go, a page that stays frozen needs a scale of the native rate. */
 	hz = rate_of_before(vcpu, from);
-	if (!hz || !khv_ref_scale(khv_kvm_scale_tsc(host_hz(), from)) ||
-	    khv_kvm_vm_ioctl_check_extension(vcpu->kvm, KVM_CAP_TSC_CONTROL) <= 0 || !one_rate(vp))
+	if (!hz || !khv_ref_scale(khv_kvm_scale_tsc(host_hz(), from)) || !host_scales(vcpu->kvm) ||
+	    !one_rate(vp))
 		return false;
 	if (!rate->kept)
 		take_native(vp);
@@ -239,20 +311,32 @@ static void write_tsc(struct kvm_vcpu *vcpu)
 						       khv_x86_ops->get_l2_tsc_offset(vcpu),
 						       multiplier);
 	}
-	khv_write_tsc(vcpu);
+	if (host_scales(vcpu->kvm))
+		khv_write_tsc_multiplier(vcpu);
+	khv_write_tsc_offset(vcpu);
 }
 
-/* Arm the deadline of the local APIC's timer by the new rate. */
-static void rearm_deadline(struct kvm_vcpu *vcpu, bool halts)
+/* Arm the local APIC's timer by the new TSC. */
+static void rearm_timer(struct kvm_vcpu *vcpu, bool halts)
 {
 	u64 deadline = khv_kvm_get_lapic_tscdeadline_msr(vcpu);
+	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
+	s64 ns;
 
-	if (!deadline)
-		return;
-	khv_kvm_set_lapic_tscdeadline_msr(vcpu, deadline);
-	/* As KVM does before a halt: the VMX preemption timer runs in the guest only. */
-	if (halts)
-		khv_kvm_lapic_switch_to_sw_timer(vcpu);
+	if (deadline) {
+		khv_kvm_set_lapic_tscdeadline_msr(vcpu, deadline);
+		/* As KVM does before a halt: the VMX preemption timer runs in the guest only. */
+		if (halts)
+			khv_kvm_lapic_switch_to_sw_timer(vcpu);
+	} else if (apic && apic->lapic_timer.tscdeadline) {
+		/* One-shot or periodic: KVM goes by its end as a time, and as a TSC. */
+		ns = ktime_sub(apic->lapic_timer.target_expiration, ktime_get());
+		apic->lapic_timer.tscdeadline =
+			khv_guest_tsc(rdtsc(), vcpu) +
+			(ns > 0 ? pvclock_scale_delta(ns, vcpu->arch.virtual_tsc_mult,
+						      vcpu->arch.virtual_tsc_shift) :
+				  0);
+	}
 }
 
 void khv_tsc_rate_follow(struct khv_vcpu *vp, bool halts)
@@ -283,16 +367,19 @@ void khv_tsc_rate_follow(struct khv_vcpu *vp, bool halts)
 	/* Have KVM's clock, and the reference TSC page, follow. */
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 	if (changed)
-		rearm_deadline(vcpu, halts);
+		rearm_timer(vcpu, halts);
 	/* A VP that is halted has its timers armed by the rate of before. */
 	if (kept)
-		khv_request_all(vcpu->kvm, KVM_REQ_UNBLOCK);
+		settle(vp);
 }
 
 void khv_tsc_rate_run_end(struct khv_vcpu *vp)
 {
 	struct mutex *lock = &vp->vm->kvm->arch.hyperv.hv_lock;
 
+	WRITE_ONCE(vp->tsc_runs, false);
+	/* Pairs with try_apply(). */
+	smp_mb();
 	if (likely(!khv_tsc_rate_pending(vp)))
 		return;
 	mutex_lock(lock);
@@ -331,7 +418,47 @@ static void let_go(struct khv_vcpu *vp)
 	mutex_unlock(&hv->hv_lock);
 	/* As in khv_tsc_rate_follow(). */
 	if (kept)
-		khv_request_all(vp->vm->kvm, KVM_REQ_UNBLOCK);
+		settle(vp);
+}
+
+/* Is the TSC of all VPs one that KVM leaves as it is set? */
+static bool tsc_is_steady(struct kvm *kvm)
+{
+	struct kvm_vcpu *vcpu;
+	unsigned long i;
+
+	if (check_tsc_unstable())
+		return false;
+	kvm_for_each_vcpu(i, vcpu, kvm) {
+		if (READ_ONCE(vcpu->arch.tsc_catchup))
+			return false;
+		cond_resched();
+	}
+	return true;
+}
+
+u16 khv_tsc_restore(struct khv_vcpu *vp, u64 time, u64 tsc, u32 sequence)
+{
+	struct kvm *kvm = vp->vm->kvm;
+	bool fits;
+
+	if (!tsc_is_steady(kvm))
+		return HV_STATUS_ACCESS_DENIED;
+	mutex_lock(&kvm->arch.hyperv.hv_lock);
+	fits = khv_reftime_restorable(vp->stock.vcpu, time);
+	if (fits) {
+		stop_vps(vp);
+		khv_reftime_restore(vp->stock.vcpu, time, tsc, sequence);
+		apply_all(vp);
+	}
+	mutex_unlock(&kvm->arch.hyperv.hv_lock);
+	if (!fits)
+		return HV_STATUS_INVALID_PARAMETER;
+	settle(vp);
+	khv_request_all(kvm, KVM_REQ_CLOCK_UPDATE);
+	/* Deadlines were computed with the old time. */
+	khv_stimer_clock_changed(kvm);
+	return HV_STATUS_SUCCESS;
 }
 
 enum khv_msr_result khv_msr_tsc_emulation_status_write(struct khv_msr_access *a)

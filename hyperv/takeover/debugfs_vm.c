@@ -63,7 +63,8 @@ static void show_clock(struct seq_file *m, struct khv_vm *vm)
 	seq_printf(m, "reference-source   %s\n", source_name(&source));
 	seq_printf(m, "reference-ahead    %llu\n", source.ahead);
 	seq_printf(m, "master-clock       %s\n", yes_no(READ_ONCE(kvm->arch.use_master_clock)));
-	seq_printf(m, "tsc-page           %s\n", page_name[READ_ONCE(clock->page)]);
+	seq_printf(m, "tsc-page           %s\n",
+		   READ_ONCE(clock->withheld) ? "withheld" : page_name[READ_ONCE(clock->page)]);
 	seq_printf(m, "tsc-page-register  0x%016llx\n", READ_ONCE(kvm->arch.hyperv.hv_tsc_page));
 	seq_printf(m, "tsc-page-sequence  %u\n", READ_ONCE(clock->sequence));
 	seq_printf(m, "tsc-page-covered   %s\n", yes_no(READ_ONCE(clock->covered)));

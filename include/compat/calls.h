@@ -49,14 +49,22 @@ static inline int khv_guest_wrmsr(struct kvm_vcpu *vcpu, u32 msr, u64 data)
 #endif
 }
 
-/* Have the hardware take vcpu->arch.tsc_offset and tsc_scaling_ratio. The host has TSC scaling. */
-static inline void khv_write_tsc(struct kvm_vcpu *vcpu)
+/* Have the hardware take vcpu->arch.tsc_scaling_ratio, which a host without TSC scaling has not. */
+static inline void khv_write_tsc_multiplier(struct kvm_vcpu *vcpu)
 {
 #ifdef KHV_HAVE_WRITE_TSC_VALUE
 	khv_x86_ops->write_tsc_multiplier(vcpu, vcpu->arch.tsc_scaling_ratio);
-	khv_x86_ops->write_tsc_offset(vcpu, vcpu->arch.tsc_offset);
 #else
 	khv_x86_ops->write_tsc_multiplier(vcpu);
+#endif
+}
+
+/* Have the hardware take vcpu->arch.tsc_offset. */
+static inline void khv_write_tsc_offset(struct kvm_vcpu *vcpu)
+{
+#ifdef KHV_HAVE_WRITE_TSC_VALUE
+	khv_x86_ops->write_tsc_offset(vcpu, vcpu->arch.tsc_offset);
+#else
 	khv_x86_ops->write_tsc_offset(vcpu);
 #endif
 }

@@ -80,6 +80,11 @@ KHV_HYPERCALL(FLUSH_GUEST_PHYSICAL_ADDRESS_LIST, 0x00b0, flush_gpa, .hdr = 16, .
 KHV_HYPERCALL(GET_VP_CPUID_VALUES, 0x00f4, get_vp_cpuid_values, .hdr = 24, .rep = 8, .rep_out = 16,
 	      .flags = KHV_FAST | KHV_XMM | KHV_REP | KHV_EACH | KHV_HIDDEN,
 	      .enl = KHV_ENL_EXTRA_CALLS)
+KHV_HYPERCALL(RESTORE_PARTITION_TIME, 0x0103, restore_partition_time, .hdr = 32,
+	      .flags = KHV_FAST | KHV_XMM | KHV_HIDDEN, .enl = KHV_ENL_RESTORE_TIME,
+	      .need = { KHV_PRIV(HINTS_EAX, RESTORE_TIME_ON_RESUME),
+			KHV_PRIV(FEATURES_EAX, TIME_REF_COUNT),
+			KHV_PRIV(FEATURES_EAX, REFERENCE_TSC) })
 /* HvExtCallQueryCapabilities, and the 64 calls that its result has a bit for. */
 KHV_HYPERCALL(EXT_CALL, 0x8001, ext_call, .count = 65,
 	      .flags = KHV_USER_EXIT | KHV_ANY_FORM, .enl = KHV_ENL_EXT_HYPERCALLS,

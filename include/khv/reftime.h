@@ -75,6 +75,14 @@ static inline const struct kvm_vcpu *khv_first_vcpu(const struct kvm_vcpu *vcpu)
 }
 
 /**
+ * khv_tsc_step() - tell how far a vCPU's TSC has to go to what the guest has set
+ * @vcpu: any vCPU of an owned VM
+ *
+ * Return: in ticks; 0 if the TSC has followed. Context: as khv_guest_tsc().
+ */
+u64 khv_tsc_step(const struct kvm_vcpu *vcpu);
+
+/**
  * khv_guest_tsc() - convert the host's TSC to a vCPU's
  * @tsc: reading of RDTSC on the host, in ticks
  * @vcpu: any vCPU of an owned VM
@@ -175,6 +183,33 @@ u64 khv_reftime_frozen_scale(struct kvm_vcpu *vcpu);
  * Context: hv_lock and kvm->srcu held; no VP is in the guest, nor enters it until it has followed.
  */
 void khv_reftime_change_rate(struct kvm_vcpu *vcpu, u64 from, u64 ratio, u64 scale);
+
+/**
+ * khv_reftime_restorable() - can the reference time go on from another value?
+ * @vcpu: any vCPU of an owned VM
+ * @time: the other value, in units of 100 ns
+ *
+ * Return: false if the time, or KVM's clock, which takes the same step, would be negative or above
+ * 2^62 ns. Context: hv_lock held.
+ */
+bool khv_reftime_restorable(struct kvm_vcpu *vcpu, u64 time);
+
+/**
+ * khv_reftime_restore() - let the reference time, and the TSC, go on from other values
+ * @vcpu: the VP whose guest asks for it
+ * @time: the reference time to be, in units of 100 ns; see khv_reftime_restorable()
+ * @tsc: TSC of the VPs at that time, in ticks
+ * @sequence: TscSequence of the reference TSC page will be a later one; 0: the page stays invalid
+ *	until HV_X64_MSR_REFERENCE_TSC is written
+ *
+ * KVM's clock takes the same step, so that user space saves it. The VPs' TSCs follow by
+ * &khv_tsc_set.
+ * TLFS chapter "Hypercall Reference", "HvCallRestorePartitionTime".
+ *
+ * Context: hv_lock and kvm->srcu held; no VP is in the guest,
+ * nor enters it until it has followed.
+ */
+void khv_reftime_restore(struct kvm_vcpu *vcpu, u64 time, u64 tsc, u32 sequence);
 
 /**
  * khv_reftime_run_begin() - have KVM update its clock where it does not do so by itself

@@ -45,8 +45,8 @@ struct khv_overlay {
  * @KHV_TSC_PAGE_OFF: not enabled
  * @KHV_TSC_PAGE_STALE: must be written; also while the page is outside guest memory, or covered
  *	and out of date
- * @KHV_TSC_PAGE_INVALID: has sequence 0, because the time does not follow from one TSC, or until
- *	its parameters are written
+ * @KHV_TSC_PAGE_INVALID: has sequence 0, because the time does not follow from one TSC, because the
+ *	guest does not want it, or until its parameters are written
  * @KHV_TSC_PAGE_LIVE: has the parameters of the clock
  */
 enum khv_tsc_page_state {
@@ -60,7 +60,8 @@ enum khv_tsc_page_state {
  * struct khv_master_clock - identifies one of KVM's successive master clocks
  * @cycle: host TSC at its origin
  * @kernel_ns: host time at its origin, in ns
- * @offset: kvmclock_offset, from host time to KVM's clock, in ns; set by user space
+ * @offset: kvmclock_offset, from host time to KVM's clock, in ns; set by user space, and by
+ *	HvCallRestorePartitionTime
  *
  * KVM replaces its master clock from time to time and then tells each vCPU in turn.
  */
@@ -105,6 +106,8 @@ struct khv_ref_source {
  * @restored: user space wrote HV_X64_MSR_REFERENCE_TSC, and the page has not been looked at since,
  *	written under hv_lock
  * @covered: the hypercall page lies over the reference TSC page, written under hv_lock
+ * @withheld: the guest restored its time with TscSequence 0: the page stays invalid until the
+ *	register is written, or the time restored with another one; written under hv_lock
  */
 struct khv_refclock {
 	seqcount_mutex_t seq;
@@ -114,6 +117,25 @@ struct khv_refclock {
 	bool has_shown;
 	bool restored;
 	bool covered;
+	bool withheld;
+};
+
+/**
+ * struct khv_tsc_set - a TSC that the guest has set on all VPs by HvCallRestorePartitionTime
+ * @count: how often; 0: never
+ * @at: host's TSC at that time
+ * @tsc: TSC of the VPs at that time
+ * @ratio: &khv_tsc_rate.ratio at that time
+ * @moved: &khv_tsc_rate.moved at that time
+ *
+ * Written under hv_lock, in write sections of &khv_refclock.seq.
+ */
+struct khv_tsc_set {
+	u32 count;
+	u64 at;
+	u64 tsc;
+	u64 ratio;
+	u64 moved;
 };
 
 /**
@@ -128,6 +150,7 @@ struct khv_refclock {
  * @native_ratio: the same as a ratio to the host's TSC
  * @ratio: ratio that the VPs must have; 0 until a rate was kept
  * @moved: what the changes of the rate have added to the offset of each VP's TSC in all
+ * @set: see &struct khv_tsc_set
  *
  * Written under hv_lock; @native_ratio, @ratio and @moved in write sections of &khv_refclock.seq as
  * well.
@@ -142,6 +165,7 @@ struct khv_tsc_rate {
 	u64 native_ratio;
 	u64 ratio;
 	u64 moved;
+	struct khv_tsc_set set;
 };
 
 /*
@@ -321,6 +345,11 @@ struct khv_msr_access {
  * @tsc_unwritten: the hardware has another TSC yet, under vcpu->mutex
  * @tsc_moved: &khv_tsc_rate.moved that its TSC has in it; written under hv_lock, in a write section
  *	of &khv_refclock.seq
+ * @tsc_set: &khv_tsc_set.count of the one that its TSC has in it; written as @tsc_moved
+ * @tsc_applied: &khv_tsc_rate.generation as of which its TSC is what KVM knows; written under
+ *	hv_lock
+ * @tsc_runs: the VP's thread is inside KVM_RUN, and has its TSC follow before it leaves; written by
+ *	that thread
  * @stimers_started: timers that run, one bit each; written by the VP's thread only
  * @stimers_due: timers that the VP's thread must process, one bit each; any context sets bits
  * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, or was not
@@ -369,6 +398,9 @@ struct khv_vcpu {
 	u64 tsc_given;
 	bool tsc_unwritten;
 	u64 tsc_moved;
+	u32 tsc_set;
+	u32 tsc_applied;
+	bool tsc_runs;
 	unsigned long stimers_started;
 	unsigned long stimers_due;
 	u8 stimer_rush[HV_SYNIC_STIMER_COUNT];
@@ -419,7 +451,7 @@ static inline struct khv_vm *to_khv_vm(struct kvm *kvm)
  *
  * Return: the VP, or NULL if the vCPU does not use Hyper-V (yet).
  */
-static inline struct khv_vcpu *to_khv_vcpu(struct kvm_vcpu *vcpu)
+static inline struct khv_vcpu *to_khv_vcpu(const struct kvm_vcpu *vcpu)
 {
 	/*
 	 * @stock is the first member, so NULL stays NULL. READ_ONCE(): an ioctl in another thread

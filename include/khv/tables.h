@@ -305,7 +305,7 @@ int khv_tables_check(const char **bad);
 #define KHV_MSR_SPAN	    0x120
 #define KHV_MSR_NESTED_BASE 0x40001000
 #define KHV_MSR_NESTED_SPAN 0xa0
-#define KHV_HC_SPAN	    0x100
+#define KHV_HC_SPAN	    0x104
 
 /* Entry 0 means no row, n means row n - 1. Written by khv_tables_check() only. */
 extern u8 khv_msr_index[KHV_MSR_SPAN + KHV_MSR_NESTED_SPAN];

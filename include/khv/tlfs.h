@@ -153,6 +153,7 @@ enum khv_cpuid_bits {
 	KHV_HINTS_EAX_NESTED = 12,
 	KHV_HINTS_EAX_ENLIGHTENED_VMCS = 14,
 	KHV_HINTS_EAX_NO_NONARCH_CORESHARING = 18,
+	KHV_HINTS_EAX_RESTORE_TIME_ON_RESUME = 20,
 
 	KHV_NESTED_EAX_DIRECT_FLUSH = 17,
 	KHV_NESTED_EAX_GPA_FLUSH = 18,
@@ -374,6 +375,17 @@ struct khv_cpuid_values_input {
 
 static_assert(sizeof(struct khv_vp_index_input) == 16);
 static_assert(sizeof(struct khv_cpuid_values_input) == 24);
+
+/* Input of HvCallRestorePartitionTime. */
+struct khv_restore_time_input {
+	u64 partition_id;
+	u32 tsc_sequence;
+	u32 rsvdz;
+	u64 reference_time;
+	u64 tsc;
+};
+
+static_assert(sizeof(struct khv_restore_time_input) == 32);
 
 /* HvPostMessage's input, "Messages". */
 struct khv_post_message_input {

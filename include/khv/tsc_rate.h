@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The rate of the TSC of a restored VM. */
+/* The rate of the TSC of a restored VM, and a TSC that its guest restores. */
 #ifndef KHV_TSC_RATE_H
 #define KHV_TSC_RATE_H
 
@@ -20,19 +20,19 @@
 void khv_tsc_rate_restored(struct khv_vm *vm, bool wants);
 
 /**
- * khv_tsc_rate_follow() - have a VP's TSC follow the rate of its VM
+ * khv_tsc_rate_follow() - have a VP's TSC follow the rate of its VM, and what the guest has set
  * @vp: a VP
  * @halts: the VP halts, and does not enter the guest; kvm->srcu need not be held
  *
  * The first VP after a restore looks whether the rate of before must be kept. Waits for a VP that
- * changes the rate. TLFS chapter "Nested Virtualization", "Reenlightenment".
+ * changes the rate, or sets the TSC. TLFS chapter "Nested Virtualization", "Reenlightenment".
  *
  * Context: the VP's thread inside KVM_RUN, may sleep.
  */
 void khv_tsc_rate_follow(struct khv_vcpu *vp, bool halts);
 
 /**
- * khv_tsc_rate_pending() - has the VP to look at the rate of its VM's TSC?
+ * khv_tsc_rate_pending() - has the VP to look at the rate of its VM's TSC, or at what is set?
  * @vp: a VP
  *
  * Return: true if it has. Context: any; without hv_lock the result may be out of date.
@@ -67,6 +67,7 @@ static inline bool khv_tsc_rate_applies(const struct khv_vcpu *vp)
  */
 static inline void khv_tsc_rate_run_begin(struct khv_vcpu *vp)
 {
+	WRITE_ONCE(vp->tsc_runs, true);
 	if (unlikely(khv_tsc_rate_pending(vp)))
 		kvm_make_request(KHV_REQ_PROCESS, vp->stock.vcpu);
 }
@@ -78,6 +79,22 @@ static inline void khv_tsc_rate_run_begin(struct khv_vcpu *vp)
  * Context: the VP's thread, may sleep.
  */
 void khv_tsc_rate_run_end(struct khv_vcpu *vp);
+
+/**
+ * khv_tsc_restore() - let the TSCs of all VPs, and the reference time, go on from other values
+ * @vp: VP whose guest asks for it
+ * @time: the reference time to be, in units of 100 ns
+ * @tsc: the TSC of each VP at that time, in ticks
+ * @sequence: see khv_reftime_restore()
+ *
+ * IA32_TSC_ADJUST changes with the TSC. Timers that either clock ends are armed again. TLFS chapter
+ * "Hypercall Reference", "HvCallRestorePartitionTime".
+ *
+ * Return: HV_STATUS_SUCCESS; HV_STATUS_ACCESS_DENIED if KVM itself changes the TSC of a vCPU;
+ * HV_STATUS_INVALID_PARAMETER if KVM's clock has no such time; without success nothing has changed.
+ * Context: the VP's thread inside KVM_RUN, kvm->srcu held, may sleep.
+ */
+u16 khv_tsc_restore(struct khv_vcpu *vp, u64 time, u64 tsc, u32 sequence);
 
 /**
  * khv_tsc_khz() - rate that a VP's TSC has, or has once the guest lets go of the one of before

@@ -82,6 +82,9 @@ static void note_time(struct run *r, const struct fuzz_op *o, const struct fuzz_
 		if (o->kind == FUZZ_CLOCK ||
 		    (o->kind == FUZZ_TSC_KHZ && r->f[side]->who == FUZZ_STOCK))
 			r->last_time[side][0] = 0;
+		/* The guest sets it. */
+		if (o->kind == FUZZ_CALL && (o->w[1] & 0xffff) == HVCALL_RESTORE_PARTITION_TIME)
+			r->last_time[side][0] = 0;
 		/*
 		 * KVM scales the whole TSC: it jumps, and the time by a frozen page with it, until
 		 * the page is given up.

@@ -91,6 +91,12 @@ static void call_input(struct fuzz_random *r, u32 code, u64 *w, u64 *reps, u64 *
 			w[i] = PICK(r, 0, 1, 0x40000003, 0x90003, 0x000a0000000a0010ULL, ~0ULL);
 		*reps = below(r, 5);
 		break;
+	case HVCALL_RESTORE_PARTITION_TIME:
+		w[0] = chance(r, 80) ? ~0ULL : fuzz_edge(r);
+		w[1] = chance(r, 80) ? below(r, 4) : fuzz_edge(r);
+		w[2] = chance(r, 80) ? (u64)below(r, 1u << 30) << 10 : fuzz_edge(r);
+		w[3] = chance(r, 80) ? (u64)below(r, 1u << 30) << 10 : fuzz_edge(r);
+		break;
 	case 0xaf: /* HvFlushGuestPhysicalAddressSpace, and -List */
 	case 0xb0:
 		w[0] = fuzz_edge(r);

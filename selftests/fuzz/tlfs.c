@@ -95,6 +95,7 @@ const struct fuzz_row fuzz_tlfs_calls[] = {
 	CALL(FLUSH_GPA_LIST, .hdr = 16, .element = 8, .fast = true, .xmm = true, .rep = true),
 	CALL(GET_VP_CPUID_VALUES, .hdr = 24, .element = 8, .fast = true, .xmm = true, .rep = true,
 	     .hidden = true),
+	CALL(RESTORE_PARTITION_TIME, .hdr = 32, .fast = true, .xmm = true, .hidden = true),
 	/* HvExtCallQueryCapabilities, and a call for each bit of its result. */
 	{ .first = HVCALL_EXT_QUERY_CAPABILITIES,
 	  .count = 65,

@@ -18,6 +18,9 @@
 #define APIC_IRR      0x200
 #define APIC_ICR      0x300
 #define APIC_ICR2     0x310
+#define APIC_LVTT     0x320
+#define APIC_TMICT    0x380
+#define APIC_TDCR     0x3e0
 #define APIC_SPIV_ON  0x1ff
 #define APIC_SPIV_OFF 0x0ff
 
@@ -27,6 +30,11 @@
 /* The two words of a pin's entry. */
 #define IOAPIC_LOW(pin)	  (0x10 + 2 * (pin))
 #define IOAPIC_HIGH(pin)  (0x11 + 2 * (pin))
+
+#define MSR_IA32_TSC_DEADLINE 0x6e0u
+#define APIC_LVTT_DEADLINE    (2u << 17)
+#define APIC_DIVIDE_BY_1      0xb
+#define CPUID_TSC_DEADLINE    BIT64(24) /* of 1.ECX */
 
 #define ICR_ASSERT BIT64(14)
 #define ICR_SELF   BIT64(18)
