@@ -226,6 +226,8 @@ host_prologue() {
 		mount -t devtmpfs dev /dev
 		mount -t tmpfs tmpfs /tmp
 		exec >/dev/ttyS1 2>&1
+		# Behind what the firmware has left on the line.
+		echo
 		verdict() {
 			if "$@" >/tmp/out 2>&1; then
 				echo "ok $1"
