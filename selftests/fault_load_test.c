@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Every allocation below the module's init function fails once: the load fails with ENOMEM, or it
- * succeeds all the same and the module works and goes again. Either way KVM is as before. Inserts
- * and removes the module by itself, on a kernel that injects faults.
+ * Every allocation below the module's init function fails once: the load fails with ENOMEM, and the
+ * log has the cause and the way out, or it succeeds all the same and the module works and goes
+ * again. Either way KVM is as before. Inserts and removes the module by itself, on a kernel that
+ * injects faults.
  *
  * Option --every N: only each Nth allocation, because a load takes long; all are counted.
  */
@@ -10,8 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "failnth.h"
+#include "klog.h"
 #include "module.h"
 #include "ops.h"
 
@@ -33,12 +36,27 @@ static void guest_works(void)
 	vm_free(vm);
 }
 
+/* A load that is refused tells the cause, and the way out. Return: is it KVM's BTF? */
+static bool tells(int log, u32 n)
+{
+	char record[KLOG_RECORD];
+	bool told = false, btf = false;
+
+	while (klog_next(log, record)) {
+		told |= strstr(record, "kvm_hyperv: ") && strstr(record, "; ");
+		btf |= !!strstr(record, "kvm_hyperv: out of memory for the BTF of KVM");
+	}
+	ASSERT(told, "allocation %u: the log does not tell why, and the way out", n);
+	return btf;
+}
+
 static void fail_each(enum failnth_kind kind)
 {
-	u32 n, refused = 0, stood = 0;
+	u32 n, refused = 0, stood = 0, btf = 0;
 	bool hit = true;
-	int r;
+	int log = klog_open(), r;
 
+	lseek(log, 0, SEEK_END);
 	require_module_file();
 	failnth_require();
 	failnth_of(kind, FAILNTH_MODULES);
@@ -51,6 +69,7 @@ static void fail_each(enum failnth_kind kind)
 		if (r) {
 			ASSERT(hit && r == -ENOMEM, "allocation %u: %s", n, strerror(-r));
 			ASSERT(!module_loaded(), "allocation %u: the module is there", n);
+			btf += tells(log, n);
 			refused++;
 		} else {
 			ASSERT(module_loaded(), "allocation %u: the module is not there", n);
@@ -63,6 +82,7 @@ static void fail_each(enum failnth_kind kind)
 	ktap_log("%s: %u loads refused for want of memory, %u loads that did without",
 		 failnth_names[kind], refused, stood);
 	ASSERT(refused + stood, "nothing was injected");
+	ASSERT(btf || kind != FAILNTH_SLAB, "no load was refused for want of memory for the BTF");
 }
 
 TEST(each_slab_allocation_of_a_load)
