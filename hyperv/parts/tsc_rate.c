@@ -85,11 +85,18 @@ static void apply(struct khv_vcpu *vp)
 	u64 ratio = vcpu->arch.l1_tsc_scaling_ratio;
 	bool rated = khv_tsc_rate_applies(vp) &&
 		     (ratio != rate->ratio || vp->tsc_moved != rate->moved);
+	const struct khv_vcpu *first = to_khv_vcpu(khv_first_vcpu(vcpu));
 	bool set = vp->tsc_set != rate->set.count;
 	struct khv_cycles cycles;
 	unsigned long flags;
 	u64 step;
 
+	/* A VP that comes late does not go where VP 0 was before user space set its TSC. */
+	if (!vp->tsc_set && set && first && first != vp && first->tsc_set == rate->set.count &&
+	    READ_ONCE(first->stock.vcpu->arch.l1_tsc_offset) != first->tsc_line) {
+		vp->tsc_set = rate->set.count;
+		set = false;
+	}
 	/* As set_source() in tsc_page.c; pairs with the same read sections. */
 	local_irq_save(flags);
 	write_seqcount_begin(&clock->seq);
@@ -100,6 +107,7 @@ static void apply(struct khv_vcpu *vp)
 	}
 	WRITE_ONCE(vcpu->arch.l1_tsc_offset,
 		   vcpu->arch.l1_tsc_offset + step + (rated ? rate->moved - vp->tsc_moved : 0));
+	vp->tsc_line = vcpu->arch.l1_tsc_offset;
 	vp->tsc_moved = rate->moved;
 	WRITE_ONCE(vp->tsc_set, rate->set.count);
 	write_seqcount_end(&clock->seq);
@@ -122,6 +130,16 @@ static void apply(struct khv_vcpu *vp)
 		vp->tsc_unwritten = true;
 }
 
+/*
+ * Has the VP to run before it follows what the guest has set? User space may yet give the TSC of
+ * one that is new its first value.
+ */
+static bool is_new(const struct khv_vcpu *vp)
+{
+	return !READ_ONCE(vp->tsc_ratio) &&
+	       READ_ONCE(vp->tsc_set) != READ_ONCE(vp->vm->tsc_rate.set.count);
+}
+
 /* Change the TSC of each VP that can be had, under hv_lock and @vp's vcpu->mutex. */
 static void apply_all(struct khv_vcpu *vp)
 {
@@ -133,7 +151,7 @@ static void apply_all(struct khv_vcpu *vp)
 	/* Those that nobody uses: user space may save or set their TSC before they run again. */
 	kvm_for_each_vcpu(i, vcpu, vp->vm->kvm) {
 		other = to_khv_vcpu(vcpu);
-		if (other && other != vp && mutex_trylock(&vcpu->mutex)) {
+		if (other && other != vp && !is_new(other) && mutex_trylock(&vcpu->mutex)) {
 			apply(other);
 			mutex_unlock(&vcpu->mutex);
 		}
@@ -150,7 +168,7 @@ static bool try_apply(struct khv_vcpu *vp)
 	/* Pairs with khv_tsc_rate_run_end(): a thread inside KVM_RUN sees the change. */
 	smp_mb();
 	if (READ_ONCE(vp->tsc_applied) == READ_ONCE(vp->vm->tsc_rate.generation) ||
-	    READ_ONCE(vp->tsc_runs))
+	    READ_ONCE(vp->tsc_runs) || is_new(vp))
 		return true;
 	if (!mutex_trylock(&vcpu->mutex))
 		return false;
@@ -177,8 +195,9 @@ static void settle(struct khv_vcpu *vp)
 	kvm_for_each_vcpu(i, vcpu, vp->vm->kvm) {
 		other = to_khv_vcpu(vcpu);
 		while (other && other != vp && !try_apply(other)) {
-			if (!rounds-- || fatal_signal_pending(current))
-				return;
+			if (!rounds || fatal_signal_pending(current))
+				break;
+			rounds--;
 			schedule_timeout_uninterruptible(1);
 		}
 		cond_resched();
@@ -321,21 +340,29 @@ static void rearm_timer(struct kvm_vcpu *vcpu, bool halts)
 {
 	u64 deadline = khv_kvm_get_lapic_tscdeadline_msr(vcpu);
 	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
+	ktime_t end;
 	s64 ns;
 
 	if (deadline) {
+		/* It has expired, and its interrupt is on its way. */
+		if (atomic_read(&apic->lapic_timer.pending))
+			return;
 		khv_kvm_set_lapic_tscdeadline_msr(vcpu, deadline);
 		/* As KVM does before a halt: the VMX preemption timer runs in the guest only. */
 		if (halts)
 			khv_kvm_lapic_switch_to_sw_timer(vcpu);
-	} else if (apic && apic->lapic_timer.tscdeadline) {
+	} else if (apic && apic->vcpu == vcpu && apic->lapic_timer.tscdeadline) {
 		/* One-shot or periodic: KVM goes by its end as a time, and as a TSC. */
-		ns = ktime_sub(apic->lapic_timer.target_expiration, ktime_get());
-		apic->lapic_timer.tscdeadline =
-			khv_guest_tsc(rdtsc(), vcpu) +
-			(ns > 0 ? pvclock_scale_delta(ns, vcpu->arch.virtual_tsc_mult,
-						      vcpu->arch.virtual_tsc_shift) :
-				  0);
+		do {
+			end = READ_ONCE(apic->lapic_timer.target_expiration);
+			ns = ktime_sub(end, ktime_get());
+			apic->lapic_timer.tscdeadline =
+				khv_guest_tsc(rdtsc(), vcpu) +
+				(ns > 0 ? pvclock_scale_delta(ns, vcpu->arch.virtual_tsc_mult,
+							      vcpu->arch.virtual_tsc_shift) :
+					  0);
+			/* A periodic one may expire meanwhile. */
+		} while (end != READ_ONCE(apic->lapic_timer.target_expiration));
 	}
 }
 

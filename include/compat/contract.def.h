@@ -37,6 +37,9 @@
 /* From Linux 6.1 on; 6.16 has guest_apic_protected before isr_count. */
 KHV_MIRROR(KVM, kvm_lapic, base_address, khv_kvm_lapic, base_address)
 KHV_MIRROR(KVM, kvm_lapic, lapic_timer, khv_kvm_lapic, lapic_timer)
+KHV_MIRROR(KVM, kvm_lapic, lapic_timer.target_expiration, khv_kvm_lapic,
+	   lapic_timer.target_expiration)
+KHV_MIRROR(KVM, kvm_lapic, lapic_timer.tscdeadline, khv_kvm_lapic, lapic_timer.tscdeadline)
 KHV_MIRROR(KVM, kvm_lapic, divide_count, khv_kvm_lapic, divide_count)
 KHV_MIRROR(KVM, kvm_lapic, vcpu, khv_kvm_lapic, vcpu)
 KHV_MIRROR(KVM, kvm_lapic, apicv_active, khv_kvm_lapic, apicv_active)

@@ -78,7 +78,8 @@ static inline const struct kvm_vcpu *khv_first_vcpu(const struct kvm_vcpu *vcpu)
  * khv_tsc_step() - tell how far a vCPU's TSC has to go to what the guest has set
  * @vcpu: any vCPU of an owned VM
  *
- * Return: in ticks; 0 if the TSC has followed. Context: as khv_guest_tsc().
+ * Return: in ticks; 0 if the TSC has followed. Context: any; without hv_lock, outside of a read
+ * section of the clock's seqcount, the result may be out of date or torn.
  */
 u64 khv_tsc_step(const struct kvm_vcpu *vcpu);
 
@@ -88,8 +89,8 @@ u64 khv_tsc_step(const struct kvm_vcpu *vcpu);
  * @vcpu: any vCPU of an owned VM
  *
  * Return: the TSC that the vCPU's guest reads, outside of its L2, or will once it has followed a
- * change of the rate. Context: any; a caller that holds no lock must be in a read section of the
- * clock's seqcount.
+ * change of the rate, or what the guest has set. Context: any; a caller that holds no lock must be
+ * in a read section of the clock's seqcount.
  */
 u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu);
 

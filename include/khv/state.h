@@ -139,9 +139,10 @@ struct khv_tsc_set {
 };
 
 /**
- * struct khv_tsc_rate - the rate of the TSC of a restored VM, while it keeps that of before
- * @generation: changes with each restore, and with the rate: a VP whose own differs must look
- *	before it enters the guest; read without a lock
+ * struct khv_tsc_rate - the rate of the TSC of a restored VM, while it keeps that of before, and a
+ * TSC that the guest has set
+ * @generation: changes with each restore, with the rate, and with @set: a VP whose own differs must
+ *	look before it enters the guest; read without a lock
  * @restored: user space has restored the VM, and no VP has looked at its rate since
  * @kept: the VPs have the rate of before: InProgress
  * @khz: rate that the VPs must have, in kHz
@@ -152,8 +153,8 @@ struct khv_tsc_set {
  * @moved: what the changes of the rate have added to the offset of each VP's TSC in all
  * @set: see &struct khv_tsc_set
  *
- * Written under hv_lock; @native_ratio, @ratio and @moved in write sections of &khv_refclock.seq as
- * well.
+ * Written under hv_lock; @native_ratio, @ratio, @moved and @set in write sections of
+ * &khv_refclock.seq as well.
  */
 struct khv_tsc_rate {
 	u32 generation;
@@ -346,6 +347,7 @@ struct khv_msr_access {
  * @tsc_moved: &khv_tsc_rate.moved that its TSC has in it; written under hv_lock, in a write section
  *	of &khv_refclock.seq
  * @tsc_set: &khv_tsc_set.count of the one that its TSC has in it; written as @tsc_moved
+ * @tsc_line: offset that the module last gave its TSC; written under hv_lock
  * @tsc_applied: &khv_tsc_rate.generation as of which its TSC is what KVM knows; written under
  *	hv_lock
  * @tsc_runs: the VP's thread is inside KVM_RUN, and has its TSC follow before it leaves; written by
@@ -399,6 +401,7 @@ struct khv_vcpu {
 	bool tsc_unwritten;
 	u64 tsc_moved;
 	u32 tsc_set;
+	u64 tsc_line;
 	u32 tsc_applied;
 	bool tsc_runs;
 	unsigned long stimers_started;
