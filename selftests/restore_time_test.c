@@ -213,16 +213,23 @@ static void entry(struct vm *vm, void (*code)(void))
 	vcpu_entry(vm->vcpus[0], code);
 }
 
-/* vCPU 0 restores; vCPU 1 reads. */
-static struct vm *vm_that_restores(const char *params)
+static struct vm *loaded_vm_with_page(void)
 {
 	struct vm *vm;
 
 	require_tsc_clocksource();
-	extra_load(params);
+	extra_load(LOAD);
 	vm = vm_with_page(2);
 	scale = ref_page.scale;
 	ASSERT(scale, "no page");
+	return vm;
+}
+
+/* vCPU 0 restores; vCPU 1 reads. */
+static struct vm *vm_that_restores(void)
+{
+	struct vm *vm = loaded_vm_with_page();
+
 	entry(vm, restores);
 	return vm;
 }
@@ -329,7 +336,7 @@ static void page_goes_on_from(struct vm *vm, u64 time, u32 sequence)
 
 TEST(page_goes_on_from_what_the_guest_says)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 
 	page_goes_on_from(vm, 5 * HOUR, 1);
 	page_goes_on_from(vm, 100000 * HOUR, 17);
@@ -348,7 +355,7 @@ TEST(page_goes_on_from_what_the_guest_says)
 
 TEST(tsc_of_all_vps_is_what_the_guest_says)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 
 	done.tsc_is_now = false;
 	ask.tsc = 0;
@@ -372,7 +379,7 @@ TEST(tsc_of_all_vps_is_what_the_guest_says)
 /* A guest that has given a VP another TSC has one TSC on all VPs afterwards. */
 TEST(tscs_that_differed)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 	u64 adjust;
 
 	write_in_guest(vm->vcpus[1], MSR_IA32_TSC, BIT64(44));
@@ -401,7 +408,7 @@ static void vp_follows(struct vm *vm, struct vcpu *v)
 /* IA32_TSC_ADJUST is the same on all VPs: guests compare it. */
 TEST(vp_that_comes_later)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 
 	done.tsc_is_now = false;
 	ask.tsc = BIT64(44);
@@ -413,7 +420,7 @@ TEST(vp_that_comes_later)
 /* User space has set the TSCs since, as for a reset: that counts. */
 TEST(vp_that_comes_after_another_tsc)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 	struct vcpu *v;
 	u32 i;
 
@@ -434,7 +441,7 @@ TEST(vp_that_comes_after_another_tsc)
 /* It was there, but not known to use Hyper-V yet. */
 TEST(vp_that_gets_its_cpuid_later)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 	struct vcpu *v;
 
 	vm->flags |= VM_NO_CPUID;
@@ -452,7 +459,7 @@ TEST(vp_that_gets_its_cpuid_later)
 /* 0: the guest wants no page, until it enables it again. */
 TEST(no_page_after_sequence_0)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 
 	ASSERT_EQ(restore(vm, 5 * HOUR), 0);
 	ASSERT_EQ(ref_page.sequence, 0);
@@ -485,7 +492,7 @@ TEST(no_page_after_sequence_0)
 /* What lies over the page stays as it is, and the page comes back by the same rules. */
 TEST(page_below_the_hypercall_page)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 	struct vcpu *v = vm->vcpus[1];
 	struct tsc_page code;
 	u32 sequence;
@@ -515,7 +522,7 @@ TEST(no_vp_sees_the_time_go_back)
 
 	if (!host_has_apicv()) /* may be Bochs 2.7 */
 		require_two_cpus();
-	vm = vm_that_restores(LOAD);
+	vm = vm_that_restores();
 	latest = 0;
 	turn_lock = 0;
 	calls = 0;
@@ -554,13 +561,8 @@ TEST(without_a_page)
 /* The clock is not a function of one TSC, and there is no valid page. */
 TEST(without_a_master_clock)
 {
-	struct vm *vm;
+	struct vm *vm = loaded_vm_with_page();
 
-	require_tsc_clocksource();
-	extra_load(LOAD);
-	vm = vm_with_page(2);
-	scale = ref_page.scale;
-	ASSERT(scale, "no page");
 	lose_master_clock(vm);
 	entry(vm, restores);
 	ask.sequence = 1;
@@ -575,7 +577,7 @@ TEST(without_a_master_clock)
 /* TSC emulation: the guest relies on the page to stay as it is, and asks for another one. */
 TEST(frozen_page_stays_so)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 	struct tsc_page page;
 
 	vcpu_set_msr(vm->vcpus[0], EMULATION, 1);
@@ -648,7 +650,7 @@ TEST(tsc_of_another_rate)
 
 TEST(user_space_saves_it)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 	u64 ns, tsc, adjust;
 
 	done.tsc_is_now = false;
@@ -771,7 +773,7 @@ TEST(fast_form)
 
 TEST(bad_input_changes_nothing)
 {
-	struct vm *vm = vm_that_restores(LOAD);
+	struct vm *vm = vm_that_restores();
 	struct tsc_page page;
 	u64 ns, adjust;
 
