@@ -17,6 +17,7 @@
 #include "failnth.h"
 #include "fault.h"
 #include "irqfd.h"
+#include "klog.h"
 #include "module.h"
 #include "nested.h"
 
@@ -169,6 +170,29 @@ TEST(creation)
 	failnth_require();
 	ktap_timeout(TIMEOUT);
 	try_all(&s, ops, ARRAY_SIZE(ops));
+}
+
+/* kvzalloc() asks twice, so that no single fault leaves a VM with KVM. */
+TEST(vm_without_memory_stays_with_kvm)
+{
+	long refs = module_refs();
+	struct vm *vm;
+	int log = klog_open(), fd;
+
+	failnth_require();
+	lseek(log, 0, SEEK_END);
+	failnth_all(true);
+	fd = ioctl(kvm_fd(), KVM_CREATE_VM, 0);
+	failnth_all(false);
+	ASSERT(fd >= 0, "KVM_CREATE_VM: %s", strerror(errno));
+	ASSERT_EQ(module_refs(), refs);
+	ASSERT(klog_says(log, "kvm_hyperv: out of memory: a new VM stays with KVM", NULL),
+	       "no message");
+	close(fd);
+	vm = vm_create(1, 0);
+	ASSERT(module_refs() > refs, "the next VM is not the module's");
+	vm_free(vm);
+	module_expect_refs(refs);
 }
 
 /* --- the first ioctl that gives a vCPU its Hyper-V state ------------------------- */

@@ -71,6 +71,19 @@ TEST(load_names_what_it_has_done)
 	module_unload();
 }
 
+/* A kernel without BTF of modules, as the debug kernel: the others refuse (row without_btf). */
+TEST(missing_btf_is_told)
+{
+	int log;
+
+	if (!access("/sys/kernel/btf/kvm", F_OK))
+		ktap_skip("KVM has its BTF");
+	begin(&log);
+	module_load();
+	says(log, "kvm_hyperv: no BTF of ", "so KVM's structures are not compared");
+	module_unload();
+}
+
 TEST(wrong_values_at_run_time)
 {
 	int log;

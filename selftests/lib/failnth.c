@@ -116,3 +116,27 @@ bool failnth_disarm(void)
 	failnth_arm(0);
 	return failed;
 }
+
+void failnth_all(bool on)
+{
+	static const char *const values[][2] = {
+		{ "probability", "100" },
+		{ "times", "-1" },
+		{ "task-filter", "Y" },
+	};
+	u64 start, end;
+	u32 i, j;
+	int fd = open("/proc/thread-self/make-it-fail", O_WRONLY | O_CLOEXEC);
+
+	ASSERT(fd >= 0, "make-it-fail: %s", strerror(errno));
+	module_text(&start, &end);
+	for (i = 0; on && i < ARRAY_SIZE(attributes); i++) {
+		require_stack(attributes[i], start, end);
+		for (j = 0; j < ARRAY_SIZE(values); j++)
+			set(attributes[i], values[j][0], values[j][1]);
+	}
+	ASSERT(write(fd, on ? "1" : "0", 1) == 1, "make-it-fail: %s", strerror(errno));
+	close(fd);
+	for (i = 0; !on && i < ARRAY_SIZE(attributes); i++)
+		set(attributes[i], "probability", "0");
+}

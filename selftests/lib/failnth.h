@@ -25,5 +25,7 @@ void failnth_of(enum failnth_kind kind, enum failnth_stack stack);
 void failnth_arm(u32 n);
 /* No more. True if it has failed. */
 bool failnth_disarm(void);
+/* @on: let all allocations of this thread below a function of the module fail, of both kinds. */
+void failnth_all(bool on);
 
 #endif
