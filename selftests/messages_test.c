@@ -119,7 +119,8 @@ TEST(unknown_register_is_named_once)
 	vm = vm_create(1, 0);
 	p = vcpu_ops_init(vm->vcpus[0], 1);
 	ASSERT_EQ(vcpu_op(vm->vcpus[0], p, OP_RD(NO_MSR)).vector, GP_VECTOR);
-	says(log, "kvm_hyperv: no row for MSR 0x40000055; to add one: KHV_MSR(<NAME>, 0x40000055,",
+	says(log,
+	     "kvm_hyperv: no row for MSR 0x40000055: #GP; to add one: KHV_MSR(<NAME>, 0x40000055,",
 	     NULL);
 	ASSERT_EQ(vcpu_op(vm->vcpus[0], p, OP_RD(NO_MSR)).vector, GP_VECTOR);
 	ASSERT_EQ(vcpu_op(vm->vcpus[0], p, OP_WR(NO_MSR + 1, 0)).vector, GP_VECTOR);

@@ -73,7 +73,8 @@ void khv_fastpath_install(void)
 {
 	khv_fastpath_missing = unsupported();
 	if (khv_fastpath_missing) {
-		pr_info("no exit fast path: %s\n", khv_fastpath_missing);
+		pr_info("no exit fast path: %s; exits are answered where KVM answers them\n",
+			khv_fastpath_missing);
 		return;
 	}
 	khv_fastpath_svm_nrips(khv_svm && *kvm_nrips);

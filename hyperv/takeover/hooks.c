@@ -203,7 +203,7 @@ int khv_hooks_install(void)
 		*khv_hooks[i].returns = khv_hooks[i].site + KHV_SITE_BYTES;
 		ret = ftrace_set_filter_ip(&ops, khv_hooks[i].site, 0, 0);
 		if (ret) {
-			pr_err("cannot hook %s (%d), without which %s; nothing is replaced\n",
+			pr_err("cannot hook %s (%d), without which %s; nothing is replaced: stop what traces or patches it and load again\n",
 			       khv_hooks[i].name, ret, khv_hooks[i].why);
 			goto err_filter;
 		}

@@ -147,7 +147,7 @@ int khv_msr_check(const char **bad)
 /* Once per module load, so that a guest that probes MSRs cannot flood the log. */
 static void report_unknown(u32 msr)
 {
-	pr_info_once("no row for MSR 0x%x; to add one: KHV_MSR(<NAME>, 0x%x, <access>, .enl = ..., .need = { ... })\n",
+	pr_info_once("no row for MSR 0x%x: #GP; to add one: KHV_MSR(<NAME>, 0x%x, <access>, .enl = ..., .need = { ... })\n",
 		     msr, msr);
 }
 

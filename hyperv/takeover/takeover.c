@@ -95,7 +95,8 @@ static enum khv_left take_over(struct kvm *kvm)
 		return KHV_NR_LEFT;
 	if (ret != -ENOMEM)
 		return KHV_LEFT_UNLOADING;
-	pr_warn_ratelimited("out of memory: a new VM stays with KVM\n");
+	pr_warn_ratelimited(
+		"out of memory: a new VM stays with KVM; free some and start the guest again\n");
 	return KHV_LEFT_MEMORY;
 }
 
