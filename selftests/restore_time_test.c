@@ -13,15 +13,16 @@
 #include "module.h"
 #include "refclock.h"
 
-#define CALL	    HVCALL_RESTORE_PARTITION_TIME
-#define LOAD	    "extra_calls=RESTORE_PARTITION_TIME"
-#define EMULATION   HV_X64_MSR_TSC_EMULATION_CONTROL
-#define HOUR	    (3600 * REF_PER_SEC)
-#define TIME_MAX    (BIT64(62) / 100)
-#define TIMER_VEC   0x91
-#define APIC_VEC    0x92
-#define SLACK_TICKS 1000 /* 100 us, of a clock that does not follow one TSC */
-#define MOVES	    100
+#define CALL	      HVCALL_RESTORE_PARTITION_TIME
+#define LOAD	      "extra_calls=RESTORE_PARTITION_TIME"
+#define EMULATION     HV_X64_MSR_TSC_EMULATION_CONTROL
+#define HOUR	      (3600 * REF_PER_SEC)
+#define TIME_MAX      (BIT64(62) / 100)
+#define TIMER_VEC     0x91
+#define APIC_VEC      0x92
+#define SLACK_TICKS   1000 /* 100 us, of a clock that does not follow one TSC */
+#define MOVES	      100
+#define REENLIGHTENED (BIT64(16) | 0x93) /* Enabled, and a vector */
 
 static struct {
 	u64 partition;
@@ -429,6 +430,30 @@ TEST(vp_that_comes_after_another_tsc)
 	page_goes_on_from(vm, 5 * HOUR, 1);
 	for (i = 0; i < 2; i++)
 		vcpu_set_msr(vm->vcpus[i], MSR_IA32_TSC, BIT64(44));
+	v = vm_add_vcpu(vm);
+	vcpu_set_msr(v, MSR_IA32_TSC, BIT64(44));
+	start_reader(v);
+	read_clock(v);
+	ASSERT(vcpu_get_msr(v, MSR_IA32_TSC) - BIT64(44) < hour_of_tsc(), "TSC %llu",
+	       (unsigned long long)vcpu_get_msr(v, MSR_IA32_TSC));
+	end(vm);
+}
+
+/* So it does in a snapshot that is loaded into the VM, by which a VP that was there runs first. */
+TEST(vp_that_comes_after_a_snapshot)
+{
+	struct vm *vm = vm_that_restores();
+	struct vcpu *v;
+	u32 i;
+
+	done.tsc_is_now = false;
+	ask.tsc = BIT64(50);
+	page_goes_on_from(vm, 5 * HOUR, 1);
+	for (i = 0; i < 2; i++)
+		vcpu_set_msr(vm->vcpus[i], MSR_IA32_TSC, BIT64(44));
+	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_REENLIGHTENMENT_CONTROL, REENLIGHTENED);
+	start_reader(vm->vcpus[0]);
+	read_clock(vm->vcpus[0]);
 	v = vm_add_vcpu(vm);
 	vcpu_set_msr(v, MSR_IA32_TSC, BIT64(44));
 	start_reader(v);

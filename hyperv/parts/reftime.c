@@ -17,12 +17,11 @@ void khv_reftime_vm_init(struct khv_vm *vm)
 	seqcount_mutex_init(&vm->refclock.seq, &vm->kvm->arch.hyperv.hv_lock);
 }
 
-u64 khv_tsc_step(const struct kvm_vcpu *vcpu)
+u64 khv_tsc_step(const struct kvm_vcpu *vcpu, u64 offset)
 {
 	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	const struct khv_tsc_rate *rate = &to_khv_vm(vcpu->kvm)->tsc_rate;
 	u64 ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
-	u64 offset = READ_ONCE(vcpu->arch.l1_tsc_offset);
 
 	if (likely(READ_ONCE(rate->set.count) == (vp ? READ_ONCE(vp->tsc_set) : 0)))
 		return 0;
@@ -39,8 +38,9 @@ u64 khv_guest_tsc(u64 tsc, const struct kvm_vcpu *vcpu)
 	const struct khv_vcpu *vp = to_khv_vcpu(vcpu);
 	const struct khv_tsc_rate *rate = &to_khv_vm(vcpu->kvm)->tsc_rate;
 	u64 ratio = READ_ONCE(vcpu->arch.l1_tsc_scaling_ratio);
-	u64 offset = READ_ONCE(vcpu->arch.l1_tsc_offset) + khv_tsc_step(vcpu);
+	u64 offset = READ_ONCE(vcpu->arch.l1_tsc_offset);
 
+	offset += khv_tsc_step(vcpu, offset);
 	if (vp && khv_tsc_rate_pending(vp) && khv_tsc_rate_applies(vp)) {
 		ratio = rate->ratio;
 		offset += rate->moved - vp->tsc_moved;
@@ -146,7 +146,7 @@ void khv_reftime_run_begin(struct khv_vcpu *vp)
 	    !khv_reftime_page_is_due(&vp->vm->refclock) &&
 	    !khv_ref_source_wrapped(&vp->vm->refclock.source))
 		return;
-	vp->tsc_ratio = vcpu->arch.l1_tsc_scaling_ratio;
+	WRITE_ONCE(vp->tsc_ratio, vcpu->arch.l1_tsc_scaling_ratio);
 	kvm_make_request(KVM_REQ_CLOCK_UPDATE, vcpu);
 }
 

@@ -227,7 +227,9 @@ static bool one_tsc(struct kvm_vcpu *vcpu)
 /* Offset of a vCPU's TSC, or the one that it gets when it follows what the guest has set. */
 static u64 offset_of(const struct kvm_vcpu *vcpu)
 {
-	return READ_ONCE(vcpu->arch.l1_tsc_offset) + khv_tsc_step(vcpu);
+	u64 offset = READ_ONCE(vcpu->arch.l1_tsc_offset);
+
+	return offset + khv_tsc_step(vcpu, offset);
 }
 
 /* Does the source agree with KVM's clock and TSC parameters? */
@@ -551,7 +553,8 @@ void khv_reftime_restore(struct kvm_vcpu *vcpu, u64 time, u64 tsc, u32 sequence)
 		if (source->master.offset == ka->kvmclock_offset)
 			step += source->ahead;
 		source->ahead = 0;
-		WRITE_ONCE(source->origin, tsc);
+		if (source->valid)
+			WRITE_ONCE(source->origin, tsc);
 	}
 	write_seqcount_begin(&ka->pvclock_sc);
 	WRITE_ONCE(ka->kvmclock_offset, ka->kvmclock_offset + step * KHV_TICK_NS);

@@ -74,6 +74,32 @@ static void stop_vps(struct khv_vcpu *vp)
 }
 
 /*
+ * KVM goes by the end of a one-shot or periodic local APIC timer as a time, and as a TSC, which it
+ * takes whenever it loads the vCPU on another CPU. Move the latter with the TSC.
+ */
+static void move_deadline(struct kvm_vcpu *vcpu)
+{
+	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
+	ktime_t end;
+	s64 ns;
+
+	/* A deadline of TSC-deadline mode is the guest's: see rearm_timer(). */
+	if (khv_kvm_get_lapic_tscdeadline_msr(vcpu) || !apic || apic->vcpu != vcpu ||
+	    !apic->lapic_timer.tscdeadline)
+		return;
+	do {
+		end = READ_ONCE(apic->lapic_timer.target_expiration);
+		ns = ktime_sub(end, ktime_get());
+		apic->lapic_timer.tscdeadline =
+			khv_guest_tsc(rdtsc(), vcpu) +
+			(ns > 0 ? pvclock_scale_delta(ns, vcpu->arch.virtual_tsc_mult,
+						      vcpu->arch.virtual_tsc_shift) :
+				  0);
+		/* A periodic one may expire meanwhile. */
+	} while (end != READ_ONCE(apic->lapic_timer.target_expiration));
+}
+
+/*
  * Change the VP's TSC, under hv_lock and vcpu->mutex, as far as KVM knows it: write_tsc() gives it
  * to the hardware.
  */
@@ -89,7 +115,7 @@ static void apply(struct khv_vcpu *vp)
 	bool set = vp->tsc_set != rate->set.count;
 	struct khv_cycles cycles;
 	unsigned long flags;
-	u64 step;
+	u64 step, delta;
 
 	/* A VP that comes late does not go where VP 0 was before user space set its TSC. */
 	if (!vp->tsc_set && set && first && first != vp && first->tsc_set == rate->set.count &&
@@ -100,23 +126,24 @@ static void apply(struct khv_vcpu *vp)
 	/* As set_source() in tsc_page.c; pairs with the same read sections. */
 	local_irq_save(flags);
 	write_seqcount_begin(&clock->seq);
-	step = khv_tsc_step(vcpu);
+	step = khv_tsc_step(vcpu, vcpu->arch.l1_tsc_offset);
+	delta = step + (rated ? rate->moved - vp->tsc_moved : 0);
 	if (rated) {
 		WRITE_ONCE(vcpu->arch.l1_tsc_scaling_ratio, rate->ratio);
 		WRITE_ONCE(vp->tsc_given, rate->ratio);
 	}
-	WRITE_ONCE(vcpu->arch.l1_tsc_offset,
-		   vcpu->arch.l1_tsc_offset + step + (rated ? rate->moved - vp->tsc_moved : 0));
-	vp->tsc_line = vcpu->arch.l1_tsc_offset;
+	WRITE_ONCE(vcpu->arch.l1_tsc_offset, vcpu->arch.l1_tsc_offset + delta);
+	/* Without a set, the offset may be one that user space has given it since. */
+	vp->tsc_line = set ? vcpu->arch.l1_tsc_offset : vp->tsc_line + delta;
 	vp->tsc_moved = rate->moved;
 	WRITE_ONCE(vp->tsc_set, rate->set.count);
 	write_seqcount_end(&clock->seq);
-	local_irq_restore(flags);
-	WRITE_ONCE(vp->tsc_applied, rate->generation);
 
 	if (set) {
 		/* As KVM does where a guest writes its TSC. */
 		vcpu->arch.ia32_tsc_adjust_msr += step;
+		/* Where KVM goes on from if the host's TSC becomes unstable. */
+		vcpu->arch.this_tsc_write += step;
 		/* That of before a suspend of the host, which KVM adds when it loads the vCPU. */
 		vcpu->arch.tsc_offset_adjustment = 0;
 	}
@@ -126,8 +153,13 @@ static void apply(struct khv_vcpu *vp)
 		vcpu->arch.virtual_tsc_mult = cycles.mul;
 		vcpu->arch.virtual_tsc_shift = cycles.shift;
 	}
-	if (set || rated)
+	if (set || rated) {
 		vp->tsc_unwritten = true;
+		/* No load of the vCPU may see the one without the other. */
+		move_deadline(vcpu);
+	}
+	local_irq_restore(flags);
+	WRITE_ONCE(vp->tsc_applied, rate->generation);
 }
 
 /*
@@ -335,35 +367,19 @@ static void write_tsc(struct kvm_vcpu *vcpu)
 	khv_write_tsc_offset(vcpu);
 }
 
-/* Arm the local APIC's timer by the new TSC. */
+/* Arm the local APIC's timer for the deadline that the guest has written, by the new TSC. */
 static void rearm_timer(struct kvm_vcpu *vcpu, bool halts)
 {
 	u64 deadline = khv_kvm_get_lapic_tscdeadline_msr(vcpu);
 	struct khv_kvm_lapic *apic = (void *)vcpu->arch.apic;
-	ktime_t end;
-	s64 ns;
 
-	if (deadline) {
-		/* It has expired, and its interrupt is on its way. */
-		if (atomic_read(&apic->lapic_timer.pending))
-			return;
-		khv_kvm_set_lapic_tscdeadline_msr(vcpu, deadline);
-		/* As KVM does before a halt: the VMX preemption timer runs in the guest only. */
-		if (halts)
-			khv_kvm_lapic_switch_to_sw_timer(vcpu);
-	} else if (apic && apic->vcpu == vcpu && apic->lapic_timer.tscdeadline) {
-		/* One-shot or periodic: KVM goes by its end as a time, and as a TSC. */
-		do {
-			end = READ_ONCE(apic->lapic_timer.target_expiration);
-			ns = ktime_sub(end, ktime_get());
-			apic->lapic_timer.tscdeadline =
-				khv_guest_tsc(rdtsc(), vcpu) +
-				(ns > 0 ? pvclock_scale_delta(ns, vcpu->arch.virtual_tsc_mult,
-							      vcpu->arch.virtual_tsc_shift) :
-					  0);
-			/* A periodic one may expire meanwhile. */
-		} while (end != READ_ONCE(apic->lapic_timer.target_expiration));
-	}
+	/* It may have expired, and its interrupt be on its way. */
+	if (!deadline || atomic_read(&apic->lapic_timer.pending))
+		return;
+	khv_kvm_set_lapic_tscdeadline_msr(vcpu, deadline);
+	/* As KVM does before a halt: the VMX preemption timer runs in the guest only. */
+	if (halts)
+		khv_kvm_lapic_switch_to_sw_timer(vcpu);
 }
 
 void khv_tsc_rate_follow(struct khv_vcpu *vp, bool halts)
@@ -481,10 +497,10 @@ u16 khv_tsc_restore(struct khv_vcpu *vp, u64 time, u64 tsc, u32 sequence)
 	mutex_unlock(&kvm->arch.hyperv.hv_lock);
 	if (!fits)
 		return HV_STATUS_INVALID_PARAMETER;
-	settle(vp);
 	khv_request_all(kvm, KVM_REQ_CLOCK_UPDATE);
 	/* Deadlines were computed with the old time. */
 	khv_stimer_clock_changed(kvm);
+	settle(vp);
 	return HV_STATUS_SUCCESS;
 }
 

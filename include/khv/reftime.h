@@ -77,11 +77,12 @@ static inline const struct kvm_vcpu *khv_first_vcpu(const struct kvm_vcpu *vcpu)
 /**
  * khv_tsc_step() - tell how far a vCPU's TSC has to go to what the guest has set
  * @vcpu: any vCPU of an owned VM
+ * @offset: its l1_tsc_offset, which another thread may change
  *
  * Return: in ticks; 0 if the TSC has followed. Context: any; without hv_lock, outside of a read
  * section of the clock's seqcount, the result may be out of date or torn.
  */
-u64 khv_tsc_step(const struct kvm_vcpu *vcpu);
+u64 khv_tsc_step(const struct kvm_vcpu *vcpu, u64 offset);
 
 /**
  * khv_guest_tsc() - convert the host's TSC to a vCPU's
