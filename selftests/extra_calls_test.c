@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "extra.h"
@@ -191,7 +192,7 @@ struct apic_input {
 	u64 partition;
 	u8 vtl;
 	u8 pad[7];
-	u32 ids[500];
+	u32 ids[1020];
 };
 
 #define APIC_IDS(n) (HVCALL_GET_VP_INDEX_FROM_APIC_ID | HV_CTL_REP(n))
@@ -246,6 +247,46 @@ TEST(index_of_an_apic_id)
 	in->vtl = 0;
 	in->partition = 0;
 	ASSERT_EQ(extra_slow(&w, APIC_IDS(1)), HV_STATUS_INVALID_PARTITION_ID);
+	extra_end(&w);
+}
+
+/* Below the limit of either vendor's ring, and beyond all of it from there. */
+#define SOME_IDS 400u
+#define MANY_IDS 1000u
+
+/* The stack of the host's part is not in the guest. */
+static struct extra_world calling;
+
+GUEST_CODE(calls_without_end)
+{
+	hypercall(APIC_IDS(SOME_IDS), gpa(calling.in), gpa(calling.out));
+	for (;;)
+		hypercall(APIC_IDS(MANY_IDS), gpa(calling.in), gpa(calling.out));
+}
+
+/* Each element of a list that is written is an entry of the ring, and only an entry looks at it. */
+TEST(list_that_fills_the_dirty_ring)
+{
+	struct kvm_dirty_gfn *ring;
+	struct extra_world w;
+	u32 i, dirty = 0;
+
+	if (!kvm_check_cap(KVM_CAP_DIRTY_LOG_RING))
+		ktap_skip("no KVM_CAP_DIRTY_LOG_RING");
+	extra_load("extra_calls=all");
+	w = extra_world(1, VM_DIRTY_RING);
+	/* Of zeros: the first VP's id, as often. */
+	apic_input(&w);
+	calling = w;
+	vcpu_entry(w.v, calls_without_end);
+	vcpu_run_exit(w.v, KVM_EXIT_DIRTY_RING_FULL);
+	ring = mmap(NULL, VM_RING_ENTRIES * sizeof(*ring), PROT_READ | PROT_WRITE, MAP_SHARED,
+		    w.v->fd, KVM_DIRTY_LOG_PAGE_OFFSET * PAGE_SIZE);
+	ASSERT(ring != MAP_FAILED, "the ring: %s", strerror(errno));
+	for (i = 0; i < VM_RING_ENTRIES; i++)
+		dirty += ring[i].flags & KVM_DIRTY_GFN_F_DIRTY;
+	ASSERT(dirty < VM_RING_ENTRIES, "none of %u entries is left", dirty);
+	ASSERT_EQ(munmap(ring, VM_RING_ENTRIES * sizeof(*ring)), 0);
 	extra_end(&w);
 }
 

@@ -18,15 +18,17 @@
 #define CONFIG HV_X64_MSR_STIME_UNHALTED_TIMER_CONFIG
 #define COUNT  HV_X64_MSR_STIME_UNHALTED_TIMER_COUNT
 
-#define ENABLE	   BIT64(8)
-#define NMI_VECTOR 2
-#define WAKE	   0x71	   /* of the timer that ends a HLT */
-#define EXPIRED	   56	   /* in the VP assist page */
-#define PERIOD	   100000u /* 10 ms, in units of 100 ns */
-#define SOONEST	   1000u   /* the module's least period */
-#define PERIODS	   10
-#define HALTS	   20
-#define HALT_MS	   10
+#define ENABLE	     BIT64(8)
+#define NMI_VECTOR   2
+#define WAKE	     0x71    /* of the timer that ends a HLT */
+#define EXPIRED	     56	     /* in the VP assist page */
+#define PERIOD	     100000u /* 10 ms, in units of 100 ns */
+#define SOONEST	     1000u   /* the module's least period */
+#define PERIODS	     10
+#define HALTS	     20
+#define HALT_MS	     10
+#define WAKE_NS	     200000u /* KVM's local APIC counts nanoseconds */
+#define LVT_PERIODIC BIT64(17)
 
 /* --- guest ---------------------------------------------------------------- */
 
@@ -220,6 +222,29 @@ GUEST_CODE(is_restored)
 	GUEST_ASSERT(guest_irqs[VEC] >= 1);
 }
 
+static volatile u32 closed;
+
+/* The time that KVM polls before it sleeps counts, and nothing else runs in between. */
+GUEST_CODE(halts_with_interrupts_off)
+{
+	start_timer(VEC, SOONEST);
+	apic_write(APIC_LVTT, WAKE | LVT_PERIODIC);
+	apic_write(APIC_TDCR, APIC_DIVIDE_BY_1);
+	apic_write(APIC_TMICT, WAKE_NS);
+	GUEST_SYNC(1);
+	for (;;)
+		asm volatile("cli; hlt" : : : "memory");
+}
+
+/* With an exit each time, as in halt_test. */
+GUEST_CODE(takes_field_back)
+{
+	while (!closed) {
+		*expired_field() = 0;
+		ref_now();
+	}
+}
+
 /* --- host ----------------------------------------------------------------- */
 
 static void set_bits(struct vm *vm, bool privilege, bool availability)
@@ -230,9 +255,9 @@ static void set_bits(struct vm *vm, bool privilege, bool availability)
 	vcpu_set_bit(v, HV_F_UNHALTED_TIMER, availability);
 }
 
-static struct vm *create(void)
+static struct vm *create_with(u32 vcpus, u32 flags)
 {
-	struct vm *vm = synic_vm(1);
+	struct vm *vm = synic_vm_flags(vcpus, flags);
 
 	memset((void *)guest_irqs, 0, sizeof(guest_irqs));
 	memset(&assist, 0, sizeof(assist));
@@ -242,6 +267,11 @@ static struct vm *create(void)
 	set_bits(vm, true, true);
 	vcpu_set_msr(vm->vcpus[0], HV_X64_MSR_GUEST_OS_ID, OS_ID);
 	return vm;
+}
+
+static struct vm *create(void)
+{
+	return create_with(1, 0);
 }
 
 static void run_to_end(void (*entry)(void))
@@ -266,6 +296,28 @@ TIMER_TEST(runs_without_the_assist_page, has_no_assist_page)
 TIMER_TEST(halts_do_not_count, halts)
 TIMER_TEST(shortest_period_is_no_storm, asks_for_a_storm)
 TIMER_TEST(invalid_values_fault, writes_what_is_invalid)
+
+/* Each expiry dirties the page again: the VP has to come back, though it never enters the guest. */
+TEST(dirty_ring_fills)
+{
+	struct vm *vm;
+	struct vcpu *v;
+
+	if (!kvm_check_cap(KVM_CAP_DIRTY_LOG_RING))
+		ktap_skip("no KVM_CAP_DIRTY_LOG_RING");
+	if (!module_loaded())
+		ktap_skip("stock has no such timer");
+	vm = create_with(2, VM_DIRTY_RING);
+	v = vm->vcpus[0];
+	vcpu_entry(v, halts_with_interrupts_off);
+	vcpu_run_sync(v, 1);
+	vcpu_entry(vm->vcpus[1], takes_field_back);
+	vcpu_start(vm->vcpus[1]);
+	vcpu_run_exit(v, KVM_EXIT_DIRTY_RING_FULL);
+	closed = 1;
+	vcpu_join(vm->vcpus[1]);
+	vm_free(vm);
+}
 
 TEST_KNOWN(goes_on_in_another_vm, KNOWN_ID)
 {

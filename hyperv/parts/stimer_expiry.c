@@ -16,6 +16,7 @@
 #include "khv/stimer_math.h"
 #include "khv/synic.h"
 #include "khv/trace.h"
+#include "khv/vp.h"
 
 #include "stimer.h"
 
@@ -198,21 +199,9 @@ void khv_stimer_process(struct kvm_vcpu *vcpu)
 	}
 }
 
-/* Every message dirties its page, but KVM checks the dirty ring only before it enters the guest. */
-static bool dirty_ring_fills(const struct kvm_vcpu *vcpu)
-{
-	const struct kvm_dirty_ring *ring = &vcpu->dirty_ring;
-
-	return vcpu->kvm->dirty_ring_size &&
-	       READ_ONCE(ring->dirty_index) - READ_ONCE(ring->reset_index) >= ring->soft_limit;
-}
-
-/* A VP that waits for INIT or SIPI has no interrupts. */
 static bool due_in_halt(struct kvm_vcpu *vcpu)
 {
-	return READ_ONCE(to_khv_vcpu(vcpu)->stimers_due) &&
-	       (vcpu->arch.mp_state == KVM_MP_STATE_HALTED ||
-		vcpu->arch.mp_state == KVM_MP_STATE_RUNNABLE);
+	return READ_ONCE(to_khv_vcpu(vcpu)->stimers_due) && khv_vp_takes_interrupts(vcpu);
 }
 
 /*
@@ -223,7 +212,7 @@ static bool needs_entry(struct kvm_vcpu *vcpu)
 {
 	return (vcpu->kvm->arch.backwards_tsc_observed &&
 		kvm_test_request(KVM_REQ_MASTERCLOCK_UPDATE, vcpu)) ||
-	       dirty_ring_fills(vcpu);
+	       khv_vp_dirty_ring_fills(vcpu);
 }
 
 /* KHV_REQ_PROCESS stays: it is also the request for queued flushes. */
@@ -244,8 +233,5 @@ void khv_stimer_halt(struct kvm_vcpu *vcpu)
 	khv_stimer_woken(vcpu);
 	if (!due_in_halt(vcpu) || !needs_entry(vcpu))
 		return;
-	/* As KVM ends a HLT. */
-	vcpu->arch.mp_state = KVM_MP_STATE_RUNNABLE;
-	vcpu->arch.pv.pv_unhalted = false;
-	vcpu->arch.apf.halted = false;
+	khv_vp_end_halt(vcpu);
 }

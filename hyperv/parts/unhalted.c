@@ -26,6 +26,11 @@ static bool is_running(const struct khv_unhalted *t)
 	return (t->config & KHV_UNHALTED_ENABLE) && t->period;
 }
 
+static u64 soonest(const struct khv_unhalted *t)
+{
+	return max_t(u64, t->period, SOONEST);
+}
+
 /*
  * The VP has run for no more than the time since the hrtimer was armed. If it was halted meanwhile,
  * khv_unhalted_process() arms it again for the rest.
@@ -63,14 +68,17 @@ static void expire(struct khv_vcpu *vp)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	u8 vector = FIELD_GET(KHV_UNHALTED_VECTOR, vp->unhalted.config);
+	gpa_t gpa = (vp->stock.hv_vapic & KHV_PAGE_GPFN) + KHV_ASSIST_UNHALTED_EXPIRED;
 	const u8 expired = 1;
+	u8 value;
 
-	/* Before the interrupt, whose handler reads it. Without a page there is no such field. */
-	if (vp->stock.hv_vapic & KHV_VP_ASSIST_ENABLE)
-		khv_kvm_write_guest(vcpu->kvm,
-				    (vp->stock.hv_vapic & KHV_PAGE_GPFN) +
-					    KHV_ASSIST_UNHALTED_EXPIRED,
-				    &expired, sizeof(expired));
+	/*
+	 * Before the interrupt, whose handler reads it. Without a page there is no such field. Read
+	 * first: a needless write would dirty the page.
+	 */
+	if ((vp->stock.hv_vapic & KHV_VP_ASSIST_ENABLE) &&
+	    (khv_kvm_read_guest(vcpu->kvm, gpa, &value, sizeof(value)) || value != expired))
+		khv_kvm_write_guest(vcpu->kvm, gpa, &expired, sizeof(expired));
 	if (vector == X86_TRAP_NMI)
 		khv_kvm_inject_nmi(vcpu);
 	else
@@ -92,7 +100,7 @@ void khv_unhalted_process(struct khv_vcpu *vp)
 		t->config &= ~KHV_UNHALTED_ENABLE;
 		return;
 	}
-	period = max_t(u64, t->period, SOONEST);
+	period = soonest(t);
 	run = khv_vp_runtime(vp) - t->begin;
 	if (run >= period) {
 		expire(vp);
@@ -106,11 +114,18 @@ void khv_unhalted_process(struct khv_vcpu *vp)
 
 void khv_unhalted_halt(struct khv_vcpu *vp)
 {
+	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	struct kvm *kvm = vp->vm->kvm;
 	int idx;
 
-	if (likely(!is_running(&vp->unhalted)))
+	if (likely(!is_running(&vp->unhalted)) || !khv_vp_takes_interrupts(vcpu))
 		return;
+	/* Each expiry may dirty a page, and a VP need not enter the guest between them. */
+	if (khv_vp_dirty_ring_fills(vcpu)) {
+		if (khv_vp_runtime(vp) - vp->unhalted.begin >= soonest(&vp->unhalted))
+			khv_vp_end_halt(vcpu);
+		return;
+	}
 	idx = srcu_read_lock(&kvm->srcu);
 	khv_unhalted_process(vp);
 	srcu_read_unlock(&kvm->srcu, idx);

@@ -15,6 +15,7 @@
 #include "khv/port.h"
 #include "khv/state.h"
 #include "khv/trace.h"
+#include "khv/vp.h"
 
 #define KHV_HYPERCALL(_name, _code, _handler, ...) [KHV_HC_ROW_##_name] = khv_hc_##_handler,
 const khv_hc_fn khv_hc_handlers[KHV_NR_HC_ROWS] = {
@@ -151,7 +152,7 @@ static u16 handle(struct kvm_vcpu *vcpu, struct khv_hcall *hc, int id)
 			hc->reps_done++;
 		cond_resched();
 		/* The guest goes on with the rest: the result tells it how much is done. */
-		if (signal_pending(current))
+		if (signal_pending(current) || khv_vp_dirty_ring_fills(vcpu))
 			break;
 	}
 	return status;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* VP indices, and the CPU time of a VP. */
+/* VP indices, the CPU time of a VP, and how the module ends its HLT. */
 #ifndef KHV_VP_H
 #define KHV_VP_H
 
@@ -37,6 +37,48 @@ void khv_vp_run_end(struct khv_vcpu *vp);
  * Return: in units of 100 ns, since the VP was created. Context: the VP's thread.
  */
 u64 khv_vp_runtime(const struct khv_vcpu *vp);
+
+/**
+ * khv_vp_takes_interrupts() - may an interrupt be sent to a VP that is halted, or about to be?
+ * @vcpu: the vCPU
+ *
+ * Return: false for one that waits for INIT or SIPI. Context: the VP's thread.
+ */
+static inline bool khv_vp_takes_interrupts(const struct kvm_vcpu *vcpu)
+{
+	return vcpu->arch.mp_state == KVM_MP_STATE_HALTED ||
+	       vcpu->arch.mp_state == KVM_MP_STATE_RUNNABLE;
+}
+
+/**
+ * khv_vp_dirty_ring_fills() - must user space empty the VP's dirty ring?
+ * @vcpu: the vCPU
+ *
+ * KVM looks only before it enters the guest, and has room for what one exit writes. What writes
+ * guest memory without an end, or outside of the guest, has to look by itself.
+ *
+ * Return: false where the VM has no rings. Context: the VP's thread.
+ */
+static inline bool khv_vp_dirty_ring_fills(const struct kvm_vcpu *vcpu)
+{
+	const struct kvm_dirty_ring *ring = &vcpu->dirty_ring;
+
+	return vcpu->kvm->dirty_ring_size &&
+	       READ_ONCE(ring->dirty_index) - READ_ONCE(ring->reset_index) >= ring->soft_limit;
+}
+
+/**
+ * khv_vp_end_halt() - end a HLT, as KVM does
+ * @vcpu: the vCPU
+ *
+ * Context: the VP's thread.
+ */
+static inline void khv_vp_end_halt(struct kvm_vcpu *vcpu)
+{
+	vcpu->arch.mp_state = KVM_MP_STATE_RUNNABLE;
+	vcpu->arch.pv.pv_unhalted = false;
+	vcpu->arch.apf.halted = false;
+}
 
 /**
  * khv_vp_claim() - enter a VP in the table of VP indices
