@@ -267,6 +267,74 @@ TEST(storm_leaves_time_message)
 }
 
 /*
+ * A handler that takes longer than the period: the guest gets less than it asked for, but the loop
+ * must run between the handlers.
+ */
+#define SLOW_PERIOD_US 4000u
+#define SLOW_US	       5000u
+#define SLOW_FROM      24u
+#define SLOW_TICKS     64u
+
+static volatile u32 loops_then;
+
+static void slow_tick(struct guest_frame *f)
+{
+	u64 end = ref_now() + 10ULL * SLOW_US;
+
+	while (ref_now() < end)
+		;
+	on_message(f);
+	if (guest_irqs[VEC] == SLOW_FROM)
+		loops_then = storm_loops;
+	/* One loop for a tick, and not one in all. */
+	if (guest_irqs[VEC] == SLOW_TICKS)
+		GUEST_ASSERT(storm_loops - loops_then >= (SLOW_TICKS - SLOW_FROM) / 2);
+}
+
+static void slow_handler(u64 config)
+{
+	setup();
+	start(0, ONE_SHOT | PERIODIC | config, 10 * SLOW_PERIOD_US);
+	irqs_on();
+	while (guest_irqs[VEC] < SLOW_TICKS) {
+		cpuid(0, 0);
+		storm_loops++;
+	}
+	irqs_off();
+	guest_log("slow handler: loops", storm_loops - loops_then, 0);
+}
+
+GUEST_CODE(slow_handler_of_a_timer)
+{
+	slow_handler(0);
+}
+
+GUEST_CODE(slow_handler_of_a_lazy_timer)
+{
+	slow_handler(HV_STIMER_LAZY);
+}
+
+static void run_slow(void (*entry)(void))
+{
+	struct vm *vm = timer_vm();
+
+	guest_irq_handlers[VEC] = slow_tick;
+	vcpu_entry(vm->vcpus[0], entry);
+	synic_run_done(vm->vcpus[0]);
+	vm_free(vm);
+}
+
+TEST(slow_handler_leaves_time)
+{
+	run_slow(slow_handler_of_a_timer);
+}
+
+TEST(slow_handler_leaves_time_lazy)
+{
+	run_slow(slow_handler_of_a_lazy_timer);
+}
+
+/*
  * A frozen page is guest memory: the guest can make the reference time anything, but must not cause
  * a storm.
  */

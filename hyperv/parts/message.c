@@ -71,6 +71,28 @@ static gpa_t slot_gpa(const struct kvm_vcpu_hv_synic *synic, u32 sint)
 	return (synic->msg_page & KHV_PAGE_GPFN) + sint * sizeof(struct hv_message);
 }
 
+bool khv_synic_slot_empty(struct kvm_vcpu *vcpu, u32 sint)
+{
+	return slot_empty(vcpu, slot_gpa(&to_khv_vcpu(vcpu)->stock.synic, sint));
+}
+
+bool khv_synic_slot_has(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message *msg)
+{
+	const struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;
+	const struct hv_timer_message_payload *timer = (const void *)msg->u.payload;
+	gpa_t slot = slot_gpa(synic, sint);
+	u32 type, index;
+
+	return accepts(synic, khv_sint(synic, sint)) &&
+	       !khv_kvm_read_guest(vcpu->kvm, slot, &type, sizeof(type)) &&
+	       type == msg->header.message_type &&
+	       !khv_kvm_read_guest(vcpu->kvm,
+				   slot + offsetof(struct hv_message, u.payload) +
+					   offsetof(struct hv_timer_message_payload, timer_index),
+				   &index, sizeof(index)) &&
+	       index == timer->timer_index;
+}
+
 bool khv_synic_waits_for_memory(struct kvm_vcpu *vcpu, u32 sint)
 {
 	struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;

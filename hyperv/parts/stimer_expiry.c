@@ -64,6 +64,10 @@ static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
 	if (t->config.direct_mode)
 		return signal_direct(vcpu, t);
 
+	/* A lazy timer skips the ticks for which the guest has no time. */
+	if (t->config.periodic && t->config.lazy &&
+	    khv_synic_slot_has(vcpu, t->config.sintx, &t->msg))
+		return true;
 	payload->expiration_time = t->exp_time;
 	payload->delivery_time = now;
 	return khv_synic_deliver(vcpu, t->config.sintx, &t->msg);
@@ -98,6 +102,52 @@ static bool delay_rush(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 no
 		return false;
 	khv_stimer_arm(t, left);
 	return true;
+}
+
+/* Would the timer's expiry be refused because its last one has not been taken yet? */
+static bool is_busy(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
+{
+	return t->config.direct_mode ? direct_busy(vcpu, t) :
+				       !khv_synic_slot_empty(vcpu, t->config.sintx);
+}
+
+/*
+ * Storm guard: while the handler of a periodic timer takes longer than its period, each tick waits
+ * for the end of the handler. Sent then, they leave the guest no time for other code. After
+ * MAX_RUSH ticks in a row have waited, send the next one half a period after the end of the
+ * handler. Return: true if the timer is armed for the rest of that.
+ */
+static bool delay_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
+{
+	u64 pause = max_t(u64, khv_stimer_pause(t->count), KHV_STIMER_MIN_PERIOD);
+	u64 *end = &vp->stimer_rush_end[t->index];
+	s64 left;
+
+	if (!t->config.periodic || !t->msg_pending || vp->stimer_rush[t->index] < MAX_RUSH ||
+	    is_busy(vp->stock.vcpu, t))
+		return false;
+	if (!*end)
+		*end = now + pause;
+	left = khv_ticks_until(*end, now);
+	/* As in delay_rush(). */
+	if (left <= 0 || left > (s64)pause)
+		return false;
+	khv_stimer_arm(t, left);
+	return true;
+}
+
+/* Count the ticks of a periodic timer that had to wait, once they are sent. */
+static void note_sent(struct khv_vcpu *vp, const struct kvm_vcpu_hv_stimer *t, bool waited)
+{
+	u8 *rush = &vp->stimer_rush[t->index];
+
+	vp->stimer_rush_end[t->index] = 0;
+	if (!t->config.periodic)
+		return;
+	if (!waited)
+		*rush = 0;
+	else if (*rush < MAX_RUSH)
+		++*rush;
 }
 
 /*
@@ -136,8 +186,8 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	bool periodic = t->config.periodic;
 	u64 period = periodic ? t->count : 0;
+	bool started, waited;
 	u64 now, wait;
-	bool started;
 
 	if (!t->config.enable)
 		return;
@@ -161,14 +211,18 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		t->exp_time = khv_stimer_first(t->count, true, now);
 
 	if (khv_ticks_until(t->exp_time, now) <= 0) {
+		if (delay_waiting(vp, t, now))
+			return;
+		waited = t->msg_pending;
 		khv_stimer_set_waiting(vp, t, !signal(vcpu, t, now));
 		trace_khv_stimer(vcpu->vcpu_id, t->index, t->exp_time, now, !t->msg_pending);
-		if (!periodic)
-			vp->stimer_rush_end[t->index] = 0;
 		if (t->msg_pending) {
+			if (!periodic)
+				vp->stimer_rush_end[t->index] = 0;
 			arm_retry(vcpu, t);
 			return;
 		}
+		note_sent(vp, t, waited);
 		if (!periodic) {
 			/* The clock was set forward, and the hrtimer may still be armed. */
 			hrtimer_try_to_cancel(&t->timer);

@@ -338,7 +338,8 @@ struct khv_msr_access {
  * @preempted: counted in &khv_vm.preempted; VP's thread only
  * @runtime_base: added to the runtime to give VP_RUNTIME, in units of 100 ns; set by a write to
  *	VP_RUNTIME
- * @tsc_ratio: TSC scaling ratio of the vCPU at its last KVM_RUN; VP's thread only
+ * @tsc_ratio: TSC scaling ratio of the vCPU at its last KVM_RUN, 0 before the first one; written by
+ *	the VP's thread only
  * @tsc_offset: TSC offset of the vCPU at the end of its last KVM_RUN; VP's thread only
  * @tsc_generation: &khv_tsc_rate.generation that the VP has followed; written under hv_lock
  * @tsc_given: ratio that the VP's TSC was last given by &khv_tsc_rate; 0: it has user space's;
@@ -355,7 +356,7 @@ struct khv_msr_access {
  * @stimers_started: timers that run, one bit each; written by the VP's thread only
  * @stimers_due: timers that the VP's thread must process, one bit each; any context sets bits
  * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, or was not
- *	when it was woken, up to a limit
+ *	when it was woken, or how many ticks in a row have waited, up to a limit
  * @stimer_rush_end: per timer, reference time at which a delay imposed on it ends, or 0
  * @idle: the VP has read HV_X64_MSR_GUEST_IDLE in this KVM_RUN, and is halted by that if it is
  *	halted at all and has not run since @idle_since; VP's thread only

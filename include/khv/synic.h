@@ -54,6 +54,25 @@ void khv_synic_init(struct khv_vcpu *vp);
 void khv_synic_activate(struct khv_vcpu *vp, bool dont_zero_pages);
 
 /**
+ * khv_synic_slot_empty() - does a SINT's slot hold no message?
+ * @vcpu: vCPU with an active SynIC
+ * @sint: 0 to 15
+ *
+ * Return: false also if the slot is not in guest memory. Context: as khv_synic_deliver().
+ */
+bool khv_synic_slot_empty(struct kvm_vcpu *vcpu, u32 sint);
+
+/**
+ * khv_synic_slot_has() - does a SINT's slot hold an earlier message of the same timer?
+ * @vcpu: vCPU with an active SynIC
+ * @sint: 0 to 15
+ * @msg: message of a timer
+ *
+ * Return: true if so, and the SINT takes messages. Context: as khv_synic_deliver().
+ */
+bool khv_synic_slot_has(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message *msg);
+
+/**
  * khv_synic_deliver() - write a message to a SINT's slot and raise its interrupt
  * @vcpu: vCPU with an active SynIC
  * @sint: 0 to 15
