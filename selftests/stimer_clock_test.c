@@ -72,6 +72,18 @@ GUEST_CODE(gap_direct)
 	gap_caught_up();
 }
 
+/* The same with a handler that takes a good part of the period, and frees the slot at its end. */
+static u32 handler_us;
+
+static void on_message_late(struct guest_frame *f)
+{
+	u64 end = ref_now() + 10ULL * handler_us;
+
+	while (ref_now() < end)
+		;
+	on_message(f);
+}
+
 static void gap_skipped(u64 config)
 {
 	gap(config | HV_STIMER_LAZY);
@@ -95,6 +107,8 @@ static void run_with_gap(void (*entry)(void))
 {
 	struct vm *vm = timer_vm();
 
+	if (handler_us)
+		guest_irq_handlers[VEC] = on_message_late;
 	vcpu_entry(vm->vcpus[0], entry);
 	synic_run_sync(vm->vcpus[0], 1);
 	timer_host_pause(GAP_MS);
@@ -110,6 +124,44 @@ TEST_KNOWN(periodic_catches_up, "K1")
 TEST_KNOWN(periodic_direct_catches_up, "K1")
 {
 	run_with_gap(gap_direct);
+}
+
+/* Ticks that wait for such a handler, of which there are more than 16 in a row. */
+TEST_KNOWN(busy_handler_catches_up, "K1")
+{
+	handler_us = GAP_PERIOD_MS * 1000 * 6 / 10;
+	run_with_gap(gap_messages);
+}
+
+/*
+ * Two timers of one SINT that expire together: the slot is taken whenever the second one does, but
+ * for no longer than the handler of the first.
+ */
+#define SHARED_TICKS 32u
+#define SHARED_MS    20u
+
+GUEST_CODE(shared_sint)
+{
+	u32 i, n, late = 0;
+
+	setup();
+	irqs_on();
+	start(0, ONE_SHOT | PERIODIC, REF_MS(SHARED_MS));
+	start(1, ONE_SHOT | PERIODIC, REF_MS(SHARED_MS));
+	GUEST_ASSERT_KNOWN_EQ(guest_wait(&nr_taken, 2 * SHARED_TICKS, 4 * WAIT_MS), true);
+	irqs_off();
+	for (i = n = 0; i < nr_taken; i++) {
+		if (taken[i].index != 1 || ++n <= SHARED_TICKS / 2)
+			continue;
+		late += taken[i].delivery - taken[i].expiration > REF_MS(SHARED_MS) / 3;
+	}
+	guest_log("shared SINT: ticks, late", n, late);
+	GUEST_ASSERT_KNOWN_EQ(n >= SHARED_TICKS - 4 && late <= SHARED_TICKS / 4, true);
+}
+
+TEST_KNOWN(timers_of_one_sint, "K1")
+{
+	timer_run(shared_sint);
 }
 
 TEST(lazy_skips)

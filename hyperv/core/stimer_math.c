@@ -51,8 +51,3 @@ u64 khv_stimer_alarm(u64 expiry, u64 period, u64 now)
 		least = max_t(u64, KHV_STIMER_MIN_PERIOD, wait ? 0 : period / CATCH_UP_SHARE);
 	return max_t(u64, wait, least);
 }
-
-u64 khv_stimer_pause(u64 period)
-{
-	return clamp_period(period) / 2;
-}

@@ -280,6 +280,10 @@ enum khv_msr_result khv_msr_stimer_config_write(struct khv_msr_access *a)
 
 	if (!try_stop(a, t))
 		return KHV_MSR_SLOW;
+	if (t->config.periodic != config.periodic) {
+		a->vp->stimer_rush[t->index] = 0;
+		a->vp->stimer_rush_end[t->index] = 0;
+	}
 	t->config = config;
 	start_if_enabled(a, t);
 	return KHV_MSR_OK;

@@ -22,7 +22,7 @@
 
 /*
  * Number of times in a row that a one-shot may be due when it is started, or not due when it is
- * woken, before it is delayed.
+ * woken, or a tick may wait for a period, before it is delayed.
  */
 #define MAX_RUSH     16
 /* Time until a timer looks again for the memory of its message: 10 ms. */
@@ -64,10 +64,6 @@ static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
 	if (t->config.direct_mode)
 		return signal_direct(vcpu, t);
 
-	/* A lazy timer skips the ticks for which the guest has no time. */
-	if (t->config.periodic && t->config.lazy &&
-	    khv_synic_slot_has(vcpu, t->config.sintx, &t->msg))
-		return true;
 	payload->expiration_time = t->exp_time;
 	payload->delivery_time = now;
 	return khv_synic_deliver(vcpu, t->config.sintx, &t->msg);
@@ -100,54 +96,59 @@ static bool delay_rush(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 no
 	/* More than that is left only if user space has set the clock back. */
 	if (left <= 0 || left > KHV_STIMER_MIN_PERIOD)
 		return false;
-	khv_stimer_arm(t, left);
+	/* Not @left, which a slow clock may never bring to 0. */
+	khv_stimer_arm(t, KHV_STIMER_MIN_PERIOD);
 	return true;
 }
 
-/* Would the timer's expiry be refused because its last one has not been taken yet? */
-static bool is_busy(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
+static bool by_message(const struct kvm_vcpu_hv_stimer *t)
 {
-	return t->config.direct_mode ? direct_busy(vcpu, t) :
-				       !khv_synic_slot_empty(vcpu, t->config.sintx);
+	return t->config.periodic && !t->config.direct_mode;
+}
+
+/* A lazy timer skips the ticks for which the guest has no time. */
+static bool is_skipped(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t)
+{
+	return by_message(t) && t->config.lazy &&
+	       khv_synic_slot_has(vcpu, t->config.sintx, &t->msg);
 }
 
 /*
- * Storm guard: while the handler of a periodic timer takes longer than its period, each tick waits
- * for the end of the handler. Sent then, they leave the guest no time for other code. After
- * MAX_RUSH ticks in a row have waited, send the next one half a period after the end of the
- * handler. Return: true if the timer is armed for the rest of that.
+ * Storm guard: if the handler of a periodic timer frees the slot only after a period or more, a
+ * tick waits there each time. Sent at once, it leaves the guest no time for other code. After
+ * MAX_RUSH such ticks in a row, send the next one half a period later. Return: true if the timer is
+ * armed for the rest of that.
  */
 static bool delay_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
 {
-	u64 pause = max_t(u64, khv_stimer_pause(t->count), KHV_STIMER_MIN_PERIOD);
 	u64 *end = &vp->stimer_rush_end[t->index];
+	u8 *rush = &vp->stimer_rush[t->index];
+	u64 period, pause;
 	s64 left;
 
-	if (!t->config.periodic || !t->msg_pending || vp->stimer_rush[t->index] < MAX_RUSH ||
-	    is_busy(vp->stock.vcpu, t))
+	if (!by_message(t) || !t->msg_pending ||
+	    !khv_synic_slot_empty(vp->stock.vcpu, t->config.sintx))
 		return false;
-	if (!*end)
+	period = khv_stimer_first(t->count, true, 0);
+	pause = max_t(u64, period / 2, KHV_STIMER_MIN_PERIOD);
+	/* The first look since the slot is free: for how long was it taken? */
+	if (!*end) {
+		if (khv_ticks_until(vp->stimer_sent[t->index] + period, now) > 0) {
+			*rush = 0;
+			return false;
+		}
+		if (*rush < MAX_RUSH) {
+			++*rush;
+			return false;
+		}
 		*end = now + pause;
+	}
 	left = khv_ticks_until(*end, now);
 	/* As in delay_rush(). */
 	if (left <= 0 || left > (s64)pause)
 		return false;
-	khv_stimer_arm(t, left);
+	khv_stimer_arm(t, max_t(u64, left, KHV_STIMER_MIN_PERIOD));
 	return true;
-}
-
-/* Count the ticks of a periodic timer that had to wait, once they are sent. */
-static void note_sent(struct khv_vcpu *vp, const struct kvm_vcpu_hv_stimer *t, bool waited)
-{
-	u8 *rush = &vp->stimer_rush[t->index];
-
-	vp->stimer_rush_end[t->index] = 0;
-	if (!t->config.periodic)
-		return;
-	if (!waited)
-		*rush = 0;
-	else if (*rush < MAX_RUSH)
-		++*rush;
 }
 
 /*
@@ -181,12 +182,36 @@ static void arm_retry(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t)
 		khv_stimer_arm(t, max_t(u64, wait, KHV_STIMER_MIN_PERIOD));
 }
 
+/* Return: false if the expiry waits; the timer is armed then, unless an event tells of a retry. */
+static bool send(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
+{
+	struct kvm_vcpu *vcpu = vp->stock.vcpu;
+	bool waited = t->msg_pending;
+
+	if (delay_waiting(vp, t, now))
+		return false;
+	khv_stimer_set_waiting(vp, t, !signal(vcpu, t, now));
+	trace_khv_stimer(vcpu->vcpu_id, t->index, t->exp_time, now, !t->msg_pending);
+	vp->stimer_rush_end[t->index] = 0;
+	if (!t->msg_pending) {
+		vp->stimer_sent[t->index] = now;
+		if (t->config.periodic && !waited)
+			vp->stimer_rush[t->index] = 0;
+		return true;
+	}
+	/* Do not count the time of another message than the timer's last one. */
+	if (by_message(t) && !khv_synic_slot_has(vcpu, t->config.sintx, &t->msg))
+		vp->stimer_sent[t->index] = now;
+	arm_retry(vcpu, t);
+	return false;
+}
+
 static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 {
 	struct kvm_vcpu *vcpu = vp->stock.vcpu;
 	bool periodic = t->config.periodic;
 	u64 period = periodic ? t->count : 0;
-	bool started, waited;
+	bool started;
 	u64 now, wait;
 
 	if (!t->config.enable)
@@ -211,18 +236,10 @@ static void expire(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t)
 		t->exp_time = khv_stimer_first(t->count, true, now);
 
 	if (khv_ticks_until(t->exp_time, now) <= 0) {
-		if (delay_waiting(vp, t, now))
+		if (is_skipped(vcpu, t))
+			khv_stimer_set_waiting(vp, t, false);
+		else if (!send(vp, t, now))
 			return;
-		waited = t->msg_pending;
-		khv_stimer_set_waiting(vp, t, !signal(vcpu, t, now));
-		trace_khv_stimer(vcpu->vcpu_id, t->index, t->exp_time, now, !t->msg_pending);
-		if (t->msg_pending) {
-			if (!periodic)
-				vp->stimer_rush_end[t->index] = 0;
-			arm_retry(vcpu, t);
-			return;
-		}
-		note_sent(vp, t, waited);
 		if (!periodic) {
 			/* The clock was set forward, and the hrtimer may still be armed. */
 			hrtimer_try_to_cancel(&t->timer);

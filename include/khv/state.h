@@ -356,8 +356,10 @@ struct khv_msr_access {
  * @stimers_started: timers that run, one bit each; written by the VP's thread only
  * @stimers_due: timers that the VP's thread must process, one bit each; any context sets bits
  * @stimer_rush: per timer, how often in a row a one-shot was due when it was started, or was not
- *	when it was woken, or how many ticks in a row have waited, up to a limit
+ *	when it was woken, or how many ticks in a row have waited for a period, up to a limit
  * @stimer_rush_end: per timer, reference time at which a delay imposed on it ends, or 0
+ * @stimer_sent: per periodic timer, reference time when its last message was sent, or when another
+ *	one was last found in its slot
  * @idle: the VP has read HV_X64_MSR_GUEST_IDLE in this KVM_RUN, and is halted by that if it is
  *	halted at all and has not run since @idle_since; VP's thread only
  * @idle_since: guest's TSC when KVM had last run the VP
@@ -409,6 +411,7 @@ struct khv_vcpu {
 	unsigned long stimers_due;
 	u8 stimer_rush[HV_SYNIC_STIMER_COUNT];
 	u64 stimer_rush_end[HV_SYNIC_STIMER_COUNT];
+	u64 stimer_sent[HV_SYNIC_STIMER_COUNT];
 	bool idle;
 	u64 idle_since;
 	struct khv_unhalted unhalted;

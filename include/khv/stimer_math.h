@@ -81,12 +81,4 @@ u64 khv_stimer_next(u64 last, u64 period, bool lazy, u64 now);
  */
 u64 khv_stimer_alarm(u64 expiry, u64 period, u64 now);
 
-/**
- * khv_stimer_pause() - compute the pause of a periodic timer that its handler cannot keep up with
- * @period: the COUNT register
- *
- * Return: ticks of 100 ns from the end of a handler to the next tick, half of a period.
- */
-u64 khv_stimer_pause(u64 period);
-
 #endif
