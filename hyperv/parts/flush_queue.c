@@ -100,7 +100,11 @@ static void flush_other_level(struct kvm_vcpu *vcpu)
 	struct kvm_mmu *const mmus[] = { &vcpu->arch.root_mmu, &vcpu->arch.guest_mmu };
 	int i;
 
-	/* On AMD, KVM flushes at every change of level: nested_svm_transition_tlb_flush(). */
+	/*
+	 * On AMD, KVM flushes at every change of level: nested_svm_transition_tlb_flush(). It does
+	 * not where L2 is left by force, as by KVM_SET_NESTED_STATE: there KVM's own flushes of the
+	 * other level are lost, too.
+	 */
 	if (khv_svm)
 		return;
 	for (i = 0; i < ARRAY_SIZE(mmus); i++)
