@@ -73,7 +73,11 @@ static gpa_t slot_gpa(const struct kvm_vcpu_hv_synic *synic, u32 sint)
 
 bool khv_synic_slot_empty(struct kvm_vcpu *vcpu, u32 sint)
 {
-	return slot_empty(vcpu, slot_gpa(&to_khv_vcpu(vcpu)->stock.synic, sint));
+	const struct kvm_vcpu_hv_synic *synic = &to_khv_vcpu(vcpu)->stock.synic;
+	u64 sint_val = khv_sint(synic, sint);
+
+	return accepts(synic, sint_val) && !interrupt_lost(vcpu, sint_val) &&
+	       slot_empty(vcpu, slot_gpa(synic, sint));
 }
 
 bool khv_synic_slot_has(struct kvm_vcpu *vcpu, u32 sint, const struct hv_message *msg)

@@ -72,7 +72,7 @@ static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
 /*
  * Storm guard: a guest that starts a one-shot in the past from that timer's own handler would never
  * leave the handler. After MAX_RUSH times delay the expiry by KHV_STIMER_MIN_PERIOD, so that other
- * code of the guest runs. Starting the timer again does not prolong the delay. Return: true if the
+ * code of the guest runs. Starting the timer again does not begin it anew. Return: true if the
  * timer is armed for the rest of the delay.
  */
 static bool delay_rush(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
@@ -133,10 +133,8 @@ static bool delay_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64
 	pause = max_t(u64, period / 2, KHV_STIMER_MIN_PERIOD);
 	/* The first look since the slot is free: for how long was it taken? */
 	if (!*end) {
-		if (khv_ticks_until(vp->stimer_sent[t->index] + period, now) > 0) {
-			*rush = 0;
+		if (khv_ticks_until(vp->stimer_sent[t->index] + period, now) > 0)
 			return false;
-		}
 		if (*rush < MAX_RUSH) {
 			++*rush;
 			return false;

@@ -54,7 +54,7 @@ void khv_synic_init(struct khv_vcpu *vp);
 void khv_synic_activate(struct khv_vcpu *vp, bool dont_zero_pages);
 
 /**
- * khv_synic_slot_empty() - does a SINT's slot hold no message?
+ * khv_synic_slot_empty() - would a SINT take a message, and does its slot hold none?
  * @vcpu: vCPU with an active SynIC
  * @sint: 0 to 15
  *
