@@ -246,11 +246,11 @@ GUEST_CODE(storm_on_message)
 	storm_on(ONE_SHOT | PERIODIC);
 }
 
-static void run_storm_on(void (*entry)(void))
+static void run_storm_on(void (*entry)(void), void (*handler)(struct guest_frame *f))
 {
 	struct vm *vm = timer_vm();
 
-	guest_irq_handlers[VEC] = storm_tick;
+	guest_irq_handlers[VEC] = handler;
 	vcpu_entry(vm->vcpus[0], entry);
 	synic_run_done(vm->vcpus[0]);
 	vm_free(vm);
@@ -258,12 +258,12 @@ static void run_storm_on(void (*entry)(void))
 
 TEST(storm_leaves_time_direct)
 {
-	run_storm_on(storm_on_direct);
+	run_storm_on(storm_on_direct, storm_tick);
 }
 
 TEST(storm_leaves_time_message)
 {
-	run_storm_on(storm_on_message);
+	run_storm_on(storm_on_message, storm_tick);
 }
 
 /*
@@ -314,24 +314,14 @@ GUEST_CODE(slow_handler_of_a_lazy_timer)
 	slow_handler(HV_STIMER_LAZY);
 }
 
-static void run_slow(void (*entry)(void))
-{
-	struct vm *vm = timer_vm();
-
-	guest_irq_handlers[VEC] = slow_tick;
-	vcpu_entry(vm->vcpus[0], entry);
-	synic_run_done(vm->vcpus[0]);
-	vm_free(vm);
-}
-
 TEST(slow_handler_leaves_time)
 {
-	run_slow(slow_handler_of_a_timer);
+	run_storm_on(slow_handler_of_a_timer, slow_tick);
 }
 
 TEST(slow_handler_leaves_time_lazy)
 {
-	run_slow(slow_handler_of_a_lazy_timer);
+	run_storm_on(slow_handler_of_a_lazy_timer, slow_tick);
 }
 
 /*

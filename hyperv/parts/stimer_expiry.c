@@ -70,6 +70,25 @@ static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
 }
 
 /*
+ * Delay an expiry by @pause from the first call on. Return: true if the timer is armed for the rest
+ * of that, but not for less than KHV_STIMER_MIN_PERIOD: under a slow clock the rest may never pass.
+ */
+static bool delay(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now, u64 pause)
+{
+	u64 *end = &vp->stimer_rush_end[t->index];
+	s64 left;
+
+	if (!*end)
+		*end = now + pause;
+	left = khv_ticks_until(*end, now);
+	/* More than that is left only if user space has set the clock back. */
+	if (left <= 0 || left > (s64)pause)
+		return false;
+	khv_stimer_arm(t, max_t(u64, left, KHV_STIMER_MIN_PERIOD));
+	return true;
+}
+
+/*
  * Storm guard: a guest that starts a one-shot in the past from that timer's own handler would never
  * leave the handler. After MAX_RUSH times delay the expiry by KHV_STIMER_MIN_PERIOD, so that other
  * code of the guest runs. Starting the timer again does not begin it anew. Return: true if the
@@ -77,28 +96,18 @@ static bool signal(struct kvm_vcpu *vcpu, struct kvm_vcpu_hv_stimer *t, u64 now)
  */
 static bool delay_rush(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
 {
-	u64 *end = &vp->stimer_rush_end[t->index];
 	u8 *rush = &vp->stimer_rush[t->index];
-	s64 left;
 
 	if (t->config.periodic || khv_ticks_until(t->exp_time, now) > 0) {
 		*rush = 0;
-		*end = 0;
+		vp->stimer_rush_end[t->index] = 0;
 		return false;
 	}
 	if (*rush < MAX_RUSH) {
 		++*rush;
 		return false;
 	}
-	if (!*end)
-		*end = now + KHV_STIMER_MIN_PERIOD;
-	left = khv_ticks_until(*end, now);
-	/* More than that is left only if user space has set the clock back. */
-	if (left <= 0 || left > KHV_STIMER_MIN_PERIOD)
-		return false;
-	/* Not @left, which a slow clock may never bring to 0. */
-	khv_stimer_arm(t, KHV_STIMER_MIN_PERIOD);
-	return true;
+	return delay(vp, t, now, KHV_STIMER_MIN_PERIOD);
 }
 
 static bool by_message(const struct kvm_vcpu_hv_stimer *t)
@@ -121,32 +130,23 @@ static bool is_skipped(struct kvm_vcpu *vcpu, const struct kvm_vcpu_hv_stimer *t
  */
 static bool delay_waiting(struct khv_vcpu *vp, struct kvm_vcpu_hv_stimer *t, u64 now)
 {
-	u64 *end = &vp->stimer_rush_end[t->index];
 	u8 *rush = &vp->stimer_rush[t->index];
-	u64 period, pause;
-	s64 left;
+	u64 period;
 
 	if (!by_message(t) || !t->msg_pending ||
 	    !khv_synic_slot_empty(vp->stock.vcpu, t->config.sintx))
 		return false;
 	period = khv_stimer_first(t->count, true, 0);
-	pause = max_t(u64, period / 2, KHV_STIMER_MIN_PERIOD);
 	/* The first look since the slot is free: for how long was it taken? */
-	if (!*end) {
+	if (!vp->stimer_rush_end[t->index]) {
 		if (khv_ticks_until(vp->stimer_sent[t->index] + period, now) > 0)
 			return false;
 		if (*rush < MAX_RUSH) {
 			++*rush;
 			return false;
 		}
-		*end = now + pause;
 	}
-	left = khv_ticks_until(*end, now);
-	/* As in delay_rush(). */
-	if (left <= 0 || left > (s64)pause)
-		return false;
-	khv_stimer_arm(t, max_t(u64, left, KHV_STIMER_MIN_PERIOD));
-	return true;
+	return delay(vp, t, now, max_t(u64, period / 2, KHV_STIMER_MIN_PERIOD));
 }
 
 /*
